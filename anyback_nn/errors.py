@@ -1,0 +1,39 @@
+"""The errors that a user of the library can catch.
+
+Every message says what was wrong, what was expected and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnybackError",
+    "BackendUnavailableError",
+    "CheckpointError",
+    "DataError",
+    "DivergenceError",
+    "ShapeError",
+]
+
+
+class AnybackError(Exception):
+    """Any error that the library raises on purpose."""
+
+
+class BackendUnavailableError(AnybackError, RuntimeError):
+    """The backend that was asked for cannot compute on this machine."""
+
+
+class ShapeError(AnybackError, ValueError):
+    """Layers, inputs or targets do not fit together."""
+
+
+class DataError(AnybackError, ValueError):
+    """The data cannot be learned from as they are: names the file, row or column."""
+
+
+class DivergenceError(AnybackError, ArithmeticError):
+    """The loss or a parameter became NaN or infinite; the last finite parameters are kept."""
+
+
+class CheckpointError(AnybackError, ValueError):
+    """A model file cannot be written, or cannot be read as what it claims to be."""
