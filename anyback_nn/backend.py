@@ -1,0 +1,470 @@
+"""Which array library computes, and where: the only file that knows a concrete library.
+
+A backend is named by a spec, ``NAME`` or ``NAME:DEVICE``: ``"numpy"``, ``"cupy"``, ``"cupy:1"``,
+``"torch"``, ``"torch:cuda:0"``, ``"jax"``, ``"array-api-strict:device1"``. `select` turns the spec
+into a `Backend` that is known to work; everything else in the package asks the arrays themselves
+(``array_namespace(x)``) and the array API standard.
+
+The subclasses of `Backend` are the one declaration of what is supported: the test sessions, the
+test fixtures and the table in the README are made from them. Nothing but the standard library is
+imported until a backend is selected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from anyback_nn.errors import BackendUnavailableError
+
+__all__ = ["BACKENDS", "ENVIRONMENT_VARIABLE", "Array", "Backend", "select", "to_numpy"]
+
+Array = Any
+"""An array of any library that follows the standard; they share no base class."""
+
+ENVIRONMENT_VARIABLE = "ANYBACK_NN_BACKEND"
+"""The environment variable that names the backend where no argument does."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One array library on one device.
+
+    Parameters
+    ----------
+    device_name : str, optional
+        What stands behind the colon of the spec; ``None`` is the library's default device.
+
+    Notes
+    -----
+    A backend holds names only and looks the library up when it is needed, so it can be compared,
+    hashed and pickled.
+    """
+
+    device_name: str | None = None
+
+    name: ClassVar[str]
+    """The name in a spec."""
+    module: ClassVar[str]
+    """The module whose presence tells whether the library is installed."""
+    namespace: ClassVar[str]
+    """The module that offers the library's arrays through the standard's functions."""
+    requirement: ClassVar[str]
+    """What pip installs to have it."""
+    hardware: ClassVar[str]
+    """Where it computes, for the table in the README."""
+    purpose: ClassVar[str]
+    """What it is good for, for the table in the README."""
+    packed: ClassVar[bool] = True
+    """Whether the parameters are stored as one vector (see `anyback_nn.network.parameters`)."""
+
+    @property
+    def spec(self) -> str:
+        """The text that selects this backend again."""
+        return self.name if self.device_name is None else f"{self.name}:{self.device_name}"
+
+    @property
+    def xp(self) -> Any:
+        """The library as a namespace of the array API standard."""
+        return importlib.import_module(self.namespace)
+
+    @property
+    def version(self) -> str:
+        """The version of the library."""
+        return str(importlib.import_module(self.module).__version__)
+
+    @property
+    def device(self) -> Any:
+        """The device in the form in which the library's functions take it."""
+        return "cpu"
+
+    def devices(self) -> list[str]:
+        """List the specs of all devices that this library can use here."""
+        return [self.name]
+
+    def check(self) -> None:
+        """Raise `BackendUnavailableError`, saying why, if this backend cannot compute here."""
+        if importlib.util.find_spec(self.module) is None:
+            raise BackendUnavailableError(
+                f"backend {self.spec!r}: {self.module} is not installed. "
+                f"Install it with: pip install '{self.requirement}'"
+            )
+        try:
+            importlib.import_module(self.namespace)
+        except Exception as error:  # a broken installation may raise anything
+            raise BackendUnavailableError(
+                f"backend {self.spec!r}: {self.module} is installed but cannot be imported "
+                f"({type(error).__name__}: {error}). "
+                f"Install it again with: pip install --force-reinstall '{self.requirement}'"
+            ) from error
+        self.check_device()
+
+    def check_device(self) -> None:
+        """Raise `BackendUnavailableError` if the library works but has no such device."""
+        if self.device_name is not None:
+            raise self.no_such_device()
+
+    def no_such_device(self) -> BackendUnavailableError:
+        """Make the error for a device that does not exist."""
+        return BackendUnavailableError(
+            f"backend {self.spec!r}: there is no device {self.device_name!r}. "
+            f"This machine has: {', '.join(self.devices())}"
+        )
+
+    def owns(self, x: object) -> bool:
+        """Tell whether ``x`` is an array of this backend's library."""
+        from array_api_compat import array_namespace
+
+        try:
+            return bool(array_namespace(x) is self.xp)
+        except TypeError:
+            return False
+
+    def asarray(self, x: Any, dtype: str | None = None) -> Array:
+        """Bring ``x`` to this backend's device; nothing is copied where nothing needs to be.
+
+        Parameters
+        ----------
+        x : array or nested sequence
+            An array of any library, or what NumPy can make one of.
+        dtype : str, optional
+            The name of the dtype to cast to, such as ``"float32"``. Default: as it is.
+        """
+        import array_api_compat
+
+        if self.owns(x):
+            array = array_api_compat.to_device(x, self.device)
+        elif (array := self._exchange(x)) is None:
+            array = self._from_numpy(_host_cast(to_numpy(x), dtype))
+        if dtype is None or array.dtype == getattr(self.xp, dtype):
+            return array
+        return self.xp.astype(array, getattr(self.xp, dtype))
+
+    def _exchange(self, x: Any) -> Array | None:
+        """Take over another library's device memory through DLPack, or None where that fails."""
+        if is_host(x) or not hasattr(x, "__dlpack__"):
+            return None
+        try:
+            array = self.xp.from_dlpack(x)
+        except Exception:  # each library refuses foreign devices with an error of its own
+            return None
+        import array_api_compat
+
+        return array if array_api_compat.device(array) == self.device else None
+
+    def _from_numpy(self, x: Any) -> Array:
+        """Bring a NumPy array to the device."""
+        return self.xp.asarray(x, device=self.device)
+
+    def synchronize(self, *arrays: Array) -> None:
+        """Wait until the device has computed ``arrays`` (a clock is right only after this)."""
+
+    def compile(self, step: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+        """Make a function of arrays as fast as the library can; here: leave it as it is.
+
+        Parameters
+        ----------
+        step : callable
+            A pure function of arrays, Python floats and nested dicts and tuples of them.
+        donate : tuple of int
+            The positions of arguments whose memory the results may take over: the caller must
+            not use those arguments again.
+        """
+        return step
+
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        """Within it, new arrays lie on this device and ``dtype`` is not cut short."""
+        yield
+
+
+class NumpyBackend(Backend):
+    """NumPy: the CPU, and the default."""
+
+    name = "numpy"
+    module = "numpy"
+    namespace = "array_api_compat.numpy"
+    requirement = "numpy"
+    hardware = "CPU"
+    purpose = "the default: nothing else to install"
+
+
+class CupyBackend(Backend):
+    """CuPy: an NVIDIA GPU; ``cupy:1`` is the second one."""
+
+    name = "cupy"
+    module = "cupy"
+    namespace = "array_api_compat.cupy"
+    requirement = "anyback-nn[cuda13]"
+    hardware = "NVIDIA GPU"
+    purpose = "training on the GPU (untested on a GPU so far)"
+
+    @property
+    def device(self) -> Any:
+        import cupy
+
+        return cupy.cuda.Device(int(self.device_name or 0))
+
+    def devices(self) -> list[str]:
+        import cupy
+
+        return [f"cupy:{index}" for index in range(cupy.cuda.runtime.getDeviceCount())]
+
+    def check_device(self) -> None:
+        import cupy
+
+        # The import succeeds without a GPU, so each thing that can be missing is asked for.
+        runtime = cupy.cuda.runtime
+        if runtime.driverGetVersion() == 0:
+            raise BackendUnavailableError(
+                f"backend {self.spec!r}: CuPy {cupy.__version__} is installed, but this machine "
+                "has no NVIDIA driver. Install the driver of your GPU, or use another backend, "
+                "such as 'numpy'"
+            )
+        try:
+            count = runtime.getDeviceCount()
+        except runtime.CUDARuntimeError as error:
+            raise BackendUnavailableError(
+                f"backend {self.spec!r}: CuPy {cupy.__version__} and an NVIDIA driver are "
+                f"installed, but no GPU can be used ({error}). Check it with nvidia-smi (and "
+                "CUDA_VISIBLE_DEVICES, or the container's GPU option), or use another backend, "
+                "such as 'numpy'"
+            ) from error
+        if self.device_name is not None and not _is_index(self.device_name, count):
+            raise self.no_such_device()
+
+    def synchronize(self, *arrays: Array) -> None:
+        self.device.synchronize()
+
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        # Some of CuPy's creation functions ignore `device=`: the current device decides.
+        with self.device:
+            yield
+
+
+class TorchBackend(Backend):
+    """PyTorch, its tensors only: no autograd; ``torch:cuda:0`` is its first GPU."""
+
+    name = "torch"
+    module = "torch"
+    namespace = "array_api_compat.torch"
+    requirement = "anyback-nn[torch]"
+    hardware = "CPU; NVIDIA, AMD or Apple GPU"
+    purpose = "arrays that are already PyTorch's (GPUs untested so far)"
+
+    @property
+    def device(self) -> Any:
+        import torch
+
+        device = torch.device(self.device_name or "cpu")
+        # "cuda" and "cuda:0" are one device, but only the second is how a tensor names it.
+        return (
+            torch.device("cuda", torch.cuda.current_device())
+            if device == torch.device("cuda")
+            else device
+        )
+
+    def devices(self) -> list[str]:
+        import torch
+
+        found = ["torch:cpu"]
+        found += [f"torch:cuda:{index}" for index in range(torch.cuda.device_count())]
+        if torch.backends.mps.is_available():
+            found.append("torch:mps")
+        return found
+
+    def check_device(self) -> None:
+        import torch
+
+        try:
+            torch.empty(0, device=torch.device(self.device_name or "cpu"))
+        except Exception as error:  # RuntimeError, AssertionError, NotImplementedError
+            raise self.no_such_device() from error
+
+    def asarray(self, x: Any, dtype: str | None = None) -> Array:
+        array = super().asarray(x, dtype)
+        return array.detach()
+
+    def _from_numpy(self, x: Any) -> Array:
+        import numpy as np
+
+        # PyTorch takes neither read-only memory nor negative strides.
+        writable = x.flags.writeable and all(stride >= 0 for stride in x.strides)
+        return super()._from_numpy(x if writable else np.array(x))
+
+    def synchronize(self, *arrays: Array) -> None:
+        import torch
+
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).synchronize()
+
+
+class JaxBackend(Backend):
+    """JAX: steps are compiled; ``jax:1`` is its second device."""
+
+    name = "jax"
+    module = "jax"
+    namespace = "jax.numpy"
+    requirement = "anyback-nn[jax]"
+    hardware = "CPU; GPU or TPU with their JAX plugins"
+    purpose = "compiled steps (GPUs and TPUs untested so far)"
+    # Slices of one vector as matrix operands leave XLA's fast path on the CPU.
+    packed = False
+
+    @property
+    def device(self) -> Any:
+        import jax
+
+        return jax.devices()[int(self.device_name or 0)]
+
+    def devices(self) -> list[str]:
+        import jax
+
+        return [f"jax:{index}" for index in range(len(jax.devices()))]
+
+    def check_device(self) -> None:
+        if self.device_name is not None and not _is_index(self.device_name, len(self.devices())):
+            raise self.no_such_device()
+
+    def synchronize(self, *arrays: Array) -> None:
+        import jax
+
+        jax.block_until_ready(arrays)
+
+    def compile(self, step: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+        import jax
+
+        compiled: Callable[..., Any] = jax.jit(step, donate_argnums=donate)
+        return compiled
+
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        import jax
+
+        if dtype == "float64":
+            with jax.enable_x64(True):
+                yield
+        else:
+            yield
+
+
+class StrictBackend(Backend):
+    """array-api-strict: the standard and nothing else, to find code that relies on more."""
+
+    name = "array-api-strict"
+    module = "array_api_strict"
+    namespace = "array_api_strict"
+    requirement = "array-api-strict"
+    hardware = "CPU"
+    purpose = "testing that code keeps to the standard (slow)"
+    packed = False
+
+    @property
+    def device(self) -> Any:
+        return self.xp.Device(self.device_name or "CPU_DEVICE")
+
+    def devices(self) -> list[str]:
+        known = self.xp.__array_namespace_info__().devices()
+        return [f"{self.name}:{device._device}" for device in known]
+
+    def check_device(self) -> None:
+        if self.device_name is not None and self.spec not in self.devices():
+            raise self.no_such_device()
+
+
+BACKENDS: dict[str, type[Backend]] = {
+    backend.name: backend
+    for backend in (NumpyBackend, CupyBackend, TorchBackend, JaxBackend, StrictBackend)
+}
+"""Every supported backend by its name."""
+
+
+def select(spec: str | Backend | None = None) -> Backend:
+    """Select the backend that computes.
+
+    Parameters
+    ----------
+    spec : str or Backend, optional
+        ``NAME`` or ``NAME:DEVICE``. Default: the environment variable ``ANYBACK_NN_BACKEND``,
+        and where that is not set, ``"numpy"``.
+
+    Returns
+    -------
+    Backend
+        A backend that can compute on this machine.
+
+    Raises
+    ------
+    ValueError
+        The name is not one of `BACKENDS`.
+    BackendUnavailableError
+        The library is not installed, or has no driver, no device or not that device.
+
+    Examples
+    --------
+    >>> backend = select("numpy")
+    >>> backend.spec, backend.asarray([1, 2], dtype="float32").dtype.name
+    ('numpy', 'float32')
+    """
+    if isinstance(spec, Backend):
+        spec.check()
+        return spec
+    source = ""
+    if spec is None:
+        spec = os.environ.get(ENVIRONMENT_VARIABLE) or "numpy"
+        source = f" (from the environment variable {ENVIRONMENT_VARIABLE})"
+    name, colon, device_name = spec.partition(":")
+    if name not in BACKENDS or (colon and not device_name):
+        close = difflib.get_close_matches(name, BACKENDS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close and close[0] != spec else ""
+        raise ValueError(
+            f"unknown backend {spec!r}{source if source and spec != 'numpy' else ''}: expected "
+            f"NAME or NAME:DEVICE with NAME one of {', '.join(BACKENDS)}.{hint}"
+        )
+    backend = BACKENDS[name](device_name or None)
+    backend.check()
+    return backend
+
+
+def is_host(x: object) -> bool:
+    """Tell whether ``x`` already lies in the host's memory as NumPy sees it."""
+    import array_api_compat
+
+    return array_api_compat.is_numpy_array(x) or not array_api_compat.is_array_api_obj(x)
+
+
+def to_numpy(x: Any) -> Any:
+    """Bring an array of any library, from any device, to NumPy.
+
+    Examples
+    --------
+    >>> to_numpy([[1, 2]]).shape
+    (1, 2)
+    """
+    import array_api_compat
+    import numpy as np
+
+    if array_api_compat.is_torch_array(x):
+        return x.detach().cpu().numpy()
+    if array_api_compat.is_cupy_array(x):
+        return x.get()
+    if type(x).__module__.startswith("array_api_strict"):
+        x = array_api_compat.to_device(x, StrictBackend().device)
+    return np.asarray(x)
+
+
+def _host_cast(x: Any, dtype: str | None) -> Any:
+    """Cast before the transfer: the device may lack the wider dtype, and less is moved."""
+    return x if dtype is None else x.astype(dtype, copy=False)
+
+
+def _is_index(text: str, count: int) -> bool:
+    """Tell whether ``text`` is a whole number from 0 to ``count - 1``."""
+    return text.isdecimal() and int(text) < count

@@ -1,0 +1,137 @@
+"""What a layer is: two methods, ``forward`` and ``backward``, that stand next to each other.
+
+Shapes. The batch is axis -2 and the features are axis -1: ``x`` is ``(n_samples, n_in)``. Whatever
+stands in front is replicas, networks trained side by side: ``(n_replicas, n_samples, n_in)``.
+
+A layer of your own is a subclass of `Layer` with those two methods (and ``init``, if it has
+parameters); nothing is registered anywhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from anyback_nn.backend import Array
+    from anyback_nn.random import Draws
+
+__all__ = ["PREDICTION", "Context", "Layer"]
+
+
+class Context(NamedTuple):
+    """What a layer may know in ``forward`` beside its parameters and its input.
+
+    Attributes
+    ----------
+    training : bool
+        Whether this is a training step; otherwise it is a prediction.
+    state : dict of array
+        What the layer carries from step to step and does not learn by gradients.
+    noise : array, optional
+        The random numbers that the layer drew for this training step.
+    """
+
+    training: bool = False
+    state: Any = {}  # noqa: RUF012 - a default that is only ever read
+    noise: Any = None
+
+
+PREDICTION = Context()
+"""The context of a prediction by a layer without state."""
+
+
+class Layer(ABC):
+    """A function with parameters, and its derivative.
+
+    A layer holds settings and no array: parameters, state and random numbers are handed in, and
+    what is new is handed back. ``forward`` and ``backward`` never write into what they are given.
+
+    Examples
+    --------
+    A layer without parameters, complete:
+
+    >>> import numpy as np
+    >>> class Square(Layer):
+    ...     def forward(self, params, x, context=PREDICTION):
+    ...         return x * x, x
+    ...
+    ...     def backward(self, params, cache, dy):
+    ...         return dy * 2 * cache, {}
+    >>> y, cache = Square().forward({}, np.asarray([[3.0]]))
+    >>> dx, _ = Square().backward({}, cache, np.ones_like(y))
+    >>> float(y[0, 0]), float(dx[0, 0])
+    (9.0, 6.0)
+    """
+
+    @abstractmethod
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        """Compute the output.
+
+        Parameters
+        ----------
+        params : dict of array
+            What ``init`` made, as far as it has been learned.
+        x : array, shape (..., n_samples, n_in)
+        context : Context
+
+        Returns
+        -------
+        y : array, shape (..., n_samples, n_out)
+        cache : array or tuple of arrays
+            What ``backward`` needs of this computation.
+        """
+
+    @abstractmethod
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        """Compute the gradients of the loss from the one with respect to the output.
+
+        Parameters
+        ----------
+        params : dict of array
+            As given to ``forward``.
+        cache : array or tuple of arrays
+            As ``forward`` returned it.
+        dy : array, shape (..., n_samples, n_out)
+            The gradient of the loss with respect to ``y``.
+
+        Returns
+        -------
+        dx : array, shape (..., n_samples, n_in)
+            The gradient with respect to ``x``.
+        grads : dict of array
+            The gradients with respect to the parameters, under the same names and shapes.
+        """
+
+    def gradients(self, params: Any, cache: Any, dy: Array) -> Any:
+        """Compute ``grads`` of `backward` alone: the first layer of a network needs no ``dx``."""
+        return self.backward(params, cache, dy)[1]
+
+    def output_size(self, n_in: int) -> int:
+        """Tell the number of output features for ``n_in`` input features; default: the same.
+
+        Raises
+        ------
+        ShapeError
+            The layer cannot take ``n_in`` features.
+        """
+        return n_in
+
+    def init(self, n_in: int, draws: Draws) -> Any:
+        """Make the parameters for ``n_in`` input features; default: there are none.
+
+        A parameter named ``weight`` is one that L1, L2 and weight decay act on.
+        """
+        return {}
+
+    def init_state(self, n_in: int, draws: Draws) -> Any:
+        """Make the state for ``n_in`` input features; default: there is none."""
+        return {}
+
+    def next_state(self, state: Any, cache: Any) -> Any:
+        """Give the state after a training step with this ``cache``; default: as before."""
+        return state
+
+    def noise(self, shape: tuple[int, ...], draws: Draws) -> Any:
+        """Draw the random numbers of a training step on input of ``shape``; default: none."""
+        return None

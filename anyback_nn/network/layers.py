@@ -1,0 +1,244 @@
+"""The layers that have parameters, state or randomness: dense, dropout and the normalisations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from array_api_compat import array_namespace
+
+from anyback_nn.network.initializers import GlorotUniform, Initializer
+from anyback_nn.network.layer import PREDICTION, Context, Layer
+
+if TYPE_CHECKING:
+    from anyback_nn.backend import Array
+    from anyback_nn.random import Draws
+
+__all__ = ["BatchNorm", "Dense", "Dropout", "LayerNorm"]
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """A fully connected layer: ``y = x @ weight + bias``.
+
+    Parameters
+    ----------
+    n_out : int
+        The number of units, 1 or more.
+    bias : bool
+        Whether a bias is added.
+    initializer : Initializer, optional
+        How the weights begin; the bias begins at zero. Default: what suits the activation that
+        follows in the network, see `Activation.initializer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"weight": np.asarray([[1.0, 2.0]]), "bias": np.asarray([0.5, 0.5])}
+    >>> y, cache = Dense(2).forward(params, np.asarray([[3.0]]))
+    >>> y.tolist()
+    [[3.5, 6.5]]
+    """
+
+    n_out: int
+    bias: bool = True
+    initializer: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_out < 1:
+            raise ValueError(f"Dense: expected n_out of at least 1, got {self.n_out}")
+
+    def output_size(self, n_in: int) -> int:
+        return self.n_out
+
+    def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
+        weight = (self.initializer or GlorotUniform())((n_in, self.n_out), draws)
+        if not self.bias:
+            return {"weight": weight}
+        return {"weight": weight, "bias": draws.full((self.n_out,), 0.0)}
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        y = x @ params["weight"]
+        if self.bias:
+            y += params["bias"][..., None, :]
+        return y, x
+
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        """Derive ``y_ij = sum_k x_ik w_kj + b_j``, with ``i`` the sample.
+
+        - ``dL/dw_kj = sum_i x_ik dy_ij``, that is ``x^T dy``;
+        - ``dL/db_j = sum_i dy_ij``;
+        - ``dL/dx_ik = sum_j dy_ij w_kj``, that is ``dy w^T``.
+
+        The factor 1/m of the mean over the samples is already in ``dy``.
+        """
+        xp = array_namespace(dy)
+        return dy @ xp.matrix_transpose(params["weight"]), self.gradients(params, cache, dy)
+
+    def gradients(self, params: Any, cache: Any, dy: Array) -> dict[str, Array]:
+        xp = array_namespace(dy)
+        grads = {"weight": xp.matrix_transpose(cache) @ dy}
+        if self.bias:
+            grads["bias"] = xp.sum(dy, axis=-2)
+        return grads
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Silences each input with ``probability`` in training and scales up the others.
+
+    The scale ``1/(1 - probability)`` keeps the expected sum, so prediction needs no change.
+    N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
+    JMLR 15, 2014.
+
+    Parameters
+    ----------
+    probability : float
+        From 0 to below 1.
+    """
+
+    probability: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability < 1.0:
+            raise ValueError(
+                f"Dropout: expected a probability from 0 to below 1, got {self.probability}"
+            )
+
+    def noise(self, shape: tuple[int, ...], draws: Draws) -> Array:
+        """Draw which inputs are kept."""
+        return draws.bernoulli(shape, 1.0 - self.probability)
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        if not context.training:
+            return x, None
+        scale = array_namespace(x).astype(context.noise, x.dtype)
+        scale *= 1.0 / (1.0 - self.probability)
+        return x * scale, scale
+
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        """Derive ``y = x * scale``: ``dx = dy * scale`` (and the identity in prediction)."""
+        return (dy if cache is None else dy * cache), {}
+
+
+def _normalize_backward(x_hat: Array, inverse_std: Array, d_hat: Array, axis: int) -> Array:
+    """Derive ``x_hat = (x - mean) / std`` along ``axis``, where mean and std depend on ``x`` too.
+
+    With ``n`` entries along the axis, ``dx_hat_i/dx_j = ([i = j] - 1/n - x_hat_i x_hat_j / n) /
+    std``: the 1/n comes from the mean, the last term from the standard deviation. Summed with the
+    weights ``d_hat_i``: ``dx = (d_hat - mean(d_hat) - x_hat mean(d_hat x_hat)) / std``.
+    """
+    xp = array_namespace(d_hat)
+    return inverse_std * (
+        d_hat
+        - xp.mean(d_hat, axis=axis, keepdims=True)
+        - x_hat * xp.mean(d_hat * x_hat, axis=axis, keepdims=True)
+    )
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Normalises each feature over the batch, then scales and shifts it.
+
+    ``y = scale * (x - mean) / sqrt(variance + epsilon) + shift``. In training, mean and variance
+    are the batch's; in prediction, the running averages, which are the layer's state.
+    S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015.
+
+    Parameters
+    ----------
+    momentum : float
+        The share of the old running average that a training step keeps, from 0 to below 1.
+    epsilon : float
+        Added to the variance, against division by zero.
+
+    Notes
+    -----
+    The running variance averages the unbiased variances (divided by ``n - 1``), as PyTorch does.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
+        return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
+
+    def init_state(self, n_in: int, draws: Draws) -> dict[str, Array]:
+        return {"mean": draws.full((n_in,), 0.0), "variance": draws.full((n_in,), 1.0)}
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        xp = array_namespace(x)
+        if context.training:
+            mean = xp.mean(x, axis=-2, keepdims=True)
+            centered = x - mean
+            variance = xp.mean(centered * centered, axis=-2, keepdims=True)
+            batch = (mean, variance)
+        else:
+            centered = x - context.state["mean"][..., None, :]
+            variance = context.state["variance"][..., None, :]
+            batch = None
+        inverse_std = 1.0 / xp.sqrt(variance + self.epsilon)
+        x_hat = centered * inverse_std
+        y = params["scale"][..., None, :] * x_hat + params["shift"][..., None, :]
+        return y, (x_hat, inverse_std, batch)
+
+    def next_state(self, state: Any, cache: Any) -> dict[str, Array]:
+        """Move the running averages towards the batch's mean and variance."""
+        x_hat, _, (mean, variance) = cache
+        n_samples = x_hat.shape[-2]
+        unbiased = n_samples / max(n_samples - 1, 1)
+        keep, move = self.momentum, 1.0 - self.momentum
+        return {
+            "mean": keep * state["mean"] + move * mean[..., 0, :],
+            "variance": keep * state["variance"] + (move * unbiased) * variance[..., 0, :],
+        }
+
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        """Derive ``y = scale x_hat + shift``.
+
+        ``dscale = sum_i dy_i x_hat_i``, ``dshift = sum_i dy_i``, ``d_hat = scale dy``; from there
+        to ``dx`` see `_normalize_backward`. In prediction mean and variance do not depend on
+        ``x``, and ``dx = d_hat / std``.
+        """
+        xp = array_namespace(dy)
+        x_hat, inverse_std, batch = cache
+        d_hat = dy * params["scale"][..., None, :]
+        if batch is None:
+            dx = d_hat * inverse_std
+        else:
+            dx = _normalize_backward(x_hat, inverse_std, d_hat, axis=-2)
+        return dx, {"scale": xp.sum(dy * x_hat, axis=-2), "shift": xp.sum(dy, axis=-2)}
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """Normalises each sample over its features, then scales and shifts each feature.
+
+    The same in training and prediction, and for every batch size.
+    J. Ba, J. Kiros, G. Hinton, "Layer normalization", 2016.
+
+    Parameters
+    ----------
+    epsilon : float
+        Added to the variance, against division by zero.
+    """
+
+    epsilon: float = 1e-5
+
+    def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
+        return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        xp = array_namespace(x)
+        centered = x - xp.mean(x, axis=-1, keepdims=True)
+        variance = xp.mean(centered * centered, axis=-1, keepdims=True)
+        inverse_std = 1.0 / xp.sqrt(variance + self.epsilon)
+        x_hat = centered * inverse_std
+        y = params["scale"][..., None, :] * x_hat + params["shift"][..., None, :]
+        return y, (x_hat, inverse_std)
+
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        """Derive as in `BatchNorm.backward`, with the mean taken over the features."""
+        xp = array_namespace(dy)
+        x_hat, inverse_std = cache
+        dx = _normalize_backward(x_hat, inverse_std, dy * params["scale"][..., None, :], axis=-1)
+        return dx, {"scale": xp.sum(dy * x_hat, axis=-2), "shift": xp.sum(dy, axis=-2)}

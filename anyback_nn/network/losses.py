@@ -1,0 +1,491 @@
+"""What is minimised: losses of raw outputs, each with its gradient and its link.
+
+A loss takes the network's raw outputs (logits, log-rates, plain values). Its *link* turns them into
+what a user reads: probabilities, rates, values. Because the loss knows both, its gradient needs no
+division by small probabilities, and no output layer with an activation is needed.
+
+A loss has the two methods of a layer: ``forward`` gives one value per sample, and ``backward``
+their derivatives. The mean over the samples, weighted or not, is taken in one place, `mean_loss`: the
+factor 1/m of the textbooks enters there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from array_api_compat import array_namespace, device
+
+from anyback_nn.errors import DataError, ShapeError
+from anyback_nn.network.activations import log_sum_exp, sigmoid, softmax
+
+if TYPE_CHECKING:
+    from anyback_nn.backend import Array
+
+__all__ = [
+    "LOSSES",
+    "BinaryCrossEntropy",
+    "Huber",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Poisson",
+    "ProbabilityCrossEntropy",
+    "SoftmaxCrossEntropy",
+    "mean_loss",
+    "weighted_mean",
+]
+
+
+class Loss(ABC):
+    """How wrong outputs are, and in which direction.
+
+    Examples
+    --------
+    A loss of your own, complete:
+
+    >>> import numpy as np
+    >>> class Quartic(Loss):
+    ...     def forward(self, outputs, targets):
+    ...         error = outputs - targets
+    ...         return np.sum(error**4, axis=-1), error
+    ...
+    ...     def backward(self, cache, dvalues):
+    ...         return dvalues[..., None] * 4 * cache**3
+    >>> value, d_outputs = mean_loss(Quartic(), np.asarray([[2.0]]), np.asarray([[0.0]]))
+    >>> float(value), d_outputs.tolist()
+    (16.0, [[32.0]])
+    """
+
+    classifies: ClassVar[bool] = False
+    """Whether the targets are classes, so that there is an accuracy."""
+
+    @abstractmethod
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        """Compute the loss of each sample.
+
+        Parameters
+        ----------
+        outputs : array, shape (..., n_samples, n_out)
+            The network's raw outputs.
+        targets : array
+            As `check_targets` returns them.
+
+        Returns
+        -------
+        values : array, shape (..., n_samples)
+        cache : array or tuple of arrays
+            What ``backward`` needs.
+        """
+
+    @abstractmethod
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Compute the gradient with respect to the outputs.
+
+        Parameters
+        ----------
+        cache : array or tuple of arrays
+            As ``forward`` returned it.
+        dvalues : array, shape (..., n_samples)
+            The derivative of what is minimised with respect to each sample's value.
+
+        Returns
+        -------
+        array, shape (..., n_samples, n_out)
+        """
+
+    def link(self, outputs: Array) -> Array:
+        """Turn raw outputs into predictions; default: they are the predictions."""
+        return outputs
+
+    def decide(self, outputs: Array) -> Array:
+        """Choose the class of each sample, shape (..., n_samples); of classifying losses only."""
+        return array_namespace(outputs).argmax(outputs, axis=-1)
+
+    def correct(self, outputs: Array, targets: Array) -> Array:
+        """Score each sample's decision, 1 for right and 0 for wrong, shape (..., n_samples)."""
+        xp = array_namespace(outputs)
+        if not xp.isdtype(targets.dtype, "integral"):
+            targets = xp.argmax(targets, axis=-1)
+        chosen = xp.astype(self.decide(outputs), targets.dtype)
+        return xp.astype(chosen == targets, outputs.dtype)
+
+    def check_targets(self, targets: Array, n_out: int) -> Array:
+        """Check targets before training, on whichever library they are, and bring them to shape.
+
+        Parameters
+        ----------
+        targets : array, shape (n_samples,) or (n_samples, n_out)
+        n_out : int
+            The number of the network's outputs.
+
+        Returns
+        -------
+        array
+            Shape (n_samples, n_out), or (n_samples,) of integers for class indices.
+
+        Raises
+        ------
+        ShapeError
+            The shape does not fit the network.
+        DataError
+            The values are not what this loss is for.
+        """
+        xp = array_namespace(targets)
+        if targets.ndim == 1:
+            targets = targets[:, None]
+        if targets.ndim != 2 or targets.shape[1] != n_out:
+            raise ShapeError(
+                f"{type(self).__name__}: the network has {n_out} outputs, so targets of shape "
+                f"(n_samples, {n_out}){' or (n_samples,)' if n_out == 1 else ''} were expected; "
+                f"got {tuple(targets.shape)}"
+            )
+        if not xp.isdtype(targets.dtype, ("bool", "real floating", "integral")):
+            raise DataError(f"{type(self).__name__}: expected numeric targets, got {targets.dtype}")
+        if xp.isdtype(targets.dtype, "real floating") and not bool(xp.all(xp.isfinite(targets))):
+            raise DataError(f"{type(self).__name__}: the targets hold NaN or infinite values")
+        return targets
+
+    def _expect(self, condition: Array, what: str) -> None:
+        """Raise `DataError` unless ``condition`` holds for all targets."""
+        if not bool(array_namespace(condition).all(condition)):
+            raise DataError(f"{type(self).__name__}: expected {what}")
+
+
+def weighted_mean(values: Array, weights: Array | None) -> Array:
+    """Average over the samples (the last axis), with weights or without.
+
+    Samples whose weights are all zero have the mean 0.
+    """
+    xp = array_namespace(values)
+    if weights is None:
+        return xp.mean(values, axis=-1)
+    return xp.sum(values * _shares(weights), axis=-1)
+
+
+def _shares(weights: Array) -> Array:
+    """Divide weights by their sum (weights that are all zero stay zero)."""
+    xp = array_namespace(weights)
+    total = xp.sum(weights, axis=-1, keepdims=True)
+    return weights / xp.where(total > 0, total, xp.ones_like(total))
+
+
+def mean_loss(
+    loss: Loss, outputs: Array, targets: Array, weights: Array | None = None
+) -> tuple[Array, Array]:
+    """Compute the mean loss over the samples and its gradient.
+
+    Parameters
+    ----------
+    loss : Loss
+    outputs : array, shape (..., n_samples, n_out)
+    targets : array
+        As `Loss.check_targets` returns them.
+    weights : array, shape (n_samples,), optional
+        The weight of each sample in the mean, 0 or greater. Default: all the same.
+
+    Returns
+    -------
+    value : array, shape (...)
+    d_outputs : array, shape (..., n_samples, n_out)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> outputs, targets = np.asarray([[1.0], [3.0]]), np.asarray([[0.0], [0.0]])
+    >>> value, d_outputs = mean_loss(MeanSquaredError(), outputs, targets)
+    >>> float(value), d_outputs.tolist()
+    (5.0, [[1.0], [3.0]])
+    """
+    xp = array_namespace(outputs)
+    values, cache = loss.forward(outputs, targets)
+    if weights is None:
+        dvalues = xp.full_like(values, 1.0 / max(values.shape[-1], 1))
+    else:
+        dvalues = xp.broadcast_to(_shares(weights), values.shape)
+    return weighted_mean(values, weights), loss.backward(cache, dvalues)
+
+
+# Regression --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """``mean_j (o_j - t_j)^2``, over the outputs of a sample."""
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        error = outputs - targets
+        return array_namespace(error).mean(error * error, axis=-1), error
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive the square: ``2 (o_j - t_j) / n_out``."""
+        error = cache
+        return error * (2.0 / error.shape[-1] * dvalues[..., None])
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Loss):
+    """``mean_j |o_j - t_j|``: outliers pull no harder than others, and the fit is the median."""
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = array_namespace(outputs)
+        error = outputs - targets
+        return xp.mean(xp.abs(error), axis=-1), error
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive the absolute value: ``sign(o_j - t_j) / n_out`` (0 at the kink)."""
+        error = cache
+        return array_namespace(error).sign(error) * (1.0 / error.shape[-1] * dvalues[..., None])
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Squared for small errors, absolute for large ones (P. Huber, 1964).
+
+    With ``e = o_j - t_j``: ``e^2 / 2`` where ``|e| <= delta``, else ``delta (|e| - delta / 2)``;
+    the mean over the outputs.
+
+    Parameters
+    ----------
+    delta : float
+        Where the two parts meet, in units of the targets.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.delta <= 0:
+            raise ValueError(f"Huber: expected delta above 0, got {self.delta}")
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = array_namespace(outputs)
+        error = outputs - targets
+        size = xp.abs(error)
+        small = xp.minimum(size, self.delta)
+        # One formula for both parts: with small = |e| it is e^2 / 2.
+        return xp.mean(small * (size - 0.5 * small), axis=-1), error
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive both parts: ``e`` limited to between ``-delta`` and ``delta``."""
+        xp = array_namespace(cache)
+        limited = xp.minimum(xp.maximum(cache, -self.delta), self.delta)
+        return limited * (1.0 / cache.shape[-1] * dvalues[..., None])
+
+
+@dataclass(frozen=True)
+class Poisson(Loss):
+    """Counts: half the Poisson deviance, for outputs that are the logarithm of the rate.
+
+    ``mean_j (exp(o_j) - t_j o_j + t_j log t_j - t_j)``: the negative log-likelihood up to a
+    constant that makes the loss 0 for a perfect prediction. The link is ``exp``.
+    """
+
+    def link(self, outputs: Array) -> Array:
+        return array_namespace(outputs).exp(outputs)
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = array_namespace(outputs)
+        rate = xp.exp(outputs)
+        # t log t is 0 at t = 0: there the logarithm is taken of 1.
+        constant = targets * xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
+        values = xp.mean(rate - targets * outputs + (constant - targets), axis=-1)
+        return values, rate - targets
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive: ``(exp(o_j) - t_j) / n_out``."""
+        return cache * (1.0 / cache.shape[-1] * dvalues[..., None])
+
+    def check_targets(self, targets: Array, n_out: int) -> Array:
+        targets = super().check_targets(targets, n_out)
+        self._expect(targets >= 0, "targets that are counts, 0 or greater")
+        return targets
+
+
+# Classification ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """Yes or no, once or for several labels: cross-entropy of logits with targets from 0 to 1.
+
+    ``mean_j (max(z, 0) - z t + log(1 + exp(-|z|)))``, which is ``-t log a - (1 - t) log(1 - a)``
+    with ``a = sigmoid(z)``, without the overflow. The link is the sigmoid.
+    """
+
+    classifies = True
+
+    def link(self, outputs: Array) -> Array:
+        return sigmoid(outputs)
+
+    def decide(self, outputs: Array) -> Array:
+        xp = array_namespace(outputs)
+        yes = xp.astype(outputs > 0, xp.int32)
+        return yes[..., 0] if outputs.shape[-1] == 1 else yes
+
+    def correct(self, outputs: Array, targets: Array) -> Array:
+        """Score each sample by the share of its labels that are right."""
+        return _share_of_right_labels(outputs > 0, targets, outputs)
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = array_namespace(outputs)
+        tail = xp.log1p(xp.exp(-xp.abs(outputs)))
+        values = xp.mean(xp.maximum(outputs, 0.0) - outputs * targets + tail, axis=-1)
+        return values, (outputs, targets)
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive: ``(sigmoid(z_j) - t_j) / n_out``.
+
+        ``d/dz log(1 + exp(z)) = sigmoid(z)``, and ``z t`` gives ``t``.
+        """
+        outputs, targets = cache
+        return (sigmoid(outputs) - targets) * (1.0 / outputs.shape[-1] * dvalues[..., None])
+
+    def check_targets(self, targets: Array, n_out: int) -> Array:
+        targets = super().check_targets(targets, n_out)
+        self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
+        return targets
+
+
+def _share_of_right_labels(yes: Array, targets: Array, like: Array) -> Array:
+    """Compare decisions with targets (yes above 1/2) and average over the labels of a sample."""
+    xp = array_namespace(like)
+    return xp.mean(xp.astype(yes == (targets > 0.5), like.dtype), axis=-1)
+
+
+@dataclass(frozen=True)
+class ProbabilityCrossEntropy(Loss):
+    """The textbook pair of a sigmoid output layer: cross-entropy of probabilities.
+
+    ``mean_j (-t log a - (1 - t) log(1 - a))``. Prefer `BinaryCrossEntropy`, which takes logits: a
+    probability that has been rounded to 0 or 1 has lost what its gradient needs.
+    """
+
+    classifies = True
+
+    def decide(self, outputs: Array) -> Array:
+        xp = array_namespace(outputs)
+        yes = xp.astype(outputs > 0.5, xp.int32)
+        return yes[..., 0] if outputs.shape[-1] == 1 else yes
+
+    def correct(self, outputs: Array, targets: Array) -> Array:
+        """Score each sample by the share of its labels that are right."""
+        return _share_of_right_labels(outputs > 0.5, targets, outputs)
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = array_namespace(outputs)
+        # Keep both logarithms finite where a probability was rounded to 0 or 1.
+        epsilon = float(xp.finfo(outputs.dtype).eps)
+        a = xp.minimum(xp.maximum(outputs, epsilon), 1.0 - epsilon)
+        values = -xp.mean(targets * xp.log(a) + (1.0 - targets) * xp.log1p(-a), axis=-1)
+        return values, (a, targets)
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive: ``(a_j - t_j) / (a_j (1 - a_j)) / n_out``.
+
+        ``-t/a + (1 - t)/(1 - a)`` over a common denominator. Times the sigmoid's derivative
+        ``a (1 - a)`` this is the ``a - t`` of `BinaryCrossEntropy`.
+        """
+        a, targets = cache
+        return (a - targets) / (a * (1.0 - a)) * (1.0 / a.shape[-1] * dvalues[..., None])
+
+    def check_targets(self, targets: Array, n_out: int) -> Array:
+        targets = super().check_targets(targets, n_out)
+        self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
+        return targets
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(Loss):
+    """One of several classes: cross-entropy of logits with a class or with probabilities.
+
+    ``log(sum_j exp(z_j)) - sum_j t_j z_j``, which is ``-sum_j t_j log p_j`` with ``p =
+    softmax(z)``. The link is the softmax. Targets are class indices (integers) or one row of
+    probabilities a sample (one-hot or soft).
+
+    Parameters
+    ----------
+    label_smoothing : float
+        The share ``s``, from 0 to 1, of each target that is spread evenly over all classes:
+        ``(1 - s) t + s / n_out`` (C. Szegedy et al., CVPR 2016).
+    """
+
+    label_smoothing: float = 0.0
+    classifies = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.label_smoothing <= 1.0:
+            raise ValueError(
+                "SoftmaxCrossEntropy: expected label_smoothing from 0 to 1, got "
+                f"{self.label_smoothing}"
+            )
+
+    def link(self, outputs: Array) -> Array:
+        return softmax(outputs)
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = array_namespace(outputs)
+        targets = self._distribution(outputs, targets)
+        values = log_sum_exp(outputs)[..., 0] - xp.sum(targets * outputs, axis=-1)
+        return values, (outputs, targets)
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive: ``softmax(z)_j - t_j``.
+
+        ``d/dz_j log(sum exp(z)) = exp(z_j) / sum exp(z)``, and the sum gives ``t_j``.
+        """
+        outputs, targets = cache
+        return (softmax(outputs) - targets) * dvalues[..., None]
+
+    def _distribution(self, outputs: Array, targets: Array) -> Array:
+        """Make one row of probabilities a sample out of the targets."""
+        xp = array_namespace(outputs)
+        n_out = outputs.shape[-1]
+        if xp.isdtype(targets.dtype, "integral"):
+            classes = xp.arange(n_out, dtype=targets.dtype, device=device(targets))
+            targets = xp.astype(targets[..., None] == classes, outputs.dtype)
+        if self.label_smoothing:
+            targets = (1.0 - self.label_smoothing) * targets + self.label_smoothing / n_out
+        return targets
+
+    def check_targets(self, targets: Array, n_out: int) -> Array:
+        xp = array_namespace(targets)
+        name = type(self).__name__
+        if targets.ndim == 2 and targets.shape[1] == 1 and n_out != 1:
+            targets = targets[:, 0]
+        if targets.ndim == 1:
+            if xp.isdtype(targets.dtype, "bool"):
+                targets = xp.astype(targets, xp.int32)
+            if xp.isdtype(targets.dtype, "real floating"):
+                self._expect(targets == xp.floor(targets), "class indices (whole numbers)")
+                targets = xp.astype(targets, xp.int32)
+            if not xp.isdtype(targets.dtype, "integral"):
+                raise DataError(
+                    f"{name}: expected class indices (integers), got {targets.dtype}. Number the "
+                    "labels first, for example with numpy.unique(labels, return_inverse=True)"
+                )
+            self._expect(
+                (targets >= 0) & (targets < n_out),
+                f"class indices from 0 to {n_out - 1}, because the network has {n_out} outputs",
+            )
+            return targets
+        targets = super().check_targets(targets, n_out)
+        if not xp.isdtype(targets.dtype, "real floating"):
+            targets = xp.astype(targets, xp.float32)
+        self._expect(targets >= 0, "class probabilities, 0 or greater")
+        self._expect(
+            xp.abs(xp.sum(targets, axis=1) - 1.0) < 1e-3, "class probabilities with the sum 1"
+        )
+        return targets
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "mean_squared_error": MeanSquaredError,
+    "mean_absolute_error": MeanAbsoluteError,
+    "huber": Huber,
+    "poisson": Poisson,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "probability_cross_entropy": ProbabilityCrossEntropy,
+    "softmax_cross_entropy": SoftmaxCrossEntropy,
+}
+"""Every loss by its name in settings."""

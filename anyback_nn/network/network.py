@@ -1,0 +1,187 @@
+"""A network: layers one after another, seen as one layer; and the block with a shortcut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from anyback_nn.errors import ShapeError
+from anyback_nn.network.activations import Activation
+from anyback_nn.network.initializers import GlorotUniform
+from anyback_nn.network.layer import PREDICTION, Context, Layer
+from anyback_nn.network.layers import Dense
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from anyback_nn.backend import Array
+    from anyback_nn.random import Draws
+
+__all__ = ["Network", "Residual"]
+
+
+@dataclass(frozen=True, init=False)
+class Network(Layer):
+    """Layers one after another: the output of each is the input of the next.
+
+    A network holds no array. Parameters, state and noise are tuples with one entry a layer, so a
+    network is itself a layer and can stand inside another.
+
+    Parameters
+    ----------
+    *layers : Layer
+        In the order of the computation, without the input (which is not a layer).
+
+    Examples
+    --------
+    >>> from anyback_nn.backend import select
+    >>> from anyback_nn.random import Draws, generator
+    >>> network = Network(Dense(3), Dense(2))
+    >>> params = network.init(4, Draws(generator(0, "weights"), select("numpy"), "float32"))
+    >>> y, caches = network.forward(params, select("numpy").asarray([[1, 2, 3, 4]], "float32"))
+    >>> y.shape
+    (1, 2)
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer) -> None:
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                hint = f". Write {layer.__name__}(...)" if isinstance(layer, type) else ""
+                raise TypeError(
+                    f"layer {position}: expected a Layer (an instance of a subclass of it), got "
+                    f"{layer!r}{hint}"
+                )
+        if not layers:
+            raise ShapeError("a network needs at least one layer")
+        object.__setattr__(self, "layers", tuple(_with_initializers(layers)))
+
+    def sizes(self, n_in: int) -> list[int]:
+        """List the number of features before, between and behind the layers.
+
+        Raises
+        ------
+        ShapeError
+            A layer cannot take what comes in; the message names it.
+        """
+        sizes = [n_in]
+        for position, layer in enumerate(self.layers):
+            try:
+                sizes.append(layer.output_size(sizes[-1]))
+            except ShapeError as error:
+                raise ShapeError(f"layer {position} ({type(layer).__name__}): {error}") from None
+        return sizes
+
+    def output_size(self, n_in: int) -> int:
+        return self.sizes(n_in)[-1]
+
+    def init(self, n_in: int, draws: Draws) -> Any:
+        """Make the parameters: one dict of arrays a layer."""
+        return tuple(layer.init(n, draws) for layer, n in zip(self.layers, self.sizes(n_in)))
+
+    def init_state(self, n_in: int, draws: Draws) -> Any:
+        """Make the state: one dict of arrays a layer."""
+        return tuple(layer.init_state(n, draws) for layer, n in zip(self.layers, self.sizes(n_in)))
+
+    def next_state(self, state: Any, cache: Any) -> Any:
+        """Give the state of every layer after a training step."""
+        return tuple(
+            layer.next_state(own_state, own_cache)
+            for layer, own_state, own_cache in zip(self.layers, state, cache)
+        )
+
+    def noise(self, shape: tuple[int, ...], draws: Draws) -> Any:
+        """Draw the random numbers of every layer for a training step on input of ``shape``."""
+        *front, n_in = shape
+        return tuple(
+            layer.noise((*front, n), draws) for layer, n in zip(self.layers, self.sizes(n_in))
+        )
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        """Compute the output and the cache of every layer."""
+        caches = []
+        for layer, own, state, noise in self._each(params, context):
+            x, cache = layer.forward(own, x, Context(context.training, state, noise))
+            caches.append(cache)
+        return x, tuple(caches)
+
+    def predict(self, params: Any, x: Array, state: Any = ()) -> Array:
+        """Compute the output alone: the cache of each layer is let go at once."""
+        for layer, own, own_state, _ in self._each(params, Context(state=state)):
+            x, _ = layer.forward(own, x, Context(state=own_state))
+        return x
+
+    def _each(self, params: Any, context: Context) -> Iterable[tuple[Layer, Any, Any, Any]]:
+        """Go through the layers with their own parameters, state and noise."""
+        nothing = ({},) * len(self.layers)
+        return zip(self.layers, params, context.state or nothing, context.noise or nothing)
+
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        """Derive by the chain rule: each layer's ``dx`` is the ``dy`` of the layer before it."""
+        dy, grads = self._backward_behind_first(params, cache, dy)
+        dx, first = self.layers[0].backward(params[0], cache[0], dy)
+        return dx, (first, *grads)
+
+    def gradients(self, params: Any, cache: Any, dy: Array) -> Any:
+        """Compute the gradients of the parameters; the first layer's ``dx`` is never computed."""
+        dy, grads = self._backward_behind_first(params, cache, dy)
+        return (self.layers[0].gradients(params[0], cache[0], dy), *grads)
+
+    def _backward_behind_first(self, params: Any, cache: Any, dy: Array) -> tuple[Array, list[Any]]:
+        """Go back through all layers but the first."""
+        grads = []
+        for layer, own, own_cache in zip(self.layers[:0:-1], params[:0:-1], cache[:0:-1]):
+            dy, own_grads = layer.backward(own, own_cache, dy)
+            grads.append(own_grads)
+        return dy, grads[::-1]
+
+
+@dataclass(frozen=True, init=False)
+class Residual(Network):
+    """A block of layers plus its input: ``y = block(x) + x`` (K. He et al., CVPR 2016).
+
+    Parameters
+    ----------
+    *layers : Layer
+        The block; it must give as many features as it takes.
+
+    Examples
+    --------
+    >>> block = Residual(Dense(8), Dense(3))
+    >>> block.output_size(3)
+    3
+    """
+
+    def output_size(self, n_in: int) -> int:
+        n_out = super().output_size(n_in)
+        if n_out != n_in:
+            raise ShapeError(
+                f"the block takes {n_in} features and gives {n_out}, so they cannot be added: end "
+                f"it with Dense({n_in})"
+            )
+        return n_out
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        y, caches = super().forward(params, x, context)
+        return y + x, caches
+
+    def predict(self, params: Any, x: Array, state: Any = ()) -> Array:
+        return super().predict(params, x, state) + x
+
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        """Derive the sum: ``dx`` is the block's ``dx`` plus ``dy``."""
+        dx, grads = super().backward(params, cache, dy)
+        return dx + dy, grads
+
+
+def _with_initializers(layers: tuple[Layer, ...]) -> Iterator[Layer]:
+    """Give each dense layer without an initialiser the one that suits the activation behind it."""
+    for position, layer in enumerate(layers):
+        if isinstance(layer, Dense) and layer.initializer is None:
+            behind = layers[position + 1 :]
+            next_dense = next((i for i, one in enumerate(behind) if isinstance(one, Dense)), None)
+            suited = (one.initializer for one in behind[:next_dense] if isinstance(one, Activation))
+            yield replace(layer, initializer=next(suited, GlorotUniform()))
+        else:
+            yield layer

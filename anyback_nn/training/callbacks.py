@@ -1,0 +1,146 @@
+"""What is called while a model trains: your own code, early stopping, the progress bar."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from anyback_nn.training.schedules import direction
+
+if TYPE_CHECKING:
+    from anyback_nn.training.loop import Fit
+    from anyback_nn.training.state import TrainingState
+
+__all__ = ["Callback", "EarlyStopping", "ProgressBar"]
+
+
+class Callback:
+    """Called at the start and end of training, of each epoch and of each batch.
+
+    Override what you need. ``fit.history`` holds the finished epochs, ``fit.model`` the model
+    (its parameters are up to date whenever a callback is called), and ``fit.stop(reason)`` ends
+    training after the current batch or epoch.
+
+    Examples
+    --------
+    >>> class StopWhenGoodEnough(Callback):
+    ...     def on_epoch_end(self, fit):
+    ...         if fit.history.last["train_loss"] < 0.1:
+    ...             fit.stop("the training loss is below 0.1")
+    """
+
+    def on_train_begin(self, fit: Fit) -> None:
+        """Before the first epoch."""
+
+    def on_train_end(self, fit: Fit) -> None:
+        """After the last epoch; not if training ended with an error."""
+
+    def on_epoch_begin(self, fit: Fit) -> None:
+        """Before an epoch."""
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        """After an epoch has been recorded."""
+
+    def on_batch_begin(self, fit: Fit) -> None:
+        """Before a step."""
+
+    def on_batch_end(self, fit: Fit) -> None:
+        """After a step. Reading an array here makes the device wait."""
+
+
+@dataclass
+class EarlyStopping(Callback):
+    """Stop when a recorded quantity no longer improves, and put the best parameters back.
+
+    Parameters
+    ----------
+    patience : int
+        The number of epochs without improvement after which training stops.
+    monitor : str
+        The name of the quantity in the history. For names that end in ``accuracy`` or ``r2`` more
+        is better, for all others less.
+    min_delta : float
+        How much better than the best so far counts as better.
+    restore_best : bool
+        Whether the model gets back the parameters of its best epoch.
+    """
+
+    patience: int = 10
+    monitor: str = "validation_loss"
+    min_delta: float = 0.0
+    restore_best: bool = True
+    best_epoch: int = field(default=0, init=False)
+    _best: float = field(default=math.inf, init=False, repr=False)
+    _best_state: TrainingState | None = field(default=None, init=False, repr=False)
+
+    def on_train_begin(self, fit: Fit) -> None:
+        self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        row = fit.history.last
+        if self.monitor not in row:
+            raise ValueError(
+                f"EarlyStopping: {self.monitor!r} is not recorded; the history has "
+                f"{', '.join(row)}. Pass validation= to fit, or monitor another one"
+            )
+        value = direction(self.monitor) * row[self.monitor]
+        if value < self._best - self.min_delta:
+            self.best_epoch, self._best = fit.epoch, value
+            if self.restore_best:
+                self._best_state = fit.model.training.copy()
+        elif fit.epoch - self.best_epoch >= self.patience:
+            fit.stop(
+                f"{self.monitor} has not improved for {self.patience} epochs; "
+                f"the best was epoch {self.best_epoch}"
+            )
+
+    def on_train_end(self, fit: Fit) -> None:
+        if self._best_state is not None and self.best_epoch < fit.epoch:
+            fit.model.training.params = self._best_state.params
+            fit.model.training.state = self._best_state.state
+        self._best_state = None
+
+
+@dataclass
+class ProgressBar(Callback):
+    """Show the epoch, its batches and the last recorded quantities in the terminal."""
+
+    _bar: Any = field(default=None, init=False, repr=False)
+    _epochs: Any = field(default=None, init=False, repr=False)
+
+    def on_train_begin(self, fit: Fit) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[last]}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=Console(stderr=True),
+        )
+        last = fit.epoch + fit.epochs
+        self._epochs = self._bar.add_task(
+            "", total=float(fit.epochs), epoch=fit.epoch, last=last, losses=""
+        )
+        self._bar.start()
+
+    def on_batch_end(self, fit: Fit) -> None:
+        if fit.n_batches:
+            self._bar.advance(self._epochs, 1.0 / fit.n_batches)
+
+    def on_epoch_end(self, fit: Fit) -> None:
+        shown = {k: v for k, v in fit.history.last.items() if k.endswith(("loss", "accuracy"))}
+        losses = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in shown.items())
+        self._bar.update(
+            self._epochs, completed=float(fit.epochs_done), epoch=fit.epoch, losses=losses
+        )
+
+    def on_train_end(self, fit: Fit) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back; also called when training ends with an error."""
+        if self._bar is not None:
+            self._bar.stop()

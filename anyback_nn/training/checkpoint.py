@@ -1,0 +1,189 @@
+"""Model files: one safetensors file with every array, and everything else as JSON beside them.
+
+Layers, losses, optimisers, schedules and initialisers are dataclasses, so their settings are their
+description: ``{"kind": "Dense", "n_out": 10, ...}``. Reading looks the kind up among the classes
+that the running program has defined and calls it with these settings; nothing in a file is ever
+imported or executed, so a class of your own must be defined before its model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from anyback_nn.errors import CheckpointError
+from anyback_nn.network.initializers import Initializer
+from anyback_nn.network.layer import Layer
+from anyback_nn.network.losses import Loss
+from anyback_nn.network.network import Network
+from anyback_nn.training.optimizers import Optimizer
+from anyback_nn.training.schedules import Schedule
+
+__all__ = ["FORMAT_VERSION", "describe", "read", "rebuild", "write"]
+
+FORMAT = "anyback_nn"
+FORMAT_VERSION = 1
+_DESCRIBED = (Layer, Loss, Optimizer, Schedule, Initializer)
+
+
+def describe(value: Any) -> Any:
+    """Turn settings into what JSON can hold.
+
+    Raises
+    ------
+    CheckpointError
+        A class could not be built again from the file.
+
+    Examples
+    --------
+    >>> from anyback_nn.network.layers import Dropout
+    >>> describe(Dropout(0.5))
+    {'kind': 'Dropout', 'probability': 0.5}
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [describe(one) for one in value]
+    kind = type(value).__name__
+    if not isinstance(value, _DESCRIBED) or not is_dataclass(value):
+        raise CheckpointError(
+            f"cannot save {value!r}: expected numbers, text, or a layer, loss, optimizer, schedule "
+            f"or initializer that is a dataclass. Put @dataclass(frozen=True) on {kind}"
+        )
+    if _find(kind) is not type(value):
+        raise CheckpointError(
+            f"cannot save {value!r}: another class is called {kind}; rename yours"
+        )
+    settings = {one.name: describe(getattr(value, one.name)) for one in fields(value)}
+    return {"kind": kind, **settings}
+
+
+def rebuild(value: Any) -> Any:
+    """Make settings of what `describe` made of them.
+
+    Raises
+    ------
+    CheckpointError
+        A kind is not defined, or does not take these settings.
+
+    Examples
+    --------
+    >>> rebuild({"kind": "Dropout", "probability": 0.5})
+    Dropout(probability=0.5)
+    """
+    if isinstance(value, list):
+        return tuple(rebuild(one) for one in value)
+    if not isinstance(value, Mapping):
+        return value
+    settings = {name: rebuild(one) for name, one in value.items()}
+    kind = settings.pop("kind", None)
+    found = _find(kind)
+    if found is None:
+        raise CheckpointError(
+            f"the file uses {kind!r}, which is not defined. If it is a class of your own, define "
+            "or import it before loading"
+        )
+    try:
+        if issubclass(found, Network):
+            return found(*settings.pop("layers"), **settings)
+        return found(**settings)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the file's settings of {kind} do not fit: {error}") from error
+
+
+def _find(kind: Any) -> type | None:
+    """Find a class by name: the library's own first, then the one that was defined last."""
+    found = [one for base in _DESCRIBED for one in _subclasses(base) if one.__name__ == kind]
+    own = [one for one in found if one.__module__.startswith("anyback_nn.")]
+    return own[0] if own else (found[-1] if found else None)
+
+
+def _subclasses(base: type) -> Iterator[type]:
+    for one in base.__subclasses__():
+        yield one
+        yield from _subclasses(one)
+
+
+def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Write a model file: whole, or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    arrays : mapping of str to numpy.ndarray
+    settings : mapping
+        What JSON can hold.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}")
+    # safetensors writes arrays that are not contiguous as if they were.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "settings": json.dumps(settings)}
+    data = save(contiguous, metadata)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a model file.
+
+    Returns
+    -------
+    arrays : dict of str to numpy.ndarray
+    settings : dict
+
+    Raises
+    ------
+    CheckpointError
+        There is no such file, or it is truncated, foreign or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no model file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a model file, or it is damaged or cut short ({error})"
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is a safetensors file, but was not written by anyback_nn")
+    version = metadata.get("version", "")
+    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {version!r}; this anyback_nn reads up to {FORMAT_VERSION}. "
+            "Update it with: pip install --upgrade anyback-nn"
+        )
+    try:
+        settings = json.loads(metadata["settings"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} holds no readable settings ({error})") from error
+    return arrays, settings

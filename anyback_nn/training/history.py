@@ -1,0 +1,62 @@
+"""What was recorded while training: one row an epoch."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["History"]
+
+
+@dataclass
+class History:
+    """The recorded quantities of every epoch that a model has been trained, over all calls of fit.
+
+    Always recorded: ``epoch`` (from 1), ``learning_rate``, ``train_loss`` and the training metrics
+    (means over the epoch, while the parameters were changing), ``seconds``. With validation data
+    also ``validation_loss`` and the metrics at the end of the epoch.
+
+    Examples
+    --------
+    >>> history = History([{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}])
+    >>> history["train_loss"], len(history), history.last["epoch"]
+    ([0.5, 0.25], 2, 2)
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        return iter(self.rows)
+
+    def __getitem__(self, name: str) -> list[float]:
+        """Give one quantity of all epochs; NaN where it was not recorded."""
+        if name not in self.names:
+            raise KeyError(f"{name!r} is not recorded; the history has {', '.join(self.names)}")
+        return [row.get(name, float("nan")) for row in self.rows]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all recorded quantities."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The row of the last epoch."""
+        if not self.rows:
+            raise IndexError("the history is empty: the model has not been trained yet")
+        return self.rows[-1]
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a CSV file, one line an epoch."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.names)
+            writer.writeheader()
+            writer.writerows(self.rows)

@@ -1,0 +1,225 @@
+"""The training loop: epochs of steps, with everything read from the device once an epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from anyback_nn.backend import Array, to_numpy
+from anyback_nn.errors import DivergenceError
+from anyback_nn.network.losses import weighted_mean
+from anyback_nn.network.parameters import Storage
+from anyback_nn.random import Draws, generator
+from anyback_nn.training.callbacks import Callback
+from anyback_nn.training.data import Batch, Source
+from anyback_nn.training.history import History
+from anyback_nn.training.step import Report
+
+if TYPE_CHECKING:
+    from anyback_nn.model import Model
+    from anyback_nn.training.state import TrainingState
+
+__all__ = ["Fit", "evaluate", "outputs_of", "train"]
+
+
+@dataclass
+class Fit:
+    """One call of `Model.fit`, as callbacks see it.
+
+    Attributes
+    ----------
+    model : Model
+    epochs : int
+        The number of epochs that were asked for.
+    n_batches : int, optional
+        The number of batches of an epoch, where it is known.
+    stop_reason : str, optional
+        Why training was stopped early.
+    """
+
+    model: Model
+    epochs: int
+    n_batches: int | None = None
+    stop_reason: str | None = None
+    epochs_done: int = field(default=0, init=False)
+
+    @property
+    def epoch(self) -> int:
+        """The epochs that the model has been trained, over all calls of fit."""
+        return self.model.training.epoch
+
+    @property
+    def history(self) -> History:
+        """The recorded quantities of all finished epochs."""
+        return self.model.training.history
+
+    def stop(self, reason: str) -> None:
+        """End training after the current batch (called in one) or epoch."""
+        self.stop_reason = reason
+
+
+def train(
+    fit: Fit,
+    source: Source,
+    validation: Source | None,
+    step: Callable[..., Any],
+    callbacks: Sequence[Callback],
+) -> None:
+    """Train for ``fit.epochs`` epochs or until a callback stops it.
+
+    An epoch that does not come to its end, because of an error, an interrupt or divergence, leaves
+    the model as it was when that epoch began.
+    """
+    model = fit.model
+    fit.n_batches = source.n_batches
+    _call(callbacks, "on_train_begin", fit)
+    while fit.epochs_done < fit.epochs and fit.stop_reason is None:
+        before = model.training.copy()
+        try:
+            _call(callbacks, "on_epoch_begin", fit)
+            started = time.perf_counter()
+            row = _epoch(fit, source, step, callbacks)
+            if validation is not None:
+                means = evaluate(model, validation)
+                row |= {f"validation_{name}": value for name, value in means.items()}
+            row["seconds"] = time.perf_counter() - started
+        except BaseException:
+            # Also for Ctrl-C: a half-done update in place must not be kept.
+            model.training = before
+            raise
+        model.training.history.rows.append(row)
+        fit.epochs_done += 1
+        fit.n_batches = source.n_batches
+        _call(callbacks, "on_epoch_end", fit)
+    _call(callbacks, "on_train_end", fit)
+
+
+def _epoch(
+    fit: Fit, source: Source, step: Callable[..., Any], callbacks: Sequence[Callback]
+) -> dict[str, float]:
+    """Train one epoch and give its row of the history."""
+    model, training = fit.model, fit.model.training
+    optimizer = training.optimizer
+    assert optimizer is not None
+    mask = model.layout.mask(training.params, everything=optimizer.penalize_all)
+    draws = Draws(generator(model.seed, "noise", training.epoch), model.backend, model.dtype)
+    done, past = (
+        training.epoch - training.first_epoch,
+        training.history.rows[training.first_epoch :],
+    )
+    schedule, n_batches = optimizer.schedule, source.n_batches
+    first_rate = schedule(done, past)
+    reports: list[Report] = []
+    sizes: list[int] = []
+    for position, batch in enumerate(source.epoch(training.epoch)):
+        _call(callbacks, "on_batch_begin", fit)
+        share = position / n_batches if n_batches else 0.0
+        rate = schedule(done + share, past) if position else first_rate
+        training.step += 1
+        training.params, training.slots, training.state, report = step(
+            training.params,
+            training.slots,
+            training.state,
+            mask,
+            optimizer.coefficients(training.step, rate),
+            *batch,
+            model.network.noise(tuple(batch.x.shape), draws),
+        )
+        reports.append(report)
+        sizes.append(int(batch.x.shape[0]))
+        _call(callbacks, "on_batch_end", fit)
+        if fit.stop_reason is not None:
+            break
+    table, finite = _read(reports, training.params)
+    _check_convergence(table[:, 0], finite, training, first_rate)
+    training.epoch += 1
+    means = _average(table, sizes, model.metric_names)
+    return {
+        "epoch": training.epoch,
+        "learning_rate": first_rate,
+        **{f"train_{name}": value for name, value in means.items()},
+    }
+
+
+def outputs_of(model: Model, source: Source) -> Batch:
+    """Compute the raw outputs for all batches of a source, beside their targets and weights."""
+    parts = []
+    for x, y, weights in source.epoch(0):
+        outputs = model.predict_step(model.training.params, model.training.state, x)
+        parts.append((outputs, y, weights))
+    xp = array_namespace(parts[0][0])
+    return Batch(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
+
+
+def evaluate(model: Model, source: Source) -> dict[str, float]:
+    """Average the loss and the metrics over all samples of a source."""
+    outputs, y, weights = outputs_of(model, source)
+    values = [model.loss.forward(outputs, y)[0]]
+    values += [metric(model.loss, outputs, y) for metric in model.metrics]
+    means = array_namespace(outputs).stack([weighted_mean(value, weights) for value in values])
+    return dict(zip(model.metric_names, to_numpy(means).tolist()))
+
+
+def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
+    for callback in callbacks:
+        getattr(callback, event)(fit)
+
+
+def _read(reports: list[Report], params: Storage) -> tuple[Any, bool]:
+    """Bring all reports to the host at once, and whether all parameters are finite."""
+    columns = [_stack(list(column)) for column in zip(*reports)]
+    xp = array_namespace(columns[0])
+    flags = [xp.all(xp.isfinite(array)) for array in params]
+    flags = [xp.reshape(xp.astype(flag, columns[0].dtype), (1,)) for flag in flags]
+    values = to_numpy(xp.concat([*columns, *flags])).astype(np.float64)
+    n_steps = len(reports)
+    table = values[: n_steps * len(columns)].reshape(len(columns), n_steps).T
+    return table, bool(np.all(values[table.size :] == 1.0))
+
+
+def _stack(values: list[Array], most: int = 512) -> Array:
+    """Stack scalars; in parts, because a library that compiles does so for each number of them."""
+    xp = array_namespace(values[0])
+    parts = [xp.stack(values[i : i + most]) for i in range(0, len(values), most)]
+    return xp.concat(parts)
+
+
+def _average(table: Any, sizes: list[int], names: Sequence[str]) -> dict[str, float]:
+    """Average the batches' means, weighted by their sizes or their sums of weights."""
+    weights = table[:, len(names)] if table.shape[1] > len(names) else np.asarray(sizes)
+    total = weights.sum()
+    return {
+        name: float((table[:, i] * weights).sum() / total) if total else math.nan
+        for i, name in enumerate(names)
+    }
+
+
+def _check_convergence(losses: Any, finite: bool, training: TrainingState, rate: float) -> None:
+    """Raise `DivergenceError` if a loss or, at the end of the epoch, a parameter is not finite."""
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if not bad.size and finite:
+        return
+    position = int(bad[0]) if bad.size else len(losses) - 1
+    what = (
+        f"the loss became {losses[position]}" if bad.size else "a parameter became NaN or infinite"
+    )
+    if training.epoch == 0 and position == 0:
+        cause = (
+            "it was so before the first update, so the inputs or targets are probably too large: "
+            "standardise them"
+        )
+    else:
+        cause = (
+            f"the learning rate, {rate:g}, is probably too high: try {rate / 10:g}, clip_norm=1.0 "
+            "in the optimiser, or standardise the inputs"
+        )
+    raise DivergenceError(
+        f"{what} in epoch {training.epoch + 1}, step {position + 1} of it; {cause}. The model keeps "
+        "the finite parameters from the start of that epoch"
+    )

@@ -1,0 +1,70 @@
+"""One step of training, one step of prediction: pure functions that a backend can compile.
+
+Nothing in a step reads a value back to the host; what it reports are arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from anyback_nn.backend import Array
+from anyback_nn.network.layer import Context
+from anyback_nn.network.losses import Loss, mean_loss, weighted_mean
+from anyback_nn.network.network import Network
+from anyback_nn.network.parameters import Layout, Storage
+from anyback_nn.training.metrics import Metric
+from anyback_nn.training.optimizers import Optimizer
+
+__all__ = ["Report", "prediction_step", "training_step"]
+
+Report = tuple[Array, ...]
+"""The mean loss of a batch, the mean of each metric, and the sum of the weights if there are any."""
+
+
+def training_step(
+    network: Network, loss: Loss, layout: Layout, optimizer: Optimizer, metrics: Sequence[Metric]
+) -> Callable[..., tuple[Storage, dict[str, Storage], Any, Report]]:
+    """Build the function that takes one step of training.
+
+    Returns
+    -------
+    callable
+        ``step(params, slots, state, mask, coefficients, x, y, weights, noise)`` gives ``params,
+        slots, state, report``. It may write into the first two: use what it returns.
+    """
+
+    def step(
+        params: Storage,
+        slots: dict[str, Storage],
+        state: Any,
+        mask: Storage,
+        coefficients: tuple[float, ...],
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        noise: Any,
+    ) -> tuple[Storage, dict[str, Storage], Any, Report]:
+        tree = layout.restore(params)
+        outputs, cache = network.forward(tree, x, Context(True, state, noise))
+        value, d_outputs = mean_loss(loss, outputs, y, weights)
+        means = [weighted_mean(metric(loss, outputs, y), weights) for metric in metrics]
+        total = () if weights is None else (array_namespace(weights).sum(weights),)
+        report = (value, *means, *total)
+        grads = layout.store(network.gradients(tree, cache, d_outputs))
+        state = network.next_state(state, cache)
+        params, slots = optimizer.update(params, grads, slots, mask, coefficients)
+        return params, slots, state, report
+
+    return step
+
+
+def prediction_step(network: Network, layout: Layout) -> Callable[[Storage, Any, Array], Array]:
+    """Build the function that computes raw outputs: ``(params, state, x) -> outputs``."""
+
+    def step(params: Storage, state: Any, x: Array) -> Array:
+        return network.predict(layout.restore(params), x, state)
+
+    return step
