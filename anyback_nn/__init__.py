@@ -91,7 +91,7 @@ _PUBLIC = {
 _SUBMODULES = ("backend", "datasets", "errors", "network", "random", "training")
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [*sorted(_HOME), *_SUBMODULES]
+__all__ = [*sorted(_HOME), *_SUBMODULES]  # noqa: PLE0604 - they are all strings
 
 
 def __getattr__(name: str) -> Any:

@@ -293,7 +293,9 @@ class Model:
             weights = factors if weights is None else factors * to_numpy(weights)
         if isinstance(validation, float):
             rows, held_rows = data.split(int(x.shape[0]), validation, self.seed)
-            held_out = self._source(*(data.take(a, held_rows) for a in (x, y, weights)))
+            held_out: data.ArraySource | None = self._source(
+                *(data.take(a, held_rows) for a in (x, y, weights))
+            )
             x, y, weights = (data.take(a, rows) for a in (x, y, weights))
         else:
             held_out = self._validation(validation)

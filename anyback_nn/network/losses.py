@@ -5,8 +5,8 @@ what a user reads: probabilities, rates, values. Because the loss knows both, it
 division by small probabilities, and no output layer with an activation is needed.
 
 A loss has the two methods of a layer: ``forward`` gives one value per sample, and ``backward``
-their derivatives. The mean over the samples, weighted or not, is taken in one place, `mean_loss`: the
-factor 1/m of the textbooks enters there and nowhere else.
+their derivatives. The mean over the samples, weighted or not, is taken in one place, `mean_loss`:
+the factor 1/m of the textbooks enters there and nowhere else.
 """
 
 from __future__ import annotations

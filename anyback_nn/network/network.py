@@ -114,7 +114,7 @@ class Network(Layer):
 
     def _each(self, params: Any, context: Context) -> Iterable[tuple[Layer, Any, Any, Any]]:
         """Go through the layers with their own parameters, state and noise."""
-        nothing = ({},) * len(self.layers)
+        nothing: tuple[Any, ...] = ({},) * len(self.layers)
         return zip(self.layers, params, context.state or nothing, context.noise or nothing)
 
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:

@@ -107,7 +107,7 @@ def _find(kind: Any) -> type | None:
     return own[0] if own else (found[-1] if found else None)
 
 
-def _subclasses(base: type) -> Iterator[type]:
+def _subclasses(base: type[Any]) -> Iterator[type[Any]]:
     for one in base.__subclasses__():
         yield one
         yield from _subclasses(one)

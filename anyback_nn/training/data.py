@@ -7,7 +7,7 @@ boundary; inside the training loop everything is an array on the backend's devic
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -154,7 +154,7 @@ class IterableSource(Source):
 
     @property
     def n_batches(self) -> int | None:
-        if self._count is None and hasattr(self.batches, "__len__"):
+        if self._count is None and isinstance(self.batches, Sized):
             return len(self.batches)
         return self._count
 

@@ -19,6 +19,7 @@ from anyback_nn.random import Draws, generator
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.data import Batch, Source
 from anyback_nn.training.history import History
+from anyback_nn.training.metrics import r2
 from anyback_nn.training.step import Report
 
 if TYPE_CHECKING:
@@ -163,7 +164,10 @@ def evaluate(model: Model, source: Source) -> dict[str, float]:
     values = [model.loss.forward(outputs, y)[0]]
     values += [metric(model.loss, outputs, y) for metric in model.metrics]
     means = array_namespace(outputs).stack([weighted_mean(value, weights) for value in values])
-    return dict(zip(model.metric_names, to_numpy(means).tolist()))
+    report = dict(zip(model.metric_names, to_numpy(means).tolist()))
+    if not model.loss.classifies:
+        report["r2"] = float(r2(model.loss, outputs, y, weights))
+    return report
 
 
 def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
@@ -220,6 +224,6 @@ def _check_convergence(losses: Any, finite: bool, training: TrainingState, rate:
             "in the optimiser, or standardise the inputs"
         )
     raise DivergenceError(
-        f"{what} in epoch {training.epoch + 1}, step {position + 1} of it; {cause}. The model keeps "
-        "the finite parameters from the start of that epoch"
+        f"{what} in epoch {training.epoch + 1}, step {position + 1} of it; {cause}. The model "
+        "keeps the finite parameters from the start of that epoch"
     )

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from array_api_compat import array_namespace
 
 from anyback_nn.backend import Array
-from anyback_nn.network.losses import Loss
+from anyback_nn.network.losses import Loss, weighted_mean
 
-__all__ = ["Metric", "absolute_error", "accuracy", "default_metrics"]
+__all__ = ["Metric", "absolute_error", "accuracy", "default_metrics", "r2"]
 
 Metric = Callable[[Loss, Array, Array], Array]
 
@@ -32,3 +32,20 @@ def absolute_error(loss: Loss, outputs: Array, targets: Array) -> Array:
 def default_metrics(loss: Loss) -> tuple[Metric, ...]:
     """Choose what suits the loss."""
     return (accuracy,) if loss.classifies else (absolute_error,)
+
+
+def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None) -> Array:
+    """Compute the share of the targets' variance that is explained, averaged over the outputs.
+
+    ``1 - mean (t - p)^2 / mean (t - mean t)^2``. For targets that are all the same it is 1 if they
+    are met exactly, else 0. Unlike a metric, it is of all samples together.
+    """
+    xp = array_namespace(outputs)
+    target = xp.matrix_transpose(targets)
+    mean = weighted_mean(target, weights)[..., None]
+    error = weighted_mean((target - xp.matrix_transpose(loss.link(outputs))) ** 2, weights)
+    variance = weighted_mean((target - mean) ** 2, weights)
+    varies = variance > 0
+    shares = 1.0 - error / xp.where(varies, variance, xp.ones_like(variance))
+    constant = xp.astype(error == 0, error.dtype)
+    return xp.mean(xp.where(varies, shares, constant), axis=-1)

@@ -83,7 +83,7 @@ class StepDecay(Schedule):
     factor: float = 0.1
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
-        return self.learning_rate * self.factor ** (epoch // self.every)
+        return float(self.learning_rate * self.factor ** (epoch // self.every))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class ExponentialDecay(Schedule):
     factor: float = 0.95
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
-        return self.learning_rate * self.factor**epoch
+        return float(self.learning_rate * self.factor**epoch)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from anyback_nn.training.optimizers import Optimizer
 __all__ = ["Report", "prediction_step", "training_step"]
 
 Report = tuple[Array, ...]
-"""The mean loss of a batch, the mean of each metric, and the sum of the weights if there are any."""
+"""A batch's mean loss, the mean of each metric, and the sum of the weights if there are any."""
 
 
 def training_step(
