@@ -272,7 +272,7 @@ class Model:
         validation: float | tuple[Any, ...] | None,
         batch_size: int | None,
         shuffle: bool,
-    ) -> tuple[data.Source, data.ArraySource | None]:
+    ) -> tuple[data.Source, data.Source | None]:
         """Check what the user passed and turn it into batches to train on and to validate with."""
         if y is None:
             if sample_weight is not None or class_weight is not None:
@@ -293,10 +293,9 @@ class Model:
             weights = factors if weights is None else factors * to_numpy(weights)
         if isinstance(validation, float):
             rows, held_rows = data.split(int(x.shape[0]), validation, self.seed)
-            held_out: data.ArraySource | None = self._source(
-                *(data.take(a, held_rows) for a in (x, y, weights))
-            )
-            x, y, weights = (data.take(a, rows) for a in (x, y, weights))
+            everything = (x, y, weights)
+            x, y, weights = (data.take(array, rows) for array in everything)
+            held_out = self._source(*(data.take(array, held_rows) for array in everything))
         else:
             held_out = self._validation(validation)
         return self._source(x, y, weights, batch_size, shuffle), held_out
@@ -309,7 +308,7 @@ class Model:
             return y, None
         return y, data.check_weights(sample_weight, int(x.shape[0]))
 
-    def _validation(self, validation: Any) -> data.ArraySource | None:
+    def _validation(self, validation: Any) -> data.Source | None:
         """Check validation data that were given as arrays."""
         if validation is None:
             return None

@@ -1,0 +1,110 @@
+"""The test matrix: ``nox`` alone runs what can run here, ``nox --list`` shows all of it.
+
+The backends come from their one declaration, ``anyback_nn.backend.BACKENDS``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from anyback_nn.backend import BACKENDS  # noqa: E402 - it imports nothing but the standard library
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+TEST = nox.project.dependency_groups(PROJECT, "test")
+LINT = nox.project.dependency_groups(PROJECT, "lint")
+PYTHONS = nox.project.python_versions(PROJECT)
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = True
+# uv does not read pip's settings: without this it would not find what pip finds.
+for ours, uvs in (("PIP_FIND_LINKS", "UV_FIND_LINKS"), ("PIP_CONSTRAINT", "UV_CONSTRAINT")):
+    if ours in os.environ:
+        os.environ.setdefault(uvs, os.environ[ours])
+# pyenv offers the interpreters that PYENV_VERSION lists, and by default that is a single one.
+if (versions := Path(os.environ.get("PYENV_ROOT", "")) / "versions").is_dir():
+    running = ".".join(map(str, sys.version_info[:3]))
+    others = sorted(one.name for one in versions.iterdir() if one.name != running)
+    os.environ.setdefault("PYENV_VERSION", ":".join([running, *others]))
+
+
+def cuda_version() -> int:
+    """Ask the NVIDIA driver for the CUDA version it supports (13.1: 13010); 0 without a GPU."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return 0
+    version, count = ctypes.c_int(), ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return 0
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    return version.value
+
+
+def install_command(backend: str) -> list[str]:
+    """What pip installs to test one backend."""
+    requirement = BACKENDS[backend].requirement
+    if backend == "cupy" and cuda_version() < 13000:
+        requirement = "anyback-nn[cuda12]"
+    ours = requirement.removeprefix("anyback-nn") if requirement.startswith("anyback-nn") else ""
+    return ["-e", f".{ours}", *TEST, *([] if ours else [requirement])]
+
+
+DEFAULT = {"numpy", "array-api-strict", "jax"} | ({"cupy"} if cuda_version() else set())
+
+
+@nox.session
+@nox.parametrize(
+    "backend",
+    [nox.param(name, id=name, tags=["default"] if name in DEFAULT else []) for name in BACKENDS],
+)
+def tests(session: nox.Session, backend: str) -> None:
+    """Run the tests on one backend."""
+    if backend == "cupy" and not cuda_version():
+        session.error("no NVIDIA driver with a usable GPU was found, so CuPy cannot be tested here")
+    session.install(*install_command(backend))
+    session.run("pytest", "--backend", backend, *session.posargs)
+
+
+@nox.session(name="tests-python", python=PYTHONS, default=False)
+def tests_python(session: nox.Session) -> None:
+    """Run the tests with NumPy on every supported Python."""
+    session.install(*install_command("numpy"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows, on the oldest Python."""
+    wanted = PROJECT["project"]["dependencies"] + TEST
+    session.install("-e", ".", *(one.replace(">=", "==") for one in wanted))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(tags=["default"])
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    session.install("-e", ".", *LINT)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+
+
+@nox.session(tags=["default"])
+def examples(session: nox.Session) -> None:
+    """Run every example against the package as users install it."""
+    session.install(".")
+    session.chdir(session.create_tmp())
+    for script in sorted((HERE / "examples").glob("*.py")):
+        session.run("python", str(script))
+
+
+nox.options.tags = ["default"]
