@@ -50,7 +50,7 @@ def cuda_version() -> int:
 
 
 def install_command(backend: str) -> list[str]:
-    """What pip installs to test one backend."""
+    """List what pip installs to test one backend."""
     requirement = BACKENDS[backend].requirement
     if backend == "cupy" and cuda_version() < 13000:
         requirement = "anyback-nn[cuda12]"

@@ -284,6 +284,7 @@ class Model:
                 raise ValueError("a fraction for validation needs arrays x and y; pass (x, y)")
             source = self._iterable(x)
             return source, self._validation(validation)
+        held_out: data.Source | None
         x = data.check_inputs(x, self.n_in)
         if self._training is None:
             self.build(int(x.shape[1]))
@@ -324,8 +325,13 @@ class Model:
     def _source(
         self, x: Any, y: Any, weights: Any, batch_size: int | None = 4096, shuffle: bool = False
     ) -> data.ArraySource:
-        return data.ArraySource(
-            self.backend, self.dtype, x, y, weights, batch_size, shuffle, self.seed
+        return data.array_source(
+            data.Batch(x, y, weights),
+            self.backend,
+            self.dtype,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
         )
 
     def _iterable(self, batches: Iterable[Any]) -> data.IterableSource:

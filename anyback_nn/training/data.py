@@ -7,8 +7,9 @@ boundary; inside the training loop everything is an array on the backend's devic
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -25,18 +26,23 @@ __all__ = [
     "Batch",
     "IterableSource",
     "Source",
+    "array_source",
+    "as_targets",
     "check_inputs",
+    "check_same_length",
     "check_weights",
     "class_weights",
+    "peek",
     "split",
+    "take",
 ]
 
 
 class Batch(NamedTuple):
-    """Samples on the device: inputs, targets and, if there are any, weights."""
+    """Samples: inputs and, if there are any, targets and weights."""
 
     x: Array
-    y: Array
+    y: Array | None = None
     weights: Array | None = None
 
 
@@ -55,16 +61,14 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class ArraySource(Source):
-    """Batches of rows of arrays.
+    """Batches of rows of arrays; make one with `array_source`.
 
     Parameters
     ----------
-    backend : Backend
-    dtype : str
-        What inputs, real targets and weights are cast to.
-    x, y, weights : array
-        Checked arrays of any library. They are moved to the device once, but for a memory map,
-        of which each batch is read and moved by itself.
+    rows : Batch
+        All samples: on the device, or on the host if they are to be moved batch by batch.
+    bring : callable
+        What brings a batch of them to the device.
     batch_size : int, optional
         Default: all samples in one batch.
     shuffle : bool
@@ -72,11 +76,8 @@ class ArraySource(Source):
     seed : int
     """
 
-    backend: Backend
-    dtype: str
-    x: Any
-    y: Any
-    weights: Any = None
+    rows: Batch
+    bring: Callable[[Batch], Batch]
     batch_size: int | None = None
     shuffle: bool = False
     seed: int = 0
@@ -84,48 +85,50 @@ class ArraySource(Source):
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"expected batch_size None or at least 1, got {self.batch_size}")
-        # What belongs to a memory map stays on the host with it, to be indexed together.
-        bring = _to_host if isinstance(self.x, np.memmap) else self._move
-        for name in ("x", "y", "weights"):
-            object.__setattr__(self, name, bring(getattr(self, name)))
 
     @property
     def n_samples(self) -> int:
         """The number of rows."""
-        return int(self.x.shape[0])
+        return n_rows(self.rows.x)
 
     @property
     def n_batches(self) -> int:
-        return -(-self.n_samples // self._size)
+        return len(self._bounds())
 
-    @property
-    def _size(self) -> int:
-        return min(self.batch_size or self.n_samples, self.n_samples)
+    def _bounds(self) -> list[tuple[int, int]]:
+        """List where each batch starts and stops."""
+        n = self.n_samples
+        size = min(self.batch_size or n, n)
+        return [(start, min(start + size, n)) for start in range(0, n, size)]
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        starts = range(0, self.n_samples, self._size)
-        bounds = [(start, min(start + self._size, self.n_samples)) for start in starts]
-        if not self.shuffle:
-            for start, stop in bounds:
-                yield self._batch(lambda rows, i=start, j=stop: rows[i:j, ...])
-            return
-        order = generator(self.seed, "order", number).permutation(self.n_samples)
-        if not isinstance(self.x, np.memmap):
-            order = self.backend.asarray(order)
-        for start, stop in bounds:
-            chosen = order[start:stop]
-            yield self._batch(
-                lambda rows, chosen=chosen: array_namespace(rows).take(rows, chosen, axis=0)
-            )
+        if self.shuffle:
+            order = generator(self.seed, "order", number).permutation(self.n_samples)
+            order = _index_of(self.rows.x, order)
+        for start, stop in self._bounds():
+            chosen = order[start:stop] if self.shuffle else slice(start, stop)
+            yield self.bring(Batch(*(take(array, chosen) for array in self.rows)))
 
-    def _batch(self, choose: Any) -> Batch:
-        rows = [None if a is None else choose(a) for a in (self.x, self.y, self.weights)]
-        if isinstance(self.x, np.memmap):
-            rows = [self._move(a) for a in rows]
-        return Batch(*rows)
 
-    def _move(self, array: Any) -> Any:
-        return None if array is None else move(array, self.backend, self.dtype)
+def array_source(
+    rows: Batch,
+    backend: Backend,
+    dtype: str,
+    *,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> ArraySource:
+    """Make batches of checked arrays of any library.
+
+    The arrays are moved to the device once, in the model's dtype. Only a memory map stays where it
+    is: each of its batches is read, cast and moved by itself.
+    """
+    bring = partial(move, backend=backend, dtype=dtype)
+    if not isinstance(rows.x, np.memmap):
+        return ArraySource(bring(rows), lambda batch: batch, batch_size, shuffle, seed)
+    host = Batch(rows.x, *(None if array is None else to_numpy(array) for array in rows[1:]))
+    return ArraySource(host, bring, batch_size, shuffle, seed)
 
 
 @dataclass
@@ -187,23 +190,22 @@ class IterableSource(Source):
             y = as_targets(y)
             if self._count is None:
                 y = self.loss.check_targets(y, self.n_out)
-            weights = check_weights(rest[0], len_(x)) if rest and rest[0] is not None else None
+            weights = check_weights(rest[0], n_rows(x)) if rest and rest[0] is not None else None
             check_same_length(x, y)
         except (DataError, ShapeError) as error:
             raise type(error)(f"batch {position}: {error}") from None
-        return Batch(
-            *(None if a is None else move(a, self.backend, self.dtype) for a in (x, y, weights))
-        )
+        return move(Batch(x, y, weights), self.backend, self.dtype)
 
 
-def _to_host(array: Any) -> Any:
-    return None if array is None else to_numpy(array)
-
-
-def move(array: Array, backend: Backend, dtype: str) -> Array:
-    """Bring an array to the backend; all but integers (class indices) get the model's dtype."""
-    integral = array_namespace(array).isdtype(array.dtype, "integral")
-    return backend.asarray(array, None if integral else dtype)
+def move(rows: Batch, backend: Backend, dtype: str) -> Batch:
+    """Bring samples to the backend in the model's dtype, but class indices as integers."""
+    x, y, weights = rows
+    keep = y is not None and array_namespace(y).isdtype(y.dtype, "integral") and y.ndim == 1
+    return Batch(
+        backend.asarray(x, dtype),
+        None if y is None else backend.asarray(y, None if keep else dtype),
+        None if weights is None else backend.asarray(weights, dtype),
+    )
 
 
 def as_array(x: Any) -> Array:
@@ -229,13 +231,22 @@ def as_targets(y: Any) -> Array:
 
 
 def take(array: Any, rows: Any) -> Any:
-    """Choose rows of an array of any library; None stays None."""
+    """Choose rows by a slice or by their numbers; None stays None.
+
+    Row numbers are an array of the same library, or a NumPy array.
+    """
     if array is None:
         return None
-    if isinstance(array, np.ndarray):
-        return array[rows]
-    xp = array_namespace(array)
-    return xp.take(array, xp.asarray(rows, device=device(array)), axis=0)
+    if isinstance(rows, slice):
+        return array[rows, ...]
+    return array_namespace(array).take(array, _index_of(array, rows), axis=0)
+
+
+def _index_of(array: Array, rows: Any) -> Array:
+    """Bring row numbers to where an array is."""
+    if isinstance(array, np.ndarray) or not isinstance(rows, np.ndarray):
+        return rows
+    return array_namespace(array).asarray(rows, device=device(array))
 
 
 def peek(batches: Iterable[Any]) -> tuple[Iterable[Any], int]:
@@ -252,7 +263,7 @@ def peek(batches: Iterable[Any]) -> tuple[Iterable[Any], int]:
     return (chain([first], iterator) if iterator is batches else batches), n_in
 
 
-def len_(x: Array) -> int:
+def n_rows(x: Array) -> int:
     """Give the number of rows (some libraries' arrays have no ``len``)."""
     return int(x.shape[0])
 
@@ -316,8 +327,8 @@ def _is_numeric(x: Array) -> bool:
 
 def check_same_length(x: Array, y: Array) -> None:
     """Raise `ShapeError` unless there is one target a sample."""
-    if len_(x) != len_(y):
-        raise ShapeError(f"the inputs have {len_(x)} rows, but the targets have {len_(y)}")
+    if n_rows(x) != n_rows(y):
+        raise ShapeError(f"the inputs have {n_rows(x)} rows, but the targets have {n_rows(y)}")
 
 
 def check_weights(weights: Any, n_samples: int) -> Array:

@@ -1,0 +1,31 @@
+"""Data to learn from: embedded digits, drawn shapes, and readers of IDX, NPZ, CSV and Parquet."""
+
+from anyback_nn.datasets.dataset import Dataset, Rows
+from anyback_nn.datasets.digits import load_digits
+from anyback_nn.datasets.encoding import Encoding, encoding_from_json
+from anyback_nn.datasets.idx import read_idx
+from anyback_nn.datasets.load import BUILT_IN, load, read
+from anyback_nn.datasets.shapes import (
+    make_blobs,
+    make_circles,
+    make_moons,
+    make_spirals,
+    make_xor,
+)
+
+__all__ = [
+    "BUILT_IN",
+    "Dataset",
+    "Encoding",
+    "Rows",
+    "encoding_from_json",
+    "load",
+    "load_digits",
+    "make_blobs",
+    "make_circles",
+    "make_moons",
+    "make_spirals",
+    "make_xor",
+    "read",
+    "read_idx",
+]

@@ -1,0 +1,161 @@
+"""Data that are ready for a network: to train and test with, or to evaluate and predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anyback_nn.datasets.columns import Table, take_rows
+from anyback_nn.datasets.encoding import Encoding
+from anyback_nn.datasets.features import Features, Scaling
+from anyback_nn.datasets.split import split_rows
+from anyback_nn.datasets.targets import Task, fit_target
+from anyback_nn.datasets.wording import listing, naming
+
+__all__ = ["Dataset", "Part", "Rows", "dataset_of", "rows_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Encoded data in a training and a test part.
+
+    Parameters
+    ----------
+    name : str
+        The built-in name, or the file's name without its suffix.
+    x_train, x_test : ndarray of float32, shape (n_rows, n_features)
+        Encoded features.
+    y_train, y_test : ndarray, shape (n_rows,)
+        Classification: class indices (int64). Regression: standardised values (float32).
+    encoding : Encoding
+        How raw rows become ``x``, and outputs become answers; fitted on the training part.
+    notes : tuple of str
+        What a user should be told: filled gaps, columns left out, unknown categories.
+
+    Examples
+    --------
+    >>> from anyback_nn.datasets import load
+    >>> moons = load("moons")
+    >>> moons.x_train.shape, moons.task, moons.n_features, moons.n_outputs
+    ((800, 2), 'classification', 2, 2)
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    encoding: Encoding
+    notes: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """Either ``"classification"`` or ``"regression"``."""
+        return self.encoding.task
+
+    @property
+    def n_features(self) -> int:
+        """Width of ``x_train`` and ``x_test``."""
+        return self.encoding.n_features
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of classes, or 1 for regression."""
+        return self.encoding.n_outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows encoded for a network that was trained before.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (n_rows, n_features)
+    y : ndarray, shape (n_rows,), or None
+        As in `Dataset`; None if the answers were not asked for.
+    notes : tuple of str
+        What a user should be told: filled gaps, unknown categories, columns not used.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Raw rows: the features as an array or a table, and the target as a column."""
+
+    x: np.ndarray | Table
+    y: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Part:
+        """Take some of the rows."""
+        x = self.x[rows] if isinstance(self.x, np.ndarray) else take_rows(self.x, rows)
+        return Part(x, self.y[rows])
+
+    def split(self, task: Task, *, test_fraction: float, seed: int) -> tuple[Part, Part]:
+        """Divide the rows into a training and a test part, for classification class by class."""
+        groups = np.unique(self.y, return_inverse=True)[1] if task == "classification" else None
+        train, test = split_rows(len(self.y), test_fraction=test_fraction, seed=seed, groups=groups)
+        return self.take(train), self.take(test)
+
+
+def dataset_of(
+    name: str,
+    train: Part,
+    test: Part,
+    features: Features,
+    task: Task,
+    *,
+    target: str | None = None,
+    notes: tuple[str, ...] = (),
+) -> Dataset:
+    """Fit the target's encoding on the training part, and encode both parts.
+
+    Parameters
+    ----------
+    name : str
+    train, test : Part
+    features : Scaling or Columns
+        Already fitted on the training part.
+    task : {"classification", "regression"}
+    target : str, optional
+        The target column of a table.
+    notes : tuple of str
+        Notes so far.
+    """
+    encoding = Encoding(features, fit_target(train.y, task, target))
+    x_train, train_notes = _encode(train.x, features)
+    y_train = encoding.target.encode(train.y)
+    with naming("test part"):
+        x_test, test_notes = _encode(test.x, features)
+        y_test = encoding.target.encode(test.y)
+    said = (
+        *notes,
+        *(f"training part: {note}" for note in train_notes),
+        *(f"test part: {note}" for note in (*test_notes, *_untested(encoding, y_test))),
+    )
+    return Dataset(name, x_train, y_train, x_test, y_test, encoding, said)
+
+
+def rows_of(x: np.ndarray | Table, y: np.ndarray | None, encoding: Encoding) -> Rows:
+    """Encode raw features, and the target's column if there is one."""
+    encoded, notes = _encode(x, encoding.features)
+    return Rows(encoded, None if y is None else encoding.target.encode(y), notes)
+
+
+def _untested(encoding: Encoding, y_test: np.ndarray) -> tuple[str, ...]:
+    if encoding.classes is None:
+        return ()
+    tested = set(y_test.tolist())
+    absent = [label for i, label in enumerate(encoding.classes) if i not in tested]
+    return (f"no row of the class {listing(absent)}",) if absent else ()
+
+
+def _encode(x: np.ndarray | Table, features: Features) -> tuple[np.ndarray, tuple[str, ...]]:
+    if isinstance(features, Scaling):
+        return features.encode(np.asarray(x)), ()
+    table = features.table_of(x) if isinstance(x, np.ndarray) else x
+    return features.encode(table), features.remarks(table)

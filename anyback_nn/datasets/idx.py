@@ -1,0 +1,165 @@
+"""Files in the IDX format, in which MNIST and its successors are published.
+
+Format: Y. LeCun, C. Cortes and C. Burges, *The MNIST database of handwritten digits*,
+http://yann.lecun.com/exdb/mnist/. A magic number (two zero bytes, a type, the number of axes),
+the length of each axis as four bytes, then the values; everything big-endian.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from anyback_nn.datasets.columns import column_of
+from anyback_nn.datasets.dataset import Dataset, Part, dataset_of
+from anyback_nn.datasets.features import Scaling
+from anyback_nn.datasets.files import read_bytes
+from anyback_nn.datasets.targets import Task
+from anyback_nn.datasets.wording import naming
+from anyback_nn.errors import DataError
+
+__all__ = ["load_idx_directory", "read_idx", "read_idx_images", "read_idx_labels"]
+
+_TYPES: dict[int, np.dtype[Any]] = {
+    0x08: np.dtype(">u1"),
+    0x09: np.dtype(">i1"),
+    0x0B: np.dtype(">i2"),
+    0x0C: np.dtype(">i4"),
+    0x0D: np.dtype(">f4"),
+    0x0E: np.dtype(">f8"),
+}
+
+PartName = Literal["train", "t10k"]
+
+
+def read_idx(path: str | PathLike[str]) -> np.ndarray:
+    """Read one IDX file, plain or gzipped.
+
+    Parameters
+    ----------
+    path : path-like
+        Its content, not its name, tells whether it is gzipped.
+
+    Returns
+    -------
+    ndarray
+        Of the file's shape and type (uint8, int8, int16, int32, float32 or float64), in the byte
+        order of this machine.
+
+    Raises
+    ------
+    DataError
+        If it is no IDX file, is cut short, has bytes too many, or is a damaged gzip file.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "labels")
+    ...     _ = path.write_bytes(bytes([0, 0, 0x08, 1, 0, 0, 0, 3, 7, 8, 9]))
+    ...     read_idx(path)
+    array([7, 8, 9], dtype=uint8)
+    """
+    with naming(path):
+        return _parse(read_bytes(Path(path)))
+
+
+def load_idx_directory(path: str | PathLike[str], *, task: Task = "classification") -> Dataset:
+    """Load a folder with the four files of MNIST, Fashion-MNIST and others of this layout.
+
+    Parameters
+    ----------
+    path : path-like
+        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, ``t10k-images-idx3-ubyte``
+        and ``t10k-labels-idx1-ubyte``, each plain or with ``.gz`` at its end; some mirrors write
+        ``.idx3`` in place of ``-idx3``.
+    task : {"classification", "regression"}
+        With regression the label itself is the quantity to predict.
+
+    Returns
+    -------
+    Dataset
+        The bytes of the images divided by 255; the test part is ``t10k``.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or is not as described, or if images and labels differ in number.
+    """
+    folder = Path(path)
+    images = read_idx_images(folder, "train")
+    test_images = read_idx_images(folder, "t10k")
+    train = Part(images, read_idx_labels(folder, "train", len(images)))
+    test = Part(test_images, read_idx_labels(folder, "t10k", len(test_images)))
+    features = Scaling(math.prod(images.shape[1:]), scale=255.0)
+    with naming(folder):
+        return dataset_of(folder.resolve().name, train, test, features, task)
+
+
+def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
+    """Read the images of one part, uint8, shape (n_samples, ...)."""
+    path = _find(folder, part, "images", 3)
+    images = read_idx(path)
+    if images.dtype != np.uint8 or images.ndim < 2 or not images.size:
+        raise DataError(
+            f"{path}: holds {images.dtype} values of the shape {images.shape}: expected images of "
+            "unsigned bytes (n_images, height, width)"
+        )
+    return images
+
+
+def read_idx_labels(folder: Path, part: PartName, n_images: int) -> np.ndarray:
+    """Read the labels of one part, as a column."""
+    path = _find(folder, part, "labels", 1)
+    labels = read_idx(path)
+    if labels.shape != (n_images,):
+        raise DataError(
+            f"{path}: holds values of the shape {labels.shape}: expected ({n_images},), a label "
+            "for each image beside it"
+        )
+    return column_of("labels", labels)
+
+
+def _find(folder: Path, part: str, content: str, n_axes: int) -> Path:
+    stems = [f"{part}-{content}{mark}idx{n_axes}-ubyte" for mark in "-."]
+    names = [stem + end for stem in stems for end in ("", ".gz")]
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(
+        f"{folder}: has no {names[0]}: expected a folder with train-images, train-labels, "
+        f"t10k-images and t10k-labels in the IDX format; any of {', '.join(names)} would do"
+    )
+
+
+def _parse(content: bytes) -> np.ndarray:
+    if len(content) < 4 or content[:2] != b"\0\0":
+        raise DataError(
+            f"begins with the bytes {content[:4].hex(' ') or '(none)'}: expected an IDX "
+            "file, which begins with 00 00, a type and the number of axes"
+        )
+    kind, n_axes = content[2], content[3]
+    if kind not in _TYPES:
+        known = ", ".join(f"{known:02x} ({dtype.name})" for known, dtype in _TYPES.items())
+        raise DataError(f"has values of the type {kind:02x}: expected one of {known}")
+    dtype, start = _TYPES[kind], 4 + 4 * n_axes
+    if len(content) < start:
+        raise DataError(
+            f"is cut short: expected a header of {start} bytes for {n_axes} axes, found "
+            f"{len(content)}; download it again"
+        )
+    shape = struct.unpack(f">{n_axes}I", content[4:start])
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(content) != expected:
+        wrong = "is cut short" if len(content) < expected else "has bytes too many"
+        raise DataError(
+            f"{wrong}: expected {expected:,} bytes for {dtype.name} values of the shape "
+            f"{shape}, found {len(content):,}; download it again"
+        )
+    values = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return values.astype(dtype.newbyteorder("="))

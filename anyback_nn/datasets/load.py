@@ -1,0 +1,205 @@
+"""Load data for training, and read rows for a trained network, from a name or a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import PathLike, fspath
+from pathlib import Path
+
+import numpy as np
+
+from anyback_nn.datasets.arrays import load_npz, read_npz
+from anyback_nn.datasets.columns import column_of
+from anyback_nn.datasets.dataset import Dataset, Part, Rows, dataset_of, rows_of
+from anyback_nn.datasets.digits import DIGITS, digits_parts
+from anyback_nn.datasets.encoding import Encoding
+from anyback_nn.datasets.features import Scaling
+from anyback_nn.datasets.idx import load_idx_directory, read_idx_images, read_idx_labels
+from anyback_nn.datasets.shapes import (
+    make_blobs,
+    make_circles,
+    make_moons,
+    make_spirals,
+    make_xor,
+)
+from anyback_nn.datasets.tables import load_table, read_table
+from anyback_nn.datasets.targets import TASKS, Task
+from anyback_nn.datasets.wording import listing, naming, suggestion
+from anyback_nn.errors import DataError
+
+__all__ = ["BUILT_IN", "load", "read"]
+
+_SHAPES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
+    "xor": make_xor,
+    "circles": make_circles,
+    "moons": make_moons,
+    "spirals": make_spirals,
+    "blobs": make_blobs,
+}
+BUILT_IN = ("digits", *_SHAPES)
+
+_TABLES = (".csv", ".csv.gz", ".parquet")
+_READABLE = "a .csv, .csv.gz, .parquet or .npz file, or a folder with IDX files"
+_DEFAULT_FRACTION, _DEFAULT_SEED = 0.2, 0
+
+
+def load(
+    source: str | PathLike[str],
+    *,
+    target: str | None = None,
+    task: str = "auto",
+    test_fraction: float = _DEFAULT_FRACTION,
+    seed: int = _DEFAULT_SEED,
+) -> Dataset:
+    """Load data for training and testing.
+
+    Parameters
+    ----------
+    source : str or path-like
+        A built-in name (``digits``, ``xor``, ``circles``, ``moons``, ``spirals``, ``blobs``) or
+        the path of a CSV file (also gzipped), a Parquet file, an ``.npz`` file, or a folder with
+        IDX files. A built-in name goes before a file of that name; write ``./digits`` for the
+        file.
+    target : str, optional
+        The column of a table that is to be predicted; needed for tables, refused for others.
+    task : {"auto", "classification", "regression"}
+        With ``"auto"``, built-in data and IDX folders are for classification. For other files,
+        texts and booleans are classes; numbers that are not all whole are a quantity; whole
+        numbers are classes if there are at most 20 distinct ones, else a quantity.
+    test_fraction : float
+        Share of the rows for the test part, for data that are not divided yet: tables, an
+        ``.npz`` file with x and y, the shapes. For classification each class is divided by
+        itself, and a class of a single row stays in the training part.
+    seed : int
+        Of the division, and of the numbers that the shapes are drawn with.
+
+    Returns
+    -------
+    Dataset
+        Its encoding was fitted on the training part only.
+
+    Raises
+    ------
+    DataError
+        If the source does not exist, cannot be read, or cannot be learned from; the message
+        names the file, row and column.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> digits.x_train.shape, digits.encoding.classes[:3]
+    ((1437, 64), ('0', '1', '2'))
+    """
+    if task not in TASKS:
+        raise DataError(f"the task is {task!r}: expected one of {listing(TASKS)}")
+    labelled: Task = "regression" if task == "regression" else "classification"
+    if source in BUILT_IN:
+        name = str(source)
+        _refuse_target(source, target)
+        if name == "digits":
+            return dataset_of(name, *digits_parts(), DIGITS, labelled)
+        train, test = _shape_parts(name, test_fraction, seed)
+        return dataset_of(name, train, test, _PLANE, labelled)
+    path = _existing(source)
+    if _is_table(path):
+        return load_table(path, target=target, task=task, test_fraction=test_fraction, seed=seed)
+    _refuse_target(source, target)
+    if path.is_dir():
+        return load_idx_directory(path, task=labelled)
+    return load_npz(path, task=task, test_fraction=test_fraction, seed=seed)
+
+
+def read(
+    source: str | PathLike[str],
+    encoding: Encoding,
+    *,
+    target: str | None = None,
+    with_target: bool,
+) -> Rows:
+    """Read rows for a network that was trained before, encoded as its training data were.
+
+    Parameters
+    ----------
+    source : str or path-like
+        As for `load`. Data that are divided already (the digits, an IDX folder, an ``.npz`` file
+        with x_test) give their test part, and so do the shapes, as drawn by default; tables and
+        other ``.npz`` files give all rows.
+    encoding : Encoding
+        Fitted by `load`. A table needs its columns, in any order; further ones are ignored. For
+        an encoding of arrays, all columns of a table but the target are the features.
+    target : str, optional
+        The column with the answers, if it is not the one of the encoding.
+    with_target : bool
+        Whether to read the answers too.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    DataError
+        If the source does not exist or cannot be read, if columns or the target are missing, if
+        the number of features differs, or if a label is not one of the encoding's classes.
+
+    Examples
+    --------
+    >>> rows = read("digits", load("digits").encoding, with_target=True)
+    >>> rows.x.shape, rows.y.shape
+    ((360, 64), (360,))
+    """
+    if source in BUILT_IN:
+        name = str(source)
+        _refuse_target(source, target)
+        parts = digits_parts() if name == "digits" else _shape_parts(name)
+        with naming(name):
+            return rows_of(parts[1].x, parts[1].y if with_target else None, encoding)
+    path = _existing(source)
+    if _is_table(path):
+        return read_table(path, encoding, target=target, with_target=with_target)
+    _refuse_target(source, target)
+    if path.is_dir():
+        images = read_idx_images(path, "t10k")
+        labels = read_idx_labels(path, "t10k", len(images)) if with_target else None
+        with naming(path):
+            return rows_of(images, labels, encoding)
+    return read_npz(path, encoding, with_target=with_target)
+
+
+_PLANE = Scaling(n_features=2)
+
+
+def _shape_parts(
+    name: str, test_fraction: float = _DEFAULT_FRACTION, seed: int = _DEFAULT_SEED
+) -> tuple[Part, Part]:
+    x, y = _SHAPES[name](seed=seed)
+    whole = Part(x, column_of("y", y))
+    return whole.split("classification", test_fraction=test_fraction, seed=seed)
+
+
+def _existing(source: str | PathLike[str]) -> Path:
+    """Give the path, if it exists and is of a kind that can be read."""
+    path = Path(source)
+    if not path.exists():
+        raise DataError(
+            f"{fspath(source)}: no such file or folder.{suggestion(fspath(source), BUILT_IN)} "
+            f"Expected {_READABLE}, or one of the built-in names {listing(BUILT_IN)}"
+        )
+    if not (path.is_dir() or _is_table(path) or path.suffix.lower() == ".npz"):
+        raise DataError(
+            f"{path}: files of the kind {path.suffix or '(no suffix)'} cannot be read: expected "
+            f"{_READABLE}; convert it to one of these"
+        )
+    return path
+
+
+def _is_table(path: Path) -> bool:
+    return path.name.lower().endswith(_TABLES) and not path.is_dir()
+
+
+def _refuse_target(source: str | PathLike[str], target: str | None) -> None:
+    if target is not None:
+        raise DataError(
+            f"{fspath(source)}: has no columns to choose the target {target!r} from: leave target "
+            "(--target) out; only CSV and Parquet files take it"
+        )

@@ -1,0 +1,256 @@
+"""What a network is to answer: a class, or a quantity."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from anyback_nn.datasets.columns import is_missing, is_numbers
+from anyback_nn.datasets.schema import list_of, optional, read_fields, real, text
+from anyback_nn.datasets.wording import counted, listing
+from anyback_nn.errors import DataError
+
+__all__ = ["TASKS", "Classes", "Quantity", "Target", "Task", "choose_task", "fit_target"]
+
+Task = Literal["classification", "regression"]
+TASKS = ("auto", "classification", "regression")
+
+_MOST_CLASSES_OF_INTEGERS = 20
+
+
+@dataclass(frozen=True)
+class Classes:
+    """A target that is one of several classes.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        The classes' names; a class's index is its place.
+    name : str, optional
+        The target column of a table.
+
+    Examples
+    --------
+    >>> classes = Classes(("cat", "dog"))
+    >>> classes.encode(np.array(["dog", "cat"], dtype=object))
+    array([1, 0])
+    >>> classes.decode([1, 0])
+    array(['dog', 'cat'], dtype='<U3')
+    """
+
+    labels: tuple[str, ...]
+    name: str | None = None
+
+    task: ClassVar[Task] = "classification"
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2:
+            raise DataError(
+                f"the target has one class only, {listing(self.labels) or '(none)'}: expected at "
+                "least two; give rows of other classes, or another target"
+            )
+        if repeated := [label for label, count in Counter(self.labels).items() if count > 1]:
+            raise DataError(f"the classes {listing(repeated)} are repeated: expected each once")
+
+    @classmethod
+    def fit(cls, column: np.ndarray, name: str | None = None) -> Classes:
+        """Take the distinct labels of a column: numbers by size, texts by alphabet."""
+        return cls(tuple(_label(value) for value in np.unique(column)), name)
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of classes."""
+        return len(self.labels)
+
+    def encode(self, column: np.ndarray) -> np.ndarray:
+        """Turn labels into class indices.
+
+        Parameters
+        ----------
+        column : ndarray, shape (n_rows,)
+            Numbers or texts. A number that is written in another way, such as ``"1.0"`` for the
+            class ``"1"``, is understood.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_rows,)
+
+        Raises
+        ------
+        DataError
+            If a label is missing or is not one of the classes; names the first such row.
+        """
+        _require_present(column, self.name)
+        index = {label: i for i, label in enumerate(self.labels)}
+        values, inverse = np.unique(column, return_inverse=True)
+        known = [index.get(_label(v), index.get(_number_label(v), -1)) for v in values]
+        y = np.array(known, dtype=np.int64)[inverse]
+        if (y < 0).any():
+            row = int((y < 0).argmax())
+            raise DataError(
+                f"row {row + 1}: the label {_label(column[row])!r} is not one of the classes: "
+                f"expected {listing(self.labels, limit=20)}"
+            )
+        return y
+
+    def decode(self, values: Any) -> np.ndarray:
+        """Turn class indices, of any shape, into labels."""
+        labels: np.ndarray = np.asarray(self.labels)[np.asarray(values)]
+        return labels
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain data for JSON."""
+        return {"kind": "classes", "name": self.name, "labels": list(self.labels)}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Classes:
+        """Read what `to_json` gave, less its kind."""
+        return cls(**read_fields(data, "target", name=optional(text), labels=list_of(text)))
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A target that is a number, standardised for the network.
+
+    Parameters
+    ----------
+    mean, scale : float
+        Mean and standard deviation in the training part, in the target's own units.
+    name : str, optional
+        The target column of a table.
+
+    Examples
+    --------
+    >>> price = Quantity(mean=100.0, scale=20.0)
+    >>> price.encode(np.array([140.0]))
+    array([2.], dtype=float32)
+    >>> price.decode([2.0])
+    array([140.])
+    """
+
+    mean: float
+    scale: float
+    name: str | None = None
+
+    task: ClassVar[Task] = "regression"
+    labels: ClassVar[None] = None
+    n_outputs: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not self.scale > 0:
+            raise DataError(
+                f"the target's standard deviation is {self.scale} (mean {self.mean}): expected "
+                "values that differ, or there is nothing to learn"
+            )
+
+    @classmethod
+    def fit(cls, column: np.ndarray, name: str | None = None) -> Quantity:
+        """Measure the mean and the standard deviation of a column of numbers."""
+        constant = column.min() == column.max()  # rounding can leave a tiny deviation
+        return cls(float(column.mean()), 0.0 if constant else float(column.std()), name)
+
+    def encode(self, column: np.ndarray) -> np.ndarray:
+        """Turn a column of numbers into standardised float32 values, shape (n_rows,).
+
+        Raises
+        ------
+        DataError
+            If a value is missing; names the first such row.
+        """
+        _require_present(column, self.name)
+        _require_numbers(column)
+        return ((column - self.mean) / self.scale).astype(np.float32)
+
+    def decode(self, values: Any) -> np.ndarray:
+        """Turn standardised values, of any shape, into the target's own units (float64)."""
+        return np.asarray(values, dtype=np.float64) * self.scale + self.mean
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain data for JSON."""
+        return {"kind": "quantity", "name": self.name, "mean": self.mean, "scale": self.scale}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Quantity:
+        """Read what `to_json` gave, less its kind."""
+        return cls(**read_fields(data, "target", name=optional(text), mean=real, scale=real))
+
+
+Target = Classes | Quantity
+
+
+def choose_task(column: np.ndarray, task: str = "auto", name: str | None = None) -> Task:
+    """Tell classification from regression by the target's values.
+
+    Parameters
+    ----------
+    column : ndarray, shape (n_rows,)
+        The target: numbers or texts.
+    task : {"auto", "classification", "regression"}
+        With ``"auto"``, texts and booleans are classes; numbers that are not all whole are a
+        quantity; whole numbers are classes if there are at most 20 distinct ones, else a
+        quantity.
+    name : str, optional
+        The target's column, for messages.
+
+    Raises
+    ------
+    DataError
+        If values are missing, or if the task is regression and the target is not a number.
+
+    Examples
+    --------
+    >>> choose_task(np.array([0.0, 1.0, 1.0])), choose_task(np.array([0.5, 1.0, 1.0]))
+    ('classification', 'regression')
+    """
+    _require_present(column, name)
+    if task == "regression":
+        _require_numbers(column)
+        return "regression"
+    if task == "classification" or not is_numbers(column):
+        return "classification"
+    whole = bool((column == np.floor(column)).all())
+    few = len(np.unique(column)) <= _MOST_CLASSES_OF_INTEGERS
+    return "classification" if whole and few else "regression"
+
+
+def fit_target(column: np.ndarray, task: Task, name: str | None = None) -> Target:
+    """Learn the classes, or the mean and the scale, of the training part's target."""
+    kind = Classes if task == "classification" else Quantity
+    return kind.fit(column, name)
+
+
+def _label(value: Any) -> str:
+    """Write a label as a text; a whole number without its fraction."""
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _number_label(value: Any) -> str:
+    """Write a label as the number that it stands for, if it stands for one."""
+    try:
+        return _label(float(value))
+    except ValueError:
+        return _label(value)
+
+
+def _require_present(column: np.ndarray, name: str | None) -> None:
+    missing = is_missing(column)
+    if missing.any():
+        raise DataError(
+            f"the target{f' {name!r}' if name else ''} is missing in "
+            f"{counted(int(missing.sum()), 'row')}, first in row {int(missing.argmax()) + 1}: "
+            "expected a value in every row; fill the values in or remove the rows"
+        )
+
+
+def _require_numbers(column: np.ndarray) -> None:
+    if not is_numbers(column):
+        raise DataError(
+            f"row 1: the target is the text {column[0]!r}: expected numbers for regression; use "
+            "another target, or the task 'classification'"
+        )

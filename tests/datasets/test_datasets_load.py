@@ -1,0 +1,93 @@
+"""Sources: names, paths, and the libraries that may be absent."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anyback_nn.datasets import BUILT_IN, load, read
+from anyback_nn.errors import DataError
+
+
+def test_built_in_names():
+    assert BUILT_IN == ("digits", "xor", "circles", "moons", "spirals", "blobs")
+    for name in BUILT_IN:
+        data = load(name)
+        assert data.name == name
+        assert data.x_train.dtype == np.float32
+        rows = read(name, data.encoding, with_target=True)
+        np.testing.assert_array_equal(rows.x, data.x_test)
+        np.testing.assert_array_equal(rows.y, data.y_test)
+        assert read(name, data.encoding, with_target=False).y is None
+
+
+@pytest.mark.parametrize("source", ["mons", Path("mons")])
+def test_a_source_that_does_not_exist(source):
+    with pytest.raises(DataError, match=r"mons: no such file.* mean 'moons'. Expected .*'digits'"):
+        load(source)
+    with pytest.raises(DataError, match="mons: no such file"):
+        read(source, load("moons").encoding, with_target=True)
+
+
+def test_a_path_is_not_taken_for_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="digits: no such file"):
+        load(Path("digits"))
+    Path("digits").mkdir()
+    with pytest.raises(DataError, match="digits: has no train-images-idx3-ubyte"):
+        load("./digits")
+    assert load("digits").n_features == 64
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.xlsx", "a.csv.bz2", "a"])
+def test_other_suffixes(tmp_path, name):
+    (tmp_path / name).write_text("a,b")
+    with pytest.raises(DataError, match=r"cannot be read: expected a \.csv, \.csv\.gz, \.parquet"):
+        load(tmp_path / name, target="b")
+
+
+def test_the_suffix_may_be_in_capitals(tmp_path):
+    (tmp_path / "A.CSV").write_text("a,y\n" + "1,0\n2,1\n" * 5)
+    assert load(tmp_path / "A.CSV", target="y").name == "A"
+
+
+def test_the_name_is_the_stem(tmp_path):
+    (tmp_path / "a.b.csv").write_text("a,y\n" + "1,0\n2,1\n" * 5)
+    assert load(tmp_path / "a.b.csv", target="y").name == "a.b"
+
+
+def test_a_target_without_columns_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.ones((4, 2)), y=[0, 1, 0, 1])
+    for source in ("moons", tmp_path, tmp_path / "a.npz"):
+        with pytest.raises(DataError, match="has no columns to choose the target 'y' from"):
+            load(source, target="y")
+        with pytest.raises(DataError, match="has no columns to choose the target 'y' from"):
+            read(source, load("moons").encoding, target="y", with_target=True)
+
+
+def test_an_unknown_task():
+    with pytest.raises(DataError, match="'sorting': expected one of 'auto', 'classification'"):
+        load("moons", task="sorting")
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"), [("polars", "polars"), ("sklearn.impute", "sklearn")]
+)
+def test_absent_libraries_are_named_with_the_way_to_install_them(
+    tmp_path, monkeypatch, module, absent
+):
+    (tmp_path / "a.csv").write_text("a,y\n" + "1,0\n2,1\n" * 5)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DataError, match=rf"needs {absent}.*pip install 'anyback-nn\[tabular\]'"):
+        load(tmp_path / "a.csv", target="y")
+
+
+def test_a_seed_gives_the_same_parts(tmp_path):
+    (tmp_path / "a.csv").write_text("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(50)))
+    first, again, other = (
+        load(tmp_path / "a.csv", target="y", seed=seed, test_fraction=0.3) for seed in (1, 1, 2)
+    )
+    assert len(first.x_test) == 15
+    np.testing.assert_array_equal(first.x_test, again.x_test)
+    assert not np.array_equal(first.x_test, other.x_test)

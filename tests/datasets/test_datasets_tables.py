@@ -1,0 +1,437 @@
+"""Tables: the oracle for the encoded values is scikit-learn's own ColumnTransformer."""
+
+import datetime
+import gzip
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import sklearn.datasets
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from anyback_nn.datasets import encoding_from_json, load, read
+from anyback_nn.errors import DataError
+
+
+def passengers(n=120, seed=0):
+    """A table with gaps: numbers, texts, truth values, and both kinds of target."""
+    rng = np.random.default_rng(seed)
+    wine = sklearn.datasets.load_wine()
+    rows = rng.permutation(len(wine.data))[:n]
+    gaps = rng.random((3, n)) < 0.15
+    alcohol, ash = wine.data[rows, 0], wine.data[rows, 2]
+    return pl.DataFrame(
+        {
+            "number": np.arange(n),
+            "alcohol": [None if gap else v for gap, v in zip(gaps[0], alcohol, strict=True)],
+            "town": [
+                None if gap else v
+                for gap, v in zip(gaps[1], rng.choice(["Oslo", "Rome", "Paris"], n), strict=True)
+            ],
+            "ash": [None if gap else v for gap, v in zip(gaps[2], ash, strict=True)],
+            "sweet": rng.random(n) < 0.4,
+            "sort": [f"sort {k}" for k in wine.target[rows]],
+            "proline": wine.data[rows, 12] + 0.25,
+        }
+    )
+
+
+def training_rows(data):
+    """The rows drawn for training: the first column holds their number."""
+    number = data.encoding.features.numbers[0]
+    assert number.name == "number"
+    return (data.x_train[:, 0] * number.scale + number.mean).round().astype(int)
+
+
+@pytest.fixture(params=["csv", "csv.gz", "parquet"])
+def save(request, tmp_path):
+    """Write a frame in one of the formats, and give its path."""
+
+    def write(frame, name="wine"):
+        path = tmp_path / f"{name}.{request.param}"
+        if request.param == "parquet":
+            frame.write_parquet(path)
+        else:
+            content = frame.write_csv(null_value="NA").encode()
+            path.write_bytes(gzip.compress(content) if request.param == "csv.gz" else content)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """Write text as a CSV file, and give its path."""
+
+    def write(text):
+        path = tmp_path / "table.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def test_the_encoding_is_that_of_scikit_learn(save):
+    frame = passengers()
+    data = load(save(frame), target="sort", seed=3)
+    assert data.name == "wine"
+    assert (len(data.x_train), len(data.x_test)) == (96, 24)
+    train = training_rows(data)
+
+    numbers, texts = [0, 1, 2, 3], [4, 5]
+    raw = np.empty((120, 6), dtype=object)
+    for i, name in enumerate(["number", "alcohol", "ash", "proline"]):
+        raw[:, i] = frame[name].cast(pl.Float64).to_numpy()
+    for i, name in enumerate(["town", "sweet"]):
+        raw[:, 4 + i] = frame[name].cast(pl.String).to_list()
+    oracle = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+            (
+                "texts",
+                make_pipeline(
+                    SimpleImputer(missing_values=None, strategy="constant", fill_value="missing"),
+                    OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+                ),
+                texts,
+            ),
+        ]
+    )
+    expected = oracle.fit(raw[train]).transform(raw).astype(np.float32)
+    np.testing.assert_array_equal(data.x_train, expected[train])
+    whole = read(save(frame), data.encoding, with_target=True)
+    np.testing.assert_array_equal(whole.x, expected)
+    assert data.encoding.decode(whole.y).tolist() == frame["sort"].to_list()
+    assert data.x_train.dtype == np.float32
+    assert data.y_train.dtype == np.int64
+
+
+def test_an_encoding_that_went_through_json_gives_the_same_bits(save):
+    path = save(passengers())
+    data = load(path, target="proline")
+    restored = encoding_from_json(json.loads(json.dumps(data.encoding.to_json())))
+    assert restored == data.encoding
+    before = read(path, data.encoding, with_target=True)
+    after = read(path, restored, with_target=True)
+    assert before.x.tobytes() == after.x.tobytes()
+    assert before.y.tobytes() == after.y.tobytes()
+    assert before.notes == after.notes
+    assert data.x_train.tobytes() == after.x[training_rows(data)].tobytes()
+
+
+def test_all_formats_give_the_same(tmp_path):
+    frame = passengers()
+    frame.write_csv(tmp_path / "a.csv")
+    frame.write_parquet(tmp_path / "a.parquet")
+    a, b = (load(tmp_path / f"a.{kind}", target="sort") for kind in ("csv", "parquet"))
+    assert a.encoding == b.encoding
+    assert a.notes == b.notes
+    assert a.x_test.tobytes() == b.x_test.tobytes()
+
+
+def test_only_the_training_part_is_learned_from(save):
+    frame = passengers()
+    path = save(frame)
+    data = load(path, target="proline")
+    test = np.setdiff1d(np.arange(120), training_rows(data))
+    is_test = pl.Series(np.isin(np.arange(120), test))
+    changed = frame.with_columns(
+        alcohol=pl.when(is_test).then(1000.0).otherwise("alcohol"),
+        town=pl.when(is_test).then(pl.lit("Bern")).otherwise("town"),
+        proline=pl.when(is_test).then(-5000.5).otherwise("proline"),
+    )
+    again = load(save(changed), target="proline")
+    assert again.encoding == data.encoding
+    assert again.x_train.tobytes() == data.x_train.tobytes()
+    assert (
+        "test part: column 'town': 24 rows have categories not seen in training ('Bern'): "
+        "treated as none of the known ones"
+    ) in again.notes
+
+
+def test_a_quantity_is_standardised_by_the_training_part(save):
+    frame = passengers()
+    path = save(frame)
+    data = load(path, target="proline")
+    assert data.task == "regression"
+    assert data.n_outputs == 1
+    y = frame["proline"].to_numpy()
+    train = y[training_rows(data)]
+    target = data.encoding.target
+    assert (target.mean, target.scale) == (pytest.approx(train.mean()), pytest.approx(train.std()))
+    np.testing.assert_array_equal(
+        data.y_train, ((train - target.mean) / target.scale).astype(np.float32)
+    )
+    np.testing.assert_allclose(
+        data.encoding.decode(read(path, data.encoding, with_target=True).y), y, rtol=1e-6
+    )
+
+
+def test_gaps_are_told(save):
+    frame = passengers()
+    notes = read(path := save(frame), load(path, target="sort").encoding, with_target=False).notes
+    alcohol, ash = frame["alcohol"].null_count(), frame["ash"].null_count()
+    text = " | ".join(notes)
+    assert f"training median: {alcohol} in 'alcohol' (1" in text
+    assert f"), {ash} in 'ash' (2." in text
+    assert (
+        f"column 'town': {frame['town'].null_count()} missing values taken as a category of its "
+        "own, 'missing'"
+    ) in text
+
+
+@pytest.mark.parametrize("spelling", ["", "NA", "NaN", "nan", "null", "NULL", "?", " ", " ? "])
+def test_spellings_of_a_missing_value(csv, spelling):
+    lines = [f"{i},{'ab'[i % 2]},{i % 3 // 2}" for i in range(20)]
+    lines[4] = f"{spelling},{spelling},0"
+    data = load(path := csv("age,town,y\n" + "\n".join(lines)), target="y")
+    rows = read(path, data.encoding, with_target=True)
+    number = data.encoding.features.numbers[0]
+    assert rows.x[4, 0] == np.float32((number.median - number.mean) / number.scale)
+    names = data.encoding.features.categories[0].values
+    assert rows.x[4, 1:].tolist() == [float(name == "missing") for name in names]
+
+
+def test_constant_and_empty_columns(save):
+    frame = passengers().with_columns(
+        same=pl.lit(7.5), none=pl.lit(None, dtype=pl.Float64), nothing=pl.lit(None, pl.String)
+    )
+    path = save(frame)
+    data = load(path, target="sort")
+    assert "constant in the training part, which teaches nothing: 'same'" in data.notes
+    assert (
+        "left out, because no row of the training part has a value: 'none', 'nothing'" in data.notes
+    )
+    place = [c.name for c in data.encoding.features.numbers].index("same")
+    assert (data.x_train[:, place] == 0).all()
+    rows = read(path, data.encoding, with_target=False)
+    assert "ignored columns that the model does not use: 'none', 'nothing'" in rows.notes
+
+
+def test_an_identifier_is_left_out(save):
+    frame = passengers().with_columns(ticket=pl.format("t{}", "number"))
+    data = load(save(frame), target="sort")
+    assert "ticket" not in data.encoding.features.names
+    assert any("'ticket' was left out: it has another text in each row" in n for n in data.notes)
+    few = load(save(frame.head(50)), target="sort")
+    assert "ticket" in few.encoding.features.names
+
+
+def test_too_many_categories(csv):
+    text = "a,name,y\n" + "".join(f"{i},n{i // 2},{i % 2}\n" for i in range(4000))
+    with pytest.raises(DataError, match=r"'name' has 1,\d\d\d different texts: expected at most"):
+        load(csv(text), target="y")
+
+
+def test_unknown_categories_are_nothing_and_are_told(save):
+    frame = passengers()
+    data = load(save(frame), target="sort")
+    odd = frame.with_columns(town=pl.Series(["Bern", "Ulm", "Bern", *frame["town"].to_list()[3:]]))
+    rows = read(save(odd, "odd"), data.encoding, with_target=False)
+    assert rows.y is None
+    assert (rows.x[:3, 4:8] == 0).all()
+    assert (
+        "column 'town': 3 rows have categories not seen in training ('Bern', 'Ulm'): treated as "
+        "none of the known ones"
+    ) in rows.notes
+    one = read(save(odd[1:2], "odd"), data.encoding, with_target=False)
+    assert "column 'town': 1 row has a category not seen in training ('Ulm')" in one.notes[-1]
+
+
+def test_columns_in_another_order_and_further_ones(save):
+    frame = passengers()
+    path = save(frame)
+    data = load(path, target="sort")
+    turned = frame.select(reversed(frame.columns)).with_columns(extra=pl.lit(1))
+    rows = read(save(turned, "turned"), data.encoding, with_target=True)
+    expected = read(path, data.encoding, with_target=True)
+    assert rows.x.tobytes() == expected.x.tobytes()
+    assert rows.y.tolist() == expected.y.tolist()
+    assert rows.notes[0] == "ignored columns that the model does not use: 'extra'"
+
+
+def test_the_target_is_ignored_unless_asked_for(save):
+    frame = passengers()
+    encoding = load(save(frame), target="sort").encoding
+    without = frame.drop("sort")
+    a = read(save(frame), encoding, with_target=False)
+    b = read(save(without, "without"), encoding, with_target=False)
+    assert a.x.tobytes() == b.x.tobytes()
+    assert a.notes == b.notes
+    with pytest.raises(DataError, match=r"without\..*: has no column 'sort'"):
+        read(save(without, "without"), encoding, with_target=True)
+    renamed = frame.rename({"sort": "kind"})
+    rows = read(save(renamed, "renamed"), encoding, target="kind", with_target=True)
+    assert encoding.decode(rows.y).tolist() == frame["sort"].to_list()
+
+
+def test_reading_names_what_does_not_fit(save):
+    frame = passengers()
+    encoding = load(save(frame), target="sort").encoding
+    with pytest.raises(DataError, match="lacks 2 columns, 'ash', 'town': expected 'number'"):
+        read(save(frame.drop("town", "ash"), "less"), encoding, with_target=False)
+    strange = frame.with_columns(sort=pl.Series([*frame["sort"].to_list()[:-1], "sort 9"]))
+    with pytest.raises(DataError, match=r"row 120: the label 'sort 9' is not .*expected 'sort 0'"):
+        read(save(strange, "strange"), encoding, with_target=True)
+    word = frame.with_columns(ash=pl.Series(["1.5", "much", *["2"] * 118]))
+    with pytest.raises(DataError, match="non-numeric value 'much' in column 'ash', row 2"):
+        read(save(word, "word"), encoding, with_target=False)
+    gap = frame.with_columns(sort=pl.Series(["sort 1", None, *frame["sort"].to_list()[2:]]))
+    with pytest.raises(DataError, match="target 'sort' is missing in 1 row, first in row 2"):
+        read(save(gap, "gap"), encoding, with_target=True)
+
+
+def test_a_table_for_an_encoding_of_arrays(csv, tmp_path):
+    moons = load("moons")
+    path = csv("y,a,b\n1,0.5,0.25\n0,-1,2\n")
+    rows = read(path, moons.encoding, target="y", with_target=True)
+    assert rows.x.tolist() == [[0.5, 0.25], [-1, 2]]
+    assert rows.y.tolist() == [1, 0]
+    with pytest.raises(DataError, match="rows have 3 features each: expected 2"):
+        read(path, moons.encoding, with_target=False)
+    with pytest.raises(DataError, match="no target column was named, and the model was not"):
+        read(path, moons.encoding, with_target=True)
+    tables = load(csv("a,b,y\n" + "1,2,0\n3,1,1\n" * 5), target="y").encoding
+    assert read("moons", tables, with_target=True).x.shape == (200, 2)
+    texts = load(csv("a,b,y\n" + "x,2,0\nz,1,1\n" * 5), target="y").encoding
+    with pytest.raises(DataError, match=r"moons: an array of numbers does not fit.*'b', 'a'"):
+        read("moons", texts, with_target=True)
+
+
+@pytest.mark.parametrize(
+    ("column", "task", "classes"),
+    [
+        ("ab", "classification", ("a", "b")),
+        (["true", "False"], "classification", ("false", "true")),
+        (["10", "9"], "classification", ("9", "10")),
+        (["1.0", "-1.0"], "classification", ("-1", "1")),
+        (["1.5", "2"], "regression", None),
+        (range(21), "regression", None),
+        (range(20), "classification", tuple(map(str, range(20)))),
+    ],
+)
+def test_the_task_follows_from_the_target(csv, column, task, classes):
+    text = "".join(f"{i},{column[i % len(column)]}\n" for i in range(4 * len(column)))
+    data = load(csv("x,y\n" + text), target="y")
+    assert (data.task, data.encoding.classes) == (task, classes)
+    other = "regression" if task == "classification" else "classification"
+    if classes is None or classes[0] not in ("a", "false"):
+        assert load(csv("x,y\n" + text), target="y", task=other).task == other
+
+
+def test_categorical_columns_are_texts_even_if_they_look_like_numbers(tmp_path):
+    values = [str(i % 30) for i in range(120)]
+    frame = pl.DataFrame({"c": values, "y": values, "n": range(120)}).cast(
+        {"c": pl.Categorical, "y": pl.Categorical}
+    )
+    frame.write_parquet(tmp_path / "a.parquet")
+    data = load(tmp_path / "a.parquet", target="y")
+    assert data.task == "classification"
+    assert [c.name for c in data.encoding.features.categories] == ["c"]
+
+
+def test_a_class_of_one_row_stays_in_the_training_part(csv):
+    data = load(
+        csv("x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(20)) + "7,c\n"), target="y"
+    )
+    assert data.encoding.classes == ("a", "b", "c")
+    assert 2 in data.y_train
+    assert "test part: no row of the class 'c'" in data.notes
+
+
+def test_blank_lines_quotes_spaces_and_marks_of_windows(csv):
+    plain = "a b,t,y\n" + "".join(f'{i},"x,{i % 2}",{i % 2}\n' for i in range(10))
+    odd = plain.replace("\n4,", "\n\n4,").replace("7,", " 7 ,").replace("\n", "\r\n") + "\r\n\r\n"
+    a = load(csv(plain), target="y")
+    b = load(csv(b"\xef\xbb\xbf" + odd.encode()), target="y")
+    assert a.encoding == b.encoding
+    assert a.x_train.tobytes() == b.x_train.tobytes()
+    assert a.encoding.features.categories[0].values == ("x,0", "x,1")
+
+
+ROWS = "".join(f"{i},{'ab'[i % 2]},{i % 2}\n" for i in range(20))
+GOOD = "age,town,y\n" + ROWS
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, "is empty: expected a line of column names"),
+        ("\n\r\n", {}, "is empty"),
+        ("age,y\n", {}, "has the columns 'age', 'y' but no row"),
+        ("age,y", {}, "has the columns 'age', 'y' but no row"),
+        (GOOD, {"target": None}, r"pass target= \(--target COL\), one of 'age', 'town', 'y'"),
+        (GOOD, {"target": "Town"}, "no column 'Town'. Did you mean 'town'. The columns are 'age'"),
+        (GOOD + "3,b\n", {}, r"row 21 \(line 22\) has 2 values: expected 3"),
+        (GOOD + "\n3,b,1,4\n", {}, r"row 21 \(line 23\) has 4 values: expected 3"),
+        (GOOD + "3\n1,a,0\n", {}, r"row 21 \(line 22\) has 1 value: expected 3"),
+        (GOOD.replace("y", "age", 1), {}, "several columns have the same name, 'age'"),
+        (GOOD.replace("town", "", 1), {}, "column 2 has no name"),
+        (GOOD.replace(",", ";"), {}, "separated by ';': expected commas"),
+        (GOOD.replace("12,", "12x,"), {}, "value '12x' in column 'age', row 13, .*NA, NaN, null"),
+        (GOOD + "inf,a,1\n", {}, "row 21, column 'age': the value inf is infinite"),
+        (GOOD + "-1e39,a,1\n", {}, "row 21, column 'age': the value -1e\\+39"),
+        (GOOD + "3,a,\n3,a,NA\n", {}, "target 'y' is missing in 2 rows, first in row 21"),
+        (GOOD + "3,a,?\n", {"task": "classification"}, "missing in 1 row, first in row 21"),
+        (GOOD + "3,a,x\n", {}, "non-numeric value 'x' in column 'y', row 21"),
+        (GOOD, {"target": "town", "task": "regression"}, "value 'a' in column 'town', row 1"),
+        ("a,y\n" + "1,2\n" * 9, {}, "one class only, '2'"),
+        ("a,y\n" + "1,2.5\n" * 9, {}, "standard deviation is 0.0 .*mean 2.5"),
+        ("a,y\n1,0\n2,1\n", {}, "2 rows cannot be divided with test_fraction=0.2"),
+        ("a,y\n" + "".join(f"1,n{i}\n" for i in range(9)), {}, "9 rows cannot be divided"),
+        ("y\n0\n1\n0\n1\n", {}, "no column but the target 'y'"),
+        ("a,y\n,0\n,1\n,0\n,1\n", {}, r"the columns \(none\): expected at least one"),
+        (GOOD, {"test_fraction": 1.5}, "test_fraction is 1.5"),
+        (GOOD, {"task": "clustering"}, "'clustering': expected one of 'auto'"),
+        (GOOD.replace("a,", "2020-01-02,").replace("b,", "2020-01-03 10:00,"), {}, "holds dates"),
+        (GOOD.encode() + b"1,\xe9,1\n", {}, "line 22 is not UTF-8"),
+        (GOOD + f"1,{'a' * 140_000},\n", {}, "line 22: field larger than field limit"),
+        ('y\n"0\n', {}, r"cannot be read \(.*: expected CSV in UTF-8"),
+        (GOOD + '1,"a,1\n', {}, r"row 21 \(line 22\)|cannot be read"),
+    ],
+)
+def test_tables_that_cannot_be_learned_from(csv, text, options, message):
+    with pytest.raises(DataError, match=message) as error:
+        load(csv(text), **{"target": "y", **options})
+    assert "table.csv: " in str(error.value) or "clustering" in str(error.value)
+
+
+def test_a_late_surprise_in_a_long_column_is_found(csv):
+    text = "a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(30_000)) + "oops,1\n"
+    with pytest.raises(DataError, match="value 'oops' in column 'a', row 30001"):
+        load(csv(text), target="y")
+
+
+def test_labels_may_be_a_mixture_if_classes_are_asked_for(csv):
+    data = load(csv(GOOD + "3,a,x\n4,b,x\n"), target="y", task="classification")
+    assert data.encoding.classes == ("0", "1", "x")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            [[1], [2]],
+            r"'c' holds List\(Int64\) values: expected numbers, texts or booleans; spread",
+        ),
+        ([{"a": 1}, {"a": 2}], "'c' holds Struct"),
+        ([b"1", b"2"], "'c' holds Binary"),
+        ([datetime.date(2020, 1, 1)] * 2, r"'c' holds dates or times \(Date\): .*such as the year"),
+        ([datetime.timedelta(1)] * 2, "'c' holds dates or times"),
+    ],
+)
+def test_types_that_cannot_be_used(tmp_path, values, message):
+    pl.DataFrame({"c": values * 10, "y": [0, 1] * 10}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=f"a.parquet: column {message}"):
+        load(tmp_path / "a.parquet", target="y")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1junkPAR1", b"\x1f\x8bjunk"])
+def test_what_is_no_parquet_file(tmp_path, content):
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"a.parquet: (cannot be read|is a damaged gzip)"):
+        load(tmp_path / "a.parquet", target="y")
