@@ -194,6 +194,14 @@ class NumpyBackend(Backend):
     hardware = "CPU"
     purpose = "the default: nothing else to install"
 
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        import numpy as np
+
+        # As on the other libraries: what is not finite is found and reported, not warned about.
+        with np.errstate(all="ignore"):
+            yield
+
 
 class CupyBackend(Backend):
     """CuPy: an NVIDIA GPU; ``cupy:1`` is the second one."""
@@ -355,7 +363,7 @@ class JaxBackend(Backend):
             yield
 
 
-class StrictBackend(Backend):
+class StrictBackend(NumpyBackend):
     """array-api-strict: the standard and nothing else, to find code that relies on more."""
 
     name = "array-api-strict"

@@ -106,6 +106,10 @@ class Model:
         layers = ", ".join(map(repr, self.network.layers))
         return f"Model({layers}, loss={self.loss!r}, backend={self.backend.spec!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the compiled steps, which cannot be pickled and are built again when needed."""
+        return {**self.__dict__, "_steps": {}}
+
     # What it consists of ---------------------------------------------------------------------
 
     def build(self, n_in: int) -> Model:
@@ -528,7 +532,8 @@ def _from_contents(
                 raise CheckpointError(
                     f"the array {name!r} has shape {arrays[name].shape}, expected {leaf.shape}"
                 )
-            return backend.asarray(arrays[name], model.dtype)
+            # A copy: some libraries give read-only memory, and the optimiser writes into this.
+            return backend.asarray(arrays[name].copy(), model.dtype)
 
         return map_leaves(fill, tree)
 

@@ -128,8 +128,9 @@ def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, An
         raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}")
     # safetensors writes arrays that are not contiguous as if they were.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {"format": FORMAT, "version": str(FORMAT_VERSION), "settings": json.dumps(settings)}
-    data = save(contiguous, metadata)
+    # One entry only: safetensors writes several in no fixed order, and equal models should give
+    # equal files.
+    data = save(contiguous, {FORMAT: json.dumps({"version": FORMAT_VERSION, **settings})})
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -174,16 +175,16 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CheckpointError(
             f"{path} is not a model file, or it is damaged or cut short ({error})"
         ) from error
-    if metadata.get("format") != FORMAT:
+    if FORMAT not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but was not written by anyback_nn")
-    version = metadata.get("version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+    try:
+        settings = json.loads(metadata[FORMAT])
+        version = settings.pop("version")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds no readable settings ({error!r})") from error
+    if not isinstance(version, int) or version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format version {version!r}; this anyback_nn reads up to {FORMAT_VERSION}. "
             "Update it with: pip install --upgrade anyback-nn"
         )
-    try:
-        settings = json.loads(metadata["settings"])
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} holds no readable settings ({error})") from error
     return arrays, settings

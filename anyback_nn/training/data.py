@@ -198,12 +198,12 @@ class IterableSource(Source):
 
 
 def move(rows: Batch, backend: Backend, dtype: str) -> Batch:
-    """Bring samples to the backend in the model's dtype, but class indices as integers."""
+    """Bring samples to the backend in the model's dtype, but class indices as int32."""
     x, y, weights = rows
-    keep = y is not None and array_namespace(y).isdtype(y.dtype, "integral") and y.ndim == 1
+    indices = y is not None and y.ndim == 1 and array_namespace(y).isdtype(y.dtype, "integral")
     return Batch(
         backend.asarray(x, dtype),
-        None if y is None else backend.asarray(y, None if keep else dtype),
+        None if y is None else backend.asarray(y, "int32" if indices else dtype),
         None if weights is None else backend.asarray(weights, dtype),
     )
 

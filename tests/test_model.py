@@ -1,0 +1,457 @@
+"""Models: fitting, resuming, predicting, moving and keeping, on the backend under test."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import anyback_nn as nn
+from anyback_nn.backend import to_numpy
+from anyback_nn.training import metrics
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return nn.datasets.make_moons(240, noise=0.1, seed=0)
+
+
+def classifier(backend, *layers, dtype="float32", **options):
+    layers = layers or (nn.Dense(16), nn.Tanh())
+    loss = nn.SoftmaxCrossEntropy()
+    return nn.Model(*layers, nn.Dense(2), loss=loss, backend=backend, dtype=dtype, **options)
+
+
+def everything(backend, dtype="float32"):
+    """A network with state, noise and a block, so that nothing is left out."""
+    # A bias before a batch norm has no gradient but rounding errors, which Adam blows up.
+    first = nn.Dense(16, bias=False)
+    block = nn.Residual(nn.Dense(8), nn.LayerNorm(), nn.GELU(), nn.Dense(16))
+    return classifier(
+        backend, first, nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.2), block, dtype=dtype
+    )
+
+
+def weights(model):
+    """All parameters as one flat NumPy vector."""
+    arrays = nn.network.parameters.named(model.params).values()
+    return np.concatenate([to_numpy(array).ravel() for array in arrays])
+
+
+# Learning ----------------------------------------------------------------------------------------
+
+
+def test_it_learns_what_a_linear_model_cannot(backend, moons):
+    x, y = moons
+    model = classifier(backend)
+    model.fit(x, y, optimizer=nn.Adam(0.02), epochs=60, batch_size=32)
+    linear = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    linear.fit(x, y, optimizer=nn.Adam(0.02), epochs=60, batch_size=32)
+    assert model.evaluate(x, y)["accuracy"] > 0.97
+    assert linear.evaluate(x, y)["accuracy"] < 0.93
+
+
+def test_linear_regression_finds_the_least_squares_solution(backend):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 3))
+    y = x @ [1.0, -2.0, 0.5] + 0.7 + 0.1 * rng.standard_normal(60)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model.fit(x, y, optimizer=nn.GradientDescent(0.2), epochs=200, batch_size=None)
+    exact, *_ = np.linalg.lstsq(np.column_stack([x, np.ones(60)]), y, rcond=None)
+    np.testing.assert_allclose(weights(model), exact, atol=1e-4)
+
+
+def test_full_batch_training_is_gradient_descent_by_hand(backend):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 2)), rng.standard_normal((20, 1))
+    model = nn.Model(nn.Dense(1, bias=False), loss=nn.MeanSquaredError(), backend=backend)
+    w = to_numpy(model.build(2).params[0]["weight"]).astype(float)
+    model.fit(x, y, optimizer=nn.GradientDescent(0.1, l2=0.5), epochs=3, batch_size=None)
+    for _ in range(3):
+        w = w - 0.1 * (2 / 20 * x.T @ (x @ w - y) + 0.5 * w)
+    np.testing.assert_allclose(weights(model), w.ravel(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [7, 60])
+def test_l2_means_the_same_for_every_batch_size(backend, batch_size):
+    # Without a gradient of the loss only the penalty acts: w shrinks by (1 - rate l2) each step.
+    x = np.zeros((60, 2))
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    before = weights(model.build(2))[:2]
+    optimizer = nn.GradientDescent(0.1, l2=0.5)
+    model.fit(x, np.zeros(60), optimizer=optimizer, epochs=2, batch_size=batch_size)
+    steps = 2 * -(-60 // batch_size)
+    np.testing.assert_allclose(weights(model)[:2], before * (1 - 0.05) ** steps, rtol=1e-5)
+
+
+def test_samples_of_weight_zero_do_not_count(backend, moons):
+    x, y = moons[0][:60], moons[1][:60]
+    wrong = y.copy()
+    wrong[40:] = 1 - wrong[40:]
+    options = {"optimizer": nn.GradientDescent(0.5), "epochs": 20, "batch_size": None}
+    few, weighted = classifier(backend), classifier(backend)
+    few.fit(x[:40], y[:40], **options)
+    weighted.fit(x, wrong, sample_weight=np.repeat([1.0, 0.0], [40, 20]), **options)
+    np.testing.assert_allclose(weights(weighted), weights(few), rtol=1e-4, atol=1e-6)
+
+
+def test_class_weights_are_sample_weights(backend, moons):
+    x, y = moons
+    options = {"optimizer": nn.Adam(0.01), "epochs": 3}
+    by_class, by_sample = classifier(backend), classifier(backend)
+    by_class.fit(x, y, class_weight={1: 3.0}, **options)
+    by_sample.fit(x, y, sample_weight=1.0 + 2.0 * y, **options)
+    np.testing.assert_array_equal(weights(by_class), weights(by_sample))
+
+
+# The same run everywhere -------------------------------------------------------------------------
+
+
+def trained(backend, moons, dtype, epochs=4):
+    model = everything(backend, dtype)
+    model.fit(*moons, optimizer=nn.Adam(0.01, clip_norm=1.0, l2=1e-3), epochs=epochs, batch_size=50)
+    return model
+
+
+def test_the_same_seed_gives_the_same_bits(backend, moons):
+    first, second = (trained(backend, moons, "float32") for _ in range(2))
+    np.testing.assert_array_equal(weights(first), weights(second))
+    assert first.history["train_loss"] == second.history["train_loss"]
+
+
+def test_every_backend_trains_as_numpy_does(backend, moons):
+    # With the same initial weights, order and masks, only rounding is left.
+    here, there = (trained(one, moons, "float64") for one in (backend, nn.select("numpy")))
+    np.testing.assert_allclose(weights(here), weights(there), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(here.history["train_loss"], there.history["train_loss"], rtol=1e-10)
+
+
+def test_another_seed_gives_another_run(backend, moons):
+    first, second = (classifier(backend, seed=seed) for seed in (0, 1))
+    assert np.all(weights(first.build(2))[:32] != weights(second.build(2))[:32])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_everything_keeps_its_dtype_and_device(backend, moons, dtype):
+    from array_api_compat import device
+
+    model = trained(backend, moons, dtype, epochs=2)
+    training = model.training
+    trees = (training.params, training.slots, training.state)
+    for array in nn.network.parameters.leaves(trees):
+        assert array.dtype == getattr(backend.xp, dtype)
+        assert device(array) == backend.device
+    assert to_numpy(model.predict(moons[0])).dtype == np.dtype(dtype)
+
+
+def test_fitting_twice_is_fitting_longer(backend, moons):
+    optimizer = nn.Momentum(nn.CosineDecay(0.1, epochs=6, warmup=1))
+    whole, parts = everything(backend), everything(backend)
+    whole.fit(*moons, optimizer=optimizer, epochs=6)
+    for epochs in (2, 4):
+        parts.fit(*moons, optimizer=nn.Momentum(nn.CosineDecay(0.1, 6, 1)), epochs=epochs)
+    np.testing.assert_array_equal(weights(parts), weights(whole))
+    assert parts.history["epoch"] == [1, 2, 3, 4, 5, 6]
+    assert parts.history["learning_rate"] == whole.history["learning_rate"]
+
+
+def test_another_optimizer_starts_afresh(backend, moons):
+    model = classifier(backend)
+    model.fit(*moons, optimizer=nn.Adam(0.01), epochs=2)
+    model.fit(*moons, optimizer=nn.Momentum(nn.StepDecay(0.1, every=1)), epochs=2)
+    assert model.history["learning_rate"] == pytest.approx([0.01, 0.01, 0.1, 0.01])
+    assert list(model.training.slots) == ["velocity"]
+
+
+# Data in and out ---------------------------------------------------------------------------------
+
+
+def test_arrays_of_the_backend_come_back_as_such(backend, moons):
+    x, y = moons
+    model = classifier(backend)
+    model.fit(backend.asarray(x), backend.asarray(y), epochs=2)
+    assert backend.owns(model.predict(backend.asarray(x)))
+    assert isinstance(model.predict(x), np.ndarray)
+    reference = classifier(backend)
+    reference.fit(x, y, epochs=2)
+    np.testing.assert_array_equal(weights(model), weights(reference))
+
+
+def test_inputs_and_targets_are_not_written_to(backend, moons):
+    x, y = (array.copy() for array in moons)
+    x.flags.writeable = y.flags.writeable = False
+    classifier(backend).fit(x, y, epochs=1, validation=0.2)
+    np.testing.assert_array_equal(x, moons[0])
+
+
+@pytest.mark.parametrize("kind", ["list", "memmap", "integers", "iterable", "generator"])
+def test_every_form_of_data_trains_alike(backend, moons, kind, tmp_path):
+    x, y = np.round(moons[0] * 8), moons[1]
+    batches = [(x[i : i + 32], y[i : i + 32]) for i in range(0, len(x), 32)]
+    np.save(tmp_path / "x.npy", x)
+    data = {
+        "list": (x.tolist(), y.tolist()),
+        "memmap": (np.load(tmp_path / "x.npy", mmap_mode="r"), y),
+        "integers": (x.astype(np.int8), y.astype(np.uint8)),
+        "iterable": (batches,),
+        "generator": (iter(batches),),
+    }[kind]
+    options = {"epochs": 1, "batch_size": 32, "shuffle": False}
+    model, reference = classifier(backend), classifier(backend)
+    model.fit(*data, **options)
+    reference.fit(x, y, **options)
+    np.testing.assert_array_equal(weights(model), weights(reference))
+    assert model.history["train_loss"] == reference.history["train_loss"]
+
+
+def test_a_generator_lasts_for_one_epoch_only(backend, moons):
+    x, y = moons
+    with pytest.raises(nn.DataError, match="gone through only once"):
+        classifier(backend).fit(iter([(x, y)]), epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "text"),
+    [
+        (np.ones((4, 2)), nn.DataError, "the first one is ndarray"),
+        ((np.ones((4, 2)), np.ones(3, int)), nn.ShapeError, "batch 0: .*4 rows.*targets have 3"),
+        ((np.ones((4, 2)), np.full(4, 5)), nn.DataError, "batch 0: .*indices from 0 to 1"),
+    ],
+)
+def test_bad_batches_are_named(backend, batch, error, text):
+    with pytest.raises(error, match=text):
+        classifier(backend).fit([batch], epochs=1)
+
+
+def test_evaluating_does_not_depend_on_the_batch_size(backend, moons):
+    model = everything(backend)
+    model.fit(*moons, epochs=2)
+    at_once, in_parts = (model.evaluate(*moons, batch_size=size) for size in (4096, 7))
+    assert at_once == pytest.approx(in_parts, rel=1e-5)
+    np.testing.assert_allclose(
+        model.predict(moons[0]), model.predict(moons[0], batch_size=7), atol=1e-6
+    )
+
+
+def test_evaluation_is_that_of_scikit_learn(backend, moons):
+    from sklearn.metrics import accuracy_score, log_loss
+
+    x, y = moons
+    model = classifier(backend)
+    model.fit(x, y, epochs=2)
+    rng = np.random.default_rng(0)
+    w = rng.uniform(size=len(y))
+    report = model.evaluate(x, y, sample_weight=w)
+    p = model.predict(x).astype(float)
+    p /= p.sum(axis=1, keepdims=True)
+    assert report["loss"] == pytest.approx(log_loss(y, p, sample_weight=w), rel=1e-5)
+    classes = model.predict_classes(x)
+    assert report["accuracy"] == pytest.approx(accuracy_score(y, classes, sample_weight=w))
+
+
+def test_regression_scores_are_those_of_scikit_learn(backend):
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((50, 3)), rng.uniform(size=50)
+    y = x @ rng.standard_normal((3, 2)) + 3.0
+    model = nn.Model(nn.Dense(2), loss=nn.MeanSquaredError(), backend=backend)
+    model.fit(x, y, epochs=10, optimizer=nn.Adam(0.1))
+    report, p = model.evaluate(x, y, sample_weight=w), model.predict(x)
+    expected = {
+        "loss": mean_squared_error(y, p, sample_weight=w),
+        "absolute_error": mean_absolute_error(y, p, sample_weight=w),
+        "r2": r2_score(y, p, sample_weight=w),
+    }
+    assert report == pytest.approx(expected, rel=1e-5)
+
+
+def test_binary_cross_entropy_classifies_one_and_several_labels(backend, moons):
+    x, y = moons
+    both = np.column_stack([y, 1 - y])
+    for targets, n_out, shape in ((y, 1, (240,)), (both, 2, (240, 2))):
+        model = nn.Model(
+            nn.Dense(16), nn.Tanh(), nn.Dense(n_out), loss=nn.BinaryCrossEntropy(), backend=backend
+        )
+        model.fit(x, targets, optimizer=nn.Adam(0.02), epochs=60)
+        classes = model.predict_classes(x)
+        assert classes.shape == shape
+        assert np.mean(classes == (targets if n_out > 1 else y)) > 0.97
+        assert model.evaluate(x, targets)["accuracy"] == pytest.approx(np.mean(classes == targets))
+
+
+def test_validation_by_fraction_is_validation_by_pair(backend, moons):
+    x, y = moons
+    train, held = nn.training.data.split(len(x), 0.25, seed=0)
+    by_fraction, by_pair = classifier(backend), classifier(backend)
+    by_fraction.fit(x, y, validation=0.25, epochs=3)
+    by_pair.fit(x[train], y[train], validation=(x[held], y[held]), epochs=3)
+    names = ["epoch", "learning_rate", "train_loss", "train_accuracy"]
+    names += ["validation_loss", "validation_accuracy"]
+    for name in names:
+        assert by_fraction.history[name] == by_pair.history[name]
+    last = by_pair.evaluate(x[held], y[held])
+    assert last["loss"] == pytest.approx(by_pair.history.last["validation_loss"], rel=1e-6)
+
+
+def test_the_recorded_training_loss_is_the_mean_over_samples(backend, moons):
+    # With a rate so small that nothing changes, the epoch's mean is that of an evaluation,
+    # also with a last batch that is smaller and with weights.
+    x, y = moons
+    w = np.linspace(0.1, 2.0, len(y))
+    for options in ({}, {"sample_weight": w}):
+        model = classifier(backend)
+        optimizer = nn.GradientDescent(1e-30)
+        model.fit(x, y, optimizer=optimizer, epochs=1, batch_size=50, **options)
+        report = model.evaluate(x, y, **options)
+        assert model.history.last["train_loss"] == pytest.approx(report["loss"], rel=1e-5)
+        assert model.history.last["train_accuracy"] == pytest.approx(report["accuracy"], rel=1e-5)
+
+
+def test_metrics_of_the_user_are_recorded_under_their_names(backend, moons):
+    def confidence(loss, outputs, targets):
+        return backend.xp.max(loss.link(outputs), axis=-1)
+
+    model = classifier(backend, metrics=[metrics.accuracy, confidence])
+    model.fit(*moons, epochs=2, validation=0.2)
+    assert all(0.5 <= one <= 1 for one in model.history["validation_confidence"])
+    assert classifier(backend, metrics=[]).fit(*moons, epochs=1).names == [
+        "epoch",
+        "learning_rate",
+        "train_loss",
+        "seconds",
+    ]
+
+
+# What goes wrong ---------------------------------------------------------------------------------
+
+
+def test_divergence_names_where_and_keeps_finite_parameters(backend, moons):
+    x, y = moons
+    model = nn.Model(nn.Dense(8), nn.ReLU(), nn.Dense(1), loss=nn.Poisson(), backend=backend)
+    model.fit(x, y, optimizer=nn.GradientDescent(0.01), epochs=1)
+    before = weights(model)
+    with pytest.raises(nn.DivergenceError, match="epoch 2, step 3 .* try 1000") as caught:
+        model.fit(x, y, optimizer=nn.GradientDescent(1e4), epochs=3)
+    assert "learning rate, 10000" in str(caught.value)
+    np.testing.assert_array_equal(weights(model), before)
+    assert len(model.history) == 1
+    model.fit(x, y, optimizer=nn.GradientDescent(0.01), epochs=1)
+    assert np.isfinite(model.evaluate(x, y)["loss"])
+
+
+def test_divergence_before_the_first_update_blames_the_data(backend):
+    x = np.full((8, 2), 1e30)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    with pytest.raises(nn.DivergenceError, match=r"standardise them"):
+        model.fit(x, np.zeros(8), epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda m, x, y: m.fit(x, y[:-1]), nn.ShapeError, "240 rows, but the targets have 239"),
+        (lambda m, x, y: m.fit(x, y + 1), nn.DataError, "class indices from 0 to 1"),
+        (lambda m, x, y: m.fit(x, y.astype(str)), nn.DataError, "numpy.unique"),
+        (lambda m, x, y: m.fit(x, y, epochs=0), ValueError, "epochs to be at least 1"),
+        (lambda m, x, y: m.fit(x, y, batch_size=0), ValueError, "batch_size None or at least 1"),
+        (lambda m, x, y: m.fit(x, y, optimizer="adam"), TypeError, "expected optimizer"),
+        (lambda m, x, y: m.fit(x, y, validation=2), TypeError, "expected a fraction"),
+        (lambda m, x, y: m.fit(x, y, validation=1.5), ValueError, "above 0 and below 1"),
+        (lambda m, x, y: m.fit(x), TypeError, "need targets"),
+        (lambda m, x, y: m.predict(x), nn.AnybackError, "call fit"),
+        (lambda m, x, y: m.fit(x, y, epochs=1) and m.predict(x[:, :1]), nn.ShapeError, "takes 2"),
+        (lambda m, x, y: m.fit(x, y, class_weight={9: 1}), nn.DataError, "no sample has"),
+        (lambda m, x, y: m.fit([(x, y)], class_weight="balanced"), ValueError, "need arrays"),
+        (lambda m, x, y: m.fit([(x, y)], validation=0.1), ValueError, "fraction"),
+    ],
+)
+def test_misuse_is_explained(backend, moons, call, error, text):
+    with pytest.raises(error, match=text):
+        call(classifier(backend), *moons)
+
+
+def test_constructor_mistakes_are_explained(backend):
+    with pytest.raises(TypeError, match=r"Write MeanSquaredError\(\)"):
+        nn.Model(nn.Dense(1), loss=nn.MeanSquaredError, backend=backend)
+    with pytest.raises(ValueError, match="float32, float64, got 'float16'"):
+        nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend, dtype="float16")
+    with pytest.raises(TypeError, match="does not classify"):
+        nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend).predict_classes([[1]])
+
+
+def test_an_interrupt_leaves_the_last_finished_epoch(backend, moons):
+    class Interrupt(nn.Callback):
+        def on_batch_end(self, fit):
+            if fit.epoch == 2:
+                raise KeyboardInterrupt
+
+    model, reference = everything(backend), everything(backend)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*moons, epochs=5, callbacks=[Interrupt()])
+    reference.fit(*moons, epochs=2)
+    np.testing.assert_array_equal(weights(model), weights(reference))
+    model.fit(*moons, epochs=3)
+    reference.fit(*moons, epochs=3)
+    np.testing.assert_array_equal(weights(model), weights(reference))
+
+
+# Moving and keeping ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", ["numpy", "array-api-strict"])
+def test_a_model_that_moves_goes_on_as_it_would_have(backend, moons, other):
+    options = {"optimizer": nn.AdamW(0.01), "epochs": 2}
+    model = everything(backend, "float64")
+    model.fit(*moons, **options)
+    moved = model.to(other)
+    np.testing.assert_array_equal(weights(moved), weights(model))
+    model.fit(*moons, **options)
+    moved.fit(*moons, **options)
+    np.testing.assert_allclose(weights(moved), weights(model), rtol=1e-8, atol=1e-10)
+    assert moved.history["epoch"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("writer", ["numpy", "array-api-strict"])
+def test_a_file_is_the_model_on_every_backend(backend, moons, writer, tmp_path):
+    model = everything(writer)
+    model.encoding = {"kind": "anything", "labels": ["ä", "b"]}
+    model.fit(*moons, optimizer=nn.Adam(nn.StepDecay(0.01, 2)), epochs=3)
+    model.save(tmp_path / "m.safetensors")
+    loaded = nn.Model.load(tmp_path / "m.safetensors", backend=backend)
+    np.testing.assert_array_equal(weights(loaded), weights(model))
+    np.testing.assert_allclose(loaded.predict(moons[0]), model.predict(moons[0]), atol=1e-6)
+    assert loaded.history.rows == model.history.rows
+    assert loaded.encoding == model.encoding
+    assert loaded.training.optimizer == model.training.optimizer
+    assert (loaded.network, loaded.loss, loaded.seed) == (model.network, model.loss, model.seed)
+    loaded.save(tmp_path / "again.safetensors")
+    again = (tmp_path / "again.safetensors").read_bytes()
+    assert again == (tmp_path / "m.safetensors").read_bytes()
+
+
+def test_a_resumed_run_is_the_uninterrupted_run(backend, moons, tmp_path):
+    options = {"optimizer": nn.Adam(0.01), "validation": 0.2}
+    model = everything(backend)
+    model.fit(*moons, epochs=2, **options)
+    model.save(tmp_path / "m.safetensors")
+    loaded = nn.Model.load(tmp_path / "m.safetensors", backend=backend)
+    for one in (model, loaded):
+        one.fit(*moons, epochs=2, **options)
+    np.testing.assert_array_equal(weights(loaded), weights(model))
+
+
+def test_the_summary_counts_the_parameters(backend):
+    model = everything(backend).build(2)
+    rows = model.summary()
+    assert [row.parameters for row in rows] == [32, 32, 0, 0, 136 + 16 + 144, 34]
+    assert sum(row.parameters for row in rows) == model.layout.size == weights(model).size
+    assert rows[0].output_shape == (None, 16)
+
+
+def test_a_model_can_be_pickled(backend, moons):
+    model = everything(backend)
+    model.fit(*moons, epochs=1)
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.predict(moons[0]), model.predict(moons[0]))

@@ -1,0 +1,190 @@
+"""Model files: whole or not at all, and nothing in them is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+import anyback_nn as nn
+from anyback_nn.training import checkpoint
+
+
+@dataclass(frozen=True)
+class Doubled(nn.Layer):
+    """A layer of a user's own, with a setting."""
+
+    factor: float = 2.0
+
+    def forward(self, params, x, context=nn.PREDICTION):
+        return self.factor * x, None
+
+    def backward(self, params, cache, dy):
+        return self.factor * dy, {}
+
+
+class Nameless(Doubled):
+    """Not a dataclass of its own, so its name cannot be trusted to rebuild it."""
+
+
+@pytest.fixture
+def model():
+    layers = (nn.Dense(4, initializer=nn.Orthogonal(1.5)), nn.LeakyReLU(0.3), nn.Dense(2))
+    return nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(label_smoothing=0.1), seed=7).build(3)
+
+
+@pytest.fixture
+def path(model, tmp_path):
+    model.save(tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def rewrite(path, change):
+    """Change a file's metadata or arrays and write it again."""
+    with safe_open(path, framework="numpy") as file:
+        metadata = dict(file.metadata())
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(metadata, arrays)
+    save_file(arrays, path, metadata)
+
+
+def settings_of(metadata, change):
+    settings = json.loads(metadata["anyback_nn"])
+    change(settings)
+    metadata["anyback_nn"] = json.dumps(settings)
+
+
+def test_every_layer_loss_and_optimizer_is_described_and_rebuilt():
+    from anyback_nn.network.activations import ACTIVATIONS
+    from anyback_nn.network.losses import LOSSES
+    from anyback_nn.training.optimizers import OPTIMIZERS
+
+    block = nn.Residual(nn.Dense(3, bias=False, initializer=nn.Constant(0.5)), nn.Dropout(0.1))
+    things = [
+        nn.Network(nn.Dense(3), nn.BatchNorm(0.8), nn.LayerNorm(), block),
+        *(one() for one in ACTIVATIONS.values()),
+        *(one() for one in LOSSES.values()),
+        *(one() for one in OPTIMIZERS.values()),
+        nn.Adam(nn.CosineDecay(0.1, epochs=5, warmup=1), l2=0.1, clip_norm=2.0),
+        nn.AdamW(nn.ReduceOnPlateau(0.1), penalize_all=True),
+    ]
+    for thing in things:
+        assert checkpoint.rebuild(json.loads(json.dumps(checkpoint.describe(thing)))) == thing
+
+
+def test_a_layer_of_the_users_own_needs_no_registration(tmp_path):
+    model = nn.Model(Doubled(3.0), nn.Dense(1), loss=nn.MeanSquaredError()).build(2)
+    model.save(tmp_path / "m")
+    assert nn.Model.load(tmp_path / "m").network.layers[0] == Doubled(3.0)
+
+
+def test_a_class_that_is_not_defined_is_named(path):
+    def change(metadata, arrays):
+        metadata["anyback_nn"] = metadata["anyback_nn"].replace('"LeakyReLU"', '"Missing"')
+
+    rewrite(path, change)
+    with pytest.raises(nn.CheckpointError, match="'Missing', which is not defined.*define or impo"):
+        nn.Model.load(path)
+
+
+def test_a_name_that_is_taken_cannot_be_saved(tmp_path):
+    taken = dataclass(frozen=True)(type("Dense", (Doubled,), {}))
+    model = nn.Model(taken(), loss=nn.MeanSquaredError()).build(2)
+    with pytest.raises(nn.CheckpointError, match="another class is called Dense"):
+        model.save(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_settings_cannot_be_saved(tmp_path):
+    @dataclass(frozen=True)
+    class WithArray(Doubled):
+        factor: object = None
+
+    model = nn.Model(WithArray(np.ones(2)), loss=nn.MeanSquaredError()).build(2)
+    with pytest.raises(nn.CheckpointError, match="cannot save array"):
+        model.save(tmp_path / "m")
+
+
+def test_a_damaged_file_is_refused_at_every_length(path):
+    data = path.read_bytes()
+    for length in (0, 1, 7, 8, 20, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(nn.CheckpointError, match=r"model\.safetensors is not a model file"):
+            nn.Model.load(path)
+
+
+@pytest.mark.parametrize("content", [b"hello", b"\x80\x04K\x01.", b"PK\x03\x04", b"\xff" * 64])
+def test_a_foreign_file_is_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(nn.CheckpointError, match="is not a model file"):
+        nn.Model.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda m, a: m.clear(), "not written by anyback_nn"),
+        (lambda m, a: settings_of(m, lambda s: s.update(version=2)), "version 2; .* up to 1"),
+        (lambda m, a: settings_of(m, lambda s: s.update(version="x")), "format version 'x'"),
+        (lambda m, a: settings_of(m, lambda s: s.pop("version")), "no readable settings"),
+        (lambda m, a: m.update(anyback_nn="{"), "no readable settings"),
+        (lambda m, a: m.update(anyback_nn="[]"), "no readable settings"),
+        (lambda m, a: a.pop("parameters.0.weight"), "'parameters.0.weight' is missing"),
+        (
+            lambda m, a: a.update({"parameters.0.weight": np.ones((9, 9))}),
+            r"shape \(9, 9\), expected \(3, 4\)",
+        ),
+        (lambda m, a: settings_of(m, lambda s: s.pop("n_in")), "do not fit together"),
+        (lambda m, a: settings_of(m, lambda s: s.update(n_in="3")), "do not fit together"),
+        (lambda m, a: settings_of(m, lambda s: s.update(dtype="int8")), "do not fit together"),
+        (
+            lambda m, a: settings_of(m, lambda s: s["network"]["layers"][0].update(units=3)),
+            "settings of Dense do not fit",
+        ),
+        (lambda m, a: settings_of(m, lambda s: s["loss"].update(kind="Popen")), "not defined"),
+        (lambda m, a: settings_of(m, lambda s: s.update(loss="os.system")), "do not fit together"),
+    ],
+)
+def test_contents_that_do_not_fit_are_refused(path, change, text):
+    rewrite(path, change)
+    with pytest.raises(nn.CheckpointError, match=text):
+        nn.Model.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(nn.CheckpointError, match="there is no model file .*nothing"):
+        nn.Model.load(tmp_path / "nothing")
+    with pytest.raises(nn.CheckpointError, match="there is no folder"):
+        nn.Model(nn.Dense(1), loss=nn.Poisson()).build(1).save(tmp_path / "no" / "m")
+
+
+def test_a_write_that_fails_leaves_the_old_file(model, path, monkeypatch):
+    before = path.read_bytes()
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(nn.CheckpointError, match="No space left"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_arrays_that_are_not_contiguous_are_kept_as_they_are(tmp_path):
+    # safetensors would write their memory in the wrong order without a word (its issue 825).
+    array = np.arange(6.0).reshape(2, 3).T
+    checkpoint.write(tmp_path / "m", {"a": array}, {})
+    np.testing.assert_array_equal(checkpoint.read(tmp_path / "m")[0]["a"], array)
+
+
+def test_the_file_holds_no_pickle(path):
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    assert set(metadata) == {"anyback_nn"}
+    assert json.loads(metadata["anyback_nn"])["seed"] == 7
