@@ -20,7 +20,7 @@ from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
 from anyback_nn.training.optimizers import Adam, Optimizer
 from anyback_nn.training.state import TrainingState
-from anyback_nn.training.step import prediction_step, training_step
+from anyback_nn.training.step import training_step
 
 __all__ = ["LayerSummary", "Model"]
 
@@ -100,15 +100,15 @@ class Model:
         self.encoding: dict[str, Any] | None = None
         self.n_in: int | None = None
         self._training: TrainingState | None = None
-        self._steps: dict[Any, Callable[..., Any]] = {}
+        self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.network.layers))
         return f"Model({layers}, loss={self.loss!r}, backend={self.backend.spec!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the compiled steps, which cannot be pickled and are built again when needed."""
-        return {**self.__dict__, "_steps": {}}
+        """Leave out the compiled functions: they cannot be pickled, and are built when needed."""
+        return {**self.__dict__, "_compiled": {}}
 
     # What it consists of ---------------------------------------------------------------------
 
@@ -121,6 +121,7 @@ class Model:
             The layers do not fit together.
         """
         self.n_in = n_in
+        self._compiled.clear()
         with self.backend.scope(self.dtype):
             draws = Draws(generator(self.seed, "weights"), self.backend, self.dtype)
             params = self.network.init(n_in, draws)
@@ -248,10 +249,13 @@ class Model:
                 x, y, sample_weight, class_weight, validation, batch_size, shuffle
             )
             self.training.begin(optimizer)
-            key = (optimizer, self.metrics)
-            if key not in self._steps:
-                step = training_step(self.network, self.loss, self.layout, optimizer, self.metrics)
-                self._steps[key] = self.backend.compile(step, donate=(0, 1, 2))
+            step = self.compiled(
+                optimizer,
+                lambda: training_step(
+                    self.network, self.loss, self.layout, optimizer, self.metrics
+                ),
+                donate=(0, 1, 2),
+            )
             show = sys.stderr.isatty() if progress is None else progress
             bar = ProgressBar() if show else None
             try:
@@ -259,7 +263,7 @@ class Model:
                     loop.Fit(self, epochs),
                     source,
                     held_out,
-                    self._steps[key],
+                    step,
                     [*callbacks, *([bar] if bar else [])],
                 )
             finally:
@@ -353,12 +357,13 @@ class Model:
 
     # Use -------------------------------------------------------------------------------------
 
-    def predict_step(self, *arguments: Any) -> Array:
-        """Compute raw outputs on the device: ``(params, state, x) -> outputs``."""
-        if "predict" not in self._steps:
-            step = prediction_step(self.network, self.layout)
-            self._steps["predict"] = self.backend.compile(step)
-        return self._steps["predict"](*arguments)
+    def compiled(
+        self, key: Any, build: Callable[[], Callable[..., Any]], donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any]:
+        """Build and compile one of the model's computations when it is first needed."""
+        if key not in self._compiled:
+            self._compiled[key] = self.backend.compile(build(), donate)
+        return self._compiled[key]
 
     def evaluate(
         self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 4096

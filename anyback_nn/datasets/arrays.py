@@ -56,10 +56,11 @@ def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
     """
     with naming(path):
         arrays = _open(path)
-        x_name, y_name = ("x_test", "y_test") if "x_test" in arrays else (_x_name(arrays), "y")
+        divided = "x_test" in arrays
+        x_name, y_name = ("x_test", "y_test") if divided else (_x_name(arrays), "y")
         x = _features(arrays, x_name)
         y = _target(arrays, y_name, x_name) if with_target else None
-        return rows_of(x, y, encoding)
+        return rows_of(x, y, encoding, is_test_part=divided)
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:

@@ -76,11 +76,14 @@ class Rows:
         As in `Dataset`; None if the answers were not asked for.
     notes : tuple of str
         What a user should be told: filled gaps, unknown categories, columns not used.
+    is_test_part : bool
+        Whether they are the test part of data that are divided, or else all rows.
     """
 
     x: np.ndarray
     y: np.ndarray | None
     notes: tuple[str, ...] = ()
+    is_test_part: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +143,13 @@ def dataset_of(
     return Dataset(name, x_train, y_train, x_test, y_test, encoding, said)
 
 
-def rows_of(x: np.ndarray | Table, y: np.ndarray | None, encoding: Encoding) -> Rows:
+def rows_of(
+    x: np.ndarray | Table, y: np.ndarray | None, encoding: Encoding, *, is_test_part: bool = False
+) -> Rows:
     """Encode raw features, and the target's column if there is one."""
     encoded, notes = _encode(x, encoding.features)
-    return Rows(encoded, None if y is None else encoding.target.encode(y), notes)
+    answers = None if y is None else encoding.target.encode(y)
+    return Rows(encoded, answers, notes, is_test_part)
 
 
 def _untested(encoding: Encoding, y_test: np.ndarray) -> tuple[str, ...]:

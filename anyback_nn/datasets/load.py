@@ -151,9 +151,10 @@ def read(
     if source in BUILT_IN:
         name = str(source)
         _refuse_target(source, target)
-        parts = digits_parts() if name == "digits" else _shape_parts(name)
+        _, test = digits_parts() if name == "digits" else _shape_parts(name)
         with naming(name):
-            return rows_of(parts[1].x, parts[1].y if with_target else None, encoding)
+            y = test.y if with_target else None
+            return rows_of(test.x, y, encoding, is_test_part=True)
     path = _existing(source)
     if _is_table(path):
         return read_table(path, encoding, target=target, with_target=with_target)
@@ -162,7 +163,7 @@ def read(
         images = read_idx_images(path, "t10k")
         labels = read_idx_labels(path, "t10k", len(images)) if with_target else None
         with naming(path):
-            return rows_of(images, labels, encoding)
+            return rows_of(images, labels, encoding, is_test_part=True)
     return read_npz(path, encoding, with_target=with_target)
 
 

@@ -104,7 +104,7 @@ class EarlyStopping(Callback):
 
 @dataclass
 class ProgressBar(Callback):
-    """Show the epoch, its batches and the last recorded quantities in the terminal."""
+    """Show the epoch, its batches and the last losses in the terminal."""
 
     _bar: Any = field(default=None, init=False, repr=False)
     _epochs: Any = field(default=None, init=False, repr=False)
@@ -115,7 +115,7 @@ class ProgressBar(Callback):
 
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[last]}"),
-            BarColumn(),
+            BarColumn(bar_width=24),
             TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
             console=Console(stderr=True),
@@ -131,8 +131,10 @@ class ProgressBar(Callback):
             self._bar.advance(self._epochs, 1.0 / fit.n_batches)
 
     def on_epoch_end(self, fit: Fit) -> None:
-        shown = {k: v for k, v in fit.history.last.items() if k.endswith(("loss", "accuracy"))}
-        losses = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in shown.items())
+        # Two numbers, so that the line fits into 80 columns.
+        shown = {"loss": "train_loss", "validation": "validation_loss"}
+        row = fit.history.last
+        losses = "  ".join(f"{word} {row[key]:.4f}" for word, key in shown.items() if key in row)
         self._bar.update(
             self._epochs, completed=float(fit.epochs_done), epoch=fit.epoch, losses=losses
         )

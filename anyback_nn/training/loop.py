@@ -13,14 +13,12 @@ from array_api_compat import array_namespace
 
 from anyback_nn.backend import Array, to_numpy
 from anyback_nn.errors import DivergenceError
-from anyback_nn.network.losses import weighted_mean
 from anyback_nn.network.parameters import Storage
 from anyback_nn.random import Draws, generator
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.data import Batch, Source
 from anyback_nn.training.history import History
-from anyback_nn.training.metrics import r2
-from anyback_nn.training.step import Report
+from anyback_nn.training.step import Report, evaluation, prediction_step
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
@@ -150,9 +148,10 @@ def _epoch(
 
 def outputs_of(model: Model, source: Source) -> Batch:
     """Compute the raw outputs for all batches of a source, beside their targets and weights."""
+    predict = model.compiled("predict", lambda: prediction_step(model.network, model.layout))
     parts = []
     for x, y, weights in source.epoch(0):
-        outputs = model.predict_step(model.training.params, model.training.state, x)
+        outputs = predict(model.training.params, model.training.state, x)
         parts.append((outputs, y, weights))
     xp = array_namespace(parts[0][0])
     return Batch(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
@@ -160,14 +159,9 @@ def outputs_of(model: Model, source: Source) -> Batch:
 
 def evaluate(model: Model, source: Source) -> dict[str, float]:
     """Average the loss and the metrics over all samples of a source."""
-    outputs, y, weights = outputs_of(model, source)
-    values = [model.loss.forward(outputs, y)[0]]
-    values += [metric(model.loss, outputs, y) for metric in model.metrics]
-    means = array_namespace(outputs).stack([weighted_mean(value, weights) for value in values])
-    report = dict(zip(model.metric_names, to_numpy(means).tolist()))
-    if not model.loss.classifies:
-        report["r2"] = float(r2(model.loss, outputs, y, weights))
-    return report
+    report = model.compiled("evaluate", lambda: evaluation(model.loss, model.metrics))
+    names = [*model.metric_names, *([] if model.loss.classifies else ["r2"])]
+    return dict(zip(names, to_numpy(report(*outputs_of(model, source))).tolist()))
 
 
 def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
@@ -225,5 +219,5 @@ def _check_convergence(losses: Any, finite: bool, training: TrainingState, rate:
         )
     raise DivergenceError(
         f"{what} in epoch {training.epoch + 1}, step {position + 1} of it; {cause}. The model "
-        "keeps the finite parameters from the start of that epoch"
+        "has the parameters from the start of that epoch"
     )

@@ -1,6 +1,6 @@
-"""One step of training, one step of prediction: pure functions that a backend can compile.
+"""What is computed in training, prediction and evaluation: pure functions, to be compiled.
 
-Nothing in a step reads a value back to the host; what it reports are arrays.
+Nothing in them reads a value back to the host; what they report are arrays.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from anyback_nn.network.layer import Context
 from anyback_nn.network.losses import Loss, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import Layout, Storage
-from anyback_nn.training.metrics import Metric
+from anyback_nn.training.metrics import Metric, r2
 from anyback_nn.training.optimizers import Optimizer
 
-__all__ = ["Report", "prediction_step", "training_step"]
+__all__ = ["Report", "evaluation", "prediction_step", "training_step"]
 
 Report = tuple[Array, ...]
 """A batch's mean loss, the mean of each metric, and the sum of the weights if there are any."""
@@ -68,3 +68,20 @@ def prediction_step(network: Network, layout: Layout) -> Callable[[Storage, Any,
         return network.predict(layout.restore(params), x, state)
 
     return step
+
+
+def evaluation(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
+    """Build the function that evaluates all outputs at once: ``(outputs, y, weights) -> report``.
+
+    The report is one array: the mean loss, the mean of each metric and, for a loss that does not
+    classify, R2.
+    """
+
+    def evaluate(outputs: Array, y: Array, weights: Array | None) -> Array:
+        values = [loss.forward(outputs, y)[0], *(metric(loss, outputs, y) for metric in metrics)]
+        report = [weighted_mean(one, weights) for one in values]
+        if not loss.classifies:
+            report.append(r2(loss, outputs, y, weights))
+        return array_namespace(outputs).stack(report)
+
+    return evaluate

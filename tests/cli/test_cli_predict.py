@@ -1,0 +1,115 @@
+"""Predictions as CSV."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from anyback_nn.datasets import encoding_from_json, read
+from anyback_nn.model import Model
+
+
+def parsed(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+def expected(run, data):
+    model = Model.load(run / "model.safetensors")
+    encoding = encoding_from_json(model.encoding)
+    return encoding, model.predict(read(data, encoding, with_target=False).x)
+
+
+def test_labels(program, classifier, flowers, backend):
+    outcome = program("predict", classifier, flowers, "--backend", backend.spec)
+    assert (outcome.status, outcome.err) == (0, "")
+    header, *rows = parsed(outcome.out)
+    encoding, probabilities = expected(classifier, flowers)
+    assert header == ["prediction"]
+    assert [label for (label,) in rows] == encoding.decode(probabilities.argmax(axis=1)).tolist()
+
+
+def test_probabilities(program, classifier, flowers, backend):
+    options = ("--probabilities", "--backend", backend.spec)
+    header, *rows = parsed(program("predict", classifier, flowers, *options).out)
+    encoding, probabilities = expected(classifier, flowers)
+    assert header == ["prediction", *encoding.classes]
+    given = np.asarray([row[1:] for row in rows], dtype=np.float32)
+    np.testing.assert_allclose(given, probabilities, rtol=1e-5)
+    assert max(len(cell) for row in rows for cell in row[1:]) < 16  # digits of float32 only
+
+
+def test_a_quantity_in_its_own_units(program, regressor, houses, backend):
+    outcome = program("predict", regressor, houses, "--backend", backend.spec)
+    values = np.asarray([row[0] for row in parsed(outcome.out)[1:]], dtype=float)
+    encoding, standardised = expected(regressor, houses)
+    np.testing.assert_allclose(values, encoding.decode(standardised[:, 0]), rtol=1e-6)
+    assert 200_000 < values.mean() < 600_000
+
+
+def test_no_target_is_needed(program, classifier, tmp_path):
+    (tmp_path / "new.csv").write_text("y,x\n1,2\n3,4\n")
+    assert len(parsed(program("predict", classifier, "new.csv").out)) == 3
+
+
+def test_notes_go_to_stderr(program, classifier, tmp_path):
+    (tmp_path / "new.csv").write_text("y,x,further\n1,2,3\n")
+    outcome = program("predict", classifier, "new.csv")
+    assert outcome.err.startswith("note: ignored columns")
+    assert len(parsed(outcome.out)) == 2
+    assert program("predict", classifier, "new.csv", "--quiet").err == ""
+
+
+def test_a_file(program, fails, classifier, flowers, tmp_path):
+    shown = program("predict", classifier, flowers).out
+    outcome = program("predict", classifier, flowers, "--output", "out/new.csv")
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+    path = tmp_path / "out" / "new.csv"
+    assert path.read_text(encoding="utf-8") == shown
+    assert list(path.parent.iterdir()) == [path]
+
+    path.write_text("mine")
+    options = ("--output", path)
+    assert "--force" in fails("predict", classifier, flowers, *options)
+    assert program("predict", classifier, flowers, *options, "--force").status == 0
+    assert path.read_text(encoding="utf-8") == shown
+
+
+def test_a_file_that_cannot_be(fails, classifier, flowers, tmp_path):
+    (tmp_path / "file").touch()
+    command = ("predict", classifier, flowers, "--output")
+    assert "cannot write file/new.csv" in fails(*command, "file/new.csv")
+    assert "not a regular file" in fails(*command, tmp_path, "--force")
+
+
+def test_a_file_is_written_whole_or_not_at_all(fails, classifier, flowers, tmp_path, monkeypatch):
+    def fail(file, columns):
+        file.write("prediction\n")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anyback_nn.cli.predict.write_csv", fail)
+    fails("predict", classifier, flowers, "--output", "new.csv")
+    (tmp_path / "new.csv").write_text("mine")
+    fails("predict", classifier, flowers, "--output", "new.csv", "--force")
+
+
+def test_a_quantity_has_no_probabilities(fails, regressor, houses):
+    message = fails("predict", regressor, houses, "--probabilities", status=2)
+    assert "--probabilities" in message
+
+
+def test_stdout_is_utf_8_whatever_the_locale(classifier, flowers):
+    outcome = subprocess.run(
+        [sys.executable, "-m", "anyback_nn", "predict", classifier, flowers, "--probabilities"],
+        capture_output=True,
+        env={"PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+    assert "中" in outcome.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize("data", ["nowhere.csv", "digits"])
+def test_data_that_do_not_fit(fails, classifier, data):
+    assert data in fails("predict", classifier, data)

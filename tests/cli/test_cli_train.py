@@ -1,0 +1,297 @@
+"""Training: what is printed, what is written, and what is not."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from anyback_nn.datasets import encoding_from_json, load
+from anyback_nn.errors import BackendUnavailableError
+from anyback_nn.model import Model
+from anyback_nn.network.layers import Dense, Dropout
+from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
+from anyback_nn.training.callbacks import EarlyStopping
+from anyback_nn.training.optimizers import RMSProp
+
+QUICK = ("moons", "--hidden", "4", "--epochs", "2")
+
+
+def test_a_run(program, backend, tmp_path):
+    outcome = program("train", *QUICK, "--backend", backend.spec)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "Dense(n_out=4, initializer=HeNormal())" in outcome.out
+    assert "(rows, 4)" in outcome.out
+    assert "total" in outcome.out
+    assert "2 epochs in" in outcome.out
+    assert "moons, test part: 200 rows" in outcome.out
+    assert "actual \\ predicted" in outcome.out
+    assert outcome.out.endswith("written to runs/moons-1\n")
+    assert max(map(len, outcome.out.splitlines())) <= 80
+
+    run = tmp_path / "runs" / "moons-1"
+    assert {path.name for path in run.iterdir()} == {
+        "model.safetensors",
+        "history.csv",
+        "settings.json",
+    }
+    model = Model.load(run / "model.safetensors")
+    data = load("moons")
+    assert encoding_from_json(model.encoding) == data.encoding
+    settings = json.loads((run / "settings.json").read_text())
+    assert settings["asked"]["hidden"] == "4"
+    expected = model.evaluate(data.x_test, data.y_test)
+    assert settings["result"]["test_loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert settings["result"]["backend"] == backend.spec
+    with open(run / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["train_loss"]) for row in rows] == model.history["train_loss"]
+    assert list(tmp_path.iterdir()) == [tmp_path / "runs"]
+
+
+def test_the_same_as_in_python(program, tmp_path):
+    program(
+        *("train", "moons", "--hidden", "8,4", "--activation", "tanh", "--dropout", "0.25"),
+        *("--optimizer", "rmsprop", "--learning-rate", "0.01", "--l2", "0.001", "--epochs", "2"),
+        *("--batch-size", "50", "--validation", "0.2", "--seed", "3", "--dtype", "float64"),
+        *("--output", "run"),
+    )
+    written = Model.load(tmp_path / "run" / "model.safetensors")
+    data = load("moons")
+    model = Model(*written.network.layers, loss=SoftmaxCrossEntropy(), seed=3, dtype="float64")
+    optimizer = RMSProp(0.01, l2=0.001)
+    model.fit(
+        *(data.x_train, data.y_train),
+        optimizer=optimizer,
+        epochs=2,
+        batch_size=50,
+        validation=0.2,
+    )
+    assert written.history["validation_loss"] == model.history["validation_loss"]
+    assert written.training.optimizer == optimizer
+    kinds = [type(layer).__name__ for layer in written.network.layers]
+    assert kinds == ["Dense", "Tanh", "Dropout", "Dense", "Tanh", "Dropout", "Dense"]
+    assert written.network.layers[2] == Dropout(0.25)
+
+
+@pytest.mark.parametrize("hidden", ["", "none"])
+def test_no_hidden_layer(program, tmp_path, hidden):
+    assert program("train", "moons", "--hidden", hidden, "--epochs", "1").status == 0
+    layers = Model.load(tmp_path / "runs" / "moons-1" / "model.safetensors").network.layers
+    assert [type(layer) for layer in layers] == [Dense]
+
+
+def test_json(program, backend):
+    outcome = program("train", *QUICK, "--validation", "0", "--json", "--backend", backend.spec)
+    result = outcome.json
+    assert outcome.status == 0
+    assert result["backend"] == backend.spec
+    assert result["device"] == str(backend.device)
+    assert result["dtype"] == "float32"
+    assert result["parameters"] == 2 * 4 + 4 + 4 * 2 + 2
+    assert result["epochs"] == 2
+    assert result["seconds"] > 0
+    assert result["train_loss"] > 0
+    assert result["validation_loss"] is None
+    assert 0 < result["test_accuracy"] <= 1
+    assert result["output"] == "runs/moons-1"
+
+
+def test_regression(program, houses, tmp_path):
+    arguments = ("train", houses, "--target", "price", "--hidden", "8", "--epochs", "3")
+    outcome = program(*arguments)
+    assert "R2" in outcome.out
+    assert "(units of the target)" in outcome.out
+    assert "actual \\ predicted" not in outcome.out
+    result = program(*arguments, "--json").json
+    assert {"test_r2", "test_mean_absolute_error", "test_root_mean_squared_error"} <= set(result)
+    model = Model.load(tmp_path / "runs" / "houses-2" / "model.safetensors")
+    assert model.loss == MeanSquaredError()
+    assert model.n_out == 1
+
+
+def test_numbers_can_be_a_quantity(program):
+    outcome = program("train", "digits", "--task", "regression", "--epochs", "1", "--json")
+    assert "test_r2" in outcome.json
+
+
+def test_quiet_prints_the_scores_alone(program, flowers):
+    outcome = program("train", flowers, "--target", "kind", "--epochs", "1", "--quiet")
+    lines = [line.split()[0] for line in outcome.out.splitlines()]
+    assert lines == ["flowers,", "loss", "accuracy", "written"]
+    assert outcome.err == ""
+
+
+def test_notes_go_to_stderr(program, tmp_path):
+    path = tmp_path / "gaps.csv"
+    path.write_text("a,b,kind\n" + "1,,x\n2,3,y\n4,5,x\n0,1,y\n" * 10)
+    arguments = ("train", path, "--target", "kind", "--epochs", "1")
+    outcome = program(*arguments, "--json")
+    assert outcome.json["output"] == "runs/gaps-1"
+    assert "note: training part: missing numbers filled" in outcome.err
+    assert program(*arguments, "--quiet").err == ""
+
+
+def test_labels_are_text(program, flowers):
+    out = program("train", flowers, "--target", "kind", "--epochs", "1").out
+    assert all(label in out for label in ("größe, [b]", "中", 'a "quote"'))
+
+
+def test_runs_are_numbered(program, tmp_path):
+    for expected in ("runs/moons-1", "runs/moons-2"):
+        assert program("train", *QUICK, "--json").json["output"] == expected
+    (tmp_path / "runs" / "moons-1" / "model.safetensors").unlink()
+    assert program("train", *QUICK, "--json").json["output"] == "runs/moons-3"
+
+
+def test_a_number_that_another_run_took_meanwhile(program, tmp_path, monkeypatch):
+    fit = Model.fit
+
+    def take_the_number(*arguments, **settings):
+        (tmp_path / "runs" / "moons-1" / "mine").mkdir(parents=True)
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(Model, "fit", take_the_number)
+    assert program("train", *QUICK, "--json").json["output"] == "runs/moons-2"
+    assert [path.name for path in (tmp_path / "runs" / "moons-1").iterdir()] == ["mine"]
+
+
+def test_output_may_be_deep_or_empty(program, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in ("a/b/c", "empty"):
+        assert program("train", *QUICK, "--output", folder).status == 0
+        assert (tmp_path / folder / "model.safetensors").exists()
+
+
+def test_output_that_cannot_be(fails, program, tmp_path, monkeypatch):
+    program("train", *QUICK, "--output", "taken")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "note.txt").touch()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(Model, "fit", None)  # all of it is found out before the training
+    assert "taken holds a model already" in fails("train", *QUICK, "--output", "taken")
+    assert "not an empty folder" in fails("train", *QUICK, "--output", "notes")
+    assert "not an empty folder" in fails("train", *QUICK, "--output", "file")
+    assert "cannot write file/run" in fails("train", *QUICK, "--output", "file/run")
+
+
+def test_data_that_cannot_be_learned_from(fails, flowers, tmp_path):
+    assert "'digits'?" in fails("train", "dgits")
+    assert "--target" in fails("train", flowers)
+    assert "has no column 'knd'. Did you mean 'kind'?" in fails("train", flowers, "--target", "knd")
+    assert "--target" in fails("train", "digits", "--target", "kind")
+    assert "numbers" in fails("train", flowers, "--target", "kind", "--task", "regression")
+
+
+def test_a_backend_that_cannot_be_used(fails, monkeypatch):
+    def unavailable(spec):
+        raise BackendUnavailableError(f"backend {spec!r}: there is no GPU")
+
+    monkeypatch.setattr("anyback_nn.backend.select", unavailable)
+    assert "backend 'cupy': there is no GPU" in fails("train", "digits", "--backend", "cupy")
+
+
+@pytest.mark.filterwarnings("default")
+def test_divergence(fails):
+    with np.errstate(all="ignore"):
+        message = fails("train", "moons", "--optimizer", "sgd", "--learning-rate", "1e30")
+    assert "learning rate" in message
+
+
+def test_a_disk_that_is_full_at_the_end(fails, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device", "somewhere/temporary")
+
+    monkeypatch.setattr("anyback_nn.training.history.History.to_csv", fail)
+    assert "runs/moons-1: No space left on device" in fails("train", *QUICK)
+
+
+def test_early_stopping_keeps_the_best_epoch(program, tmp_path, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 2.0, 0.0])
+
+    def judge(self, fit):
+        fit.history.last["validation_loss"] = next(losses)
+        on_epoch_end(self, fit)
+
+    on_epoch_end = EarlyStopping.on_epoch_end
+    monkeypatch.setattr(EarlyStopping, "on_epoch_end", judge)
+    arguments = ("train", "moons", "--hidden", "4", "--epochs", "5", "--early-stopping", "2")
+    result = program(*arguments, "--json").json
+    assert (result["epochs"], result["kept_epoch"]) == (4, 2)
+    assert result["validation_loss"] == 1.0
+    losses = iter([3.0, 1.0, 2.0, 2.0, 0.0])
+    assert "4 of 5 epochs" in (out := program(*arguments).out)
+    assert "keeping epoch 2" in out
+
+
+def interrupt_in_epoch(number, times=1):
+    """Make a program that gets Ctrl-C at the first batch of an epoch."""
+    return f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from anyback_nn.cli import main
+from anyback_nn.training.callbacks import EarlyStopping
+
+def interrupt(self, fit):
+    if fit.epoch == {number - 1}:
+        os.kill(os.getpid(), signal.SIGINT)
+
+EarlyStopping.on_batch_begin = interrupt
+if {times} == 2:
+    import anyback_nn.cli.measure
+    anyback_nn.cli.measure.measure = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+sys.exit(main(["train", "moons", "--hidden", "4", "--early-stopping", "9", "--output", "run"]))
+"""
+
+
+def interrupted(program, folder):
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=False
+    )
+
+
+def test_interrupt_keeps_the_finished_epochs(tmp_path):
+    outcome = interrupted(interrupt_in_epoch(3), tmp_path)
+    assert outcome.returncode == 1
+    assert "interrupted: keeping the 2 finished of 30 epochs" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert "written to run" in outcome.stdout
+    assert len(Model.load(tmp_path / "run" / "model.safetensors").history) == 2
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["result"]["interrupted"]
+
+
+@pytest.mark.parametrize(("epoch", "times"), [(1, 1), (3, 2)])
+def test_interrupt_before_anything_is_learned_or_twice(tmp_path, epoch, times):
+    outcome = interrupted(interrupt_in_epoch(epoch, times), tmp_path)
+    assert outcome.returncode == 1
+    assert outcome.stderr.splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in outcome.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plain_text_and_no_progress_in_a_pipe(tmp_path):
+    arguments = [sys.executable, "-m", "anyback_nn", "train", *QUICK]
+    outcome = subprocess.run(arguments, capture_output=True, cwd=tmp_path, check=True)
+    assert outcome.stderr == b""
+    assert b"\x1b" not in outcome.stdout
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_on_a_terminal(tmp_path, quiet):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    arguments = [sys.executable, "-m", "anyback_nn", "train", *QUICK, *["--quiet"] * quiet]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    out = subprocess.check_output(arguments, stderr=theirs, cwd=tmp_path, env=environment)
+    os.write(theirs, b"end")
+    shown = os.read(ours, 100_000)
+    assert (b"epoch 2/2" in shown) == (b"validation 0." in shown) == (not quiet)
+    assert b"test part" in out
+
+
+def test_the_digits_are_learned(program):
+    result = program("train", "digits", "--json").json
+    assert result["test_accuracy"] >= 0.97
