@@ -83,17 +83,18 @@ class Draws:
         """Draw evenly from ``-limit`` to ``limit``."""
         return self._move(self.generator.uniform(-limit, limit, shape))
 
-    def orthogonal(self, shape: tuple[int, int]) -> Array:
-        """Draw a matrix with orthonormal rows or columns, whichever are fewer, evenly over all.
+    def orthogonal(self, shape: tuple[int, int], gain: float = 1.0) -> Array:
+        """Draw a matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
 
-        The R of a QR decomposition is made to have a positive diagonal, without which the
-        distribution would not be uniform (F. Mezzadri, Notices of the AMS 54, 2007).
+        All such matrices are equally likely: the R of a QR decomposition is made to have a
+        positive diagonal, without which they would not be (F. Mezzadri, Notices of the AMS 54,
+        2007).
         """
         import numpy as np
 
         tall = (max(shape), min(shape))
         q, r = np.linalg.qr(self.generator.standard_normal(tall))
-        q = q * np.sign(np.diagonal(r))
+        q = gain * q * np.sign(np.diagonal(r))
         return self._move(np.ascontiguousarray(q if shape == tall else q.T))
 
     def full(self, shape: tuple[int, ...], value: float) -> Array:

@@ -333,6 +333,10 @@ class ELU(Activation):
     alpha: float = 1.0
     initializer = HeNormal()
 
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:  # the derivative goes by the sign of the output
+            raise ValueError(f"ELU: expected alpha above 0, got {self.alpha}")
+
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         y = elu(x, self.alpha)
         return y, y

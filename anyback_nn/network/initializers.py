@@ -118,7 +118,7 @@ class Orthogonal(Initializer):
     gain: float = 1.0
 
     def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
-        return self.gain * draws.orthogonal(shape)
+        return draws.orthogonal(shape, self.gain)
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ class BatchNorm(Layer):
     momentum : float
         The share of the old running average that a training step keeps, from 0 to below 1.
     epsilon : float
-        Added to the variance, against division by zero.
+        Added to the variance, against division by zero; greater than 0.
 
     Notes
     -----
@@ -158,6 +158,12 @@ class BatchNorm(Layer):
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.momentum < 1.0:
+            raise ValueError(f"BatchNorm: expected momentum from 0 to below 1, got {self.momentum}")
+        if not self.epsilon > 0:
+            raise ValueError(f"BatchNorm: expected epsilon above 0, got {self.epsilon}")
 
     def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
         return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
@@ -219,10 +225,14 @@ class LayerNorm(Layer):
     Parameters
     ----------
     epsilon : float
-        Added to the variance, against division by zero.
+        Added to the variance, against division by zero; greater than 0.
     """
 
     epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not self.epsilon > 0:
+            raise ValueError(f"LayerNorm: expected epsilon above 0, got {self.epsilon}")
 
     def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
         return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}

@@ -145,6 +145,8 @@ class Loss(ABC):
             raise DataError(f"{type(self).__name__}: expected numeric targets, got {targets.dtype}")
         if xp.isdtype(targets.dtype, "real floating") and not bool(xp.all(xp.isfinite(targets))):
             raise DataError(f"{type(self).__name__}: the targets hold NaN or infinite values")
+        if xp.isdtype(targets.dtype, "bool"):
+            return xp.astype(targets, xp.int32)  # the standard compares numbers only
         return targets
 
     def _expect(self, condition: Array, what: str) -> None:
@@ -249,13 +251,13 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float
-        Where the two parts meet, in units of the targets.
+        Where the two parts meet, in units of the targets; greater than 0.
     """
 
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.delta <= 0:
+        if not self.delta > 0:
             raise ValueError(f"Huber: expected delta above 0, got {self.delta}")
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
@@ -450,25 +452,10 @@ class SoftmaxCrossEntropy(Loss):
 
     def check_targets(self, targets: Array, n_out: int) -> Array:
         xp = array_namespace(targets)
-        name = type(self).__name__
         if targets.ndim == 2 and targets.shape[1] == 1 and n_out != 1:
             targets = targets[:, 0]
         if targets.ndim == 1:
-            if xp.isdtype(targets.dtype, "bool"):
-                targets = xp.astype(targets, xp.int32)
-            if xp.isdtype(targets.dtype, "real floating"):
-                self._expect(targets == xp.floor(targets), "class indices (whole numbers)")
-                targets = xp.astype(targets, xp.int32)
-            if not xp.isdtype(targets.dtype, "integral"):
-                raise DataError(
-                    f"{name}: expected class indices (integers), got {targets.dtype}. Number the "
-                    "labels first, for example with numpy.unique(labels, return_inverse=True)"
-                )
-            self._expect(
-                (targets >= 0) & (targets < n_out),
-                f"class indices from 0 to {n_out - 1}, because the network has {n_out} outputs",
-            )
-            return targets
+            return self._check_classes(targets, n_out)
         targets = super().check_targets(targets, n_out)
         if not xp.isdtype(targets.dtype, "real floating"):
             targets = xp.astype(targets, xp.float32)
@@ -477,6 +464,26 @@ class SoftmaxCrossEntropy(Loss):
             xp.abs(xp.sum(targets, axis=1) - 1.0) < 1e-3, "class probabilities with the sum 1"
         )
         return targets
+
+    def _check_classes(self, targets: Array, n_out: int) -> Array:
+        """Check class indices and make them 32-bit integers, whatever numbers they came as."""
+        xp = array_namespace(targets)
+        if xp.isdtype(targets.dtype, "real floating"):
+            self._expect(targets == xp.floor(targets), "class indices (whole numbers)")
+        elif not xp.isdtype(targets.dtype, ("bool", "integral")):
+            raise DataError(
+                f"{type(self).__name__}: expected class indices (integers), got {targets.dtype}. "
+                "Number the labels first, for example with numpy.unique(labels, "
+                "return_inverse=True)"
+            )
+        elif xp.isdtype(targets.dtype, "bool") or xp.iinfo(targets.dtype).bits < 32:
+            # An 8-bit integer cannot be compared with 300 classes, or count up to them.
+            targets = xp.astype(targets, xp.int32)
+        self._expect(
+            (targets >= 0) & (targets < n_out),
+            f"class indices from 0 to {n_out - 1}, because the network has {n_out} outputs",
+        )
+        return xp.astype(targets, xp.int32, copy=False)
 
 
 LOSSES: dict[str, type[Loss]] = {

@@ -180,8 +180,11 @@ def _with_initializers(layers: tuple[Layer, ...]) -> Iterator[Layer]:
     for position, layer in enumerate(layers):
         if isinstance(layer, Dense) and layer.initializer is None:
             behind = layers[position + 1 :]
-            next_dense = next((i for i, one in enumerate(behind) if isinstance(one, Dense)), None)
-            suited = (one.initializer for one in behind[:next_dense] if isinstance(one, Activation))
+            # A block has dense layers, and thus activations, of its own.
+            ends = (i for i, one in enumerate(behind) if isinstance(one, Dense | Network))
+            suited = (
+                one.initializer for one in behind[: next(ends, None)] if isinstance(one, Activation)
+            )
             yield replace(layer, initializer=next(suited, GlorotUniform()))
         else:
             yield layer

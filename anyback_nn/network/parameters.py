@@ -150,8 +150,8 @@ class Layout:
         return sum(leaf.stop - leaf.start for leaf in self.leaves)
 
     def store(self, tree: Any) -> Storage:
-        """Put a tree of arrays into storage; packing copies them."""
-        arrays = tuple(leaves(tree))
+        """Put a tree of arrays into storage, by their names; packing copies them."""
+        arrays = tuple(_in_order(self.tree, tree))
         if not self.packed or not arrays:
             return arrays
         xp = array_namespace(arrays[0])
@@ -190,3 +190,15 @@ class Layout:
         options = {"dtype": vector.dtype, "device": device(vector)}
         parts = [xp.full((leaf.stop - leaf.start,), mark(leaf), **options) for leaf in self.leaves]
         return (xp.concat(parts),)
+
+
+def _in_order(pattern: Any, tree: Any) -> Iterator[Any]:
+    """Go through the leaves of a tree in the order of another: dicts may list names in any."""
+    if isinstance(pattern, dict):
+        for name, branch in pattern.items():
+            yield from _in_order(branch, tree[name])
+    elif isinstance(pattern, tuple):
+        for branch, own in zip(pattern, tree):
+            yield from _in_order(branch, own)
+    else:
+        yield tree

@@ -1,0 +1,345 @@
+"""One table of layers, one of losses and one of functions: the tests of the mathematics go through
+them, so a new layer, loss or activation is one more row.
+
+A row draws its numbers with NumPy in float64; `Problem.to` brings them to a backend.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anyback_nn.backend import Array, Backend, select, to_numpy
+from anyback_nn.network import activations
+from anyback_nn.network.activations import ACTIVATIONS, ELU, LeakyReLU, SiLU, Softplus, Tanh
+from anyback_nn.network.layer import Context, Layer
+from anyback_nn.network.layers import BatchNorm, Dense, Dropout, LayerNorm
+from anyback_nn.network.losses import (
+    BinaryCrossEntropy,
+    Huber,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    ProbabilityCrossEntropy,
+    SoftmaxCrossEntropy,
+)
+from anyback_nn.network.network import Network, Residual
+from anyback_nn.network.parameters import leaves, map_leaves, named
+from anyback_nn.random import Draws, generator
+
+N_SAMPLES = 5
+WEIGHTS = {
+    "unweighted": None,
+    "weighted": np.asarray([0.5, 2.0, 1.0, 3.0, 0.25]),
+    "some weights zero": np.asarray([0.0, 2.0, 1.0, 0.0, 0.25]),
+}
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+"""Of two ways to compute the same in one dtype, relative to the largest entry."""
+
+
+# Trees of arrays ---------------------------------------------------------------------------------
+
+
+def move(tree: Any, backend: Backend, dtype: str) -> Any:
+    """Bring a tree of NumPy arrays to a backend; integers and booleans stay what they are."""
+
+    def one(x: Any) -> Any:
+        return None if x is None else backend.asarray(x, dtype if x.dtype.kind == "f" else None)
+
+    return map_leaves(one, tree)
+
+
+def arrays(tree: Any) -> dict[str, Any]:
+    """Name the arrays of a tree (where there may be none, such as noise, stands None)."""
+    return {name: leaf for name, leaf in named(tree).items() if leaf is not None}
+
+
+def relative_error(actual: Any, expected: Any) -> float:
+    """Give the largest error relative to the largest entry; 0 where both are all zero."""
+    actual, expected = to_numpy(actual), to_numpy(expected)
+    assert actual.shape == expected.shape
+    scale = np.max(np.abs(expected))
+    error = np.max(np.abs(actual.astype(np.float64) - expected))
+    return float(error if scale == 0 else error / scale)
+
+
+def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
+    """Assert that two trees have the same names and, relatively, the same numbers."""
+    actual, expected = arrays(actual), arrays(expected)
+    assert actual.keys() == expected.keys()
+    errors = {name: relative_error(actual[name], expected[name]) for name in actual}
+    assert all(error < tolerance for error in errors.values()), errors
+
+
+def central_differences(value: Callable[[Any], float], x: Any, step: float = 1e-5) -> Any:
+    """Derive ``value(x)``, of a NumPy array, with respect to each entry of it."""
+    x, gradient = x.copy(), np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        entry = x[index]
+        x[index] = entry + step
+        above = value(x)
+        x[index] = entry - step
+        below = value(x)
+        x[index] = entry
+        gradient[index] = (above - below) / (2 * step)
+    return gradient
+
+
+# Layers ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LayerCase:
+    """A layer under test; ``make`` builds it for a number of outputs."""
+
+    name: str
+    make: Callable[[int], Layer]
+    training: bool = False
+    n_in: int | None = None  # default: as many as outputs
+
+    def draw(self, n_out: int, n_samples: int = N_SAMPLES, replicas: tuple = ()) -> Problem:
+        """Draw everything that forward and backward need, as NumPy arrays in float64."""
+        layer = self.make(n_out)
+        n_in = self.n_in or n_out
+        rng = np.random.default_rng(n_out)
+        draws = Draws(generator(n_out, "weights"), select("numpy"), "float64")
+        # Scales that are not 1 and shifts that are not 0 show what multiplying by them hides.
+        params = map_leaves(
+            lambda x: x + 0.3 * rng.normal(size=(*replicas, *x.shape)), layer.init(n_in, draws)
+        )
+        state = map_leaves(
+            lambda x: x + rng.uniform(0.1, 1.0, (*replicas, *x.shape)),
+            layer.init_state(n_in, draws),
+        )
+        shape = (*replicas, n_samples, n_in)
+        noise = layer.noise(shape, draws) if self.training else None
+        x = rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 2.0, shape)  # not at the kink
+        dy = rng.normal(size=(*replicas, n_samples, n_out))
+        return Problem(layer, params, x, Context(self.training, state, noise), dy)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A layer and the arrays that it is called with."""
+
+    layer: Layer
+    params: Any
+    x: Array
+    context: Context
+    dy: Array
+
+    def map(self, function: Callable[[Any], Any]) -> Problem:
+        """Apply a function to every tree of arrays."""
+        training, state, noise = self.context
+        return replace(
+            self,
+            params=function(self.params),
+            x=function(self.x),
+            context=Context(training, function(state), function(noise)),
+            dy=function(self.dy),
+        )
+
+    def to(self, backend: Backend, dtype: str) -> Problem:
+        """Bring all arrays to a backend."""
+        return self.map(lambda tree: move(tree, backend, dtype))
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """All arrays, as the arguments of `step`."""
+        return self.params, self.x, self.context.state, self.context.noise, self.dy
+
+    def step(self, params: Any, x: Array, state: Any, noise: Any, dy: Array) -> dict[str, Any]:
+        """Go forward and backward: a pure function of arrays."""
+        layer, training = self.layer, self.context.training
+        y, cache = layer.forward(params, x, Context(training, state, noise))
+        dx, grads = layer.backward(params, cache, dy)
+        new_state = layer.next_state(state, cache) if training else state
+        return {"y": y, "cache": cache, "dx": dx, "grads": grads, "state": new_state}
+
+    def run(self) -> dict[str, Any]:
+        """Go forward and backward with the own arrays."""
+        return self.step(*self.arguments)
+
+
+def _activation_rows() -> list[LayerCase]:
+    return [
+        LayerCase(name, lambda n, make=activation: make())
+        for name, activation in ACTIVATIONS.items()
+    ]
+
+
+LAYERS = (
+    LayerCase("Dense", Dense, n_in=4),
+    LayerCase("Dense without bias", lambda n: Dense(n, bias=False), n_in=4),
+    LayerCase("Dropout", lambda n: Dropout(0.4), training=True),
+    LayerCase("Dropout in prediction", lambda n: Dropout(0.4)),
+    LayerCase("BatchNorm", lambda n: BatchNorm(), training=True),
+    LayerCase("BatchNorm in prediction", lambda n: BatchNorm()),
+    # With a small epsilon, one sample of two features is always (-1, 1), and nothing is left to
+    # derive.
+    LayerCase("LayerNorm", lambda n: LayerNorm(epsilon=0.1)),
+    LayerCase("Residual", lambda n: Residual(Dense(4), Tanh(), Dense(n))),
+    LayerCase(
+        "Network",
+        # No bias before BatchNorm, which takes it away again: its gradient would be zero.
+        lambda n: Network(
+            Dense(4, bias=False),
+            BatchNorm(),
+            Softplus(),
+            Dropout(0.3),
+            Residual(SiLU(), Dense(4)),
+            Dense(n),
+        ),
+        training=True,
+        n_in=3,
+    ),
+    LayerCase(
+        "Network in prediction",
+        lambda n: Network(Dense(4), BatchNorm(), Tanh(), Dropout(0.3), Network(Dense(n))),
+        n_in=3,
+    ),
+    LayerCase("leaky_relu with a slope", lambda n: LeakyReLU(0.3)),
+    LayerCase("elu with alpha", lambda n: ELU(0.6)),
+    *_activation_rows(),
+)
+each_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+
+
+# Losses ------------------------------------------------------------------------------------------
+
+
+def _values(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    """Errors on both sides of 1 and away from 0: there MeanAbsoluteError and Huber have kinks."""
+    targets = rng.normal(size=shape[-2:])
+    sizes = np.resize([0.4, 1.7, 1.5], shape) + rng.uniform(-0.2, 0.2, shape)
+    return targets + rng.choice([-1.0, 1.0], shape) * sizes, targets
+
+
+def _counts(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    targets = rng.poisson(3.0, shape[-2:]).astype(float)
+    targets[0] = 0.0
+    return rng.normal(size=shape), targets
+
+
+def _labels(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    targets = rng.integers(2, size=shape[-2:]).astype(float)
+    return 2 * rng.normal(size=shape), targets
+
+
+def _soft_labels(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    return 2 * rng.normal(size=shape), rng.uniform(size=shape[-2:])
+
+
+def _probabilities(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    return rng.uniform(0.1, 0.9, shape), _labels(rng, shape)[1]
+
+
+def _soft_probabilities(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    return rng.uniform(0.1, 0.9, shape), rng.uniform(size=shape[-2:])
+
+
+def _classes(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    return 2 * rng.normal(size=shape), rng.integers(shape[-1], size=shape[-2], dtype=np.int32)
+
+
+def _one_hot(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    outputs, classes = _classes(rng, shape)
+    return outputs, np.eye(shape[-1])[classes]
+
+
+def _soft_classes(rng: Any, shape: tuple) -> tuple[Any, Any]:
+    return 2 * rng.normal(size=shape), rng.dirichlet(np.ones(shape[-1]), size=shape[-2])
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """A loss under test, with outputs and targets that suit it."""
+
+    name: str
+    loss: Loss
+    numbers: Callable[[Any, tuple], tuple[Any, Any]]
+
+    def draw(self, n_out: int, n_samples: int = N_SAMPLES, replicas: tuple = ()) -> tuple[Any, Any]:
+        """Draw outputs and targets as NumPy arrays."""
+        return self.numbers(np.random.default_rng(n_out), (*replicas, n_samples, n_out))
+
+
+LOSSES = (
+    LossCase("MeanSquaredError", MeanSquaredError(), _values),
+    LossCase("MeanAbsoluteError", MeanAbsoluteError(), _values),
+    LossCase("Huber", Huber(), _values),
+    LossCase("Huber with delta", Huber(0.8), _values),
+    LossCase("Poisson", Poisson(), _counts),
+    LossCase("BinaryCrossEntropy", BinaryCrossEntropy(), _labels),
+    LossCase("BinaryCrossEntropy, soft", BinaryCrossEntropy(), _soft_labels),
+    LossCase("ProbabilityCrossEntropy", ProbabilityCrossEntropy(), _probabilities),
+    LossCase("ProbabilityCrossEntropy, soft", ProbabilityCrossEntropy(), _soft_probabilities),
+    LossCase("SoftmaxCrossEntropy, classes", SoftmaxCrossEntropy(), _classes),
+    LossCase("SoftmaxCrossEntropy, one-hot", SoftmaxCrossEntropy(), _one_hot),
+    LossCase("SoftmaxCrossEntropy, soft", SoftmaxCrossEntropy(), _soft_classes),
+    LossCase("SoftmaxCrossEntropy, classes smoothed", SoftmaxCrossEntropy(0.1), _classes),
+    LossCase("SoftmaxCrossEntropy, soft smoothed", SoftmaxCrossEntropy(0.3), _soft_classes),
+)
+each_loss = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
+each_weights = pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS.keys())
+each_width = pytest.mark.parametrize("n_out", [1, 2, 3])
+
+
+# Functions ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FunctionCase:
+    """An activation as a function of every entry alone, and its derivative."""
+
+    name: str
+    options: tuple[float, ...] = ()
+
+    def value(self, z: Array) -> Array:
+        return getattr(activations, self.name)(z, *self.options)
+
+    def slope(self, z: Array) -> Array:
+        """Call the derivative with the input or the output, as the name of its argument asks."""
+        derivative = getattr(activations, f"{self.name}_derivative")
+        takes = next(iter(inspect.signature(derivative).parameters))
+        return derivative({"z": z, "a": self.value(z)}[takes], *self.options)
+
+
+FUNCTIONS = (
+    *(FunctionCase(name) for name in ACTIVATIONS if name != "softmax"),
+    FunctionCase("leaky_relu", (0.3,)),
+    FunctionCase("elu", (0.6,)),
+)
+each_function = pytest.mark.parametrize(
+    "case", FUNCTIONS, ids=lambda case: "-".join([case.name, *map(str, case.options)])
+)
+
+__all__ = [
+    "FUNCTIONS",
+    "LAYERS",
+    "LOSSES",
+    "N_SAMPLES",
+    "TOLERANCE",
+    "WEIGHTS",
+    "FunctionCase",
+    "LayerCase",
+    "LossCase",
+    "Problem",
+    "arrays",
+    "assert_close",
+    "central_differences",
+    "each_function",
+    "each_layer",
+    "each_loss",
+    "each_weights",
+    "each_width",
+    "leaves",
+    "move",
+    "relative_error",
+]

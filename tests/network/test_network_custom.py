@@ -1,0 +1,139 @@
+"""A layer and a loss of one's own: a class with the two methods, and nothing is registered."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from array_api_compat import array_namespace
+from network_cases import central_differences, move, relative_error
+
+from anyback_nn.backend import to_numpy
+from anyback_nn.network.layer import PREDICTION, Context, Layer
+from anyback_nn.network.layers import Dense
+from anyback_nn.network.losses import Loss, mean_loss
+from anyback_nn.network.network import Network
+from anyback_nn.network.parameters import Layout, leaves, map_leaves
+from anyback_nn.random import Draws, generator
+
+
+@dataclass(frozen=True)
+class Power(Layer):
+    """``y = |x|^exponent``, where the exponent of each feature is learned."""
+
+    start: float = 0.75
+
+    def init(self, n_in, draws):
+        return {"exponent": draws.full((n_in,), self.start)}
+
+    def forward(self, params, x, context=PREDICTION):
+        xp = array_namespace(x)
+        y = xp.abs(x) ** params["exponent"]
+        return y, (x, y)
+
+    def backward(self, params, cache, dy):
+        x, y = cache
+        xp = array_namespace(dy)
+        dx = dy * params["exponent"] * y / x
+        return dx, {"exponent": xp.sum(dy * y * xp.log(xp.abs(x)), axis=-2)}
+
+
+class Square(Layer):
+    """The two methods, and nothing else."""
+
+    def forward(self, params, x, context=PREDICTION):
+        return x * x, x
+
+    def backward(self, params, cache, dy):
+        return 2.0 * cache * dy, {}
+
+
+class LogCosh(Loss):
+    """The two methods of a loss, and nothing else."""
+
+    def forward(self, outputs, targets):
+        xp = array_namespace(outputs)
+        error = outputs - targets
+        return xp.sum(xp.log(xp.cosh(error)), axis=-1), error
+
+    def backward(self, cache, dvalues):
+        return array_namespace(cache).tanh(cache) * dvalues[..., None]
+
+
+NETWORK = Network(Dense(4), Power(), Square(), Dense(2))
+
+
+def numbers():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(5, 3)), rng.normal(size=(5, 2)), rng.uniform(0.5, 2.0, 5)
+
+
+def test_gradients(backend, float64):
+    params = NETWORK.init(3, Draws(generator(0, "weights"), backend, float64))
+    x, *rest = numbers()
+    rest = move(tuple(rest), backend, float64)
+
+    def run(params, x):
+        outputs, cache = NETWORK.forward(params, x)
+        value, d_outputs = mean_loss(LogCosh(), outputs, *rest)
+        return float(to_numpy(value)), *NETWORK.backward(params, cache, d_outputs)
+
+    def value(x):
+        return run(params, backend.asarray(x))[0]
+
+    _, dx, grads = run(params, backend.asarray(x))
+    assert relative_error(dx, central_differences(value, x)) < 1e-6
+    for own, gradient in zip(leaves(params), leaves(grads), strict=True):
+
+        def value(other, own=own):
+            new = map_leaves(lambda x: backend.asarray(other) if x is own else x, params)
+            return run(new, backend.asarray(x))[0]
+
+        assert relative_error(gradient, central_differences(value, to_numpy(own))) < 1e-6
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_gradient_descent_lowers_the_loss(packed, backend, dtype):
+    params = NETWORK.init(3, Draws(generator(0, "weights"), backend, dtype))
+    layout = Layout.of(params, packed)
+    x, targets, weights = move(numbers(), backend, dtype)
+
+    def step(storage):
+        tree = layout.restore(storage)
+        outputs, cache = NETWORK.forward(tree, x, Context(training=True))
+        value, d_outputs = mean_loss(LogCosh(), outputs, targets, weights)
+        grads = layout.store(NETWORK.gradients(tree, cache, d_outputs))
+        return value, tuple(p - 0.02 * g for p, g in zip(storage, grads))
+
+    step = backend.compile(step)
+    storage, values = layout.store(params), []
+    for _ in range(30):
+        value, storage = step(storage)
+        values.append(float(to_numpy(value)))
+    assert values == sorted(values, reverse=True)
+    assert values[-1] < 0.8 * values[0]
+
+
+def test_defaults_of_a_layer():
+    layer = Square()
+    assert layer.output_size(7) == 7
+    assert layer.init(7, None) == layer.init_state(7, None) == {}
+    assert layer.next_state({"kept": 1}, None) == {"kept": 1}
+    assert layer.noise((2, 7), None) is None
+
+
+def test_defaults_of_a_loss(backend):
+    loss = LogCosh()
+    targets = backend.asarray([1.0, 2.0], "float32")
+    assert to_numpy(loss.check_targets(targets, 1)).shape == (2, 1)
+    assert loss.link(targets) is targets
+    assert not loss.classifies
+
+
+@pytest.mark.parametrize("kind", [Layer, Loss])
+def test_both_methods_are_needed(kind):
+    class Half(kind):
+        def forward(self, *arguments):
+            return arguments
+
+    with pytest.raises(TypeError, match="backward"):
+        Half()

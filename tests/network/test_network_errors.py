@@ -1,0 +1,90 @@
+"""What a network says when its layers do not fit, and a layer when its settings do not."""
+
+import pytest
+
+from anyback_nn.errors import ShapeError
+from anyback_nn.network.activations import ELU, ReLU, Tanh
+from anyback_nn.network.layers import BatchNorm, Dense, Dropout, LayerNorm
+from anyback_nn.network.network import Network, Residual
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (
+            Network(Residual(Dense(4))),
+            "layer 0 \\(Residual\\): .*takes 3 .* gives 4.* end it with Dense\\(3\\)",
+        ),
+        (Network(Dense(5), Residual(Dense(4))), "layer 1 \\(Residual\\): .*takes 5 .* gives 4"),
+        (
+            Network(ReLU(), Network(Dense(2), Residual(Tanh(), Dense(3)))),
+            "layer 1 \\(Network\\): layer 1 \\(Residual\\): .*takes 2 .* gives 3",
+        ),
+    ],
+)
+def test_blocks_that_do_not_fit(network, message):
+    for ask in (network.output_size, network.sizes, lambda n: network.init(n, None)):
+        with pytest.raises(ShapeError, match=message):
+            ask(3)
+
+
+def test_sizes():
+    network = Network(Dense(5), Tanh(), Residual(Dense(7), Dense(5)), Dense(2))
+    assert network.sizes(3) == [3, 5, 5, 5, 2]
+
+
+@pytest.mark.parametrize("kind", [Network, Residual])
+def test_no_layers(kind):
+    with pytest.raises(ShapeError, match="at least one layer"):
+        kind()
+
+
+@pytest.mark.parametrize("kind", [Network, Residual])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (ReLU, r"layer 1: expected a Layer .* got <class .*ReLU'>\. Write ReLU\(\.\.\.\)"),
+        ("relu", "layer 1: expected a Layer .* got 'relu'$"),
+        ([Dense(2)], r"layer 1: expected a Layer .* got \[Dense"),
+        (None, "layer 1: expected a Layer .* got None"),
+    ],
+)
+def test_what_is_not_a_layer(kind, wrong, message):
+    with pytest.raises(TypeError, match=message):
+        kind(Dense(3), wrong)
+
+
+@pytest.mark.parametrize("n_out", [0, -1])
+def test_wrong_number_of_units(n_out):
+    with pytest.raises(ValueError, match=f"Dense: expected n_out of at least 1, got {n_out}"):
+        Dense(n_out)
+
+
+@pytest.mark.parametrize("probability", [1.0, 1.5, -0.1, float("nan")])
+def test_wrong_probability(probability):
+    message = f"Dropout: expected a probability from 0 to below 1, got {probability}"
+    with pytest.raises(ValueError, match=message):
+        Dropout(probability)
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan")])
+def test_wrong_alpha(alpha):
+    """Below zero the derivative, which is told by the sign of the output, would be wrong."""
+    with pytest.raises(ValueError, match=f"ELU: expected alpha above 0, got {alpha}"):
+        ELU(alpha)
+
+
+@pytest.mark.parametrize("momentum", [1.0, -0.1, float("nan")])
+def test_wrong_momentum(momentum):
+    message = f"BatchNorm: expected momentum from 0 to below 1, got {momentum}"
+    with pytest.raises(ValueError, match=message):
+        BatchNorm(momentum=momentum)
+
+
+@pytest.mark.parametrize("layer", [BatchNorm, LayerNorm])
+@pytest.mark.parametrize("epsilon", [0.0, -1e-5, float("nan")])
+def test_wrong_epsilon(layer, epsilon):
+    """At zero, a feature that does not vary would be divided by zero."""
+    message = f"{layer.__name__}: expected epsilon above 0, got {epsilon}"
+    with pytest.raises(ValueError, match=message):
+        layer(epsilon=epsilon)

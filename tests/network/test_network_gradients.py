@@ -1,0 +1,120 @@
+"""Every derivative against central differences, in float64."""
+
+import inspect
+
+import numpy as np
+from network_cases import (
+    FUNCTIONS,
+    LAYERS,
+    LOSSES,
+    arrays,
+    central_differences,
+    each_function,
+    each_layer,
+    each_loss,
+    each_weights,
+    each_width,
+    move,
+    relative_error,
+)
+
+import anyback_nn
+from anyback_nn.backend import to_numpy
+from anyback_nn.network.activations import ACTIVATIONS, softmax
+from anyback_nn.network.layer import Layer
+from anyback_nn.network.losses import LOSSES as NAMED_LOSSES
+from anyback_nn.network.losses import Loss, mean_loss
+from anyback_nn.network.parameters import map_leaves
+
+
+def public(base):
+    found = [getattr(anyback_nn, name) for name in anyback_nn.__all__]
+    return {one for one in found if inspect.isclass(one) and issubclass(one, base)} - {base}
+
+
+def test_every_public_layer_loss_and_activation_is_in_the_tables():
+    assert {type(case.make(2)) for case in LAYERS} == public(Layer) >= set(ACTIVATIONS.values())
+    assert {type(case.loss) for case in LOSSES} == public(Loss) == set(NAMED_LOSSES.values())
+    assert {case.name for case in FUNCTIONS} == ACTIVATIONS.keys() - {"softmax"}
+
+
+@each_function
+def test_activation_derivative(case, backend, float64):
+    z = np.asarray([-30.0, -3.0, -1.0, -0.1, 0.1, 0.7, 2.0, 30.0])
+
+    def value(z):
+        return float(to_numpy(case.value(backend.asarray(z))).sum())
+
+    slope = case.slope(backend.asarray(z))
+    assert relative_error(slope, central_differences(value, z)) < 1e-6
+
+
+@each_width
+@each_layer
+def test_layer(case, n_out, backend, float64):
+    numbers = case.draw(n_out)
+    problem = numbers.to(backend, float64)
+    result = problem.run()
+
+    def dot(params, x):
+        y, _ = problem.layer.forward(params, x, problem.context)
+        return float(np.sum(to_numpy(y) * numbers.dy))
+
+    def value(x):
+        return dot(problem.params, backend.asarray(x))
+
+    assert relative_error(result["dx"], central_differences(value, numbers.x)) < 1e-6
+    grads, moved = arrays(result["grads"]), arrays(problem.params)
+    assert grads.keys() == moved.keys()
+    for name, parameter in arrays(numbers.params).items():
+
+        def value(other, own=moved[name]):
+            new = backend.asarray(other)
+            return dot(map_leaves(lambda x: new if x is own else x, problem.params), problem.x)
+
+        assert relative_error(grads[name], central_differences(value, parameter)) < 1e-6, name
+
+
+@each_width
+@each_weights
+@each_loss
+def test_loss(case, weights, n_out, backend, float64):
+    outputs, *rest = (*case.draw(n_out), weights)
+    rest = move(tuple(rest), backend, float64)
+
+    def value(outputs):
+        return float(to_numpy(mean_loss(case.loss, backend.asarray(outputs), *rest)[0]))
+
+    _, d_outputs = mean_loss(case.loss, backend.asarray(outputs), *rest)
+    assert relative_error(d_outputs, central_differences(value, outputs)) < 1e-6
+
+
+@each_width
+@each_loss
+def test_loss_of_each_sample(case, n_out, backend, float64):
+    """The derivative that `Loss.backward` is given is that of any function of the values."""
+    outputs, targets = case.draw(n_out)
+    targets = move(targets, backend, float64)
+    dvalues = np.asarray([0.3, -1.0, 2.0, 0.0, -0.7])
+
+    def value(outputs):
+        values, _ = case.loss.forward(backend.asarray(outputs), targets)
+        return float(np.sum(to_numpy(values) * dvalues))
+
+    _, cache = case.loss.forward(backend.asarray(outputs), targets)
+    d_outputs = case.loss.backward(cache, backend.asarray(dvalues))
+    assert relative_error(d_outputs, central_differences(value, outputs)) < 1e-6
+
+
+def test_softmax_in_every_direction(backend, float64):
+    """The whole Jacobian, entry by entry: ``da_i/dz_j``."""
+    z = np.asarray([[-1.0, 0.5, 2.0]])
+    layer = ACTIVATIONS["softmax"]()
+    _, cache = layer.forward({}, backend.asarray(z))
+    for i in range(3):
+
+        def value(z, i=i):
+            return float(to_numpy(softmax(backend.asarray(z)))[0, i])
+
+        dx, _ = layer.backward({}, cache, backend.asarray(np.eye(3)[[i]]))
+        assert relative_error(dx, central_differences(value, z)) < 1e-6

@@ -1,0 +1,220 @@
+"""What holds for every layer and every loss, whatever it computes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from network_cases import (
+    LAYERS,
+    N_SAMPLES,
+    TOLERANCE,
+    WEIGHTS,
+    arrays,
+    assert_close,
+    each_layer,
+    each_loss,
+    each_weights,
+    each_width,
+    move,
+    relative_error,
+)
+
+from anyback_nn.backend import to_numpy
+from anyback_nn.network.activations import log_sum_exp, sigmoid, softmax, softplus
+from anyback_nn.network.losses import MeanSquaredError, mean_loss, weighted_mean
+from anyback_nn.network.network import Network
+from anyback_nn.network.parameters import map_leaves
+
+LEARNING = [case for case in LAYERS if arrays(case.draw(2).params)]
+NETWORKS = [case for case in LAYERS if isinstance(case.make(2), Network)]
+
+
+def pick(tree, index):
+    """Index every array of a tree."""
+    return map_leaves(lambda x: None if x is None else x[index], tree)
+
+
+# Layers ------------------------------------------------------------------------------------------
+
+
+@each_layer
+def test_replicas_are_separate_runs(case, backend, finest):
+    numbers = case.draw(3, replicas=(2,))
+    together = map_leaves(
+        lambda x: None if x is None else to_numpy(x), numbers.to(backend, finest).run()
+    )
+    for replica in range(2):
+        alone = numbers.map(lambda tree, replica=replica: pick(tree, replica))
+        expected = alone.to(backend, finest).run()
+        assert_close(pick(together, replica), expected, TOLERANCE[finest])
+
+
+@pytest.mark.parametrize("case", LEARNING, ids=lambda case: case.name)
+def test_replicas_share_one_input(case, backend, finest):
+    """Without a replica axis, the input is every replica's: nothing needs to be repeated."""
+    numbers = case.draw(3, replicas=(2,))
+    once = replace(numbers, x=numbers.x[0])
+    repeated = replace(numbers, x=np.stack([numbers.x[0]] * 2))
+    result, expected = once.to(backend, finest).run(), repeated.to(backend, finest).run()
+    for part in ("y", "dx", "grads", "state"):
+        assert_close(result[part], expected[part], TOLERANCE[finest])
+
+
+@each_layer
+def test_order_of_the_samples_does_not_matter(case, backend, finest):
+    order = np.asarray([3, 0, 4, 1, 2])
+    numbers = case.draw(3)
+    samples = (numbers.x, numbers.context.noise, numbers.dy)
+    shuffled = numbers.map(
+        lambda tree: pick(tree, order) if any(tree is one for one in samples) else tree
+    )
+    expected, result = numbers.to(backend, finest).run(), shuffled.to(backend, finest).run()
+    for part in ("y", "dx"):
+        assert relative_error(result[part], to_numpy(expected[part])[order]) < TOLERANCE[finest]
+    assert_close(result["grads"], expected["grads"], TOLERANCE[finest])
+    assert_close(result["state"], expected["state"], TOLERANCE[finest])
+
+
+@each_layer
+def test_one_sample(case, backend, finest):
+    numbers = case.draw(3, n_samples=1)
+    result = numbers.to(backend, finest).run()
+    assert to_numpy(result["y"]).shape == (1, 3)
+    assert to_numpy(result["dx"]).shape == numbers.x.shape
+    assert all(np.all(np.isfinite(to_numpy(x))) for x in arrays(result).values())
+
+
+@each_layer
+def test_gradients_are_those_of_backward(case, backend, finest):
+    problem = case.draw(3).to(backend, finest)
+    layer, params, x, context, dy = vars(problem).values()
+    _, cache = layer.forward(params, x, context)
+    _, grads = layer.backward(params, cache, dy)
+    assert_close(layer.gradients(params, cache, dy), grads, TOLERANCE[finest])
+
+
+@each_width
+@each_layer
+def test_sizes(case, n_out):
+    numbers = case.draw(n_out)
+    assert numbers.layer.output_size(numbers.x.shape[-1]) == n_out
+    assert numbers.run()["y"].shape == (N_SAMPLES, n_out)
+
+
+@pytest.mark.parametrize("case", NETWORKS, ids=lambda case: case.name)
+def test_predict_is_forward_without_training(case, backend, finest):
+    problem = case.draw(3).to(backend, finest)
+    layer, params, x, context, _ = vars(problem).values()
+    y, _ = layer.forward(params, x, context._replace(training=False, noise=None))
+    assert_close(layer.predict(params, x, context.state), y, TOLERANCE[finest])
+
+
+# Losses ------------------------------------------------------------------------------------------
+
+
+@each_weights
+@each_loss
+def test_replicas_of_outputs(case, weights, backend, finest):
+    """Replicas share the targets and the weights."""
+    outputs, targets = case.draw(3, replicas=(2,))
+    value, d_outputs = mean_loss(case.loss, *move((outputs, targets, weights), backend, finest))
+    for replica in range(2):
+        alone = move((outputs[replica], targets, weights), backend, finest)
+        expected = mean_loss(case.loss, *alone)
+        result = (to_numpy(value)[replica], to_numpy(d_outputs)[replica])
+        assert_close(result, expected, TOLERANCE[finest])
+
+
+@each_loss
+def test_weight_two_is_the_sample_twice(case, backend, finest):
+    outputs, targets = case.draw(3)
+    weights = np.asarray([1.0, 2.0, 1.0, 1.0, 1.0])
+    twice = np.asarray([0, 1, 1, 2, 3, 4])
+    value, d_outputs = mean_loss(case.loss, *move((outputs, targets, weights), backend, finest))
+    expected, d_twice = mean_loss(
+        case.loss, *move((outputs[twice], targets[twice]), backend, finest)
+    )
+    assert relative_error(value, expected) < TOLERANCE[finest]
+    d_once = np.add.reduceat(to_numpy(d_twice), [0, 1, 3, 4, 5])
+    assert relative_error(d_outputs, d_once) < TOLERANCE[finest]
+
+
+@each_loss
+def test_weight_zero_leaves_the_sample_out(case, backend, finest):
+    outputs, targets = case.draw(3)
+    weights = WEIGHTS["some weights zero"]
+    left = weights > 0
+    value, d_outputs = mean_loss(case.loss, *move((outputs, targets, weights), backend, finest))
+    rest = (outputs[left], targets[left], weights[left])
+    expected, d_rest = mean_loss(case.loss, *move(rest, backend, finest))
+    assert relative_error(value, expected) < TOLERANCE[finest]
+    assert relative_error(to_numpy(d_outputs)[left], d_rest) < TOLERANCE[finest]
+    assert not np.any(to_numpy(d_outputs)[~left])
+
+
+@each_loss
+def test_only_the_proportion_of_the_weights_counts(case, backend, finest):
+    outputs, targets = case.draw(3)
+    equal = np.full(N_SAMPLES, 7.0)
+    result = mean_loss(case.loss, *move((outputs, targets, equal), backend, finest))
+    expected = mean_loss(case.loss, *move((outputs, targets), backend, finest))
+    assert_close(result, expected, TOLERANCE[finest])
+
+
+@each_loss
+def test_weights_that_are_all_zero(case, backend, finest):
+    outputs, targets = case.draw(3)
+    numbers = move((outputs, targets, np.zeros(N_SAMPLES)), backend, finest)
+    value, d_outputs = mean_loss(case.loss, *numbers)
+    assert float(to_numpy(value)) == 0.0
+    assert not np.any(to_numpy(d_outputs))
+
+
+@each_loss
+def test_mean_loss_is_the_mean_of_the_values(case, backend, finest):
+    numbers = move(case.draw(3), backend, finest)
+    values, _ = case.loss.forward(*numbers)
+    assert to_numpy(values).shape == (N_SAMPLES,)
+    value, _ = mean_loss(case.loss, *numbers)
+    assert relative_error(value, np.mean(to_numpy(values))) < TOLERANCE[finest]
+    weights = backend.asarray(WEIGHTS["weighted"], finest)
+    expected = np.average(to_numpy(values), weights=WEIGHTS["weighted"])
+    assert relative_error(weighted_mean(values, weights), expected) < TOLERANCE[finest]
+
+
+def test_the_minimum_is_the_weighted_mean(backend, finest):
+    """Where the squared error is smallest, its gradient sums to nothing."""
+    targets = np.asarray([[1.0], [5.0], [-2.0], [0.5], [3.0]])
+    weights = WEIGHTS["weighted"]
+    outputs = np.full((5, 1), np.average(targets[:, 0], weights=weights))
+    numbers = move((outputs, targets, weights), backend, finest)
+    _, d_outputs = mean_loss(MeanSquaredError(), *numbers)
+    assert abs(to_numpy(d_outputs).sum()) < TOLERANCE[finest]
+
+
+# Functions ---------------------------------------------------------------------------------------
+
+Z = np.asarray([[-3.0, 0.5, 2.0], [10.0, 9.0, -40.0]])
+
+
+def test_symmetry_of_sigmoid_and_softplus(backend, finest):
+    z, opposite = move((Z, -Z), backend, finest)
+    assert relative_error(sigmoid(z) + sigmoid(opposite), np.ones_like(Z)) < TOLERANCE[finest]
+    assert relative_error(softplus(z) - softplus(opposite), Z) < TOLERANCE[finest]
+
+
+def test_softmax_is_a_distribution_that_ignores_shifts(backend, finest):
+    z, shifted = move((Z, Z + 64.0), backend, finest)
+    assert np.all(to_numpy(softmax(z)) >= 0)
+    np.testing.assert_allclose(to_numpy(softmax(z)).sum(axis=-1), 1.0, rtol=1e-6)
+    assert relative_error(softmax(shifted), softmax(z)) < TOLERANCE[finest]
+
+
+def test_softmax_of_two_is_a_sigmoid(backend, finest):
+    z, difference = move((Z[:, :2], Z[:, 0] - Z[:, 1]), backend, finest)
+    assert relative_error(to_numpy(softmax(z))[:, 0], sigmoid(difference)) < TOLERANCE[finest]
+
+
+def test_log_sum_exp_moves_with_shifts(backend, finest):
+    z, shifted = move((Z, Z + 64.0), backend, finest)
+    assert relative_error(log_sum_exp(shifted), to_numpy(log_sum_exp(z)) + 64) < TOLERANCE[finest]

@@ -1,0 +1,177 @@
+"""Far from zero: everything stays finite, and the tails keep their digits.
+
+Warnings are errors in this suite, so on NumPy an overflow that is hidden afterwards fails as well.
+The oracle of the tails is the arbitrary precision of Python's `decimal`.
+"""
+
+from decimal import Context, Decimal
+
+import numpy as np
+import pytest
+from network_cases import FUNCTIONS, FunctionCase, each_function, move, relative_error
+
+from anyback_nn.backend import to_numpy
+from anyback_nn.network.activations import ACTIVATIONS, log_sum_exp, sigmoid, silu, softplus
+from anyback_nn.network.losses import (
+    BinaryCrossEntropy,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    ProbabilityCrossEntropy,
+    SoftmaxCrossEntropy,
+    mean_loss,
+)
+
+SIZES = np.asarray([0.0, 1e-8, 1.0, 20.0, 50.0, 100.0, 1e4, 1e30])
+POINTS = np.concatenate([SIZES, -SIZES])
+EXACT = Context(prec=700)
+TAIL = {"float32": [1e-8, 1.0, 20.0, 50.0, 80.0], "float64": [1e-8, 1.0, 20.0, 50.0, 700.0]}
+TAIL_ERROR = {"float32": 1e-6, "float64": 1e-14}
+
+
+def finite(tree):
+    return all(np.all(np.isfinite(to_numpy(x))) for x in tree)
+
+
+@each_function
+def test_functions_are_finite(case, backend, dtype):
+    z = backend.asarray(POINTS, dtype)
+    assert finite([case.value(z), case.slope(z)])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_layers_are_finite(activation, backend, dtype):
+    x = backend.asarray(POINTS[:, None] * np.asarray([1.0, -1.0, 0.5]), dtype)
+    y, cache = activation().forward({}, x)
+    dx, _ = activation().backward({}, cache, backend.asarray(np.ones((16, 3)), dtype))
+    assert finite([y, dx])
+
+
+@pytest.mark.parametrize(
+    ("name", "left", "right"),
+    [
+        ("identity", 1.0, 1.0),
+        ("sigmoid", 0.0, 0.0),
+        ("tanh", 0.0, 0.0),
+        ("relu", 0.0, 1.0),
+        ("leaky_relu", 0.01, 1.0),
+        ("elu", 0.0, 1.0),
+        ("selu", 0.0, 1.0507009873554805),
+        ("gelu", 0.0, 1.0),
+        ("silu", 0.0, 1.0),
+        ("softplus", 0.0, 1.0),
+    ],
+)
+def test_slopes_far_from_zero(name, left, right, backend, dtype):
+    z = backend.asarray(np.asarray([-1e30, -1e4, 1e4, 1e30]), dtype)
+    slope = FunctionCase(name).slope(z)
+    assert relative_error(slope, np.asarray([left, left, right, right])) < 1e-6
+
+
+def test_every_function_has_its_slopes_far_from_zero():
+    (mark,) = test_slopes_far_from_zero.pytestmark
+    assert {row[0] for row in mark.args[1]} == {case.name for case in FUNCTIONS}
+
+
+def exact_sigmoid(z):
+    return 1 / EXACT.add(1, EXACT.exp(-Decimal(z)))
+
+
+def exact_softplus(z):
+    return EXACT.ln(EXACT.add(1, EXACT.exp(Decimal(z))))
+
+
+@pytest.mark.parametrize(
+    ("function", "exact"),
+    [
+        (sigmoid, exact_sigmoid),
+        (softplus, exact_softplus),
+        (silu, lambda z: Decimal(z) * exact_sigmoid(z)),
+    ],
+)
+def test_tails(function, exact, backend, dtype):
+    z = np.asarray([*TAIL[dtype], *(-size for size in TAIL[dtype])], dtype=dtype)
+    expected = np.asarray([float(exact(float(one))) for one in z])
+    actual = to_numpy(function(backend.asarray(z))).astype(np.float64)
+    np.testing.assert_allclose(actual, expected, rtol=TAIL_ERROR[dtype])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.0, 0.0],
+        [0.0, 1e-8],
+        [-700.0, -700.0],
+        [50.0, 49.0],
+        [1e4, 9999.0],
+        [-1e4, -9999.0],
+        [1e4, -1e4],
+        [-1e30, 1e30],
+    ],
+)
+def test_log_sum_exp(row, backend, dtype):
+    row = np.asarray([row], dtype=dtype)
+    powers = [EXACT.exp(Decimal(float(one) - float(row.max()))) for one in row[0]]
+    exact = EXACT.add(Decimal(float(row.max())), EXACT.ln(EXACT.add(*powers)))
+    result = log_sum_exp(backend.asarray(row))
+    np.testing.assert_allclose(to_numpy(result), [[float(exact)]], rtol=TAIL_ERROR[dtype])
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "targets", "value", "gradient"),
+    [
+        (BinaryCrossEntropy(), [[1e4]], [[1.0]], 0.0, [[0.0]]),
+        (BinaryCrossEntropy(), [[1e4]], [[0.0]], 1e4, [[1.0]]),
+        (BinaryCrossEntropy(), [[-1e4]], [[1.0]], 1e4, [[-1.0]]),
+        (BinaryCrossEntropy(), [[-1e4]], [[0.5]], 5e3, [[-0.5]]),
+        (SoftmaxCrossEntropy(), [[1e4, -1e4]], [[1.0, 0.0]], 0.0, [[0.0, 0.0]]),
+        (SoftmaxCrossEntropy(), [[1e4, -1e4]], [[0.0, 1.0]], 2e4, [[1.0, -1.0]]),
+        (SoftmaxCrossEntropy(), [[1e4, 1e4]], [[0.5, 0.5]], np.log(2), [[0.0, 0.0]]),
+        (SoftmaxCrossEntropy(0.5), [[1e4, -1e4]], [[1.0, 0.0]], 5e3, [[0.25, -0.25]]),
+        (MeanSquaredError(), [[1e4]], [[-1e4]], 4e8, [[4e4]]),
+        (MeanAbsoluteError(), [[-1e4]], [[1e4]], 2e4, [[-1.0]]),
+        (Huber(2.0), [[-1e4]], [[1e4]], 39998.0, [[-2.0]]),
+        (Poisson(), [[-1e4]], [[0.0]], 0.0, [[0.0]]),
+        (Poisson(), [[-1e4]], [[2.0]], 2e4 + 2 * np.log(2) - 2, [[-2.0]]),
+        (Poisson(), [[80.0]], [[0.0]], np.exp(80.0), [[np.exp(80.0)]]),
+    ],
+)
+def test_losses_of_extreme_outputs(loss, outputs, targets, value, gradient, backend, dtype):
+    numbers = (np.asarray(outputs), np.asarray(targets))
+    actual, d_outputs = mean_loss(loss, *move(numbers, backend, dtype))
+    # Of logits of 1e4, float32 keeps three digits behind the point.
+    tolerance = {"float32": 1e-3, "float64": 1e-11}[dtype]
+    np.testing.assert_allclose(to_numpy(actual), value, rtol=1e-6, atol=tolerance)
+    assert relative_error(d_outputs, np.asarray(gradient)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("probability", "target", "sign"),
+    [
+        (0.0, 0.0, 1),
+        (0.0, 0.5, -1),
+        (0.0, 1.0, -1),
+        (1e-30, 0.0, 1),
+        (1e-30, 1.0, -1),
+        (1.0, 0.0, 1),
+        (1.0, 0.5, 1),
+        (1.0, 1.0, -1),
+    ],
+)
+def test_probabilities_rounded_to_0_or_1(probability, target, sign, backend, dtype):
+    numbers = (np.asarray([[probability]]), np.asarray([[target]]))
+    value, d_outputs = mean_loss(ProbabilityCrossEntropy(), *move(numbers, backend, dtype))
+    assert finite([value, d_outputs])
+    assert np.sign(to_numpy(d_outputs)[0, 0]) == sign
+
+
+def test_an_output_of_one_of_many_classes_is_never_lost(backend, dtype):
+    """The smallest loss that can be told from zero: one class is 20 above 999 others."""
+    outputs = np.zeros((1, 1000))
+    outputs[0, 7] = 20.0
+    targets = np.asarray([7], dtype=np.int32)
+    value, _ = mean_loss(SoftmaxCrossEntropy(), *move((outputs, targets), backend, dtype))
+    expected = np.log1p(999 * np.exp(-20.0))
+    tolerance = {"float32": 20 * 2**-23, "float64": 20 * 2**-52}[dtype]
+    assert abs(float(to_numpy(value)) - expected) <= tolerance

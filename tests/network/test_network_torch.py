@@ -1,0 +1,200 @@
+"""Values and gradients against PyTorch's functions and its autograd, in float32."""
+
+import numpy as np
+import pytest
+from network_cases import (
+    LAYERS,
+    LOSSES,
+    WEIGHTS,
+    arrays,
+    assert_close,
+    each_weights,
+    each_width,
+    move,
+    relative_error,
+)
+
+from anyback_nn.backend import to_numpy
+from anyback_nn.network.losses import mean_loss
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+TOLERANCE = 1e-5
+
+
+def tensor(x):
+    """Make a float32 tensor of an array of the backend, of NumPy or of none."""
+    x = np.array(to_numpy(x))
+    return torch.from_numpy(x.astype(np.float32) if x.dtype.kind == "f" else x)
+
+
+def in_one(gradients):
+    return np.concatenate([np.ravel(to_numpy(gradient)) for gradient in gradients])
+
+
+def dense(x, p, context):
+    return F.linear(x, p["weight"].T, p.get("bias"))
+
+
+def dropout(x, p, context):
+    return x * context.noise / (1 - 0.4) if context.training else x
+
+
+def batch_norm(x, p, context):
+    running = (context.state["mean"], context.state["variance"])  # updated in place, in training
+    return F.batch_norm(x, *running, p["scale"], p["shift"], context.training, 1 - 0.9, 1e-5)
+
+
+def layer_norm(x, p, context):
+    return F.layer_norm(x, x.shape[-1:], p["scale"], p["shift"], 0.1)
+
+
+def residual(x, p, context):
+    first, _, last = p
+    return x + dense(torch.tanh(dense(x, first, context)), last, context)
+
+
+def entrywise(function):
+    return lambda x, p, context: function(x)
+
+
+REFERENCE_LAYERS = {
+    "Dense": dense,
+    "Dense without bias": dense,
+    "Dropout": dropout,
+    "Dropout in prediction": dropout,
+    "BatchNorm": batch_norm,
+    "BatchNorm in prediction": batch_norm,
+    "LayerNorm": layer_norm,
+    "Residual": residual,
+    "identity": entrywise(lambda x: x * 1),
+    "sigmoid": entrywise(torch.sigmoid),
+    "tanh": entrywise(torch.tanh),
+    "relu": entrywise(F.relu),
+    "leaky_relu": entrywise(F.leaky_relu),
+    "leaky_relu with a slope": entrywise(lambda x: F.leaky_relu(x, 0.3)),
+    "elu": entrywise(F.elu),
+    "elu with alpha": entrywise(lambda x: F.elu(x, 0.6)),
+    "selu": entrywise(F.selu),
+    "gelu": entrywise(lambda x: F.gelu(x, approximate="tanh")),
+    "silu": entrywise(F.silu),
+    "softplus": entrywise(F.softplus),
+    "softmax": entrywise(lambda x: F.softmax(x, dim=-1)),
+}
+
+
+@each_width
+@pytest.mark.parametrize("name", REFERENCE_LAYERS)
+def test_layer(name, n_out, backend):
+    (case,) = (case for case in LAYERS if case.name == name)
+    problem = case.draw(n_out).to(backend, "float32")
+    result = problem.run()
+
+    reference = problem.map(
+        lambda tree: (
+            {key: tensor(x) for key, x in tree.items()}
+            if isinstance(tree, dict)
+            else tuple({key: tensor(x) for key, x in layer.items()} for layer in tree)
+            if isinstance(tree, tuple)
+            else None
+            if tree is None
+            else tensor(tree)
+        )
+    )
+    learned = [reference.x, *arrays(reference.params).values()]
+    for one in learned:
+        one.requires_grad_()
+    y = REFERENCE_LAYERS[name](reference.x, reference.params, reference.context)
+    y.backward(reference.dy)
+
+    assert relative_error(result["y"], y) < TOLERANCE
+    # All gradients as one vector: of one feature, LayerNorm's dx is 0, and PyTorch's is rounded.
+    ours = [result["dx"], *arrays(result["grads"]).values()]
+    assert relative_error(in_one(ours), in_one([one.grad for one in learned])) < TOLERANCE
+    assert_close(result["state"], reference.context.state, TOLERANCE)
+
+
+def poisson(outputs, targets):
+    # PyTorch leaves out the constant that makes the loss of a perfect prediction 0.
+    values = F.poisson_nll_loss(outputs, targets, log_input=True, full=False, reduction="none")
+    return values + torch.xlogy(targets, targets) - targets
+
+
+def cross_entropy(outputs, targets, smoothing=0.0):
+    classes = targets if targets.is_floating_point() else targets.long()
+    return F.cross_entropy(outputs, classes, reduction="none", label_smoothing=smoothing)
+
+
+def mean_of(function, **options):
+    return lambda o, t: function(o, t, reduction="none", **options).mean(-1)
+
+
+REFERENCE_LOSSES = {
+    "MeanSquaredError": mean_of(F.mse_loss),
+    "MeanAbsoluteError": mean_of(F.l1_loss),
+    "Huber": mean_of(F.huber_loss),
+    "Huber with delta": mean_of(F.huber_loss, delta=0.8),
+    "Poisson": lambda o, t: poisson(o, t).mean(-1),
+    "BinaryCrossEntropy": mean_of(F.binary_cross_entropy_with_logits),
+    "BinaryCrossEntropy, soft": mean_of(F.binary_cross_entropy_with_logits),
+    "ProbabilityCrossEntropy": mean_of(F.binary_cross_entropy),
+    "ProbabilityCrossEntropy, soft": mean_of(F.binary_cross_entropy),
+    "SoftmaxCrossEntropy, classes": cross_entropy,
+    "SoftmaxCrossEntropy, one-hot": cross_entropy,
+    "SoftmaxCrossEntropy, soft": cross_entropy,
+    "SoftmaxCrossEntropy, classes smoothed": lambda o, t: cross_entropy(o, t, 0.1),
+    "SoftmaxCrossEntropy, soft smoothed": lambda o, t: cross_entropy(o, t, 0.3),
+}
+
+
+@each_width
+@each_weights
+@pytest.mark.parametrize("name", REFERENCE_LOSSES)
+def test_loss(name, weights, n_out, backend):
+    (case,) = (case for case in LOSSES if case.name == name)
+    outputs, targets = case.draw(n_out)
+    ours = mean_loss(case.loss, *move((outputs, targets, weights), backend, "float32"))
+
+    outputs, targets = tensor(outputs).requires_grad_(), tensor(targets)
+    values = REFERENCE_LOSSES[name](outputs, targets)
+    weights = torch.ones_like(values) if weights is None else tensor(weights)
+    value = (weights * values).sum() / weights.sum()
+    value.backward()
+
+    assert relative_error(ours[0], value) < TOLERANCE
+    assert relative_error(ours[1], outputs.grad) < TOLERANCE
+
+
+def test_every_layer_and_loss_is_compared():
+    networks = {"Network", "Network in prediction"}  # compositions of what is compared
+    assert REFERENCE_LAYERS.keys() == {case.name for case in LAYERS} - networks
+    assert REFERENCE_LOSSES.keys() == {case.name for case in LOSSES}
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS["weighted"]])
+def test_whole_network(weights, backend):
+    """The chain of all gradients, through two hidden layers, against one call of autograd."""
+    from anyback_nn import Dense, Network, SoftmaxCrossEntropy, Tanh
+    from anyback_nn.random import Draws, generator
+
+    network = Network(Dense(6), Tanh(), Dense(5), Tanh(), Dense(3))
+    params = network.init(4, Draws(generator(0, "weights"), backend, "float32"))
+    x = np.random.default_rng(0).normal(size=(5, 4))
+    targets = np.asarray([0, 2, 1, 1, 0], dtype=np.int32)
+    arguments = move((x, targets, weights), backend, "float32")
+    outputs, cache = network.forward(params, arguments[0])
+    value, d_outputs = mean_loss(SoftmaxCrossEntropy(), outputs, *arguments[1:])
+    grads = network.gradients(params, cache, d_outputs)
+
+    learned = {name: tensor(array).requires_grad_() for name, array in arrays(params).items()}
+    hidden = tensor(x)
+    for position in (0, 2, 4):
+        hidden = hidden @ learned[f"{position}.weight"] + learned[f"{position}.bias"]
+        hidden = hidden if position == 4 else torch.tanh(hidden)
+    weights = torch.ones(5) if weights is None else tensor(weights)
+    values = cross_entropy(hidden, tensor(targets))
+    expected = (weights * values).sum() / weights.sum()
+    expected.backward()
+
+    assert relative_error(value, expected) < TOLERANCE
+    assert_close(grads, {name: one.grad for name, one in learned.items()}, TOLERANCE)
