@@ -27,14 +27,6 @@ def test_layer(case, backend, dtype):
     assert_close(result, numbers.run(), TOLERANCE[dtype])
 
 
-@each_layer
-def test_replicas_of_a_layer(case, backend, finest):
-    numbers = case.draw(2, replicas=(3,))
-    problem = numbers.to(backend, finest)
-    result = backend.compile(problem.step)(*problem.arguments)
-    assert_close(result, numbers.run(), TOLERANCE[finest])
-
-
 @each_weights
 @each_loss
 def test_loss(case, weights, backend, finest):

@@ -40,7 +40,8 @@ def test_every_public_layer_loss_and_activation_is_in_the_tables():
 
 @each_function
 def test_activation_derivative(case, backend, float64):
-    z = np.asarray([-30.0, -3.0, -1.0, -0.1, 0.1, 0.7, 2.0, 30.0])
+    sizes = [0.01, 0.1, 0.3, 0.7, 1.0, 2.0, 5.0, 30.0]
+    z = np.asarray([*sizes, *(-size for size in sizes)])
 
     def value(z):
         return float(to_numpy(case.value(backend.asarray(z))).sum())

@@ -78,7 +78,7 @@ def test_check_of_targets(case, backend, finest):
 @each_function
 def test_function(case, backend, finest):
     guard = Guard()
-    z = guard(backend.asarray(np.linspace(-3, 3, 7), finest))
+    z = guard(backend.asarray(np.linspace(-3, 3, 16), finest))
     case.value(z)
     case.slope(z)
     guard.check()
