@@ -22,13 +22,12 @@ LINT = nox.project.dependency_groups(PROJECT, "lint")
 PYTHONS = nox.project.python_versions(PROJECT)
 
 nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "uv|virtualenv"
+# Not uv, which does not read pip's configuration: where that names a package index or local files
+# (a CPU build of PyTorch, say), uv would install something else.
+nox.options.default_venv_backend = "virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = True
-# uv does not read pip's settings: without this it would not find what pip finds.
-for ours, uvs in (("PIP_FIND_LINKS", "UV_FIND_LINKS"), ("PIP_CONSTRAINT", "UV_CONSTRAINT")):
-    if ours in os.environ:
-        os.environ.setdefault(uvs, os.environ[ours])
+
 # pyenv offers the interpreters that PYENV_VERSION lists, and by default that is a single one.
 if (versions := Path(os.environ.get("PYENV_ROOT", "")) / "versions").is_dir():
     running = ".".join(map(str, sys.version_info[:3]))
@@ -81,7 +80,7 @@ def tests_python(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(python=PYTHONS[0], default=False)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, on the oldest Python."""
     wanted = PROJECT["project"]["dependencies"] + TEST

@@ -151,7 +151,8 @@ class Backend:
         if is_host(x) or not hasattr(x, "__dlpack__"):
             return None
         try:
-            array = self.xp.from_dlpack(x)
+            # PyTorch exports only what carries no gradient.
+            array = self.xp.from_dlpack(x.detach() if hasattr(x, "detach") else x)
         except Exception:  # each library refuses foreign devices with an error of its own
             return None
         import array_api_compat
@@ -246,6 +247,15 @@ class CupyBackend(Backend):
             ) from error
         if self.device_name is not None and not _is_index(self.device_name, count):
             raise self.no_such_device()
+        try:
+            with self.device:
+                (cupy.zeros(1) + 1.0).get()
+        except Exception as error:  # CuPy raises errors of many kinds for libraries it lacks
+            raise BackendUnavailableError(
+                f"backend {self.spec!r}: CuPy {cupy.__version__} finds the GPU but cannot compute "
+                f"on it ({type(error).__name__}: {error}). Install it with the CUDA libraries: "
+                f"pip install '{self.requirement}' (for a driver of CUDA 12: anyback-nn[cuda12])"
+            ) from error
 
     def synchronize(self, *arrays: Array) -> None:
         self.device.synchronize()
@@ -272,12 +282,10 @@ class TorchBackend(Backend):
         import torch
 
         device = torch.device(self.device_name or "cpu")
+        if device.type == "cpu" or device.index is not None:
+            return device
         # "cuda" and "cuda:0" are one device, but only the second is how a tensor names it.
-        return (
-            torch.device("cuda", torch.cuda.current_device())
-            if device == torch.device("cuda")
-            else device
-        )
+        return torch.empty(0, device=device).device
 
     def devices(self) -> list[str]:
         import torch
@@ -424,17 +432,22 @@ def select(spec: str | Backend | None = None) -> Backend:
     if isinstance(spec, Backend):
         spec.check()
         return spec
-    source = ""
     if spec is None:
-        spec = os.environ.get(ENVIRONMENT_VARIABLE) or "numpy"
-        source = f" (from the environment variable {ENVIRONMENT_VARIABLE})"
+        named = os.environ.get(ENVIRONMENT_VARIABLE)
+        try:
+            return select(named or "numpy")
+        except (BackendUnavailableError, ValueError) as error:
+            said = f" (chosen by the environment variable {ENVIRONMENT_VARIABLE})" if named else ""
+            raise type(error)(f"{error}{said}") from error
+    if not isinstance(spec, str):
+        raise TypeError(f"expected the name of a backend, such as 'numpy', got {spec!r}")
     name, colon, device_name = spec.partition(":")
     if name not in BACKENDS or (colon and not device_name):
         close = difflib.get_close_matches(name, BACKENDS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close and close[0] != spec else ""
         raise ValueError(
-            f"unknown backend {spec!r}{source if source and spec != 'numpy' else ''}: expected "
-            f"NAME or NAME:DEVICE with NAME one of {', '.join(BACKENDS)}.{hint}"
+            f"unknown backend {spec!r}: expected NAME or NAME:DEVICE with NAME one of "
+            f"{', '.join(BACKENDS)}.{hint}"
         )
     backend = BACKENDS[name](device_name or None)
     backend.check()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from anyback_nn.backend import Array, Backend, select, to_numpy
 from anyback_nn.errors import AnybackError, CheckpointError
@@ -13,13 +18,14 @@ from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import Layout, map_leaves, named
-from anyback_nn.random import Draws, generator
+from anyback_nn.network.settings import plain
+from anyback_nn.random import Blank, Draws, generator
 from anyback_nn.training import checkpoint, data, loop
 from anyback_nn.training.callbacks import Callback, ProgressBar
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
 from anyback_nn.training.optimizers import Adam, Optimizer
-from anyback_nn.training.state import TrainingState
+from anyback_nn.training.state import TrainingState, copies
 from anyback_nn.training.step import training_step
 
 __all__ = ["LayerSummary", "Model"]
@@ -92,11 +98,15 @@ class Model:
         if dtype not in DTYPES:
             raise ValueError(f"expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.network = Network(*layers)
-        self.loss = loss
+        self.loss: Loss = plain(loss)
         self.backend = select(backend)
-        self.seed = seed
+        self.seed = data.whole_number("seed", seed, least=0)
         self.dtype = dtype
         self.metrics = tuple(default_metrics(loss) if metrics is None else metrics)
+        if len(set(self.metric_names)) < len(self.metric_names):
+            raise ValueError(
+                f"expected metrics with different names, got {', '.join(self.metric_names)}"
+            )
         self.encoding: dict[str, Any] | None = None
         self.n_in: int | None = None
         self._training: TrainingState | None = None
@@ -107,8 +117,18 @@ class Model:
         return f"Model({layers}, loss={self.loss!r}, backend={self.backend.spec!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the compiled functions: they cannot be pickled, and are built when needed."""
-        return {**self.__dict__, "_compiled": {}}
+        """Hold NumPy arrays, which can be read anywhere, and no compiled function."""
+        return {
+            **self.__dict__,
+            "_compiled": {},
+            "_training": self._training and self._training.map(to_numpy),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._training is not None:
+            with self.backend.scope(self.dtype):
+                self._training = self._training.map(self.backend.asarray).copy()
 
     # What it consists of ---------------------------------------------------------------------
 
@@ -120,15 +140,20 @@ class Model:
         ShapeError
             The layers do not fit together.
         """
+        self._build(n_in, Draws(generator(self.seed, "weights"), self.backend, self.dtype))
+        return self
+
+    def _build(self, n_in: int, draws: Draws) -> None:
+        """Make parameters and state from these draws."""
+        n_in = data.whole_number("n_in", n_in, least=1)
+        with self.backend.scope(self.dtype):
+            params = self.network.init(n_in, draws)
+            state = self.network.init_state(n_in, draws)
+            self.layout = Layout.of(params, self.backend.packed)
+            # A copy, because a layer may have given memory that it still holds, or the same twice.
+            self._training = TrainingState(self.layout.store(params), state).copy()
         self.n_in = n_in
         self._compiled.clear()
-        with self.backend.scope(self.dtype):
-            draws = Draws(generator(self.seed, "weights"), self.backend, self.dtype)
-            params = self.network.init(n_in, draws)
-            self.layout = Layout.of(params, self.backend.packed)
-            state = self.network.init_state(n_in, draws)
-            self._training = TrainingState(self.layout.store(params), state)
-        return self
 
     @property
     def training(self) -> TrainingState:
@@ -151,8 +176,10 @@ class Model:
 
     @property
     def params(self) -> Any:
-        """The parameters as the layers see them: one dict of arrays a layer."""
-        return self.layout.restore(self.training.params)
+        """A copy of the parameters as the layers see them: one dict of arrays a layer."""
+        stored = self.training.params
+        with self.backend.scope(self.dtype):
+            return copies(self.layout.restore(stored))
 
     @property
     def history(self) -> History:
@@ -209,7 +236,8 @@ class Model:
         y : array, shape (n_samples,) or (n_samples, n_outputs)
             Targets: class indices for a loss that classifies, else values.
         optimizer : Optimizer, optional
-            Default: ``Adam()``. With the same settings as in the last call, its state goes on.
+            With the same settings as in the last call, its state goes on. Default: that of the
+            last call, and in the first one ``Adam()``.
         epochs : int
         batch_size : int, optional
             The last batch of an epoch may be smaller. None: all samples (full gradient descent).
@@ -217,7 +245,8 @@ class Model:
             The share of the samples to set aside (drawn by the seed), or ``(x, y)`` or ``(x, y,
             weights)``.
         sample_weight : array, shape (n_samples,), optional
-            The weight of each sample in the mean loss.
+            The weight of each sample in the mean loss; only their proportions count. (An iterable's
+            weights are used as they are: best with a mean of 1.)
         class_weight : "balanced" or mapping of int to float, optional
             The weight of each class; multiplied with ``sample_weight``.
         shuffle : bool
@@ -239,37 +268,58 @@ class Model:
             The loss or a parameter is no longer finite; the model keeps the parameters from the
             start of that epoch.
         """
-        if epochs < 1:
-            raise ValueError(f"expected epochs to be at least 1, got {epochs}")
-        optimizer = Adam() if optimizer is None else optimizer
+        fit = loop.Fit(self, data.whole_number("epochs", epochs, least=1))
+        if batch_size is not None:
+            batch_size = data.whole_number("batch_size", batch_size, least=1)
+        for one in callbacks:
+            if not isinstance(one, Callback):
+                hint = f". Write {one.__name__}()" if isinstance(one, type) else ""
+                raise TypeError(f"expected callbacks to be Callback objects, got {one!r}{hint}")
+        before, n_in = self._training, self.n_in
+        if optimizer is None:
+            optimizer = (before and before.optimizer) or Adam()
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"expected optimizer to be an Optimizer, got {optimizer!r}")
-        with self.backend.scope(self.dtype):
-            source, held_out = self._sources(
-                x, y, sample_weight, class_weight, validation, batch_size, shuffle
-            )
-            self.training.begin(optimizer)
-            step = self.compiled(
-                optimizer,
-                lambda: training_step(
-                    self.network, self.loss, self.layout, optimizer, self.metrics
-                ),
-                donate=(0, 1, 2),
-            )
-            show = sys.stderr.isatty() if progress is None else progress
-            bar = ProgressBar() if show else None
-            try:
-                loop.train(
-                    loop.Fit(self, epochs),
-                    source,
-                    held_out,
-                    step,
-                    [*callbacks, *([bar] if bar else [])],
+        optimizer = plain(optimizer)
+        show = sys.stderr.isatty() if progress is None else progress
+        bar = ProgressBar() if show else None
+        try:
+            with self.backend.scope(self.dtype):
+                source, held_out = self._sources(
+                    x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
-            finally:
-                if bar:
-                    bar.close()
-        return self.history
+                self.training = self.training.begun(optimizer)
+                step = self.compiled(
+                    # The rate of each step is an argument of the step.
+                    (replace(optimizer, learning_rate=1.0), self.metrics),
+                    lambda: training_step(
+                        self.network, self.loss, self.layout, optimizer, self.metrics
+                    ),
+                    donate=(0, 1, 2),
+                )
+                loop.train(fit, source, held_out, step, [*callbacks, *([bar] if bar else [])])
+        except BaseException:
+            if fit.epochs_done == 0:
+                self._undo(before, n_in)
+            raise
+        finally:
+            if bar:
+                bar.close()
+        return self.history.copy()
+
+    def _undo(self, before: TrainingState | None, n_in: int | None) -> None:
+        """Be as before a call of fit that did not finish an epoch."""
+        if before is None:
+            self._training, self.n_in = None, n_in
+        elif self.training.optimizer != before.optimizer:
+            # The parameters may have been written to: the loop has put back a copy of them.
+            self.training = replace(
+                self.training,
+                optimizer=before.optimizer,
+                slots=before.slots,
+                step=before.step,
+                first_epoch=before.first_epoch,
+            )
 
     def _sources(
         self,
@@ -282,64 +332,60 @@ class Model:
         shuffle: bool,
     ) -> tuple[data.Source, data.Source | None]:
         """Check what the user passed and turn it into batches to train on and to validate with."""
+        fraction = float(validation) if isinstance(validation, Real) else None
         if y is None:
             if sample_weight is not None or class_weight is not None:
                 raise ValueError(
                     "sample_weight and class_weight need arrays x and y; an iterable gives the "
                     "weights itself: (x, y, weights)"
                 )
-            if isinstance(validation, float):
+            if fraction is not None:
                 raise ValueError("a fraction for validation needs arrays x and y; pass (x, y)")
-            source = self._iterable(x)
-            return source, self._validation(validation)
-        held_out: data.Source | None
+            return self._iterable(x), self._validation(validation)
         x = data.check_inputs(x, self.n_in)
+        n_samples, n_in = x.shape
+        rows = self._rows(x, y, sample_weight, n_out=self.network.output_size(int(n_in)))
+        train_rows = held_rows = None
+        if fraction is not None:
+            train_rows, held_rows = data.split(int(n_samples), fraction, self.seed)
+        weights = data.training_weights(rows, class_weight, self.loss, train_rows)
         if self._training is None:
-            self.build(int(x.shape[1]))
-        y, weights = self._targets(x, y, sample_weight)
-        if class_weight is not None:
-            factors = data.class_weights(y, class_weight)
-            weights = factors if weights is None else factors * to_numpy(weights)
-        if isinstance(validation, float):
-            rows, held_rows = data.split(int(x.shape[0]), validation, self.seed)
-            everything = (x, y, weights)
-            x, y, weights = (data.take(array, rows) for array in everything)
-            held_out = self._source(*(data.take(array, held_rows) for array in everything))
-        else:
-            held_out = self._validation(validation)
-        return self._source(x, y, weights, batch_size, shuffle), held_out
+            self.build(int(n_in))
+        if not isinstance(x, np.memmap):
+            rows = data.move(rows, self.backend, self.dtype)
+        options = {"batch_size": batch_size, "shuffle": shuffle, "chosen": train_rows}
+        source = self._source(rows._replace(weights=weights), **options)
+        if fraction is None:
+            return source, self._validation(validation)
+        return source, self._source(rows, chosen=held_rows)
 
-    def _targets(self, x: Array, y: Any, sample_weight: Any) -> tuple[Array, Any]:
+    def _rows(self, x: Array, y: Any, sample_weight: Any, n_out: int) -> data.Batch:
         """Check targets and weights against the inputs and the loss."""
-        y = self.loss.check_targets(data.as_targets(y), self.n_out)
+        y = self.loss.check_targets(data.as_targets(y), n_out)
         data.check_same_length(x, y)
         if sample_weight is None:
-            return y, None
-        return y, data.check_weights(sample_weight, int(x.shape[0]))
+            return data.Batch(x, y)
+        return data.Batch(x, y, data.check_weights(sample_weight, int(x.shape[0])))
 
     def _validation(self, validation: Any) -> data.Source | None:
         """Check validation data that were given as arrays."""
         if validation is None:
             return None
-        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+        if not isinstance(validation, tuple) or len(validation) not in (2, 3):
             raise TypeError(
-                "validation: expected a fraction (a float), (x, y) or (x, y, weights), got "
-                f"{type(validation).__name__}"
+                "validation: expected a fraction, or a tuple (x, y) or (x, y, weights) of arrays, "
+                f"got {type(validation).__name__}"
             )
-        x, y, *rest = validation
+        x, y, weights = (*validation, None)[:3]
         x = data.check_inputs(x, self.n_in)
-        return self._source(x, *self._targets(x, y, rest[0] if rest else None))
+        return self._source(self._rows(x, y, weights, self.n_out))
 
     def _source(
-        self, x: Any, y: Any, weights: Any, batch_size: int | None = 4096, shuffle: bool = False
+        self, rows: data.Batch, batch_size: int | None = 4096, **options: Any
     ) -> data.ArraySource:
+        """Make batches of checked arrays."""
         return data.array_source(
-            data.Batch(x, y, weights),
-            self.backend,
-            self.dtype,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=self.seed,
+            rows, self.backend, self.dtype, batch_size=batch_size, seed=self.seed, **options
         )
 
     def _iterable(self, batches: Iterable[Any]) -> data.IterableSource:
@@ -383,15 +429,15 @@ class Model:
             ``loss``, the metrics and, for a loss that does not classify, ``r2``: the share of the
             targets' variance that is explained, averaged over the outputs.
         """
+        batch_size = data.whole_number("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            self._built_for()
-            source: data.Source
+            n_in = self._built_for()
             if y is None:
-                source = self._iterable(x)
-            else:
-                x = data.check_inputs(x, self.n_in)
-                source = self._source(x, *self._targets(x, y, sample_weight), batch_size)
-            return loop.evaluate(self, source)
+                if sample_weight is not None:
+                    raise ValueError("an iterable gives the weights itself: (x, y, weights)")
+                return loop.evaluate(self, self._iterable(x))
+            rows = self._rows(data.check_inputs(x, n_in), y, sample_weight, self.n_out)
+            return loop.evaluate(self, self._source(rows, batch_size, resident=False))
 
     def predict(self, x: Any, *, batch_size: int = 4096) -> Array:
         """Predict: probabilities for a loss that classifies, else values.
@@ -421,12 +467,16 @@ class Model:
 
     def _apply(self, x: Any, batch_size: int, read: Callable[[Array], Array]) -> Array:
         """Compute the outputs and read them in the loss's way."""
+        batch_size = data.whole_number("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            checked = data.check_inputs(x, self._built_for())
-            source = self._source(checked, None, None, batch_size)
-            outputs, _, _ = loop.outputs_of(self, source)
-            result = read(outputs)
-            return result if self.backend.owns(x) else to_numpy(result)
+            rows = data.Batch(data.check_inputs(x, self._built_for()))
+            source = self._source(rows, batch_size, resident=False)
+            result = read(loop.outputs_of(self, source).x)
+            if self.backend.owns(x):
+                return result
+            array = to_numpy(result)
+            # Some libraries give read-only memory.
+            return array if array.flags.writeable else array.copy()
 
     # Moving and keeping ----------------------------------------------------------------------
 
@@ -482,7 +532,8 @@ class Model:
         """Give all arrays on the host, and everything else as what JSON can hold."""
         training = self.training
         with self.backend.scope(self.dtype):
-            trees = {"parameters": self.params, "state": training.state}
+            params = self.layout.restore(training.params)
+            trees = {"parameters": params, "state": training.state}
             for slot, storage in training.slots.items():
                 trees[f"optimizer.{slot}"] = self.layout.restore(storage)
             arrays = {
@@ -521,8 +572,8 @@ def _from_contents(
         dtype=settings["dtype"],
         metrics=metrics,
     )
-    model.build(settings["n_in"])
-    model.encoding = settings["encoding"]
+    model._build(settings["n_in"], Blank(None, backend, model.dtype))
+    model.encoding = copy.deepcopy(settings["encoding"])
     training = model.training
 
     def filled(part: str, tree: Any) -> Any:
@@ -555,5 +606,5 @@ def _from_contents(
     training.step = settings["step"]
     training.epoch = settings["epoch"]
     training.first_epoch = settings["first_epoch"]
-    training.history = History(list(settings["history"]))
+    training.history = History(settings["history"]).copy()
     return model

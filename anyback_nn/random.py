@@ -16,7 +16,7 @@ from typing import Any
 
 from anyback_nn.backend import Array, Backend
 
-__all__ = ["PURPOSES", "Draws", "generator"]
+__all__ = ["PURPOSES", "Blank", "Draws", "generator"]
 
 PURPOSES = ("weights", "order", "noise", "split")
 """What numbers are drawn for: the position is part of the key, so only append to it."""
@@ -108,3 +108,16 @@ class Draws:
 
     def _move(self, x: Any) -> Array:
         return self.backend.asarray(x, dtype=self.dtype)
+
+
+class Blank(Draws):
+    """Zeros of the right shape in place of every draw, for arrays that are filled in later."""
+
+    def normal(self, shape: tuple[int, ...], std: float = 1.0) -> Array:
+        return self.full(shape, 0.0)
+
+    def uniform(self, shape: tuple[int, ...], limit: float = 1.0) -> Array:
+        return self.full(shape, 0.0)
+
+    def orthogonal(self, shape: tuple[int, int], gain: float = 1.0) -> Array:
+        return self.full(shape, 0.0)

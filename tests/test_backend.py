@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import tomllib
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,8 +76,21 @@ def test_unknown_names(spec, hint):
 
 def test_unknown_name_in_the_environment(monkeypatch):
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "tensorflow")
-    with pytest.raises(ValueError, match=f"'tensorflow' .*variable {ENVIRONMENT_VARIABLE}"):
+    with pytest.raises(ValueError, match=f"'tensorflow'.* variable {ENVIRONMENT_VARIABLE}"):
         select()
+
+
+def test_unavailable_backend_in_the_environment(monkeypatch):
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "numpy:gpu")
+    message = f"no device 'gpu'.* variable {ENVIRONMENT_VARIABLE}"
+    with pytest.raises(BackendUnavailableError, match=message):
+        select()
+
+
+@pytest.mark.parametrize("wrong", [np, 0, BACKENDS["numpy"]])
+def test_what_is_not_a_name(wrong):
+    with pytest.raises(TypeError, match="expected the name of a backend, such as 'numpy', got"):
+        select(wrong)
 
 
 @pytest.mark.parametrize("name", ["nonsense", "99", "-1", "0.5"])
@@ -107,6 +121,7 @@ SAYINGS = {
     "no driver": "has no NVIDIA driver",
     "no GPU": "no GPU can be used",
     "no such GPU": "there is no device",
+    "no libraries": "cannot compute on it",
 }
 
 
@@ -144,15 +159,43 @@ class FakeCudaError(RuntimeError):
     """Stands for CuPy's ``CUDARuntimeError``."""
 
 
+@dataclass(frozen=True)
+class FakeDevice:
+    """Stands for CuPy's ``Device``."""
+
+    index: int
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+class FakeArray:
+    """Stands for a result on the GPU."""
+
+    def __add__(self, other):
+        return self
+
+    def get(self):
+        return np.ones(1)
+
+
 @pytest.fixture
 def fake_cupy(monkeypatch):
     """Make a stand-in of CuPy importable, on a machine with that driver and those GPUs."""
 
-    def make(driver, count):
+    def make(driver, count, broken=None):
         def device_count():
             if isinstance(count, Exception):
                 raise count
             return count
+
+        def zeros(size):
+            if broken:
+                raise broken
+            return FakeArray()
 
         cupy = ModuleType("cupy")
         cupy.__spec__ = ModuleSpec("cupy", None)
@@ -162,7 +205,8 @@ def fake_cupy(monkeypatch):
             getDeviceCount=device_count,
             CUDARuntimeError=FakeCudaError,
         )
-        cupy.cuda = SimpleNamespace(runtime=runtime, Device=lambda index: ("GPU", index))
+        cupy.cuda = SimpleNamespace(runtime=runtime, Device=FakeDevice)
+        cupy.zeros = zeros
         monkeypatch.setitem(sys.modules, "cupy", cupy)
         namespace = ModuleType("array_api_compat.cupy")
         monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
@@ -192,10 +236,18 @@ def test_cupy_without_that_gpu(number, fake_cupy):
     assert message.endswith("This machine has: cupy:0, cupy:1")
 
 
+def test_cupy_without_the_libraries_of_cuda(fake_cupy):
+    fake_cupy(13000, 1, RuntimeError("libnvrtc.so: cannot open shared object file"))
+    message = refusal("cupy", "no libraries")
+    assert "libnvrtc.so" in message
+    assert "pip install 'anyback-nn[cuda13]'" in message
+    assert "anyback-nn[cuda12]" in message
+
+
 def test_cupy_with_two_gpus(fake_cupy):
     fake_cupy(13000, 2)
-    assert select("cupy").device == ("GPU", 0)
-    assert select("cupy:1").device == ("GPU", 1)
+    assert select("cupy").device == FakeDevice(0)
+    assert select("cupy:1").device == FakeDevice(1)
     assert [select(spec).spec for spec in select("cupy").devices()] == ["cupy:0", "cupy:1"]
 
 

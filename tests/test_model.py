@@ -96,6 +96,17 @@ def test_samples_of_weight_zero_do_not_count(backend, moons):
     np.testing.assert_allclose(weights(weighted), weights(few), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [1, 4, 20])
+def test_weights_pull_as_hard_in_small_batches_as_in_large_ones(backend, batch_size):
+    # A constant that is fitted to 0s and 1s, of which the 1s weigh three times as much, is 3/4.
+    y = np.tile([0.0, 1.0], 10)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    rate = nn.ExponentialDecay(0.2, factor=0.93)
+    options = {"optimizer": nn.GradientDescent(rate), "epochs": 40, "batch_size": batch_size}
+    model.fit(np.zeros((20, 1)), y, sample_weight=50.0 + 100.0 * y, **options)
+    assert float(model.predict([[0.0]])[0, 0]) == pytest.approx(0.75, abs=0.03)
+
+
 def test_class_weights_are_sample_weights(backend, moons):
     x, y = moons
     options = {"optimizer": nn.Adam(0.01), "epochs": 3}
@@ -183,6 +194,26 @@ def test_inputs_and_targets_are_not_written_to(backend, moons):
     x.flags.writeable = y.flags.writeable = False
     classifier(backend).fit(x, y, epochs=1, validation=0.2)
     np.testing.assert_array_equal(x, moons[0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        (nn.MeanSquaredError(), lambda y: y.astype(float)),
+        (nn.SoftmaxCrossEntropy(), lambda y: y[:, None]),
+        (nn.SoftmaxCrossEntropy(), lambda y: y.astype(np.float32)),
+        (nn.SoftmaxCrossEntropy(), lambda y: np.eye(2)[y]),
+        (nn.BinaryCrossEntropy(), lambda y: y.astype(bool)),
+    ],
+)
+def test_iterables_bring_targets_to_shape_in_every_epoch(backend, moons, loss, targets):
+    x, y = moons[0][:64], targets(moons[1][:64])
+    n_out = 2 if isinstance(loss, nn.SoftmaxCrossEntropy) else 1
+    batches = [(x[:32], y[:32]), (x[32:], y[32:])]
+    models = [nn.Model(nn.Dense(n_out), loss=loss, backend=backend) for _ in range(2)]
+    models[0].fit(batches, epochs=3)
+    models[1].fit(x, y, epochs=3, batch_size=32, shuffle=False)
+    np.testing.assert_array_equal(weights(models[0]), weights(models[1]))
 
 
 @pytest.mark.parametrize("kind", ["list", "memmap", "integers", "iterable", "generator"])
@@ -309,6 +340,27 @@ def test_the_recorded_training_loss_is_the_mean_over_samples(backend, moons):
         assert model.history.last["train_accuracy"] == pytest.approx(report["accuracy"], rel=1e-5)
 
 
+def test_held_out_rows_of_a_memory_map_are_those_of_memory(backend, moons, tmp_path):
+    x, y = moons
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    options = {"validation": 0.2, "epochs": 2, "class_weight": {0: 2.0}}
+    model, reference = classifier(backend), classifier(backend)
+    model.fit(mapped, y, **options)
+    reference.fit(x, y, **options)
+    np.testing.assert_array_equal(weights(model), weights(reference))
+    assert model.history["validation_loss"] == reference.history["validation_loss"]
+
+
+def test_class_weights_do_not_weigh_the_validation(backend, moons):
+    x, y = moons
+    _, held = nn.training.data.split(len(x), 0.25, seed=0)
+    model = classifier(backend)
+    model.fit(x, y, validation=0.25, epochs=1, class_weight={0: 9.0})
+    report = model.evaluate(x[held], y[held])
+    assert model.history.last["validation_loss"] == pytest.approx(report["loss"], rel=1e-6)
+
+
 def test_metrics_of_the_user_are_recorded_under_their_names(backend, moons):
     def confidence(loss, outputs, targets):
         return backend.xp.max(loss.link(outputs), axis=-1)
@@ -322,6 +374,32 @@ def test_metrics_of_the_user_are_recorded_under_their_names(backend, moons):
         "train_loss",
         "seconds",
     ]
+
+
+def test_two_metrics_need_two_names(backend):
+    with pytest.raises(ValueError, match="metrics with different names"):
+        classifier(backend, metrics=[lambda *a: a[1][:, 0], lambda *a: a[1][:, 1]])
+
+
+def test_what_users_hold_is_theirs(backend, moons):
+    model = classifier(backend)
+    history = model.fit(*moons, epochs=1)
+    held = model.params
+    before = to_numpy(held[0]["weight"]).copy()
+    model.fit(*moons, epochs=1)
+    np.testing.assert_array_equal(to_numpy(held[0]["weight"]), before)
+    assert len(history) == 1
+    model.predict(moons[0])[:] = 0.0
+
+
+def test_numbers_of_numpy_are_as_good_as_pythons(backend, moons, tmp_path):
+    layers = (nn.Dense(np.int64(4)), nn.LeakyReLU(np.float64(0.2)), nn.Dense(2))
+    model = nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend, seed=np.int64(1))
+    optimizer = nn.Adam(np.float64(0.01), l2=np.float32(0.1))
+    model.fit(*moons, optimizer=optimizer, epochs=np.int64(1), validation=np.float32(0.25))
+    model.save(tmp_path / "m")
+    assert nn.Model.load(tmp_path / "m").network == model.network
+    assert to_numpy(model.predict(moons[0])).dtype == np.float32
 
 
 # What goes wrong ---------------------------------------------------------------------------------
@@ -341,6 +419,37 @@ def test_divergence_names_where_and_keeps_finite_parameters(backend, moons):
     assert np.isfinite(model.evaluate(x, y)["loss"])
 
 
+class Interrupt(nn.Callback):
+    """Ctrl-C in the second step of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+        self.steps = 0
+
+    def on_batch_end(self, fit):
+        self.steps += fit.epoch == self.epoch
+        if self.steps == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_fit_that_fails_leaves_no_trace(backend, moons):
+    x, y = moons
+    model = classifier(backend)
+    with pytest.raises(nn.ShapeError):
+        model.fit(x[:, :1], y[:-1])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, optimizer=nn.Adam(0.1), callbacks=[Interrupt(epoch=0)])
+    reference = classifier(backend)
+    for one in (model, reference):
+        one.fit(x, y, optimizer=nn.Momentum(0.05), epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, optimizer=nn.Adam(0.1), callbacks=[Interrupt(epoch=2)])
+    for one in (model, reference):
+        one.fit(x, y, epochs=2)  # goes on with the last optimiser
+    assert model.history["learning_rate"] == [0.05] * 4
+    np.testing.assert_array_equal(weights(model), weights(reference))
+
+
 def test_divergence_before_the_first_update_blames_the_data(backend):
     x = np.full((8, 2), 1e30)
     model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
@@ -355,9 +464,24 @@ def test_divergence_before_the_first_update_blames_the_data(backend):
         (lambda m, x, y: m.fit(x, y + 1), nn.DataError, "class indices from 0 to 1"),
         (lambda m, x, y: m.fit(x, y.astype(str)), nn.DataError, "numpy.unique"),
         (lambda m, x, y: m.fit(x, y, epochs=0), ValueError, "epochs to be at least 1"),
-        (lambda m, x, y: m.fit(x, y, batch_size=0), ValueError, "batch_size None or at least 1"),
+        (
+            lambda m, x, y: m.fit(x, y, batch_size=0),
+            ValueError,
+            "batch_size to be at least 1, got 0",
+        ),
+        (lambda m, x, y: m.fit(x, y, batch_size=8.0), TypeError, "batch_size to be a whole"),
+        (
+            lambda m, x, y: m.fit(x, y, epochs=2.5),
+            TypeError,
+            "epochs to be a whole .* 2.5",
+        ),
+        (
+            lambda m, x, y: m.fit(x, y, callbacks=[nn.EarlyStopping]),
+            TypeError,
+            r"EarlyStopping\(\)",
+        ),
         (lambda m, x, y: m.fit(x, y, optimizer="adam"), TypeError, "expected optimizer"),
-        (lambda m, x, y: m.fit(x, y, validation=2), TypeError, "expected a fraction"),
+        (lambda m, x, y: m.fit(x, y, validation=[x, y]), TypeError, "expected a fraction"),
         (lambda m, x, y: m.fit(x, y, validation=1.5), ValueError, "above 0 and below 1"),
         (lambda m, x, y: m.fit(x), TypeError, "need targets"),
         (lambda m, x, y: m.predict(x), nn.AnybackError, "call fit"),
@@ -365,6 +489,14 @@ def test_divergence_before_the_first_update_blames_the_data(backend):
         (lambda m, x, y: m.fit(x, y, class_weight={9: 1}), nn.DataError, "no sample has"),
         (lambda m, x, y: m.fit([(x, y)], class_weight="balanced"), ValueError, "need arrays"),
         (lambda m, x, y: m.fit([(x, y)], validation=0.1), ValueError, "fraction"),
+        (lambda m, x, y: m.fit(x, y, class_weight={1: -1.0}), nn.DataError, "0 or greater"),
+        (
+            lambda m, x, y: m.fit(x, y, class_weight={0: 0, 1: 0}),
+            nn.DataError,
+            "all sample weights",
+        ),
+        (lambda m, x, y: m.params, nn.AnybackError, "call fit"),
+        (lambda m, x, y: m.build(2).evaluate([(x, y)], sample_weight=y), ValueError, "itself"),
     ],
 )
 def test_misuse_is_explained(backend, moons, call, error, text):
@@ -382,14 +514,9 @@ def test_constructor_mistakes_are_explained(backend):
 
 
 def test_an_interrupt_leaves_the_last_finished_epoch(backend, moons):
-    class Interrupt(nn.Callback):
-        def on_batch_end(self, fit):
-            if fit.epoch == 2:
-                raise KeyboardInterrupt
-
     model, reference = everything(backend), everything(backend)
     with pytest.raises(KeyboardInterrupt):
-        model.fit(*moons, epochs=5, callbacks=[Interrupt()])
+        model.fit(*moons, epochs=5, callbacks=[Interrupt(epoch=2)])
     reference.fit(*moons, epochs=2)
     np.testing.assert_array_equal(weights(model), weights(reference))
     model.fit(*moons, epochs=3)
@@ -450,8 +577,10 @@ def test_the_summary_counts_the_parameters(backend):
     assert rows[0].output_shape == (None, 16)
 
 
-def test_a_model_can_be_pickled(backend, moons):
-    model = everything(backend)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_can_be_pickled(backend, moons, dtype):
+    model = everything(backend, dtype)
     model.fit(*moons, epochs=1)
     copy = pickle.loads(pickle.dumps(model))
+    assert copy.predict(moons[0]).dtype == np.dtype(dtype)
     np.testing.assert_array_equal(copy.predict(moons[0]), model.predict(moons[0]))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from anyback_nn.cli import options
-from anyback_nn.cli.files import check_writable, whole
+from anyback_nn.cli.files import check_writable
 from anyback_nn.errors import AnybackError
+from anyback_nn.files import whole
 
 if TYPE_CHECKING:
     from anyback_nn.datasets import Encoding

@@ -9,9 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyback_nn.cli.files import check_writable, whole
+from anyback_nn.cli.files import check_writable
 from anyback_nn.cli.report import to_json
 from anyback_nn.errors import AnybackError, CheckpointError
+from anyback_nn.files import whole
 
 if TYPE_CHECKING:
     from anyback_nn.backend import Backend

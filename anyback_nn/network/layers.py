@@ -187,11 +187,16 @@ class BatchNorm(Layer):
         y = params["scale"][..., None, :] * x_hat + params["shift"][..., None, :]
         return y, (x_hat, inverse_std, batch)
 
-    def next_state(self, state: Any, cache: Any) -> dict[str, Array]:
-        """Move the running averages towards the batch's mean and variance."""
+    def next_state(self, state: Any, cache: Any) -> Any:
+        """Move the running averages towards the batch's mean and variance.
+
+        A single sample has no variance to tell of, so a batch of one leaves them as they are.
+        """
         x_hat, _, (mean, variance) = cache
         n_samples = x_hat.shape[-2]
-        unbiased = n_samples / max(n_samples - 1, 1)
+        if n_samples < 2:
+            return state
+        unbiased = n_samples / (n_samples - 1)
         keep, move = self.momentum, 1.0 - self.momentum
         return {
             "mean": keep * state["mean"] + move * mean[..., 0, :],

@@ -111,7 +111,7 @@ class Loss(ABC):
         chosen = xp.astype(self.decide(outputs), targets.dtype)
         return xp.astype(chosen == targets, outputs.dtype)
 
-    def check_targets(self, targets: Array, n_out: int) -> Array:
+    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
         """Check targets before training, on whichever library they are, and bring them to shape.
 
         Parameters
@@ -119,6 +119,8 @@ class Loss(ABC):
         targets : array, shape (n_samples,) or (n_samples, n_out)
         n_out : int
             The number of the network's outputs.
+        values : bool
+            Whether to look at the values too, which reads them back from a device.
 
         Returns
         -------
@@ -143,10 +145,10 @@ class Loss(ABC):
             )
         if not xp.isdtype(targets.dtype, ("bool", "real floating", "integral")):
             raise DataError(f"{type(self).__name__}: expected numeric targets, got {targets.dtype}")
-        if xp.isdtype(targets.dtype, "real floating") and not bool(xp.all(xp.isfinite(targets))):
-            raise DataError(f"{type(self).__name__}: the targets hold NaN or infinite values")
         if xp.isdtype(targets.dtype, "bool"):
-            return xp.astype(targets, xp.int32)  # the standard compares numbers only
+            targets = xp.astype(targets, xp.int32)  # the standard compares numbers only
+        if values and xp.isdtype(targets.dtype, "real floating"):
+            self._expect(xp.isfinite(targets), "targets without NaN and infinite values")
         return targets
 
     def _expect(self, condition: Array, what: str) -> None:
@@ -156,21 +158,13 @@ class Loss(ABC):
 
 
 def weighted_mean(values: Array, weights: Array | None) -> Array:
-    """Average over the samples (the last axis), with weights or without.
+    """Average over the samples (the last axis): ``sum_i w_i v_i / n_samples``.
 
-    Samples whose weights are all zero have the mean 0.
+    Weights with the mean 1 make this the weighted mean. They are not divided by their sum here,
+    in each batch, but once over all samples (`Model.fit` does that): then the average of the
+    batches is the whole, and a batch of one sample keeps its weight.
     """
-    xp = array_namespace(values)
-    if weights is None:
-        return xp.mean(values, axis=-1)
-    return xp.sum(values * _shares(weights), axis=-1)
-
-
-def _shares(weights: Array) -> Array:
-    """Divide weights by their sum (weights that are all zero stay zero)."""
-    xp = array_namespace(weights)
-    total = xp.sum(weights, axis=-1, keepdims=True)
-    return weights / xp.where(total > 0, total, xp.ones_like(total))
+    return array_namespace(values).mean(values if weights is None else values * weights, axis=-1)
 
 
 def mean_loss(
@@ -185,7 +179,7 @@ def mean_loss(
     targets : array
         As `Loss.check_targets` returns them.
     weights : array, shape (n_samples,), optional
-        The weight of each sample in the mean, 0 or greater. Default: all the same.
+        The weight of each sample, see `weighted_mean`. Default: 1.
 
     Returns
     -------
@@ -202,10 +196,11 @@ def mean_loss(
     """
     xp = array_namespace(outputs)
     values, cache = loss.forward(outputs, targets)
+    share = 1.0 / max(values.shape[-1], 1)
     if weights is None:
-        dvalues = xp.full_like(values, 1.0 / max(values.shape[-1], 1))
+        dvalues = xp.full_like(values, share)
     else:
-        dvalues = xp.broadcast_to(_shares(weights), values.shape)
+        dvalues = xp.broadcast_to(weights * share, values.shape)
     return weighted_mean(values, weights), loss.backward(cache, dvalues)
 
 
@@ -298,9 +293,10 @@ class Poisson(Loss):
         """Derive: ``(exp(o_j) - t_j) / n_out``."""
         return cache * (1.0 / cache.shape[-1] * dvalues[..., None])
 
-    def check_targets(self, targets: Array, n_out: int) -> Array:
-        targets = super().check_targets(targets, n_out)
-        self._expect(targets >= 0, "targets that are counts, 0 or greater")
+    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
+        targets = super().check_targets(targets, n_out, values=values)
+        if values:
+            self._expect(targets >= 0, "targets that are counts, 0 or greater")
         return targets
 
 
@@ -343,9 +339,10 @@ class BinaryCrossEntropy(Loss):
         outputs, targets = cache
         return (sigmoid(outputs) - targets) * (1.0 / outputs.shape[-1] * dvalues[..., None])
 
-    def check_targets(self, targets: Array, n_out: int) -> Array:
-        targets = super().check_targets(targets, n_out)
-        self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
+    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
+        targets = super().check_targets(targets, n_out, values=values)
+        if values:
+            self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
         return targets
 
 
@@ -391,9 +388,10 @@ class ProbabilityCrossEntropy(Loss):
         a, targets = cache
         return (a - targets) / (a * (1.0 - a)) * (1.0 / a.shape[-1] * dvalues[..., None])
 
-    def check_targets(self, targets: Array, n_out: int) -> Array:
-        targets = super().check_targets(targets, n_out)
-        self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
+    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
+        targets = super().check_targets(targets, n_out, values=values)
+        if values:
+            self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
         return targets
 
 
@@ -450,26 +448,27 @@ class SoftmaxCrossEntropy(Loss):
             targets = (1.0 - self.label_smoothing) * targets + self.label_smoothing / n_out
         return targets
 
-    def check_targets(self, targets: Array, n_out: int) -> Array:
+    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
         xp = array_namespace(targets)
         if targets.ndim == 2 and targets.shape[1] == 1 and n_out != 1:
             targets = targets[:, 0]
         if targets.ndim == 1:
-            return self._check_classes(targets, n_out)
-        targets = super().check_targets(targets, n_out)
+            return self._check_classes(targets, n_out, values=values)
+        targets = super().check_targets(targets, n_out, values=values)
         if not xp.isdtype(targets.dtype, "real floating"):
             targets = xp.astype(targets, xp.float32)
-        self._expect(targets >= 0, "class probabilities, 0 or greater")
-        self._expect(
-            xp.abs(xp.sum(targets, axis=1) - 1.0) < 1e-3, "class probabilities with the sum 1"
-        )
+        if values:
+            sums = xp.sum(targets, axis=1)
+            self._expect(targets >= 0, "class probabilities, 0 or greater")
+            self._expect(xp.abs(sums - 1.0) < 1e-3, "class probabilities with the sum 1")
         return targets
 
-    def _check_classes(self, targets: Array, n_out: int) -> Array:
+    def _check_classes(self, targets: Array, n_out: int, *, values: bool) -> Array:
         """Check class indices and make them 32-bit integers, whatever numbers they came as."""
         xp = array_namespace(targets)
         if xp.isdtype(targets.dtype, "real floating"):
-            self._expect(targets == xp.floor(targets), "class indices (whole numbers)")
+            if values:
+                self._expect(targets == xp.floor(targets), "class indices (whole numbers)")
         elif not xp.isdtype(targets.dtype, ("bool", "integral")):
             raise DataError(
                 f"{type(self).__name__}: expected class indices (integers), got {targets.dtype}. "
@@ -479,10 +478,11 @@ class SoftmaxCrossEntropy(Loss):
         elif xp.isdtype(targets.dtype, "bool") or xp.iinfo(targets.dtype).bits < 32:
             # An 8-bit integer cannot be compared with 300 classes, or count up to them.
             targets = xp.astype(targets, xp.int32)
-        self._expect(
-            (targets >= 0) & (targets < n_out),
-            f"class indices from 0 to {n_out - 1}, because the network has {n_out} outputs",
-        )
+        if values:
+            self._expect(
+                (targets >= 0) & (targets < n_out),
+                f"class indices from 0 to {n_out - 1}, because the network has {n_out} outputs",
+            )
         return xp.astype(targets, xp.int32, copy=False)
 
 
@@ -495,4 +495,4 @@ LOSSES: dict[str, type[Loss]] = {
     "probability_cross_entropy": ProbabilityCrossEntropy,
     "softmax_cross_entropy": SoftmaxCrossEntropy,
 }
-"""Every loss by its name in settings."""
+"""Every loss by its name."""

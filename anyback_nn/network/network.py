@@ -10,6 +10,7 @@ from anyback_nn.network.activations import Activation
 from anyback_nn.network.initializers import GlorotUniform
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.layers import Dense
+from anyback_nn.network.settings import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +56,7 @@ class Network(Layer):
                 )
         if not layers:
             raise ShapeError("a network needs at least one layer")
-        object.__setattr__(self, "layers", tuple(_with_initializers(layers)))
+        object.__setattr__(self, "layers", tuple(map(plain, _with_initializers(layers))))
 
     def sizes(self, n_in: int) -> list[int]:
         """List the number of features before, between and behind the layers.

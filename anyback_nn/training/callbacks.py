@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from anyback_nn.training.schedules import direction
+from anyback_nn.training.state import copies
 
 if TYPE_CHECKING:
     from anyback_nn.training.loop import Fit
-    from anyback_nn.training.state import TrainingState
 
 __all__ = ["Callback", "EarlyStopping", "ProgressBar"]
 
@@ -58,21 +58,27 @@ class EarlyStopping(Callback):
     patience : int
         The number of epochs without improvement after which training stops.
     monitor : str
-        The name of the quantity in the history. For names that end in ``accuracy`` or ``r2`` more
-        is better, for all others less.
+        The name of the quantity in the history.
     min_delta : float
         How much better than the best so far counts as better.
     restore_best : bool
         Whether the model gets back the parameters of its best epoch.
+    mode : "min" or "max", optional
+        Whether less or more of the quantity is better. Default: told by its name, such as
+        ``validation_loss`` or ``validation_accuracy``.
     """
 
     patience: int = 10
     monitor: str = "validation_loss"
     min_delta: float = 0.0
     restore_best: bool = True
+    mode: str | None = None
     best_epoch: int = field(default=0, init=False)
     _best: float = field(default=math.inf, init=False, repr=False)
-    _best_state: TrainingState | None = field(default=None, init=False, repr=False)
+    _best_state: tuple[Any, Any] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        direction(self.monitor, self.mode)
 
     def on_train_begin(self, fit: Fit) -> None:
         self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None
@@ -84,11 +90,12 @@ class EarlyStopping(Callback):
                 f"EarlyStopping: {self.monitor!r} is not recorded; the history has "
                 f"{', '.join(row)}. Pass validation= to fit, or monitor another one"
             )
-        value = direction(self.monitor) * row[self.monitor]
+        value = direction(self.monitor, self.mode) * row[self.monitor]
         if value < self._best - self.min_delta:
             self.best_epoch, self._best = fit.epoch, value
             if self.restore_best:
-                self._best_state = fit.model.training.copy()
+                training = fit.model.training
+                self._best_state = (copies(training.params), copies(training.state))
         elif fit.epoch - self.best_epoch >= self.patience:
             fit.stop(
                 f"{self.monitor} has not improved for {self.patience} epochs; "
@@ -97,8 +104,7 @@ class EarlyStopping(Callback):
 
     def on_train_end(self, fit: Fit) -> None:
         if self._best_state is not None and self.best_epoch < fit.epoch:
-            fit.model.training.params = self._best_state.params
-            fit.model.training.state = self._best_state.state
+            fit.model.training.params, fit.model.training.state = self._best_state
         self._best_state = None
 
 

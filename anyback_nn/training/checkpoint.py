@@ -1,16 +1,14 @@
 """Model files: one safetensors file with every array, and everything else as JSON beside them.
 
 Layers, losses, optimisers, schedules and initialisers are dataclasses, so their settings are their
-description: ``{"kind": "Dense", "n_out": 10, ...}``. Reading looks the kind up among the classes
-that the running program has defined and calls it with these settings; nothing in a file is ever
-imported or executed, so a class of your own must be defined before its model is loaded.
+description: ``{"kind": "Dense", "settings": {"n_out": 10, ...}}``. Reading looks the kind up among
+the classes that the running program has defined and calls it with these settings; nothing in a file
+is ever imported or executed, so a class of your own must be defined before its model is loaded.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from anyback_nn.errors import CheckpointError
+from anyback_nn.files import whole
 from anyback_nn.network.initializers import Initializer
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import Loss
@@ -47,7 +46,7 @@ def describe(value: Any) -> Any:
     --------
     >>> from anyback_nn.network.layers import Dropout
     >>> describe(Dropout(0.5))
-    {'kind': 'Dropout', 'probability': 0.5}
+    {'kind': 'Dropout', 'settings': {'probability': 0.5}}
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -63,8 +62,8 @@ def describe(value: Any) -> Any:
         raise CheckpointError(
             f"cannot save {value!r}: another class is called {kind}; rename yours"
         )
-    settings = {one.name: describe(getattr(value, one.name)) for one in fields(value)}
-    return {"kind": kind, **settings}
+    names = [one.name for one in fields(value) if one.init]
+    return {"kind": kind, "settings": {name: describe(getattr(value, name)) for name in names}}
 
 
 def rebuild(value: Any) -> Any:
@@ -77,15 +76,17 @@ def rebuild(value: Any) -> Any:
 
     Examples
     --------
-    >>> rebuild({"kind": "Dropout", "probability": 0.5})
+    >>> rebuild({"kind": "Dropout", "settings": {"probability": 0.5}})
     Dropout(probability=0.5)
     """
     if isinstance(value, list):
         return tuple(rebuild(one) for one in value)
     if not isinstance(value, Mapping):
         return value
-    settings = {name: rebuild(one) for name, one in value.items()}
-    kind = settings.pop("kind", None)
+    if set(value) != {"kind", "settings"}:
+        raise CheckpointError(f"expected a kind and its settings, got {', '.join(value)}")
+    kind = value["kind"]
+    settings = {name: rebuild(one) for name, one in value["settings"].items()}
     found = _find(kind)
     if found is None:
         raise CheckpointError(
@@ -126,29 +127,22 @@ def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, An
     path = Path(path)
     if not path.parent.is_dir():
         raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}")
-    # safetensors writes arrays that are not contiguous as if they were.
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    # One entry only: safetensors writes several in no fixed order, and equal models should give
-    # equal files.
-    data = save(contiguous, {FORMAT: json.dumps({"version": FORMAT_VERSION, **settings})})
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        text = json.dumps({"version": FORMAT_VERSION, **settings})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"cannot write {path}: the history or the encoding holds what JSON cannot ({error})"
+        ) from error
+    # safetensors writes arrays that are not contiguous as if they were.
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    # One entry of metadata only: safetensors writes several in no fixed order, and equal models
+    # should give equal files.
+    content = save(contiguous, {FORMAT: text})
+    try:
+        with whole(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +36,8 @@ __all__ = [
     "peek",
     "split",
     "take",
+    "training_weights",
+    "whole_number",
 ]
 
 
@@ -74,6 +77,8 @@ class ArraySource(Source):
     shuffle : bool
         Whether each epoch has an order of its own, drawn from ``seed`` and the epoch's number.
     seed : int
+    chosen : numpy.ndarray, optional
+        The numbers of the rows to use. Default: all of them.
     """
 
     rows: Batch
@@ -81,15 +86,12 @@ class ArraySource(Source):
     batch_size: int | None = None
     shuffle: bool = False
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"expected batch_size None or at least 1, got {self.batch_size}")
+    chosen: Any = None
 
     @property
     def n_samples(self) -> int:
-        """The number of rows."""
-        return n_rows(self.rows.x)
+        """The number of rows that are used."""
+        return n_rows(self.rows.x if self.chosen is None else self.chosen)
 
     @property
     def n_batches(self) -> int:
@@ -102,40 +104,53 @@ class ArraySource(Source):
         return [(start, min(start + size, n)) for start in range(0, n, size)]
 
     def epoch(self, number: int) -> Iterator[Batch]:
+        order = self._order(number)
+        for start, stop in self._bounds():
+            some = slice(start, stop) if order is None else order[start:stop]
+            yield self.bring(Batch(*(take(array, some) for array in self.rows)))
+
+    def _order(self, number: int) -> Any:
+        """List the rows of an epoch in their order, or None if it is that of the arrays."""
+        order = self.chosen
         if self.shuffle:
             order = generator(self.seed, "order", number).permutation(self.n_samples)
-            order = _index_of(self.rows.x, order)
-        for start, stop in self._bounds():
-            chosen = order[start:stop] if self.shuffle else slice(start, stop)
-            yield self.bring(Batch(*(take(array, chosen) for array in self.rows)))
+            order = order if self.chosen is None else self.chosen[order]
+        return None if order is None else _index_of(self.rows.x, order)
 
 
 def array_source(
-    rows: Batch,
-    backend: Backend,
-    dtype: str,
-    *,
-    batch_size: int | None = None,
-    shuffle: bool = False,
-    seed: int = 0,
+    rows: Batch, backend: Backend, dtype: str, *, resident: bool = True, **options: Any
 ) -> ArraySource:
     """Make batches of checked arrays of any library.
 
-    The arrays are moved to the device once, in the model's dtype. Only a memory map stays where it
-    is: each of its batches is read, cast and moved by itself.
+    Parameters
+    ----------
+    rows : Batch
+    backend : Backend
+    dtype : str
+        The model's.
+    resident : bool
+        Whether the arrays are moved to the device as a whole, once. Otherwise, and always for a
+        memory map, each batch is moved and cast by itself.
+    **options
+        Of `ArraySource`.
     """
     bring = partial(move, backend=backend, dtype=dtype)
-    if not isinstance(rows.x, np.memmap):
-        return ArraySource(bring(rows), lambda batch: batch, batch_size, shuffle, seed)
-    host = Batch(rows.x, *(None if array is None else to_numpy(array) for array in rows[1:]))
-    return ArraySource(host, bring, batch_size, shuffle, seed)
+    if isinstance(rows.x, np.memmap):
+        # What belongs to a memory map is indexed together with it, on the host.
+        host = (None if array is None else to_numpy(array) for array in rows[1:])
+        return ArraySource(Batch(rows.x, *host), bring, **options)
+    if resident:
+        return ArraySource(bring(rows), lambda batch: batch, **options)
+    return ArraySource(rows, bring, **options)
 
 
 @dataclass
 class IterableSource(Source):
     """Batches that the user makes: an iterable of ``(x, y)`` or ``(x, y, weights)``.
 
-    It is gone through once an epoch, in its own order.
+    It is gone through once an epoch, in its own order. Values are checked the first time only,
+    because a check reads them back from the device.
 
     Parameters
     ----------
@@ -153,20 +168,21 @@ class IterableSource(Source):
     loss: Loss
     n_in: int
     n_out: int
-    _count: int | None = field(default=None, init=False)
+    _checked: bool = field(default=False, init=False)
 
     @property
     def n_batches(self) -> int | None:
-        if self._count is None and isinstance(self.batches, Sized):
-            return len(self.batches)
-        return self._count
+        return len(self.batches) if isinstance(self.batches, Sized) else None
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        count = 0
-        for batch in self.batches:
-            yield self._batch(batch, count)
-            count += 1
-        if count == 0:
+        position = -1
+        for position, batch in enumerate(self.batches):
+            try:
+                rows = self._rows(batch)
+            except (DataError, ShapeError) as error:
+                raise type(error)(f"batch {position}: {error}") from None
+            yield move(rows, self.backend, self.dtype)
+        if position < 0:
             used_up = iter(self.batches) is self.batches
             raise DataError(
                 "the iterable of batches gave no batch"
@@ -177,24 +193,20 @@ class IterableSource(Source):
                     else " in this epoch"
                 )
             )
-        self._count = count
+        self._checked = True
 
-    def _batch(self, batch: Any, position: int) -> Batch:
+    def _rows(self, batch: Any) -> Batch:
+        """Check one batch and bring its targets to shape."""
         if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-            raise DataError(
-                f"batch {position}: expected (x, y) or (x, y, weights), got {type(batch).__name__}"
-            )
-        x, y, *rest = batch
-        try:
-            x = check_inputs(x, self.n_in, finite=self._count is None)
-            y = as_targets(y)
-            if self._count is None:
-                y = self.loss.check_targets(y, self.n_out)
-            weights = check_weights(rest[0], n_rows(x)) if rest and rest[0] is not None else None
-            check_same_length(x, y)
-        except (DataError, ShapeError) as error:
-            raise type(error)(f"batch {position}: {error}") from None
-        return move(Batch(x, y, weights), self.backend, self.dtype)
+            raise DataError(f"expected (x, y) or (x, y, weights), got {type(batch).__name__}")
+        x, y, weights = (*batch, None)[:3]
+        look = not self._checked
+        x = check_inputs(x, self.n_in, finite=look)
+        y = self.loss.check_targets(as_targets(y), self.n_out, values=look)
+        check_same_length(x, y)
+        if weights is not None:
+            weights = check_weights(weights, n_rows(x), values=look)
+        return Batch(x, y, weights)
 
 
 def move(rows: Batch, backend: Backend, dtype: str) -> Batch:
@@ -290,6 +302,8 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
     DataError
         No samples, no numbers, or values that are not finite.
     """
+    if hasattr(x, "toarray"):
+        raise DataError("expected a dense array, got a sparse one: pass x.toarray()")
     x = as_array(x)
     xp = array_namespace(x)
     shape = tuple(x.shape)
@@ -302,8 +316,10 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
         raise DataError(
             f"expected numeric inputs, got dtype {x.dtype}. Encode text and categories first"
         )
-    if shape[0] == 0:
-        raise DataError(f"expected at least one sample, got inputs of shape {shape}")
+    if 0 in shape:
+        raise DataError(
+            f"expected at least one sample and one feature, got inputs of shape {shape}"
+        )
     if n_in is not None and shape[1] != n_in:
         raise ShapeError(f"the model takes {n_in} features, got inputs with {shape[1]}")
     if finite and not isinstance(x, np.memmap) and xp.isdtype(x.dtype, "real floating"):
@@ -331,8 +347,16 @@ def check_same_length(x: Array, y: Array) -> None:
         raise ShapeError(f"the inputs have {n_rows(x)} rows, but the targets have {n_rows(y)}")
 
 
-def check_weights(weights: Any, n_samples: int) -> Array:
-    """Check the weights of the samples: one each, finite, 0 or greater, not all 0."""
+def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array:
+    """Check the weights of the samples: one each, finite, 0 or greater, not all 0.
+
+    Parameters
+    ----------
+    weights : array, shape (n_samples,)
+    n_samples : int
+    values : bool
+        Whether to look at the values too, which reads them back from a device.
+    """
     weights = as_array(weights)
     xp = array_namespace(weights)
     if tuple(weights.shape) != (n_samples,):
@@ -341,12 +365,12 @@ def check_weights(weights: Any, n_samples: int) -> Array:
         )
     if not _is_numeric(weights):
         raise DataError(f"expected numeric sample weights, got dtype {weights.dtype}")
-    if not bool(xp.all((weights >= 0) & (weights < float("inf")))):
-        raise DataError("expected sample weights that are finite and 0 or greater")
-    if not bool(xp.any(weights > 0)):
-        raise DataError("all sample weights are 0, so there is nothing to learn from")
     if xp.isdtype(weights.dtype, ("bool", "integral")):
         weights = xp.astype(weights, xp.float32)
+    if values and not bool(xp.all((weights >= 0) & (weights < float("inf")))):
+        raise DataError("expected sample weights that are finite and 0 or greater")
+    if values and not bool(xp.any(weights > 0)):
+        raise DataError("all sample weights are 0, so there is nothing to learn from")
     return weights
 
 
@@ -372,10 +396,10 @@ def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
     """
     labels = to_numpy(y)
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.ndim != 1:
-        raise ShapeError(
+    if labels.ndim != 1 or np.any(labels != np.floor(labels)):
+        raise DataError(
             "class_weight: expected one class index a sample, got targets of shape "
-            f"{labels.shape}. Use sample_weight instead"
+            f"{labels.shape} and dtype {labels.dtype}. Use sample_weight instead"
         )
     classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if isinstance(weights, str):
@@ -385,7 +409,59 @@ def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
     unknown = sorted(set(weights) - {int(one) for one in classes})
     if unknown:
         raise DataError(f"class_weight names classes that no sample has: {unknown}")
-    return np.asarray([weights.get(int(one), 1.0) for one in classes], dtype=np.float64)[inverse]
+    factors = [weights.get(int(one), 1.0) for one in classes]
+    return np.asarray(factors, dtype=np.float64)[inverse]
+
+
+def training_weights(
+    rows: Batch, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
+) -> Any:
+    """Multiply the weights of samples and classes, and scale them to the mean 1 over training.
+
+    Parameters
+    ----------
+    rows : Batch
+        All samples, with their own weights if there are any.
+    weights : "balanced" or mapping, optional
+        Of the classes, see `class_weights`.
+    loss : Loss
+    chosen : numpy.ndarray, optional
+        The numbers of the training rows. Default: all of them.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_samples,), or None
+        Of rows that are not for training, 0.
+    """
+    if rows.weights is None and weights is None:
+        return None
+    factors = np.ones(n_rows(rows.x)) if rows.weights is None else to_numpy(rows.weights)
+    training = slice(None) if chosen is None else chosen
+    result = np.zeros(factors.shape)
+    result[training] = factors[training]
+    if weights is not None:
+        if not loss.classifies:
+            raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
+        result[training] *= class_weights(to_numpy(rows.y)[training], weights)
+    check_weights(result, result.size)
+    return result / result[training].mean()
+
+
+def whole_number(name: str, value: Any, *, least: int) -> int:
+    """Check that an argument is a whole number.
+
+    Examples
+    --------
+    >>> whole_number("epochs", np.int64(3), least=1)
+    3
+    """
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"expected {name} to be a whole number, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"expected {name} to be at least {least}, got {number}")
+    return number
 
 
 def split(n_samples: int, fraction: float, seed: int) -> tuple[Any, Any]:

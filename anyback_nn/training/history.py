@@ -54,6 +54,10 @@ class History:
             raise IndexError("the history is empty: the model has not been trained yet")
         return self.rows[-1]
 
+    def copy(self) -> History:
+        """Copy it, rows and all."""
+        return History([dict(row) for row in self.rows])
+
     def to_csv(self, path: str | Path) -> None:
         """Write a CSV file, one line an epoch."""
         with open(path, "w", newline="", encoding="utf-8") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from anyback_nn.training.step import Report, evaluation, prediction_step
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
-    from anyback_nn.training.state import TrainingState
 
 __all__ = ["Fit", "evaluate", "outputs_of", "train"]
 
@@ -92,6 +90,7 @@ def train(
             # Also for Ctrl-C: a half-done update in place must not be kept.
             model.training = before
             raise
+        del before
         model.training.history.rows.append(row)
         fit.epochs_done += 1
         fit.n_batches = source.n_batches
@@ -104,22 +103,21 @@ def _epoch(
 ) -> dict[str, float]:
     """Train one epoch and give its row of the history."""
     model, training = fit.model, fit.model.training
-    optimizer = training.optimizer
+    optimizer, begin = training.optimizer, training.first_epoch
     assert optimizer is not None
-    mask = model.layout.mask(training.params, everything=optimizer.penalize_all)
+    mask: Storage = ()
+    if optimizer.penalizes:
+        mask = model.layout.mask(training.params, everything=optimizer.penalize_all)
     draws = Draws(generator(model.seed, "noise", training.epoch), model.backend, model.dtype)
-    done, past = (
-        training.epoch - training.first_epoch,
-        training.history.rows[training.first_epoch :],
-    )
+    done, past = training.epoch - begin, training.history.rows[begin:]
     schedule, n_batches = optimizer.schedule, source.n_batches
-    first_rate = schedule(done, past)
     reports: list[Report] = []
     sizes: list[int] = []
+    rates: list[float] = []
     for position, batch in enumerate(source.epoch(training.epoch)):
         _call(callbacks, "on_batch_begin", fit)
-        share = position / n_batches if n_batches else 0.0
-        rate = schedule(done + share, past) if position else first_rate
+        if not position or (n_batches and not schedule.per_epoch):
+            rate = float(schedule(done + position / (n_batches or 1), past))
         training.step += 1
         training.params, training.slots, training.state, report = step(
             training.params,
@@ -132,17 +130,18 @@ def _epoch(
         )
         reports.append(report)
         sizes.append(int(batch.x.shape[0]))
+        rates.append(rate)
         _call(callbacks, "on_batch_end", fit)
         if fit.stop_reason is not None:
             break
     table, finite = _read(reports, training.params)
-    _check_convergence(table[:, 0], finite, training, first_rate)
+    _check_convergence(table[:, 0], finite, training.epoch, rates)
     training.epoch += 1
-    means = _average(table, sizes, model.metric_names)
+    means = np.average(table, axis=0, weights=sizes)
     return {
         "epoch": training.epoch,
-        "learning_rate": first_rate,
-        **{f"train_{name}": value for name, value in means.items()},
+        "learning_rate": rates[0],
+        **{f"train_{name}": float(mean) for name, mean in zip(model.metric_names, means)},
     }
 
 
@@ -159,7 +158,9 @@ def outputs_of(model: Model, source: Source) -> Batch:
 
 def evaluate(model: Model, source: Source) -> dict[str, float]:
     """Average the loss and the metrics over all samples of a source."""
-    report = model.compiled("evaluate", lambda: evaluation(model.loss, model.metrics))
+    report = model.compiled(
+        ("evaluate", model.metrics), lambda: evaluation(model.loss, model.metrics)
+    )
     names = [*model.metric_names, *([] if model.loss.classifies else ["r2"])]
     return dict(zip(names, to_numpy(report(*outputs_of(model, source))).tolist()))
 
@@ -181,43 +182,33 @@ def _read(reports: list[Report], params: Storage) -> tuple[Any, bool]:
     return table, bool(np.all(values[table.size :] == 1.0))
 
 
-def _stack(values: list[Array], most: int = 512) -> Array:
+def _stack(values: list[Array], most: int = 64) -> Array:
     """Stack scalars; in parts, because a library that compiles does so for each number of them."""
     xp = array_namespace(values[0])
     parts = [xp.stack(values[i : i + most]) for i in range(0, len(values), most)]
     return xp.concat(parts)
 
 
-def _average(table: Any, sizes: list[int], names: Sequence[str]) -> dict[str, float]:
-    """Average the batches' means, weighted by their sizes or their sums of weights."""
-    weights = table[:, len(names)] if table.shape[1] > len(names) else np.asarray(sizes)
-    total = weights.sum()
-    return {
-        name: float((table[:, i] * weights).sum() / total) if total else math.nan
-        for i, name in enumerate(names)
-    }
-
-
-def _check_convergence(losses: Any, finite: bool, training: TrainingState, rate: float) -> None:
+def _check_convergence(losses: Any, finite: bool, epoch: int, rates: Sequence[float]) -> None:
     """Raise `DivergenceError` if a loss or, at the end of the epoch, a parameter is not finite."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if not bad.size and finite:
         return
-    position = int(bad[0]) if bad.size else len(losses) - 1
-    what = (
-        f"the loss became {losses[position]}" if bad.size else "a parameter became NaN or infinite"
-    )
-    if training.epoch == 0 and position == 0:
+    at = int(bad[0]) if bad.size else len(losses) - 1
+    what = f"the loss became {losses[at]}" if bad.size else "a parameter became NaN or infinite"
+    if epoch == 0 and at == 0:
         cause = (
-            "it was so before the first update, so the inputs or targets are probably too large: "
-            "standardise them"
+            "it was so before the first update, so the inputs or targets are probably too large, "
+            "or hold NaN: standardise them, and replace what is missing"
         )
     else:
+        # The update that did it is the one before the step whose loss shows it.
+        rate = rates[max(at - 1, 0)]
         cause = (
             f"the learning rate, {rate:g}, is probably too high: try {rate / 10:g}, clip_norm=1.0 "
             "in the optimiser, or standardise the inputs"
         )
     raise DivergenceError(
-        f"{what} in epoch {training.epoch + 1}, step {position + 1} of it; {cause}. The model "
-        "has the parameters from the start of that epoch"
+        f"{what} in epoch {epoch + 1}, step {at + 1} of it; {cause}. The model has the parameters "
+        "from the start of that epoch"
     )

@@ -38,7 +38,8 @@ def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None)
     """Compute the share of the targets' variance that is explained, averaged over the outputs.
 
     ``1 - mean (t - p)^2 / mean (t - mean t)^2``. For targets that are all the same it is 1 if they
-    are met exactly, else 0. Unlike a metric, it is of all samples together.
+    are met exactly, else 0. Unlike a metric, it is of all samples together. The weights have the
+    mean 1.
     """
     xp = array_namespace(outputs)
     target = xp.matrix_transpose(targets)

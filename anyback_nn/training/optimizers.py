@@ -88,6 +88,11 @@ class Optimizer(ABC):
         """The learning rate as a function of the epoch."""
         return as_schedule(self.learning_rate)
 
+    @property
+    def penalizes(self) -> bool:
+        """Whether there is a penalty, so that it matters on which parameters it acts."""
+        return bool(self.l1 or self.l2)
+
     def init(self, params: Storage) -> dict[str, Storage]:
         """Make the slots for these parameters: zeros."""
         return {
@@ -148,7 +153,7 @@ class Optimizer(ABC):
         slots : dict of tuple of array
             As `init` made it or the last step returned it; used up.
         mask : tuple of array or float
-            What the penalties act on, see `Layout.mask`.
+            What the penalties act on, see `Layout.mask`; may be empty if there are none.
         coefficients : tuple of float
             See `coefficients`.
 
@@ -159,8 +164,9 @@ class Optimizer(ABC):
         """
         new_params, new_kept = [], []
         for i, (p, g) in enumerate(zip(params, self._clip(grads))):
-            p = self.decay(p, mask[i], *coefficients)
-            g = self._penalize(p, g, mask[i])
+            if self.penalizes:
+                p = self.decay(p, mask[i], *coefficients)
+                g = self._penalize(p, g, mask[i])
             p, kept = self.rule(p, g, tuple(slots[name][i] for name in self.slots), *coefficients)
             new_params.append(p)
             new_kept.append(kept)
@@ -414,6 +420,10 @@ class AdamW(Adam):
     def __post_init__(self) -> None:
         super().__post_init__()
         _expect(self, "weight_decay", self.weight_decay >= 0, "0 or greater")
+
+    @property
+    def penalizes(self) -> bool:
+        return super().penalizes or self.weight_decay > 0
 
     def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
         return (*super().coefficients(step, rate), rate * self.weight_decay)

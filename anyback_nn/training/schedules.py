@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,9 @@ class Schedule(ABC):
     >>> [StepDecay(0.1, every=2, factor=0.5)(epoch) for epoch in (0, 1, 2, 4)]
     [0.1, 0.1, 0.05, 0.025]
     """
+
+    per_epoch: ClassVar[bool] = False
+    """Whether the rate stays the same within an epoch, so that it is asked for once."""
 
     @abstractmethod
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
@@ -82,6 +85,9 @@ class StepDecay(Schedule):
     every: int
     factor: float = 0.1
 
+    def __post_init__(self) -> None:
+        _expect_positive(self, "learning_rate", "every", "factor")
+
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
         return float(self.learning_rate * self.factor ** (epoch // self.every))
 
@@ -92,6 +98,9 @@ class ExponentialDecay(Schedule):
 
     learning_rate: float
     factor: float = 0.95
+
+    def __post_init__(self) -> None:
+        _expect_positive(self, "learning_rate", "factor")
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
         return float(self.learning_rate * self.factor**epoch)
@@ -121,6 +130,7 @@ class CosineDecay(Schedule):
     final: float = 0.0
 
     def __post_init__(self) -> None:
+        _expect_positive(self, "learning_rate")
         if not 0 <= self.warmup < self.epochs:
             raise ValueError(
                 f"CosineDecay: expected 0 <= warmup < epochs, got warmup={self.warmup} and "
@@ -156,6 +166,8 @@ class ReduceOnPlateau(Schedule):
         How much better than the best so far counts as better.
     minimum : float
         The rate does not fall below this.
+    mode : "min" or "max", optional
+        Whether less or more of the quantity is better. Default: told by its name, see `direction`.
     """
 
     learning_rate: float
@@ -164,10 +176,16 @@ class ReduceOnPlateau(Schedule):
     monitor: str = "validation_loss"
     min_delta: float = 0.0
     minimum: float = 0.0
+    mode: str | None = None
+    per_epoch = True
+
+    def __post_init__(self) -> None:
+        _expect_positive(self, "learning_rate", "factor")
+        direction(self.monitor, self.mode)
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
         rate, best, waited = self.learning_rate, math.inf, 0
-        sign = direction(self.monitor)
+        sign = direction(self.monitor, self.mode)
         for row in history:
             if self.monitor not in row:
                 raise ValueError(
@@ -184,12 +202,37 @@ class ReduceOnPlateau(Schedule):
         return rate
 
 
-def direction(quantity: str) -> float:
+def direction(quantity: str, mode: str | None = None) -> float:
     """Tell whether less of a recorded quantity is better: 1.0, or more: -1.0.
+
+    Parameters
+    ----------
+    quantity : str
+        Names that end in ``loss`` or ``error`` should fall; in ``accuracy`` or ``r2``, rise.
+    mode : "min" or "max", optional
+        Needed for other names.
 
     Examples
     --------
-    >>> direction("validation_loss"), direction("validation_accuracy")
-    (1.0, -1.0)
+    >>> direction("validation_loss"), direction("validation_accuracy"), direction("f1", "max")
+    (1.0, -1.0, -1.0)
     """
-    return -1.0 if quantity.rpartition("_")[2] in ("accuracy", "r2") else 1.0
+    if mode is None and quantity.endswith(("loss", "error")):
+        return 1.0
+    if mode is None and quantity.endswith(("accuracy", "r2")):
+        return -1.0
+    if mode not in ("min", "max"):
+        raise ValueError(
+            f"is less or more of {quantity!r} better? Pass mode='min' or mode='max'; got {mode!r}"
+        )
+    return 1.0 if mode == "min" else -1.0
+
+
+def _expect_positive(schedule: Schedule, *names: str) -> None:
+    """Raise `ValueError` for settings that are not above 0."""
+    for name in names:
+        if not getattr(schedule, name) > 0:
+            raise ValueError(
+                f"{type(schedule).__name__}: expected {name} above 0, got "
+                f"{getattr(schedule, name)!r}"
+            )

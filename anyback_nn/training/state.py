@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from anyback_nn.network.parameters import Storage, map_leaves
 from anyback_nn.training.history import History
 from anyback_nn.training.optimizers import Optimizer
 
-__all__ = ["TrainingState"]
+__all__ = ["TrainingState", "copies"]
 
 
 @dataclass
@@ -46,25 +47,36 @@ class TrainingState:
     first_epoch: int = 0
     history: History = field(default_factory=History)
 
-    def begin(self, optimizer: Optimizer) -> None:
+    def begun(self, optimizer: Optimizer) -> TrainingState:
         """Go on with an optimiser: from its slots if it is the same one, else afresh."""
         if optimizer == self.optimizer:
-            return
-        self.optimizer = optimizer
-        self.slots = optimizer.init(self.params)
-        self.step = 0
-        self.first_epoch = self.epoch
+            return self
+        return replace(
+            self,
+            optimizer=optimizer,
+            slots=optimizer.init(self.params),
+            step=0,
+            first_epoch=self.epoch,
+        )
+
+    def map(self, function: Callable[[Any], Any]) -> TrainingState:
+        """Make the same of the results of a function on every array."""
+        return replace(
+            self,
+            params=map_leaves(function, self.params),
+            state=map_leaves(function, self.state),
+            slots=map_leaves(function, self.slots),
+        )
 
     def copy(self) -> TrainingState:
         """Copy it so that further training does not change the copy."""
-        return replace(
-            self,
-            params=_copies(self.params),
-            state=_copies(self.state),
-            slots=_copies(self.slots),
-            history=History(list(self.history.rows)),
-        )
+        return replace(self.map(_copy), history=self.history.copy())
 
 
-def _copies(tree: Any) -> Any:
-    return map_leaves(lambda array: array_namespace(array).asarray(array, copy=True), tree)
+def copies(tree: Any) -> Any:
+    """Copy every array of a tree."""
+    return map_leaves(_copy, tree)
+
+
+def _copy(array: Any) -> Any:
+    return array_namespace(array).asarray(array, copy=True)

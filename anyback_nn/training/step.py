@@ -21,7 +21,7 @@ from anyback_nn.training.optimizers import Optimizer
 __all__ = ["Report", "evaluation", "prediction_step", "training_step"]
 
 Report = tuple[Array, ...]
-"""A batch's mean loss, the mean of each metric, and the sum of the weights if there are any."""
+"""The mean loss of a batch, and the mean of each metric."""
 
 
 def training_step(
@@ -33,7 +33,7 @@ def training_step(
     -------
     callable
         ``step(params, slots, state, mask, coefficients, x, y, weights, noise)`` gives ``params,
-        slots, state, report``. It may write into the first two: use what it returns.
+        slots, state, report``. The first three arguments are used up: go on with what it returns.
     """
 
     def step(
@@ -51,8 +51,7 @@ def training_step(
         outputs, cache = network.forward(tree, x, Context(True, state, noise))
         value, d_outputs = mean_loss(loss, outputs, y, weights)
         means = [weighted_mean(metric(loss, outputs, y), weights) for metric in metrics]
-        total = () if weights is None else (array_namespace(weights).sum(weights),)
-        report = (value, *means, *total)
+        report = (value, *means)
         grads = layout.store(network.gradients(tree, cache, d_outputs))
         state = network.next_state(state, cache)
         params, slots = optimizer.update(params, grads, slots, mask, coefficients)
@@ -74,10 +73,12 @@ def evaluation(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
     """Build the function that evaluates all outputs at once: ``(outputs, y, weights) -> report``.
 
     The report is one array: the mean loss, the mean of each metric and, for a loss that does not
-    classify, R2.
+    classify, R2. Only the proportions of the weights count.
     """
 
     def evaluate(outputs: Array, y: Array, weights: Array | None) -> Array:
+        if weights is not None:
+            weights = weights / array_namespace(weights).mean(weights)
         values = [loss.forward(outputs, y)[0], *(metric(loss, outputs, y) for metric in metrics)]
         report = [weighted_mean(one, weights) for one in values]
         if not loss.classifies:

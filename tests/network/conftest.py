@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from anyback_nn.backend import Backend, select
@@ -14,6 +16,13 @@ def float_dtypes(backend: Backend) -> list[str]:
     with backend.scope("float64"):
         held = backend.xp.__array_namespace_info__().dtypes(device=backend.device)
     return [name for name in ("float32", "float64") if name in held]
+
+
+@contextlib.contextmanager
+def scope_with_warnings(backend: Backend, dtype: str) -> Iterator[str]:
+    """Enter the backend's scope, but let NumPy tell of overflow: here, a warning is an error."""
+    with backend.scope(dtype), np.errstate(divide="warn", over="warn", invalid="warn"):
+        yield dtype
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -34,20 +43,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture
 def dtype(request: pytest.FixtureRequest, backend: Backend) -> Iterator[str]:
     """The name of each real floating dtype in turn, within the backend's scope for it."""
-    with backend.scope(request.param):
-        yield request.param
+    with scope_with_warnings(backend, request.param) as name:
+        yield name
 
 
 @pytest.fixture
 def finest(backend: Backend) -> Iterator[str]:
     """The name of the finest dtype, for what does not depend on it, within the scope for it."""
-    name = float_dtypes(backend)[-1]
-    with backend.scope(name):
+    with scope_with_warnings(backend, float_dtypes(backend)[-1]) as name:
         yield name
 
 
 @pytest.fixture
 def float64(backend: Backend) -> Iterator[str]:
     """The dtype of comparisons with central differences, within the backend's scope for it."""
-    with backend.scope("float64"):
-        yield "float64"
+    with scope_with_warnings(backend, "float64") as name:
+        yield name

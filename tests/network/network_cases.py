@@ -34,10 +34,11 @@ from anyback_nn.network.parameters import leaves, map_leaves, named
 from anyback_nn.random import Draws, generator
 
 N_SAMPLES = 5
+# Weights with the mean 1, as `weighted_mean` asks for.
 WEIGHTS = {
     "unweighted": None,
-    "weighted": np.asarray([0.5, 2.0, 1.0, 3.0, 0.25]),
-    "some weights zero": np.asarray([0.0, 2.0, 1.0, 0.0, 0.25]),
+    "weighted": np.asarray([0.5, 2.0, 1.0, 1.25, 0.25]),
+    "some weights zero": np.asarray([0.0, 2.5, 1.0, 0.0, 1.5]),
 }
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 """Of two ways to compute the same in one dtype, relative to the largest entry."""

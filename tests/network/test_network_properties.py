@@ -85,6 +85,14 @@ def test_one_sample(case, backend, finest):
 
 
 @each_layer
+def test_one_sample_leaves_the_state(case, backend, finest):
+    """The variance of one sample is not known, so no running average moves."""
+    numbers = case.draw(3, n_samples=1)
+    state = numbers.to(backend, finest).run()["state"]
+    assert_close(state, numbers.context.state, TOLERANCE[finest])
+
+
+@each_layer
 def test_gradients_are_those_of_backward(case, backend, finest):
     problem = case.draw(3).to(backend, finest)
     layer, params, x, context, dy = vars(problem).values()
@@ -128,7 +136,7 @@ def test_replicas_of_outputs(case, weights, backend, finest):
 @each_loss
 def test_weight_two_is_the_sample_twice(case, backend, finest):
     outputs, targets = case.draw(3)
-    weights = np.asarray([1.0, 2.0, 1.0, 1.0, 1.0])
+    weights = np.asarray([1.0, 2.0, 1.0, 1.0, 1.0]) * (5 / 6)  # with the mean 1
     twice = np.asarray([0, 1, 1, 2, 3, 4])
     value, d_outputs = mean_loss(case.loss, *move((outputs, targets, weights), backend, finest))
     expected, d_twice = mean_loss(
@@ -145,7 +153,7 @@ def test_weight_zero_leaves_the_sample_out(case, backend, finest):
     weights = WEIGHTS["some weights zero"]
     left = weights > 0
     value, d_outputs = mean_loss(case.loss, *move((outputs, targets, weights), backend, finest))
-    rest = (outputs[left], targets[left], weights[left])
+    rest = (outputs[left], targets[left], weights[left] * np.mean(left))  # with the mean 1
     expected, d_rest = mean_loss(case.loss, *move(rest, backend, finest))
     assert relative_error(value, expected) < TOLERANCE[finest]
     assert relative_error(to_numpy(d_outputs)[left], d_rest) < TOLERANCE[finest]
@@ -153,12 +161,27 @@ def test_weight_zero_leaves_the_sample_out(case, backend, finest):
 
 
 @each_loss
-def test_only_the_proportion_of_the_weights_counts(case, backend, finest):
+def test_weights_of_one_change_nothing(case, backend, finest):
     outputs, targets = case.draw(3)
-    equal = np.full(N_SAMPLES, 7.0)
-    result = mean_loss(case.loss, *move((outputs, targets, equal), backend, finest))
+    result = mean_loss(case.loss, *move((outputs, targets, np.ones(N_SAMPLES)), backend, finest))
     expected = mean_loss(case.loss, *move((outputs, targets), backend, finest))
     assert_close(result, expected, TOLERANCE[finest])
+
+
+@each_loss
+def test_a_batch_does_not_divide_by_its_own_weights(case, backend, finest):
+    """So the mean over batches of one size is the mean of the whole, however weights fall."""
+    outputs, targets = case.draw(3, n_samples=6)
+    weights = np.asarray([0.5, 2.0, 0.5, 0.0, 1.0, 2.0])
+    expected, d_outputs = mean_loss(case.loss, *move((outputs, targets, weights), backend, finest))
+    parts = [
+        mean_loss(case.loss, *move(pick((outputs, targets, weights), rows), backend, finest))
+        for rows in (slice(0, 3), slice(3, 6))
+    ]
+    value = np.mean([to_numpy(value) for value, _ in parts])
+    assert relative_error(value, expected) < TOLERANCE[finest]
+    d_parts = np.concatenate([to_numpy(d_part) for _, d_part in parts]) / 2
+    assert relative_error(d_parts, d_outputs) < TOLERANCE[finest]
 
 
 @each_loss

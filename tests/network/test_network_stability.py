@@ -11,7 +11,7 @@ import pytest
 from network_cases import FUNCTIONS, FunctionCase, each_function, move, relative_error
 
 from anyback_nn.backend import to_numpy
-from anyback_nn.network.activations import ACTIVATIONS, log_sum_exp, sigmoid, silu, softplus
+from anyback_nn.network.activations import ACTIVATIONS, elu, log_sum_exp, sigmoid, silu, softplus
 from anyback_nn.network.losses import (
     BinaryCrossEntropy,
     Huber,
@@ -91,6 +91,7 @@ def exact_softplus(z):
         (sigmoid, exact_sigmoid),
         (softplus, exact_softplus),
         (silu, lambda z: Decimal(z) * exact_sigmoid(z)),
+        (elu, lambda z: Decimal(z) if z > 0 else EXACT.exp(Decimal(z)) - 1),
     ],
 )
 def test_tails(function, exact, backend, dtype):

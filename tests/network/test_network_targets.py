@@ -106,8 +106,8 @@ def test_wrong_shapes(loss, targets, n_out, parts, backend):
 @pytest.mark.parametrize(
     ("loss", "targets", "part"),
     [
-        *((loss, [np.nan], "NaN or infinite") for loss in REGRESSION + LABELS),
-        *((loss, [np.inf], "NaN or infinite") for loss in REGRESSION + LABELS),
+        *((loss, [np.nan], "NaN") for loss in REGRESSION + LABELS),
+        *((loss, [np.inf], "NaN") for loss in REGRESSION + LABELS),
         (Poisson(), [3.0, -1.0], "counts, 0 or greater"),
         *((loss, [0.0, 1.5], "targets from 0 to 1") for loss in LABELS),
         *((loss, [-0.5], "targets from 0 to 1") for loss in LABELS),
@@ -119,7 +119,7 @@ def test_wrong_shapes(loss, targets, n_out, parts, backend):
         (CLASSES, [0.0, 2.0**32 + 2**10], "class indices from 0 to 2"),
         (CLASSES, [[1.5, -0.5, 0.0]], "class probabilities, 0 or greater"),
         (CLASSES, [[0.5, 0.25, 0.0]], "class probabilities with the sum 1"),
-        (CLASSES, [[np.nan, 0.25, 0.0]], "NaN or infinite"),
+        (CLASSES, [[np.nan, 0.25, 0.0]], "NaN"),
     ],
 )
 def test_wrong_numbers(loss, targets, part, backend):
@@ -150,3 +150,25 @@ def test_what_is_not_a_number(loss, targets):
 def test_labels_that_are_not_numbered(targets):
     with pytest.raises(DataError, match=r"class indices \(integers\), got .* numpy.unique"):
         CLASSES.check_targets(np.asarray(targets), 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "n_out"),
+    [
+        *((loss, [np.nan], 1) for loss in REGRESSION + LABELS),
+        (Poisson(), [-1.0], 1),
+        *((loss, [1.5], 1) for loss in LABELS),
+        (CLASSES, [7.0], 3),
+        (CLASSES, [0.5], 3),
+        (CLASSES, [[0.5, -0.5, 0.5]], 3),
+    ],
+)
+def test_form_alone(loss, targets, n_out, backend):
+    """Without a look at the values, only the shape and the kind of numbers count."""
+    targets = backend.asarray(targets, "float32")
+    checked = to_numpy(loss.check_targets(targets, n_out, values=False))
+    assert checked.shape[0] == 1
+    with pytest.raises(DataError):
+        loss.check_targets(targets, n_out)
+    with pytest.raises(ShapeError):
+        loss.check_targets(targets[None, None, ...], n_out, values=False)

@@ -41,3 +41,46 @@ def problem():
         {name: rng.standard_normal(p.shape) * 3 for name, p in params.items()} for _ in range(STEPS)
     ]
     return params, grads
+
+
+def adam_formula(step, p, g, kept, rate, *, decay=0.0):
+    """Algorithm 1 of Kingma and Ba, and with ``decay`` algorithm 2 of Loshchilov and Hutter."""
+    m = 0.9 * kept.get("m", 0.0) + 0.1 * g
+    v = 0.999 * kept.get("v", 0.0) + 0.001 * g**2
+    kept.update(m=m, v=v)
+    change = m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+    return p - rate * (change + decay * p)
+
+
+def momentum_formula(step, p, g, kept, rate):
+    kept["v"] = 0.9 * kept.get("v", 0.0) + g
+    return p - rate * kept["v"]
+
+
+def nesterov_formula(step, p, g, kept, rate):
+    """Sutskever's equations 3 and 4, for the point where the gradient is taken."""
+    old = kept.get("v", 0.0)
+    kept["v"] = 0.9 * old - rate * g
+    return p - 0.9 * old + 1.9 * kept["v"]
+
+
+def adagrad_formula(step, p, g, kept, rate):
+    kept["s"] = kept.get("s", 0.0) + g**2
+    return p - rate * g / (np.sqrt(kept["s"]) + 1e-10)
+
+
+def rmsprop_formula(step, p, g, kept, rate):
+    kept["s"] = 0.99 * kept.get("s", 0.0) + 0.01 * g**2
+    return p - rate * g / (np.sqrt(kept["s"]) + 1e-8)
+
+
+def formula_path(formula, params, grads, rate):
+    """Follow a formula, one array at a time."""
+    columns = []
+    for name, p in params.items():
+        kept, path = {}, []
+        for step, grad in enumerate(grads, 1):
+            p = formula(step, p, grad[name], kept, rate)
+            path.append(p.ravel())
+        columns.append(np.stack(path))
+    return np.concatenate(columns, axis=1)

@@ -100,6 +100,18 @@ def test_early_stopping_on_accuracy_waits_for_more(backend, moons):
     assert (len(model.history), stopping.best_epoch) == (4, 2)
 
 
+def test_early_stopping_asks_which_direction_is_better(backend, moons):
+    class F1(nn.Callback):
+        def on_epoch_end(self, fit):
+            fit.history.last["f1"] = [0.1, 0.5, 0.4, 0.3][fit.epoch - 1]
+
+    with pytest.raises(ValueError, match="is less or more of 'f1' better"):
+        nn.EarlyStopping(monitor="f1")
+    stopping = nn.EarlyStopping(patience=2, monitor="f1", mode="max")
+    make(backend).fit(*moons, epochs=9, callbacks=[F1(), stopping])
+    assert stopping.best_epoch == 2
+
+
 def test_early_stopping_says_what_is_recorded(backend, moons):
     with pytest.raises(ValueError, match="'validation_loss' is not recorded.*train_loss"):
         make(backend).fit(*moons, epochs=1, callbacks=[nn.EarlyStopping()])

@@ -53,6 +53,10 @@ def rewrite(path, change):
     save_file(arrays, path, metadata)
 
 
+def network_layer(settings):
+    return settings["network"]["settings"]["layers"][0]["settings"]
+
+
 def settings_of(metadata, change):
     settings = json.loads(metadata["anyback_nn"])
     change(settings)
@@ -100,6 +104,44 @@ def test_a_name_that_is_taken_cannot_be_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_settings_may_have_any_name(tmp_path):
+    @dataclass(frozen=True)
+    class Kind(Doubled):
+        kind: str = "a kind of its own"
+
+    model = nn.Model(Kind(3.0, kind="other"), loss=nn.MeanSquaredError()).build(2)
+    model.save(tmp_path / "m")
+    assert nn.Model.load(tmp_path / "m").network == model.network
+
+
+def test_a_history_that_is_not_json_cannot_be_saved(model, tmp_path):
+    model.training.history.rows.append({"epoch": object()})
+    with pytest.raises(nn.CheckpointError, match="holds what JSON cannot"):
+        model.save(tmp_path / "m")
+
+
+def test_a_single_number_can_be_a_parameter(tmp_path):
+    @dataclass(frozen=True)
+    class Shift(nn.Layer):
+        def init(self, n_in, draws):
+            return {"shift": draws.full((), 0.5)}
+
+        def forward(self, params, x, context=nn.PREDICTION):
+            return x + params["shift"], None
+
+        def backward(self, params, cache, dy):
+            return dy, {"shift": dy.sum()}
+
+    model = nn.Model(Shift(), loss=nn.MeanSquaredError()).build(2)
+    model.save(tmp_path / "m")
+    assert nn.Model.load(tmp_path / "m").predict([[0.0, 1.0]]).tolist() == [[0.5, 1.5]]
+
+
+def test_loading_draws_no_weights(path, monkeypatch):
+    monkeypatch.setattr(nn.random.Draws, "orthogonal", None)
+    assert nn.Model.load(path).layout.size == 26
+
+
 def test_what_is_not_settings_cannot_be_saved(tmp_path):
     @dataclass(frozen=True)
     class WithArray(Doubled):
@@ -143,7 +185,7 @@ def test_a_foreign_file_is_refused(path, content):
         (lambda m, a: settings_of(m, lambda s: s.update(n_in="3")), "do not fit together"),
         (lambda m, a: settings_of(m, lambda s: s.update(dtype="int8")), "do not fit together"),
         (
-            lambda m, a: settings_of(m, lambda s: s["network"]["layers"][0].update(units=3)),
+            lambda m, a: settings_of(m, lambda s: network_layer(s).update(units=3)),
             "settings of Dense do not fit",
         ),
         (lambda m, a: settings_of(m, lambda s: s["loss"].update(kind="Popen")), "not defined"),

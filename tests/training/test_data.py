@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import anyback_nn as nn
 from anyback_nn.backend import to_numpy
@@ -87,17 +88,14 @@ def test_inputs_and_real_targets_get_the_dtype_and_class_indices_stay_integers(b
     assert to_numpy(batch.y).dtype.kind == "i"
 
 
-def test_batch_size_must_be_positive(backend):
-    with pytest.raises(ValueError, match="batch_size None or at least 1, got 0"):
-        source(backend, rows(), batch_size=0)
-
-
 @pytest.mark.parametrize(
     ("x", "error", "text"),
     [
         (np.ones(3), nn.ShapeError, r"got \(3,\): use x\[:, None\]"),
         (np.ones((2, 3, 3)), nn.ShapeError, r"reshape\(len\(x\), -1\)"),
         (np.ones((0, 3)), nn.DataError, "at least one sample"),
+        (np.ones((3, 0)), nn.DataError, "and one feature"),
+        (scipy.sparse.eye(3).tocsr(), nn.DataError, r"sparse one: pass x.toarray\(\)"),
         (np.ones((2, 4)), nn.ShapeError, "takes 3 features, got inputs with 4"),
         (np.asarray([["a", "b", "c"]]), nn.DataError, "numeric inputs, got dtype <U1"),
         (np.asarray([[1, None, 2]]), nn.DataError, "numeric inputs, got dtype object"),

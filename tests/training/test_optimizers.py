@@ -1,10 +1,12 @@
-"""Optimisers against their formulas; test_optimizers_torch.py compares them with PyTorch's."""
+"""Optimisers against their papers; test_optimizers_torch.py compares them with PyTorch's."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
+import optimizer_runs
 import pytest
-from optimizer_runs import problem as make_problem
 from optimizer_runs import run
 
 import anyback_nn as nn
@@ -13,7 +15,30 @@ from anyback_nn.training.schedules import StepDecay
 
 @pytest.fixture
 def problem():
-    return make_problem()
+    return optimizer_runs.problem()
+
+
+FORMULAS = {
+    "momentum": (nn.Momentum(0.02), optimizer_runs.momentum_formula),
+    "nesterov": (nn.Nesterov(0.02), optimizer_runs.nesterov_formula),
+    "adagrad": (nn.Adagrad(0.02), optimizer_runs.adagrad_formula),
+    "rmsprop": (nn.RMSProp(0.02), optimizer_runs.rmsprop_formula),
+    "adam": (nn.Adam(0.02), optimizer_runs.adam_formula),
+    "adamw": (
+        nn.AdamW(0.02, weight_decay=0.3, penalize_all=True),
+        partial(optimizer_runs.adam_formula, decay=0.3),
+    ),
+}
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_rule_follows_its_paper(name, packed, backend, problem):
+    rule, formula = FORMULAS[name]
+    expected = optimizer_runs.formula_path(formula, *problem, rate=0.02)
+    np.testing.assert_allclose(
+        run(rule, backend, *problem, packed), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_a_gradient_that_is_short_enough_is_not_scaled(backend, problem):

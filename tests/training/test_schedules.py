@@ -60,6 +60,21 @@ def test_reduce_on_plateau_watches_accuracy_upwards_and_keeps_the_minimum():
     assert [schedule(n, rows[:n]) for n in range(6)] == pytest.approx([1, 1, 1, 0.1, 0.05, 0.05])
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.StepDecay(-0.1, every=1),
+        lambda: nn.StepDecay(0.1, every=0),
+        lambda: nn.ExponentialDecay(0.1, factor=0.0),
+        lambda: nn.CosineDecay(0.0, epochs=3),
+        lambda: nn.ReduceOnPlateau(0.1, factor=-1.0),
+    ],
+)
+def test_settings_out_of_range_are_refused(make):
+    with pytest.raises(ValueError, match="above 0, got"):
+        make()
+
+
 def test_reduce_on_plateau_says_what_is_recorded():
     with pytest.raises(ValueError, match="'validation_loss' is not recorded.*train_loss"):
         nn.ReduceOnPlateau(1.0)(1, [{"train_loss": 1.0}])

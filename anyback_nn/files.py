@@ -1,0 +1,43 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["existing_folder", "whole"]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write a file or folder to; it becomes ``path`` at the end.
+
+    If what is done with it fails or is interrupted, nothing of it stays, and what was at ``path``
+    is as it was.
+    """
+    temporary = existing_folder(path) / f".{path.name}.{secrets.token_hex(4)}"
+    try:
+        yield temporary
+        for written in [temporary] if temporary.is_file() else temporary.iterdir():
+            # Only what is on the disk may take the place of what was there before.
+            with open(written, "rb+") as file:
+                os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(path)
+    except OSError as error:
+        # The user knows nothing of the temporary path.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def existing_folder(path: Path) -> Path:
+    """Give the nearest folder above ``path`` that exists."""
+    return next(parent for parent in path.absolute().parents if parent.exists())
