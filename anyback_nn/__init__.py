@@ -15,16 +15,19 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "array_api_compat": ("array_namespace",),
     "anyback_nn.model": ("Model",),
     "anyback_nn.backend": ("BACKENDS", "Backend", "select"),
     "anyback_nn.network.network": ("Network", "Residual"),
     "anyback_nn.network.layer": ("PREDICTION", "Context", "Layer"),
     "anyback_nn.network.layers": ("BatchNorm", "Dense", "Dropout", "LayerNorm"),
+    "anyback_nn.training.metrics": ("absolute_error", "accuracy"),
     "anyback_nn.network.activations": (
         "ACTIVATIONS",
         "ELU",
         "GELU",
         "SELU",
+        "Activation",
         "Identity",
         "LeakyReLU",
         "ReLU",
@@ -35,6 +38,7 @@ _PUBLIC = {
         "Tanh",
     ),
     "anyback_nn.network.losses": (
+        "LOSSES",
         "BinaryCrossEntropy",
         "Huber",
         "Loss",

@@ -1,5 +1,7 @@
 """The public names, for type checkers and editors."""
 
+from array_api_compat import array_namespace as array_namespace
+
 from anyback_nn import backend as backend
 from anyback_nn import datasets as datasets
 from anyback_nn import errors as errors
@@ -20,6 +22,7 @@ from anyback_nn.network.activations import ACTIVATIONS as ACTIVATIONS
 from anyback_nn.network.activations import ELU as ELU
 from anyback_nn.network.activations import GELU as GELU
 from anyback_nn.network.activations import SELU as SELU
+from anyback_nn.network.activations import Activation as Activation
 from anyback_nn.network.activations import Identity as Identity
 from anyback_nn.network.activations import LeakyReLU as LeakyReLU
 from anyback_nn.network.activations import ReLU as ReLU
@@ -45,6 +48,7 @@ from anyback_nn.network.layers import BatchNorm as BatchNorm
 from anyback_nn.network.layers import Dense as Dense
 from anyback_nn.network.layers import Dropout as Dropout
 from anyback_nn.network.layers import LayerNorm as LayerNorm
+from anyback_nn.network.losses import LOSSES as LOSSES
 from anyback_nn.network.losses import BinaryCrossEntropy as BinaryCrossEntropy
 from anyback_nn.network.losses import Huber as Huber
 from anyback_nn.network.losses import Loss as Loss
@@ -59,6 +63,8 @@ from anyback_nn.network.network import Residual as Residual
 from anyback_nn.training.callbacks import Callback as Callback
 from anyback_nn.training.callbacks import EarlyStopping as EarlyStopping
 from anyback_nn.training.history import History as History
+from anyback_nn.training.metrics import absolute_error as absolute_error
+from anyback_nn.training.metrics import accuracy as accuracy
 from anyback_nn.training.optimizers import OPTIMIZERS as OPTIMIZERS
 from anyback_nn.training.optimizers import Adagrad as Adagrad
 from anyback_nn.training.optimizers import Adam as Adam

@@ -443,8 +443,10 @@ def select(spec: str | Backend | None = None) -> Backend:
         raise TypeError(f"expected the name of a backend, such as 'numpy', got {spec!r}")
     name, colon, device_name = spec.partition(":")
     if name not in BACKENDS or (colon and not device_name):
-        close = difflib.get_close_matches(name, BACKENDS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close and close[0] != spec else ""
+        gpu = ["cupy", "torch:cuda"]
+        usual = {"cuda": gpu, "gpu": gpu, "pytorch": ["torch"]}
+        close = usual.get(name) or difflib.get_close_matches(name, BACKENDS, n=1)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
             f"unknown backend {spec!r}: expected NAME or NAME:DEVICE with NAME one of "
             f"{', '.join(BACKENDS)}.{hint}"

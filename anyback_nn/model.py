@@ -14,8 +14,9 @@ import numpy as np
 
 from anyback_nn.backend import Array, Backend, select, to_numpy
 from anyback_nn.errors import AnybackError, CheckpointError
+from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
-from anyback_nn.network.losses import Loss
+from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import Layout, map_leaves, named
 from anyback_nn.network.settings import plain
@@ -95,6 +96,15 @@ class Model:
         if not isinstance(loss, Loss):
             hint = f". Write {loss.__name__}()" if isinstance(loss, type) else ""
             raise TypeError(f"expected loss to be a Loss, got {loss!r}{hint}")
+        for one, output, instead in (
+            (SoftmaxCrossEntropy, Softmax, ""),
+            (BinaryCrossEntropy, Sigmoid, ", or use ProbabilityCrossEntropy"),
+        ):
+            if isinstance(loss, one) and layers and isinstance(layers[-1], output):
+                raise ValueError(
+                    f"{one.__name__} takes logits and applies its link itself: leave out the last "
+                    f"layer, {output.__name__}{instead}"
+                )
         if dtype not in DTYPES:
             raise ValueError(f"expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.network = Network(*layers)
@@ -588,6 +598,8 @@ def _from_contents(
                 raise CheckpointError(
                     f"the array {name!r} has shape {arrays[name].shape}, expected {leaf.shape}"
                 )
+            if not np.all(np.isfinite(arrays[name])):
+                raise CheckpointError(f"the array {name!r} holds NaN or infinite values: damaged?")
             # A copy: some libraries give read-only memory, and the optimiser writes into this.
             return backend.asarray(arrays[name].copy(), model.dtype)
 

@@ -17,6 +17,7 @@ ACTIVATIONS = (
     *("tanh", "sigmoid", "softplus", "softmax", "identity"),
 )
 OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nesterov", "adagrad", "rmsprop")
+SCHEDULES = ("cosine", "constant")
 TASKS = ("auto", "classification", "regression")
 DTYPES = ("float32", "float64")
 
@@ -27,7 +28,7 @@ def widths(text: str) -> tuple[int, ...]:
     >>> widths("128,64"), widths("none")
     ((128, 64), ())
     """
-    words = [] if text.strip() in ("", "none") else [word.strip() for word in text.split(",")]
+    words = [] if text.strip() == "none" else [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
         raise typer.BadParameter(
             f"expected the widths of the hidden layers, such as 128,64, or none; got {text!r}"
@@ -175,8 +176,17 @@ LearningRate = Annotated[
     typer.Option(
         metavar="RATE",
         callback=_checked(lambda value: value > 0, "a number above 0"),
-        help="Length of a step.",
+        help="Length of the first steps.",
         show_default="the optimizer's",
+        rich_help_panel=_TRAINING,
+    ),
+]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        callback=_one_of(SCHEDULES),
+        help="How the learning rate goes on: cosine, down to 0 in the last epoch, or constant.",
         rich_help_panel=_TRAINING,
     ),
 ]

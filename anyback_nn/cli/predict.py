@@ -60,6 +60,7 @@ def predict(
         return
     with whole(output) as temporary, open(temporary, "x", newline="", encoding="utf-8") as file:
         write_csv(file, columns)
+    Report(quiet=quiet).show(f"{len(rows.x):,} predictions written to {output}")
 
 
 def check_output(path: Path, *, force: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ __all__ = ["Report", "confusion_table", "network_table", "say", "table", "to_jso
 
 _STYLES = {"error": "bold red", "note": "bold cyan"}
 _LABELS = {"r2": "R2"}
+_STANDARDISED = " (of the standardised target)"
 _MOST_PAIRS = 10
 
 
@@ -61,6 +64,7 @@ class Report:
         for name, value in measured.scores.items():
             in_units = name.endswith("error")
             number = f"{value:.6g} (units of the target)" if in_units else f"{value:.4f}"
+            number += _STANDARDISED if name == "loss" and encoding.classes is None else ""
             _write(f"  {labels[name]:<{width}}  {number}")
         if encoding.classes is not None:
             self.show("")
@@ -82,9 +86,16 @@ def say(kind: str, message: str) -> None:
     console.print(text, soft_wrap=not console.is_terminal)
 
 
+class _Output(Console):
+    """Standard output; when nobody reads it any more, the program goes on to write its files."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _write(part: RenderableType) -> None:
     # Paths may hold brackets, which are no markup.
-    Console(highlight=False, markup=False).print(part)
+    _Output(highlight=False, markup=False).print(part)
 
 
 def to_json(value: Mapping[str, Any], indent: int | None = None) -> str:
@@ -144,7 +155,7 @@ def confusion_table(counts: Any, labels: tuple[str, ...], width: int) -> Table:
     made = table("actual \\ predicted", *labels, numeric=labels)
     for i, label in enumerate(labels):
         cells = (
-            Text(f"{count:,}" if count else "·", style="bold" if i == j else "")
+            Text(f"{count:,}" if count else ".", style="bold" if i == j else "")
             for j, count in enumerate(counts[i].tolist())
         )
         made.add_row(Text(label), *cells)

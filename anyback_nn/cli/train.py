@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from anyback_nn.cli import options
+from anyback_nn.errors import AnybackError
 
 if TYPE_CHECKING:
     from anyback_nn.backend import Backend
     from anyback_nn.datasets import Dataset
     from anyback_nn.model import Model
     from anyback_nn.network.layer import Layer
+    from anyback_nn.training.optimizers import Optimizer
 
 __all__ = ["train"]
 
@@ -27,6 +30,7 @@ def train(
     dropout: options.Dropout = 0.1,
     optimizer: options.Optimizer = "adam",
     learning_rate: options.LearningRate = None,
+    schedule: options.Schedule = "cosine",
     l2: options.L2 = 0.0,
     epochs: options.Epochs = 30,
     batch_size: options.BatchSize = 64,
@@ -53,10 +57,9 @@ def train(
     from anyback_nn import __version__
     from anyback_nn.cli import run
     from anyback_nn.cli.measure import measure
-    from anyback_nn.cli.report import Report, network_table, say
+    from anyback_nn.cli.report import Report, network_table
     from anyback_nn.datasets import load
     from anyback_nn.training.callbacks import EarlyStopping
-    from anyback_nn.training.optimizers import OPTIMIZERS
 
     dataset = load(data, target=target, task=task)
     run.free_folder(output, dataset.name)  # hours of training should not end with this error
@@ -65,16 +68,16 @@ def train(
 
     report = Report(as_json=json, quiet=quiet)
     report.notes(dataset.notes)
+    report.show(contents(dataset) + "\n")
     report.show(network_table(model))
     report.show("")
     stopping = EarlyStopping(early_stopping) if early_stopping else None
-    rate: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     interrupted = False
     try:
         model.fit(
             dataset.x_train,
             dataset.y_train,
-            optimizer=OPTIMIZERS[optimizer](**rate, l2=l2),
+            optimizer=rule(optimizer, learning_rate, schedule, l2, epochs),
             epochs=epochs,
             batch_size=batch_size,
             validation=validation or None,
@@ -83,9 +86,8 @@ def train(
         )
     except KeyboardInterrupt:
         if not model.history:
-            raise
+            raise AnybackError("interrupted in the first epoch: nothing was written") from None
         interrupted = True
-        say("error", f"interrupted: keeping the {len(model.history)} finished of {epochs} epochs")
 
     best = stopping.best_epoch if stopping and not interrupted else 0
     measured = measure(model, dataset.encoding, dataset.x_test, dataset.y_test)
@@ -94,13 +96,42 @@ def train(
         **{f"test_{name}": value for name, value in measured.scores.items()},
         "interrupted": interrupted,
     }
-    report.show(in_words(result, epochs) + "\n")
-    report.scores(f"{dataset.name}, test part", dataset.encoding, measured)
+    # Written before anything is printed: what reads the output may be gone, or fail.
     settings = {"anyback_nn": __version__, "asked": asked, "result": result}
     folder = run.write(model, settings, output, dataset.name)
+    report.show(in_words(result, epochs) + "\n")
+    report.scores(f"{dataset.name}, test part", dataset.encoding, measured)
     report.end({**result, "output": folder}, written=folder)
     if interrupted:
-        raise typer.Exit(1)
+        raise AnybackError(
+            f"interrupted: {len(model.history)} of {epochs} epochs were finished and are kept"
+        )
+
+
+def rule(name: str, rate: float | None, schedule: str, l2: float, epochs: int) -> Optimizer:
+    """Make the optimiser, with its learning rate over all epochs."""
+    from anyback_nn.training.optimizers import OPTIMIZERS
+    from anyback_nn.training.schedules import CosineDecay
+
+    kind: Any = OPTIMIZERS[name]
+    made: Optimizer = kind(l2=l2)
+    first = made.schedule(0.0) if rate is None else rate
+    return replace(
+        made, learning_rate=CosineDecay(first, epochs) if schedule == "cosine" else first
+    )
+
+
+def contents(dataset: Dataset) -> str:
+    """Say what is to be learned from what."""
+    from anyback_nn.datasets.wording import counted
+
+    classes = dataset.encoding.classes
+    what = "a quantity" if classes is None else f"one of {len(classes)} classes"
+    return (
+        f"{dataset.name}: {dataset.task} ({what}) of {counted(dataset.n_features, 'feature')}, "
+        f"{counted(len(dataset.x_train), 'row')} to train and validate with, "
+        f"{len(dataset.x_test):,} to test"
+    )
 
 
 def hidden_layers(widths: tuple[int, ...], activation: str, dropout: float) -> list[Layer]:
@@ -151,8 +182,10 @@ def course(model: Model, kept: int) -> dict[str, Any]:
 
 def in_words(result: dict[str, Any], asked: int) -> str:
     """Say how training went."""
+    from anyback_nn.datasets.wording import counted
+
     done, kept = result["epochs"], result["kept_epoch"]
-    words = f"{done} epochs" if done == asked else f"{done} of {asked} epochs"
+    words = counted(asked, "epoch") if done == asked else f"{done} of {asked} epochs"
     words += f" in {result['seconds']:.1f} s"
     words += "" if kept == done else f"; keeping epoch {kept}, the best"
     words += f"; training loss {result['train_loss']:.4f}"

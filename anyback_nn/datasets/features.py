@@ -17,7 +17,7 @@ from anyback_nn.errors import DataError
 
 __all__ = ["Category", "Columns", "Features", "Number", "Scaling", "fit_columns", "fit_features"]
 
-_MISSING = "missing"
+_MISSING = "(missing)"  # in brackets, lest a file has it as a value
 _MOST_CATEGORIES = 1000
 
 
@@ -131,7 +131,7 @@ class Columns:
 
     Numbers: a missing value becomes the training median, then the column is standardised
     (``SimpleImputer``, ``StandardScaler``). Texts: a missing value becomes the category
-    ``"missing"``, then each category becomes a feature of 0 or 1; a category that was not seen in
+    ``"(missing)"``, then each category becomes a feature of 0 or 1; a category that was not seen in
     training is 0 everywhere (``SimpleImputer``, ``OneHotEncoder``). The numbers come first.
 
     The fitted numbers stand here as plain data. The transformers are built from them through

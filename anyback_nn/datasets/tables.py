@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,12 @@ _MISSING_SAID = "empty, NA, NaN, null and ? count as missing"
 _TRUTH = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
 _IDENTIFIER_ROWS = 50
+# Not numbers for a program, but surely for who wrote them: 0,43 and 12 % and $3 and 23.01.2024
+_WRITTEN_NUMBER = (
+    r"^[-+$€£]?\s*\d[\d.,]*(,\d+|\s*[%$€£])$"  # decimal commas, units behind
+    r"|^[$€£]\s*\d"  # units in front
+    r"|^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}$"  # dates
+)
 
 
 def load_table(
@@ -93,11 +100,14 @@ def read_table(path: Path, encoding: Encoding, *, target: str | None, with_targe
             x = np.column_stack([_numbers(frame[name]) for name in others])
             return rows_of(x, answers, encoding)
         rows = rows_of(_select(frame, encoding.features), answers, encoding)
+        if with_target and target != encoding.target.name:
+            note = f"measured against {target!r}; the model predicts {encoding.target.name!r}"
+            rows = replace(rows, notes=(note, *rows.notes))
         unused = [name for name in others if name not in encoding.features.names]
         if not unused:
             return rows
         note = f"ignored columns that the model does not use: {listing(unused)}"
-        return Rows(rows.x, rows.y, (note, *rows.notes))
+        return replace(rows, notes=(note, *rows.notes))
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -190,9 +200,10 @@ def _series(frame: pl.DataFrame, name: str) -> pl.Series:
 
 def _target_column(frame: pl.DataFrame, target: str, task: str) -> np.ndarray:
     series = _series(frame, target)
+    texts_are_labels = ". Where the texts are labels, use --task classification (task=)"
     if task == "regression":
-        return _numbers(series)
-    return _column(series, mixed=task == "classification")
+        return _numbers(series, texts_are_labels)
+    return _column(series, mixed=task == "classification", hint=texts_are_labels)
 
 
 def _select(frame: pl.DataFrame, columns: Columns) -> Table:
@@ -209,7 +220,7 @@ def _select(frame: pl.DataFrame, columns: Columns) -> Table:
     }
 
 
-def _column(series: pl.Series, *, mixed: bool = False) -> np.ndarray:
+def _column(series: pl.Series, *, mixed: bool = False, hint: str = "") -> np.ndarray:
     """Find out what a column is: numbers, or texts.
 
     Unless ``mixed``, a column most of whose texts are numbers must be numbers altogether, or one
@@ -222,14 +233,22 @@ def _column(series: pl.Series, *, mixed: bool = False) -> np.ndarray:
     n_values = texts.count()
     n_numbers = texts.cast(pl.Float64, strict=False).count()
     if n_numbers == n_values or (not mixed and 2 * n_numbers > n_values):
-        return _numbers(series)
+        return _numbers(series, hint)
     if not mixed and texts.drop_nulls().str.contains(_ISO_DATE).all():
         raise _unusable(series, "dates")
+    written = texts.str.contains(_WRITTEN_NUMBER)
+    if not mixed and 2 * (written.sum() or 0) > n_values:
+        row = int(written.fill_null(False).arg_max() or 0)
+        raise DataError(
+            f"row {row + 1}, column {series.name!r}: {texts[row]!r} is a number or date in a form "
+            "that is not read: expected numbers such as 1234.5, without units and with a decimal "
+            "point; rewrite the column, or drop it from the file"
+        )
     return _objects(texts)
 
 
-def _numbers(series: pl.Series) -> np.ndarray:
-    """Take a column in which every value must be a number."""
+def _numbers(series: pl.Series, hint: str = "") -> np.ndarray:
+    """Take a column in which every value must be a number; a hint may end the error."""
     pl = tabular("polars")
     texts = _texts(series)
     column = series if series.dtype.is_numeric() else texts
@@ -238,7 +257,7 @@ def _numbers(series: pl.Series) -> np.ndarray:
     if len(wrong):
         raise DataError(
             f"non-numeric value {texts[wrong[0]]!r} in column {series.name!r}, row {wrong[0] + 1}, "
-            f"where numbers are expected: correct it or leave it empty; {_MISSING_SAID}"
+            f"where numbers are expected: correct it or leave it empty; {_MISSING_SAID}{hint}"
         )
     return numbers(series.name, column.fill_null(float("nan")).to_numpy())
 

@@ -52,7 +52,9 @@ class Layer(ABC):
     A layer without parameters, complete:
 
     >>> import numpy as np
-    >>> class Square(Layer):
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Square(Layer):
     ...     def forward(self, params, x, context=PREDICTION):
     ...         return x * x, x
     ...

@@ -45,8 +45,15 @@ class Dense(Layer):
     initializer: Initializer | None = None
 
     def __post_init__(self) -> None:
-        if self.n_out < 1:
-            raise ValueError(f"Dense: expected n_out of at least 1, got {self.n_out}")
+        if not hasattr(self.n_out, "__index__") or self.n_out < 1:
+            raise ValueError(
+                f"Dense: expected n_out to be a whole number of at least 1, got {self.n_out!r}"
+            )
+        if not isinstance(self.bias, bool):
+            raise ValueError(
+                f"Dense: expected bias to be True or False, got {self.bias!r}. The number of "
+                "inputs is not given: it is that of the layer before"
+            )
 
     def output_size(self, n_in: int) -> int:
         return self.n_out

@@ -406,6 +406,11 @@ def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
         if weights != "balanced":
             raise ValueError(f"class_weight: expected 'balanced' or a mapping, got {weights!r}")
         return (labels.size / (classes.size * counts))[inverse]
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            "class_weight: expected 'balanced' or a mapping from class to weight, got "
+            f"{type(weights).__name__}. Weights of samples go to sample_weight"
+        )
     unknown = sorted(set(weights) - {int(one) for one in classes})
     if unknown:
         raise DataError(f"class_weight names classes that no sample has: {unknown}")

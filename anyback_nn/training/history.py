@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["History"]
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The recorded quantities of every epoch that a model has been trained, over all calls of fit.
 
@@ -29,6 +29,10 @@ class History:
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{k} {v:.4g}" for k, v in self.rows[-1].items()) if self.rows else ""
+        return f"<History of {len(self.rows)} epochs{'; the last: ' if last else ''}{last}>"
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -66,7 +66,7 @@ def test_confusion_table():
     lines = shown(confusion_table(counts, ("no", "[b]yes"), 80)).splitlines()
     assert [line.split() for line in lines if not line.startswith("─")] == [
         ["actual", "\\", "predicted", "no", "[b]yes"],
-        ["no", "1,200", "·"],
+        ["no", "1,200", "."],
         ["[b]yes", "3", "40"],
     ]
 

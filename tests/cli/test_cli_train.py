@@ -16,6 +16,7 @@ from anyback_nn.network.layers import Dense, Dropout
 from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
 from anyback_nn.training.callbacks import EarlyStopping
 from anyback_nn.training.optimizers import RMSProp
+from anyback_nn.training.schedules import CosineDecay
 
 QUICK = ("moons", "--hidden", "4", "--epochs", "2")
 
@@ -62,7 +63,7 @@ def test_the_same_as_in_python(program, tmp_path):
     written = Model.load(tmp_path / "run" / "model.safetensors")
     data = load("moons")
     model = Model(*written.network.layers, loss=SoftmaxCrossEntropy(), seed=3, dtype="float64")
-    optimizer = RMSProp(0.01, l2=0.001)
+    optimizer = RMSProp(CosineDecay(0.01, epochs=2), l2=0.001)
     model.fit(
         *(data.x_train, data.y_train),
         optimizer=optimizer,
@@ -77,11 +78,12 @@ def test_the_same_as_in_python(program, tmp_path):
     assert written.network.layers[2] == Dropout(0.25)
 
 
-@pytest.mark.parametrize("hidden", ["", "none"])
-def test_no_hidden_layer(program, tmp_path, hidden):
-    assert program("train", "moons", "--hidden", hidden, "--epochs", "1").status == 0
-    layers = Model.load(tmp_path / "runs" / "moons-1" / "model.safetensors").network.layers
-    assert [type(layer) for layer in layers] == [Dense]
+def test_no_hidden_layer_and_a_constant_rate(program, tmp_path):
+    options = ("--hidden", "none", "--epochs", "2", "--schedule", "constant")
+    assert program("train", "moons", *options).status == 0
+    written = Model.load(tmp_path / "runs" / "moons-1" / "model.safetensors")
+    assert written.history["learning_rate"] == [0.001, 0.001]
+    assert [type(layer) for layer in written.network.layers] == [Dense]
 
 
 def test_json(program, backend):
@@ -256,7 +258,7 @@ def interrupted(program, folder):
 def test_interrupt_keeps_the_finished_epochs(tmp_path):
     outcome = interrupted(interrupt_in_epoch(3), tmp_path)
     assert outcome.returncode == 1
-    assert "interrupted: keeping the 2 finished of 30 epochs" in outcome.stderr
+    assert "interrupted: 2 of 30 epochs were finished and are kept" in outcome.stderr
     assert "Traceback" not in outcome.stderr
     assert "written to run" in outcome.stdout
     assert len(Model.load(tmp_path / "run" / "model.safetensors").history) == 2
@@ -267,7 +269,8 @@ def test_interrupt_keeps_the_finished_epochs(tmp_path):
 def test_interrupt_before_anything_is_learned_or_twice(tmp_path, epoch, times):
     outcome = interrupted(interrupt_in_epoch(epoch, times), tmp_path)
     assert outcome.returncode == 1
-    assert outcome.stderr.splitlines()[-1] == "error: interrupted"
+    said = "interrupted in the first epoch: nothing was written" if epoch == 1 else "interrupted"
+    assert outcome.stderr.splitlines()[-1] == f"error: {said}"
     assert "Traceback" not in outcome.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -295,3 +298,9 @@ def test_progress_on_a_terminal(tmp_path, quiet):
 def test_the_digits_are_learned(program):
     result = program("train", "digits", "--json").json
     assert result["test_accuracy"] >= 0.97
+
+
+def test_the_model_is_kept_when_nobody_reads_the_output(tmp_path):
+    command = f"{sys.executable} -m anyback_nn train {' '.join(QUICK)} --output run | true"
+    subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=True)
+    assert Model.load(tmp_path / "run" / "model.safetensors").history

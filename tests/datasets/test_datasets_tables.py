@@ -94,7 +94,7 @@ def test_the_encoding_is_that_of_scikit_learn(save):
             (
                 "texts",
                 make_pipeline(
-                    SimpleImputer(missing_values=None, strategy="constant", fill_value="missing"),
+                    SimpleImputer(missing_values=None, strategy="constant", fill_value="(missing)"),
                     OneHotEncoder(handle_unknown="ignore", sparse_output=False),
                 ),
                 texts,
@@ -180,7 +180,7 @@ def test_gaps_are_told(save):
     assert f"), {ash} in 'ash' (2." in text
     assert (
         f"column 'town': {frame['town'].null_count()} missing values taken as a category of its "
-        "own, 'missing'"
+        "own, '(missing)'"
     ) in text
 
 
@@ -193,7 +193,7 @@ def test_spellings_of_a_missing_value(csv, spelling):
     number = data.encoding.features.numbers[0]
     assert rows.x[4, 0] == np.float32((number.median - number.mean) / number.scale)
     names = data.encoding.features.categories[0].values
-    assert rows.x[4, 1:].tolist() == [float(name == "missing") for name in names]
+    assert rows.x[4, 1:].tolist() == [float(name == "(missing)") for name in names]
 
 
 def test_constant_and_empty_columns(save):
@@ -435,3 +435,27 @@ def test_what_is_no_parquet_file(tmp_path, content):
     (tmp_path / "a.parquet").write_bytes(content)
     with pytest.raises(DataError, match=r"a.parquet: (cannot be read|is a damaged gzip)"):
         load(tmp_path / "a.parquet", target="y")
+
+
+@pytest.mark.parametrize("value", ["0,43", "1.234,5", "12 %", "12%", "$0.35", "3 €", "23.01.2024"])
+def test_numbers_and_dates_in_other_forms_are_no_categories(tmp_path, value):
+    rows = [f'"{value}",{i % 2}' for i in range(20)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["a,y", "x,1", *rows]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"row 2, column 'a': .* expected numbers such as 1234.5"):
+        load(path, target="y")
+
+
+def test_texts_with_numbers_in_them_are_categories(tmp_path):
+    rows = [f"{name},{i % 2}" for i, name in enumerate(["1a", "B-2", "3rd floor", "10-20"] * 5)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]))
+    assert load(tmp_path / "t.csv", target="y").n_features == 4
+
+
+def test_a_target_of_texts_and_numbers_says_how_to_take_it_as_labels(tmp_path):
+    rows = [f"{i},{label}" for i, label in enumerate(["1", "2", "x"] * 10)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["a,y", *rows]))
+    with pytest.raises(DataError, match="row 3.*--task classification"):
+        load(path, target="y")
+    assert load(path, target="y", task="classification").encoding.n_outputs == 3

@@ -56,7 +56,7 @@ def test_what_is_not_a_layer(kind, wrong, message):
 
 @pytest.mark.parametrize("n_out", [0, -1])
 def test_wrong_number_of_units(n_out):
-    with pytest.raises(ValueError, match=f"Dense: expected n_out of at least 1, got {n_out}"):
+    with pytest.raises(ValueError, match=f"whole number of at least 1, got {n_out}"):
         Dense(n_out)
 
 
