@@ -8,8 +8,6 @@ They run on every backend, because they use nothing but the array API standard.
 import math
 from dataclasses import dataclass
 
-from array_api_compat import array_namespace
-
 import anyback_nn as nn
 from anyback_nn.network.activations import sigmoid, softplus
 
@@ -30,7 +28,7 @@ class Swish(nn.Layer):
         x, s = cache
         du = dy * x * s * (1.0 - s)
         dx = dy * s + du * params["steepness"][..., None, :]
-        return dx, {"steepness": array_namespace(x).sum(du * x, axis=-2)}
+        return dx, {"steepness": nn.array_namespace(x).sum(du * x, axis=-2)}
 
 
 @dataclass(frozen=True)
@@ -38,14 +36,14 @@ class LogCosh(nn.Loss):
     """``mean_j log(cosh(e_j))`` with ``e = outputs - targets``."""
 
     def forward(self, outputs, targets):
-        xp = array_namespace(outputs)
+        xp = nn.array_namespace(outputs)
         error = outputs - targets
         # log(cosh(e)) = e + log(1 + exp(-2e)) - log(2), which does not overflow.
         return xp.mean(error + softplus(-2.0 * error) - math.log(2.0), axis=-1), error
 
     def backward(self, cache, dvalues):
         """Derive: ``tanh(e_j) / n_out``."""
-        return array_namespace(cache).tanh(cache) * (dvalues[..., None] / cache.shape[-1])
+        return nn.array_namespace(cache).tanh(cache) * (dvalues[..., None] / cache.shape[-1])
 
 
 # Are the derivatives right? Compare one of them with a central difference.

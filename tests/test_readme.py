@@ -27,7 +27,7 @@ def test_the_table_of_backends_is_their_declaration():
 def test_the_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         exec(example.replace("epochs=30", "epochs=1"), {"__name__": "readme"})
     assert (tmp_path / "digits.safetensors").is_file()

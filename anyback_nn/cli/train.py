@@ -32,7 +32,7 @@ def train(
     learning_rate: options.LearningRate = None,
     schedule: options.Schedule = "cosine",
     l2: options.L2 = 0.0,
-    epochs: options.Epochs = 30,
+    epochs: options.Epochs = 50,
     batch_size: options.BatchSize = 64,
     early_stopping: options.EarlyStopping = None,
     seed: options.Seed = 0,

@@ -258,7 +258,7 @@ def interrupted(program, folder):
 def test_interrupt_keeps_the_finished_epochs(tmp_path):
     outcome = interrupted(interrupt_in_epoch(3), tmp_path)
     assert outcome.returncode == 1
-    assert "interrupted: 2 of 30 epochs were finished and are kept" in outcome.stderr
+    assert "interrupted: 2 of 50 epochs were finished and are kept" in outcome.stderr
     assert "Traceback" not in outcome.stderr
     assert "written to run" in outcome.stdout
     assert len(Model.load(tmp_path / "run" / "model.safetensors").history) == 2
