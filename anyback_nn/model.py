@@ -21,11 +21,12 @@ from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import Layout, map_leaves, named
 from anyback_nn.network.settings import plain
 from anyback_nn.random import Blank, Draws, generator
-from anyback_nn.training import checkpoint, data, loop
+from anyback_nn.training import checkpoint, checks, data, loop
 from anyback_nn.training.callbacks import Callback, ProgressBar
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
 from anyback_nn.training.optimizers import Adam, Optimizer
+from anyback_nn.training.sample_weights import training_weights
 from anyback_nn.training.state import TrainingState, copies
 from anyback_nn.training.step import training_step
 
@@ -110,7 +111,7 @@ class Model:
         self.network = Network(*layers)
         self.loss: Loss = plain(loss)
         self.backend = select(backend)
-        self.seed = data.whole_number("seed", seed, least=0)
+        self.seed = checks.whole_number("seed", seed, least=0)
         self.dtype = dtype
         self.metrics = tuple(default_metrics(loss) if metrics is None else metrics)
         if len(set(self.metric_names)) < len(self.metric_names):
@@ -155,7 +156,7 @@ class Model:
 
     def _build(self, n_in: int, draws: Draws) -> None:
         """Make parameters and state from these draws."""
-        n_in = data.whole_number("n_in", n_in, least=1)
+        n_in = checks.whole_number("n_in", n_in, least=1)
         with self.backend.scope(self.dtype):
             params = self.network.init(n_in, draws)
             state = self.network.init_state(n_in, draws)
@@ -278,9 +279,9 @@ class Model:
             The loss or a parameter is no longer finite; the model keeps the parameters from the
             start of that epoch.
         """
-        fit = loop.Fit(self, data.whole_number("epochs", epochs, least=1))
+        fit = loop.Fit(self, checks.whole_number("epochs", epochs, least=1))
         if batch_size is not None:
-            batch_size = data.whole_number("batch_size", batch_size, least=1)
+            batch_size = checks.whole_number("batch_size", batch_size, least=1)
         for one in callbacks:
             if not isinstance(one, Callback):
                 hint = f". Write {one.__name__}()" if isinstance(one, type) else ""
@@ -352,13 +353,13 @@ class Model:
             if fraction is not None:
                 raise ValueError("a fraction for validation needs arrays x and y; pass (x, y)")
             return self._iterable(x), self._validation(validation)
-        x = data.check_inputs(x, self.n_in)
+        x = checks.check_inputs(x, self.n_in)
         n_samples, n_in = x.shape
         rows = self._rows(x, y, sample_weight, n_out=self.network.output_size(int(n_in)))
         train_rows = held_rows = None
         if fraction is not None:
             train_rows, held_rows = data.split(int(n_samples), fraction, self.seed)
-        weights = data.training_weights(rows, class_weight, self.loss, train_rows)
+        weights = training_weights(rows, class_weight, self.loss, train_rows)
         if self._training is None:
             self.build(int(n_in))
         if not isinstance(x, np.memmap):
@@ -371,11 +372,11 @@ class Model:
 
     def _rows(self, x: Array, y: Any, sample_weight: Any, n_out: int) -> data.Batch:
         """Check targets and weights against the inputs and the loss."""
-        y = self.loss.check_targets(data.as_targets(y), n_out)
-        data.check_same_length(x, y)
+        y = self.loss.check_targets(checks.as_targets(y), n_out)
+        checks.check_same_length(x, y)
         if sample_weight is None:
             return data.Batch(x, y)
-        return data.Batch(x, y, data.check_weights(sample_weight, int(x.shape[0])))
+        return data.Batch(x, y, checks.check_weights(sample_weight, int(x.shape[0])))
 
     def _validation(self, validation: Any) -> data.Source | None:
         """Check validation data that were given as arrays."""
@@ -387,7 +388,7 @@ class Model:
                 f"got {type(validation).__name__}"
             )
         x, y, weights = (*validation, None)[:3]
-        x = data.check_inputs(x, self.n_in)
+        x = checks.check_inputs(x, self.n_in)
         return self._source(self._rows(x, y, weights, self.n_out))
 
     def _source(
@@ -439,14 +440,14 @@ class Model:
             ``loss``, the metrics and, for a loss that does not classify, ``r2``: the share of the
             targets' variance that is explained, averaged over the outputs.
         """
-        batch_size = data.whole_number("batch_size", batch_size, least=1)
+        batch_size = checks.whole_number("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
             n_in = self._built_for()
             if y is None:
                 if sample_weight is not None:
                     raise ValueError("an iterable gives the weights itself: (x, y, weights)")
                 return loop.evaluate(self, self._iterable(x))
-            rows = self._rows(data.check_inputs(x, n_in), y, sample_weight, self.n_out)
+            rows = self._rows(checks.check_inputs(x, n_in), y, sample_weight, self.n_out)
             return loop.evaluate(self, self._source(rows, batch_size, resident=False))
 
     def predict(self, x: Any, *, batch_size: int = 4096) -> Array:
@@ -477,9 +478,9 @@ class Model:
 
     def _apply(self, x: Any, batch_size: int, read: Callable[[Array], Array]) -> Array:
         """Compute the outputs and read them in the loss's way."""
-        batch_size = data.whole_number("batch_size", batch_size, least=1)
+        batch_size = checks.whole_number("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            rows = data.Batch(data.check_inputs(x, self._built_for()))
+            rows = data.Batch(checks.check_inputs(x, self._built_for()))
             source = self._source(rows, batch_size, resident=False)
             result = read(loop.outputs_of(self, source).x)
             if self.backend.owns(x):

@@ -1,26 +1,32 @@
 """Where the batches come from: arrays in memory, a memory map, or an iterable of batches.
 
-All checks of what a user passes in, and the one cast to the model's dtype, happen here, at the
-boundary; inside the training loop everything is an array on the backend's device.
+The one cast to the model's dtype and the move to the device happen here; in the training loop
+everything is an array on the backend's device.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj
+from array_api_compat import array_namespace, device
 
 from anyback_nn.backend import Array, Backend, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.losses import Loss
 from anyback_nn.random import generator
+from anyback_nn.training.checks import (
+    as_targets,
+    check_inputs,
+    check_same_length,
+    check_weights,
+    n_rows,
+)
 
 __all__ = [
     "ArraySource",
@@ -28,16 +34,10 @@ __all__ = [
     "IterableSource",
     "Source",
     "array_source",
-    "as_targets",
-    "check_inputs",
-    "check_same_length",
-    "check_weights",
-    "class_weights",
+    "move",
     "peek",
     "split",
     "take",
-    "training_weights",
-    "whole_number",
 ]
 
 
@@ -220,28 +220,6 @@ def move(rows: Batch, backend: Backend, dtype: str) -> Batch:
     )
 
 
-def as_array(x: Any) -> Array:
-    """Give arrays of any library as they are, and anything else as NumPy makes an array of it."""
-    return x if is_array_api_obj(x) else to_numpy(x)
-
-
-def as_targets(y: Any) -> Array:
-    """Give targets as an array of numbers.
-
-    Raises
-    ------
-    DataError
-        They are text or objects.
-    """
-    y = as_array(y)
-    if not _is_numeric(y):
-        raise DataError(
-            f"expected numeric targets, got dtype {y.dtype}. Number the labels first, for example "
-            "with numpy.unique(labels, return_inverse=True)"
-        )
-    return y
-
-
 def take(array: Any, rows: Any) -> Any:
     """Choose rows by a slice or by their numbers; None stays None.
 
@@ -273,200 +251,6 @@ def peek(batches: Iterable[Any]) -> tuple[Iterable[Any], int]:
     n_in = int(check_inputs(first[0]).shape[1])
     # An iterator cannot start anew, so what was taken from it is put back in front.
     return (chain([first], iterator) if iterator is batches else batches), n_in
-
-
-def n_rows(x: Array) -> int:
-    """Give the number of rows (some libraries' arrays have no ``len``)."""
-    return int(x.shape[0])
-
-
-def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Array:
-    """Check the inputs that a user passed.
-
-    Parameters
-    ----------
-    x : array or what NumPy can make one of
-    n_in : int, optional
-        The number of features that the model has.
-    finite : bool
-        Whether to look for NaN and infinite values (a pass over the data).
-
-    Returns
-    -------
-    array, shape (n_samples, n_in)
-
-    Raises
-    ------
-    ShapeError
-        Not two axes, or another number of features.
-    DataError
-        No samples, no numbers, or values that are not finite.
-    """
-    if hasattr(x, "toarray"):
-        raise DataError("expected a dense array, got a sparse one: pass x.toarray()")
-    x = as_array(x)
-    xp = array_namespace(x)
-    shape = tuple(x.shape)
-    if len(shape) != 2:
-        hint = {
-            1: "use x[:, None] for one feature, or x[None, :] for one sample",
-        }.get(len(shape), "flatten each sample: x.reshape(len(x), -1)")
-        raise ShapeError(f"expected inputs of shape (n_samples, n_features), got {shape}: {hint}")
-    if not _is_numeric(x):
-        raise DataError(
-            f"expected numeric inputs, got dtype {x.dtype}. Encode text and categories first"
-        )
-    if 0 in shape:
-        raise DataError(
-            f"expected at least one sample and one feature, got inputs of shape {shape}"
-        )
-    if n_in is not None and shape[1] != n_in:
-        raise ShapeError(f"the model takes {n_in} features, got inputs with {shape[1]}")
-    if finite and not isinstance(x, np.memmap) and xp.isdtype(x.dtype, "real floating"):
-        rows = xp.all(xp.isfinite(x), axis=1)
-        if not bool(xp.all(rows)):
-            bad = np.flatnonzero(~to_numpy(rows))
-            raise DataError(
-                f"the inputs hold NaN or infinite values in {bad.size} of {shape[0]} rows, first "
-                f"in row {bad[0]} (counted from 0). Replace or remove them first"
-            )
-    return x
-
-
-def _is_numeric(x: Array) -> bool:
-    xp = array_namespace(x)
-    try:
-        return bool(xp.isdtype(x.dtype, ("bool", "integral", "real floating")))
-    except TypeError:  # NumPy's text and object arrays have no dtype of the standard
-        return False
-
-
-def check_same_length(x: Array, y: Array) -> None:
-    """Raise `ShapeError` unless there is one target a sample."""
-    if n_rows(x) != n_rows(y):
-        raise ShapeError(f"the inputs have {n_rows(x)} rows, but the targets have {n_rows(y)}")
-
-
-def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array:
-    """Check the weights of the samples: one each, finite, 0 or greater, not all 0.
-
-    Parameters
-    ----------
-    weights : array, shape (n_samples,)
-    n_samples : int
-    values : bool
-        Whether to look at the values too, which reads them back from a device.
-    """
-    weights = as_array(weights)
-    xp = array_namespace(weights)
-    if tuple(weights.shape) != (n_samples,):
-        raise ShapeError(
-            f"expected sample weights of shape ({n_samples},), got {tuple(weights.shape)}"
-        )
-    if not _is_numeric(weights):
-        raise DataError(f"expected numeric sample weights, got dtype {weights.dtype}")
-    if xp.isdtype(weights.dtype, ("bool", "integral")):
-        weights = xp.astype(weights, xp.float32)
-    if values and not bool(xp.all((weights >= 0) & (weights < float("inf")))):
-        raise DataError("expected sample weights that are finite and 0 or greater")
-    if values and not bool(xp.any(weights > 0)):
-        raise DataError("all sample weights are 0, so there is nothing to learn from")
-    return weights
-
-
-def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
-    """Turn weights of classes into weights of samples.
-
-    Parameters
-    ----------
-    y : array, shape (n_samples,) or (n_samples, 1)
-        Class indices.
-    weights : "balanced" or mapping
-        From class index to weight; classes that are not named weigh 1. ``"balanced"`` gives every
-        class the same total weight: ``n_samples / (n_classes * count)``.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_samples,)
-
-    Examples
-    --------
-    >>> class_weights(np.asarray([0, 0, 0, 1]), "balanced").tolist()
-    [0.6666666666666666, 0.6666666666666666, 0.6666666666666666, 2.0]
-    """
-    labels = to_numpy(y)
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.ndim != 1 or np.any(labels != np.floor(labels)):
-        raise DataError(
-            "class_weight: expected one class index a sample, got targets of shape "
-            f"{labels.shape} and dtype {labels.dtype}. Use sample_weight instead"
-        )
-    classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if isinstance(weights, str):
-        if weights != "balanced":
-            raise ValueError(f"class_weight: expected 'balanced' or a mapping, got {weights!r}")
-        return (labels.size / (classes.size * counts))[inverse]
-    if not isinstance(weights, Mapping):
-        raise TypeError(
-            "class_weight: expected 'balanced' or a mapping from class to weight, got "
-            f"{type(weights).__name__}. Weights of samples go to sample_weight"
-        )
-    unknown = sorted(set(weights) - {int(one) for one in classes})
-    if unknown:
-        raise DataError(f"class_weight names classes that no sample has: {unknown}")
-    factors = [weights.get(int(one), 1.0) for one in classes]
-    return np.asarray(factors, dtype=np.float64)[inverse]
-
-
-def training_weights(
-    rows: Batch, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
-) -> Any:
-    """Multiply the weights of samples and classes, and scale them to the mean 1 over training.
-
-    Parameters
-    ----------
-    rows : Batch
-        All samples, with their own weights if there are any.
-    weights : "balanced" or mapping, optional
-        Of the classes, see `class_weights`.
-    loss : Loss
-    chosen : numpy.ndarray, optional
-        The numbers of the training rows. Default: all of them.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_samples,), or None
-        Of rows that are not for training, 0.
-    """
-    if rows.weights is None and weights is None:
-        return None
-    factors = np.ones(n_rows(rows.x)) if rows.weights is None else to_numpy(rows.weights)
-    training = slice(None) if chosen is None else chosen
-    result = np.zeros(factors.shape)
-    result[training] = factors[training]
-    if weights is not None:
-        if not loss.classifies:
-            raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
-        result[training] *= class_weights(to_numpy(rows.y)[training], weights)
-    check_weights(result, result.size)
-    return result / result[training].mean()
-
-
-def whole_number(name: str, value: Any, *, least: int) -> int:
-    """Check that an argument is a whole number.
-
-    Examples
-    --------
-    >>> whole_number("epochs", np.int64(3), least=1)
-    3
-    """
-    try:
-        number = index(value)
-    except TypeError:
-        raise TypeError(f"expected {name} to be a whole number, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"expected {name} to be at least {least}, got {number}")
-    return number
 
 
 def split(n_samples: int, fraction: float, seed: int) -> tuple[Any, Any]:

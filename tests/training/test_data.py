@@ -8,7 +8,8 @@ import scipy.sparse
 
 import anyback_nn as nn
 from anyback_nn.backend import to_numpy
-from anyback_nn.training import data
+from anyback_nn.training import checks, data
+from anyback_nn.training.sample_weights import class_weights
 
 N = 23
 
@@ -105,7 +106,7 @@ def test_inputs_and_real_targets_get_the_dtype_and_class_indices_stay_integers(b
 )
 def test_inputs_are_checked(x, error, text):
     with pytest.raises(error, match=text):
-        data.check_inputs(x, 3)
+        checks.check_inputs(x, 3)
 
 
 @pytest.mark.parametrize(
@@ -121,23 +122,23 @@ def test_inputs_are_checked(x, error, text):
 )
 def test_sample_weights_are_checked(weights, error, text):
     with pytest.raises(error, match=text):
-        data.check_weights(weights, 4)
+        checks.check_weights(weights, 4)
 
 
 def test_balanced_class_weights_are_those_of_scikit_learn():
     from sklearn.utils.class_weight import compute_sample_weight
 
     y = np.asarray([0, 2, 2, 1, 2, 0, 2])
-    ours = data.class_weights(y, "balanced")
+    ours = class_weights(y, "balanced")
     np.testing.assert_allclose(ours, compute_sample_weight("balanced", y))
 
 
 def test_class_weights_by_class_default_to_one():
-    assert data.class_weights(np.asarray([0, 1, 2]), {1: 5.0}).tolist() == [1, 5, 1]
+    assert class_weights(np.asarray([0, 1, 2]), {1: 5.0}).tolist() == [1, 5, 1]
     with pytest.raises(nn.DataError, match=r"no sample has: \[7\]"):
-        data.class_weights(np.asarray([0, 1]), {7: 2.0})
+        class_weights(np.asarray([0, 1]), {7: 2.0})
     with pytest.raises(ValueError, match="'balanced' or a mapping, got 'even'"):
-        data.class_weights(np.asarray([0, 1]), "even")
+        class_weights(np.asarray([0, 1]), "even")
 
 
 def test_a_split_is_a_partition_drawn_by_the_seed():
