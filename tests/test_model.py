@@ -410,9 +410,9 @@ def test_divergence_names_where_and_keeps_finite_parameters(backend, moons):
     model = nn.Model(nn.Dense(8), nn.ReLU(), nn.Dense(1), loss=nn.Poisson(), backend=backend)
     model.fit(x, y, optimizer=nn.GradientDescent(0.01), epochs=1)
     before = weights(model)
-    with pytest.raises(nn.DivergenceError, match="epoch 2, step 3 .* try 1000") as caught:
+    with pytest.raises(nn.DivergenceError, match="epoch 2, step 3 .* try 1e.03") as caught:
         model.fit(x, y, optimizer=nn.GradientDescent(1e4), epochs=3)
-    assert "learning rate, 10000" in str(caught.value)
+    assert "learning rate, 1e+04" in str(caught.value)
     np.testing.assert_array_equal(weights(model), before)
     assert len(model.history) == 1
     model.fit(x, y, optimizer=nn.GradientDescent(0.01), epochs=1)
