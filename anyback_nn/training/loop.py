@@ -205,8 +205,8 @@ def _check_convergence(losses: Any, finite: bool, epoch: int, rates: Sequence[fl
         # The update that did it is the one before the step whose loss shows it.
         rate = rates[max(at - 1, 0)]
         cause = (
-            f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, clip_norm=1.0 "
-            "in the optimiser, or standardise the inputs"
+            f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, "
+            "clip_norm=1.0 in the optimiser, or standardise the inputs"
         )
     raise DivergenceError(
         f"{what} in epoch {epoch + 1}, step {at + 1} of it; {cause}. The model has the parameters "
