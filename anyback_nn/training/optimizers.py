@@ -99,9 +99,8 @@ class Optimizer(ABC):
             slot: tuple(array_namespace(p).zeros_like(p) for p in params) for slot in self.slots
         }
 
-    @abstractmethod
     def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
-        """Compute the numbers that `rule` needs at this step.
+        """Compute the numbers that `rule` needs at this step; default: the learning rate alone.
 
         Parameters
         ----------
@@ -110,6 +109,7 @@ class Optimizer(ABC):
         rate : float
             The learning rate of this step.
         """
+        return (rate,)
 
     @abstractmethod
     def rule(
@@ -221,9 +221,6 @@ class GradientDescent(Optimizer):
 
     learning_rate: float | Schedule = 0.1
 
-    def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
-        return (rate,)
-
     def rule(
         self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
@@ -250,9 +247,6 @@ class Momentum(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         _expect(self, "momentum", 0 <= self.momentum < 1, "from 0 to below 1")
-
-    def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
-        return (rate,)
 
     def rule(
         self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
@@ -291,9 +285,6 @@ class Adagrad(Optimizer):
     epsilon: float = 1e-10
     slots = ("square",)
 
-    def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
-        return (rate,)
-
     def rule(
         self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
@@ -323,9 +314,6 @@ class RMSProp(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         _expect(self, "smoothing", 0 <= self.smoothing < 1, "from 0 to below 1")
-
-    def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
-        return (rate,)
 
     def rule(
         self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
