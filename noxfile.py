@@ -83,7 +83,7 @@ def tests_python(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0], default=False)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, on the oldest Python."""
-    wanted = PROJECT["project"]["dependencies"] + TEST
+    wanted = [*PROJECT["project"]["dependencies"], *TEST]
     session.install("-e", ".", *(one.replace(">=", "==") for one in wanted))
     session.run("pytest", *session.posargs)
 

@@ -475,7 +475,8 @@ def to_numpy(x: Any) -> Any:
     import numpy as np
 
     if array_api_compat.is_torch_array(x):
-        return x.detach().cpu().numpy()
+        x = x.detach().cpu()
+        return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     if array_api_compat.is_cupy_array(x):
         return x.get()
     if type(x).__module__.startswith("array_api_strict"):

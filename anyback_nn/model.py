@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anyback_nn.backend import Array, Backend, select, to_numpy
-from anyback_nn.errors import AnybackError, CheckpointError
+from anyback_nn.errors import AnybackError, CheckpointError, DivergenceError
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
@@ -26,7 +26,7 @@ from anyback_nn.training.callbacks import Callback, ProgressBar
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
 from anyback_nn.training.optimizers import Adam, Optimizer
-from anyback_nn.training.sample_weights import training_weights
+from anyback_nn.training.sample_weights import mean_one, training_weights
 from anyback_nn.training.state import TrainingState, copies
 from anyback_nn.training.step import training_step
 
@@ -114,9 +114,10 @@ class Model:
         self.seed = checks.whole_number("seed", seed, least=0)
         self.dtype = dtype
         self.metrics = tuple(default_metrics(loss) if metrics is None else metrics)
-        if len(set(self.metric_names)) < len(self.metric_names):
+        if len({*self.metric_names, "r2"}) < len(self.metric_names) + 1:
             raise ValueError(
-                f"expected metrics with different names, got {', '.join(self.metric_names)}"
+                "expected metrics with different names (and none called r2, which evaluate adds), "
+                f"got {', '.join(self.metric_names)}"
             )
         self.encoding: dict[str, Any] | None = None
         self.n_in: int | None = None
@@ -302,34 +303,39 @@ class Model:
                 self.training = self.training.begun(optimizer)
                 step = self.compiled(
                     # The rate of each step is an argument of the step.
-                    (replace(optimizer, learning_rate=1.0), self.metrics),
+                    replace(optimizer, learning_rate=1.0),
                     lambda: training_step(
                         self.network, self.loss, self.layout, optimizer, self.metrics
                     ),
                     donate=(0, 1, 2),
                 )
                 loop.train(fit, source, held_out, step, [*callbacks, *([bar] if bar else [])])
-        except BaseException:
+        except BaseException as error:
             if fit.epochs_done == 0:
-                self._undo(before, n_in)
+                diverged = isinstance(error, DivergenceError)
+                self._undo(before, n_in, keep_parameters=diverged)
             raise
         finally:
             if bar:
                 bar.close()
         return self.history.copy()
 
-    def _undo(self, before: TrainingState | None, n_in: int | None) -> None:
-        """Be as before a call of fit that did not finish an epoch."""
-        if before is None:
+    def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:
+        """Be as before a call of fit that did not finish an epoch.
+
+        The parameters may have been written to: the loop has put back a copy of them.
+        """
+        if before is None and not keep_parameters:
             self._training, self.n_in = None, n_in
-        elif self.training.optimizer != before.optimizer:
-            # The parameters may have been written to: the loop has put back a copy of them.
+            return
+        old = before or TrainingState((), ())
+        if self.training.optimizer != old.optimizer:
             self.training = replace(
                 self.training,
-                optimizer=before.optimizer,
-                slots=before.slots,
-                step=before.step,
-                first_epoch=before.first_epoch,
+                optimizer=old.optimizer,
+                slots=old.slots,
+                step=old.step,
+                first_epoch=old.first_epoch,
             )
 
     def _sources(
@@ -359,6 +365,8 @@ class Model:
         train_rows = held_rows = None
         if fraction is not None:
             train_rows, held_rows = data.split(int(n_samples), fraction, self.seed)
+            if rows.weights is not None:
+                mean_one(rows.weights[held_rows])
         weights = training_weights(rows, class_weight, self.loss, train_rows)
         if self._training is None:
             self.build(int(n_in))
@@ -376,7 +384,8 @@ class Model:
         checks.check_same_length(x, y)
         if sample_weight is None:
             return data.Batch(x, y)
-        return data.Batch(x, y, checks.check_weights(sample_weight, int(x.shape[0])))
+        weights = to_numpy(checks.check_weights(sample_weight, checks.n_rows(x)))
+        return data.Batch(x, y, mean_one(weights))
 
     def _validation(self, validation: Any) -> data.Source | None:
         """Check validation data that were given as arrays."""
@@ -583,11 +592,11 @@ def _from_contents(
         dtype=settings["dtype"],
         metrics=metrics,
     )
-    model._build(settings["n_in"], Blank(None, backend, model.dtype))
+    model._build(settings["n_in"], Blank(generator(model.seed, "weights"), backend, model.dtype))
     model.encoding = copy.deepcopy(settings["encoding"])
     training = model.training
 
-    def filled(part: str, tree: Any) -> Any:
+    def filled(part: str, tree: Any, dtype: str | None = model.dtype) -> Any:
         """Fill a tree with the file's arrays, checking that each has the expected shape."""
         names = iter(named(tree))
 
@@ -599,16 +608,16 @@ def _from_contents(
                 raise CheckpointError(
                     f"the array {name!r} has shape {arrays[name].shape}, expected {leaf.shape}"
                 )
-            if not np.all(np.isfinite(arrays[name])):
+            if part == "parameters" and not np.all(np.isfinite(arrays[name])):
                 raise CheckpointError(f"the array {name!r} holds NaN or infinite values: damaged?")
             # A copy: some libraries give read-only memory, and the optimiser writes into this.
-            return backend.asarray(arrays[name].copy(), model.dtype)
+            return backend.asarray(arrays[name].copy(), dtype)
 
         return map_leaves(fill, tree)
 
     with backend.scope(model.dtype):
         training.params = model.layout.store(filled("parameters", model.layout.tree))
-        training.state = filled("state", training.state)
+        training.state = filled("state", training.state, dtype=None)
         optimizer = checkpoint.rebuild(settings["optimizer"])
         if optimizer is not None:
             training.optimizer = optimizer

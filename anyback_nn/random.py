@@ -121,3 +121,7 @@ class Blank(Draws):
 
     def orthogonal(self, shape: tuple[int, int], gain: float = 1.0) -> Array:
         return self.full(shape, 0.0)
+
+    def bernoulli(self, shape: tuple[int, ...], probability: float) -> Array:
+        xp = self.backend.xp
+        return xp.zeros(shape, dtype=xp.bool, device=self.backend.device)

@@ -236,6 +236,39 @@ def test_every_form_of_data_trains_alike(backend, moons, kind, tmp_path):
     assert model.history["train_loss"] == reference.history["train_loss"]
 
 
+class Unsized:
+    """Starts anew for each epoch, and has a length that cannot be told."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def __len__(self):
+        raise TypeError("no length")
+
+
+def test_without_a_length_the_schedule_takes_the_middle_of_the_epoch(backend, moons):
+    rate = nn.CosineDecay(0.1, epochs=4, warmup=1)
+    whole, parts = classifier(backend), classifier(backend)
+    whole.fit(Unsized([moons]), optimizer=nn.Momentum(rate), epochs=4)
+    for epochs in (1, 3):
+        parts.fit(Unsized([moons]), optimizer=nn.Momentum(rate), epochs=epochs)
+    assert whole.history["learning_rate"] == [rate(epoch + 0.5) for epoch in range(4)]
+    np.testing.assert_array_equal(weights(parts), weights(whole))
+
+
+def test_batches_with_and_without_weights_are_evaluated_together(backend, moons):
+    x, y = moons
+    w = np.linspace(0.5, 1.5, 100)
+    model = classifier(backend).build(2)
+    both = [(x[:100], y[:100], w), (x[100:], y[100:])]
+    expected = model.evaluate(x, y, sample_weight=np.concatenate([w, np.ones(len(y) - 100)]))
+    assert model.evaluate(both) == pytest.approx(expected, rel=1e-5)
+    assert model.evaluate(both[::-1]) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_generator_lasts_for_one_epoch_only(backend, moons):
     x, y = moons
     with pytest.raises(nn.DataError, match="gone through only once"):
@@ -448,6 +481,25 @@ def test_a_fit_that_fails_leaves_no_trace(backend, moons):
         one.fit(x, y, epochs=2)  # goes on with the last optimiser
     assert model.history["learning_rate"] == [0.05] * 4
     np.testing.assert_array_equal(weights(model), weights(reference))
+
+
+def test_a_first_fit_that_diverges_keeps_the_initial_parameters(backend):
+    x = np.full((8, 2), 1e30)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    with pytest.raises(nn.DivergenceError):
+        model.fit(x, np.zeros(8), epochs=1)
+    fresh = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend).build(2)
+    np.testing.assert_array_equal(weights(model), weights(fresh))
+    assert model.training.optimizer is None
+
+
+def test_held_out_rows_need_weights_too(backend, moons):
+    x, y = moons
+    _, held = nn.training.data.split(len(x), 0.1, seed=0)
+    w = np.ones(len(x))
+    w[held] = 0.0
+    with pytest.raises(nn.DataError, match="all sample weights are 0"):
+        classifier(backend).fit(x, y, sample_weight=w, validation=0.1)
 
 
 def test_divergence_before_the_first_update_blames_the_data(backend):

@@ -83,6 +83,7 @@ class Dense(Layer):
         return dy @ xp.matrix_transpose(params["weight"]), self.gradients(params, cache, dy)
 
     def gradients(self, params: Any, cache: Any, dy: Array) -> dict[str, Array]:
+        """Compute what `backward` gives for the parameters; a subclass overrides both or none."""
         xp = array_namespace(dy)
         grads = {"weight": xp.matrix_transpose(cache) @ dy}
         if self.bias:
@@ -126,6 +127,11 @@ class Dropout(Layer):
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
         """Derive ``y = x * scale``: ``dx = dy * scale`` (and the identity in prediction)."""
         return (dy if cache is None else dy * cache), {}
+
+
+def _scale_and_shift(n_in: int, draws: Draws) -> dict[str, Array]:
+    """Make the parameters of a normalisation, which at first change nothing."""
+    return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
 
 
 def _normalize_backward(x_hat: Array, inverse_std: Array, d_hat: Array, axis: int) -> Array:
@@ -173,7 +179,7 @@ class BatchNorm(Layer):
             raise ValueError(f"BatchNorm: expected epsilon above 0, got {self.epsilon}")
 
     def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
-        return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
+        return _scale_and_shift(n_in, draws)
 
     def init_state(self, n_in: int, draws: Draws) -> dict[str, Array]:
         return {"mean": draws.full((n_in,), 0.0), "variance": draws.full((n_in,), 1.0)}
@@ -247,7 +253,7 @@ class LayerNorm(Layer):
             raise ValueError(f"LayerNorm: expected epsilon above 0, got {self.epsilon}")
 
     def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
-        return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
+        return _scale_and_shift(n_in, draws)
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         xp = array_namespace(x)

@@ -305,27 +305,43 @@ class Poisson(Loss):
 # Classification ----------------------------------------------------------------------------------
 
 
+class _YesOrNo(Loss):
+    """What losses of one or several labels, each from 0 to 1, have in common."""
+
+    classifies = True
+    threshold: ClassVar[float]
+    """The output above which the answer is yes."""
+
+    def decide(self, outputs: Array) -> Array:
+        xp = array_namespace(outputs)
+        yes = xp.astype(outputs > self.threshold, xp.int32)
+        return yes[..., 0] if outputs.shape[-1] == 1 else yes
+
+    def correct(self, outputs: Array, targets: Array) -> Array:
+        """Score each sample by the share of its labels that are right (yes is above 1/2)."""
+        xp = array_namespace(outputs)
+        right = (outputs > self.threshold) == (targets > 0.5)
+        return xp.mean(xp.astype(right, outputs.dtype), axis=-1)
+
+    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
+        targets = super().check_targets(targets, n_out, values=values)
+        if values:
+            self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
+        return targets
+
+
 @dataclass(frozen=True)
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(_YesOrNo):
     """Yes or no, once or for several labels: cross-entropy of logits with targets from 0 to 1.
 
     ``mean_j (max(z, 0) - z t + log(1 + exp(-|z|)))``, which is ``-t log a - (1 - t) log(1 - a)``
     with ``a = sigmoid(z)``, without the overflow. The link is the sigmoid.
     """
 
-    classifies = True
+    threshold = 0.0
 
     def link(self, outputs: Array) -> Array:
         return sigmoid(outputs)
-
-    def decide(self, outputs: Array) -> Array:
-        xp = array_namespace(outputs)
-        yes = xp.astype(outputs > 0, xp.int32)
-        return yes[..., 0] if outputs.shape[-1] == 1 else yes
-
-    def correct(self, outputs: Array, targets: Array) -> Array:
-        """Score each sample by the share of its labels that are right."""
-        return _share_of_right_labels(outputs > 0, targets, outputs)
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
@@ -341,37 +357,16 @@ class BinaryCrossEntropy(Loss):
         outputs, targets = cache
         return (sigmoid(outputs) - targets) * (1.0 / outputs.shape[-1] * dvalues[..., None])
 
-    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
-        targets = super().check_targets(targets, n_out, values=values)
-        if values:
-            self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
-        return targets
-
-
-def _share_of_right_labels(yes: Array, targets: Array, like: Array) -> Array:
-    """Compare decisions with targets (yes above 1/2) and average over the labels of a sample."""
-    xp = array_namespace(like)
-    return xp.mean(xp.astype(yes == (targets > 0.5), like.dtype), axis=-1)
-
 
 @dataclass(frozen=True)
-class ProbabilityCrossEntropy(Loss):
+class ProbabilityCrossEntropy(_YesOrNo):
     """The textbook pair of a sigmoid output layer: cross-entropy of probabilities.
 
     ``mean_j (-t log a - (1 - t) log(1 - a))``. Prefer `BinaryCrossEntropy`, which takes logits: a
     probability that has been rounded to 0 or 1 has lost what its gradient needs.
     """
 
-    classifies = True
-
-    def decide(self, outputs: Array) -> Array:
-        xp = array_namespace(outputs)
-        yes = xp.astype(outputs > 0.5, xp.int32)
-        return yes[..., 0] if outputs.shape[-1] == 1 else yes
-
-    def correct(self, outputs: Array, targets: Array) -> Array:
-        """Score each sample by the share of its labels that are right."""
-        return _share_of_right_labels(outputs > 0.5, targets, outputs)
+    threshold = 0.5
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
@@ -389,12 +384,6 @@ class ProbabilityCrossEntropy(Loss):
         """
         a, targets = cache
         return (a - targets) / (a * (1.0 - a)) * (1.0 / a.shape[-1] * dvalues[..., None])
-
-    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
-        targets = super().check_targets(targets, n_out, values=values)
-        if values:
-            self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
-        return targets
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,17 @@ def plain(settings: Any) -> Any:
     >>> plain(Dropout(np.float64(0.5)))
     Dropout(probability=0.5)
     """
+    if getattr(settings, "ndim", None) == 0 and hasattr(settings, "item"):
+        return settings.item()
+    if type(settings) is tuple:
+        new = tuple(map(plain, settings))
+        unchanged = all(one is other for one, other in zip(new, settings))
+        return settings if unchanged else new
     if not is_dataclass(settings) or isinstance(settings, type):
         return settings
     changed = {}
     for one in fields(settings):
         value = getattr(settings, one.name)
-        new = value.item() if _is_scalar(value) else plain(value)
-        if new is not value:
+        if (new := plain(value)) is not value:
             changed[one.name] = new
     return replace(settings, **changed) if changed else settings
-
-
-def _is_scalar(value: Any) -> bool:
-    return getattr(value, "ndim", None) == 0 and hasattr(value, "item")

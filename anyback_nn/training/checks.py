@@ -108,7 +108,7 @@ def check_same_length(x: Array, y: Array) -> None:
 
 
 def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array:
-    """Check the weights of the samples: one each, finite, 0 or greater, not all 0.
+    """Check the weights of the samples: one each, finite, 0 or greater.
 
     Parameters
     ----------
@@ -129,8 +129,6 @@ def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array
         weights = xp.astype(weights, xp.float32)
     if values and not bool(xp.all((weights >= 0) & (weights < float("inf")))):
         raise DataError("expected sample weights that are finite and 0 or greater")
-    if values and not bool(xp.any(weights > 0)):
-        raise DataError("all sample weights are 0, so there is nothing to learn from")
     return weights
 
 

@@ -55,7 +55,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def n_batches(self) -> int | None:
-        """The number of batches of an epoch; None if it is not known yet."""
+        """The number of batches of an epoch; None if nothing tells it."""
 
     @abstractmethod
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -172,7 +172,10 @@ class IterableSource(Source):
 
     @property
     def n_batches(self) -> int | None:
-        return len(self.batches) if isinstance(self.batches, Sized) else None
+        try:
+            return len(self.batches) if isinstance(self.batches, Sized) else None
+        except TypeError:  # some have the method but cannot tell
+            return None
 
     def epoch(self, number: int) -> Iterator[Batch]:
         position = -1

@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 
 from anyback_nn.backend import Array, to_numpy
 from anyback_nn.errors import DivergenceError
-from anyback_nn.network.parameters import Storage
+from anyback_nn.network.parameters import Storage, leaves
 from anyback_nn.random import Draws, generator
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.data import Batch, Source
@@ -80,6 +80,8 @@ def train(
         before = model.training.copy()
         try:
             _call(callbacks, "on_epoch_begin", fit)
+            if fit.stop_reason is not None:
+                break
             started = time.perf_counter()
             row = _epoch(fit, source, step, callbacks)
             if validation is not None:
@@ -93,7 +95,6 @@ def train(
         del before
         model.training.history.rows.append(row)
         fit.epochs_done += 1
-        fit.n_batches = source.n_batches
         _call(callbacks, "on_epoch_end", fit)
     _call(callbacks, "on_train_end", fit)
 
@@ -117,7 +118,9 @@ def _epoch(
     for position, batch in enumerate(source.epoch(training.epoch)):
         _call(callbacks, "on_batch_begin", fit)
         if not position or (n_batches and not schedule.per_epoch):
-            rate = float(schedule(done + position / (n_batches or 1), past))
+            # Where nothing tells how far the epoch has come, the middle of it stands for all.
+            share = position / n_batches if n_batches else 0.5
+            rate = float(schedule(done + share, past))
         training.step += 1
         training.params, training.slots, training.state, report = step(
             training.params,
@@ -134,7 +137,7 @@ def _epoch(
         _call(callbacks, "on_batch_end", fit)
         if fit.stop_reason is not None:
             break
-    table, finite = _read(reports, training.params)
+    table, finite = _read(reports, (*training.params, *leaves(training.slots)))
     _check_convergence(table[:, 0], finite, training.epoch, rates)
     training.epoch += 1
     means = np.average(table, axis=0, weights=sizes)
@@ -153,14 +156,16 @@ def outputs_of(model: Model, source: Source) -> Batch:
         outputs = predict(model.training.params, model.training.state, x)
         parts.append((outputs, y, weights))
     xp = array_namespace(parts[0][0])
+    if any(weights is not None for *_, weights in parts):
+        # An iterable may give weights for some batches only.
+        ones = [xp.ones_like(outputs[:, 0]) for outputs, *_ in parts]
+        parts = [(o, y, one if w is None else w) for (o, y, w), one in zip(parts, ones)]
     return Batch(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
 
 
 def evaluate(model: Model, source: Source) -> dict[str, float]:
     """Average the loss and the metrics over all samples of a source."""
-    report = model.compiled(
-        ("evaluate", model.metrics), lambda: evaluation(model.loss, model.metrics)
-    )
+    report = model.compiled("evaluate", lambda: evaluation(model.loss, model.metrics))
     names = [*model.metric_names, *([] if model.loss.classifies else ["r2"])]
     return dict(zip(names, to_numpy(report(*outputs_of(model, source))).tolist()))
 
@@ -170,11 +175,11 @@ def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
         getattr(callback, event)(fit)
 
 
-def _read(reports: list[Report], params: Storage) -> tuple[Any, bool]:
-    """Bring all reports to the host at once, and whether all parameters are finite."""
+def _read(reports: list[Report], arrays: Storage) -> tuple[Any, bool]:
+    """Bring all reports to the host at once, and whether these arrays are finite."""
     columns = [_stack(list(column)) for column in zip(*reports)]
     xp = array_namespace(columns[0])
-    flags = [xp.all(xp.isfinite(array)) for array in params]
+    flags = [xp.all(xp.isfinite(array)) for array in arrays]
     flags = [xp.reshape(xp.astype(flag, columns[0].dtype), (1,)) for flag in flags]
     values = to_numpy(xp.concat([*columns, *flags])).astype(np.float64)
     n_steps = len(reports)
@@ -195,7 +200,7 @@ def _check_convergence(losses: Any, finite: bool, epoch: int, rates: Sequence[fl
     if not bad.size and finite:
         return
     at = int(bad[0]) if bad.size else len(losses) - 1
-    what = f"the loss became {losses[at]}" if bad.size else "a parameter became NaN or infinite"
+    what = f"the loss became {losses[at]}" if bad.size else "parameters became NaN or infinite"
     if epoch == 0 and at == 0:
         cause = (
             "it was so before the first update, so the inputs or targets are probably too large, "

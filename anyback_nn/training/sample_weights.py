@@ -13,7 +13,7 @@ from anyback_nn.network.losses import Loss
 from anyback_nn.training.checks import check_weights, n_rows
 from anyback_nn.training.data import Batch
 
-__all__ = ["class_weights", "training_weights"]
+__all__ = ["class_weights", "mean_one", "training_weights"]
 
 
 def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
@@ -90,5 +90,21 @@ def training_weights(
         if not loss.classifies:
             raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
         result[training] *= class_weights(to_numpy(rows.y)[training], weights)
-    check_weights(result, result.size)
-    return result / result[training].mean()
+    result[training] = mean_one(check_weights(result, result.size)[training])
+    return result
+
+
+def mean_one(weights: Any) -> Any:
+    """Scale weights to the mean 1: only their proportions count.
+
+    Examples
+    --------
+    >>> mean_one(np.asarray([1.0, 3.0])).tolist()
+    [0.5, 1.5]
+    """
+    weights = weights.astype(np.float64)
+    largest = weights.max()
+    if largest == 0:
+        raise DataError("all sample weights are 0, so nothing counts: give some a weight above 0")
+    weights = weights / largest  # so that the mean neither overflows nor vanishes
+    return weights / weights.mean()

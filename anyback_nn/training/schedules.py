@@ -1,9 +1,10 @@
 """How the learning rate changes: pure functions of the epoch.
 
-A schedule is called before every step with the number of epochs trained so far, fractions
-included, and with the history of the finished epochs. Its unit is the epoch, not the step, so that
-it means the same for every batch size. It keeps nothing between calls: a resumed run continues
-its schedule, because the epoch and the history are saved with the model.
+A schedule is called before every step with the number of epochs trained so far, fractions included
+(for an iterable without a length: the middle of the epoch), and with the history of the finished
+epochs. Its unit is the epoch, not the step, so that it means the same for every batch size. It
+keeps nothing between calls: a resumed run continues its schedule, because the epoch and the history
+are saved with the model.
 """
 
 from __future__ import annotations

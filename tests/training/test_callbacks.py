@@ -54,6 +54,17 @@ def test_a_callback_can_stop_training(backend, moons, event, steps):
     assert (len(model.history), model.training.step) == (1, steps)
 
 
+def test_stopping_before_an_epoch_trains_nothing_of_it(backend, moons):
+    class Stop(nn.Callback):
+        def on_epoch_begin(self, fit):
+            if fit.epoch == 2:
+                fit.stop("enough")
+
+    model = make(backend)
+    model.fit(*moons, epochs=9, batch_size=25, callbacks=[Stop()])
+    assert (len(model.history), model.training.step) == (2, 8)
+
+
 class Losses(nn.Callback):
     """Replaces the recorded validation loss, so that the course is known."""
 

@@ -137,6 +137,32 @@ def test_a_single_number_can_be_a_parameter(tmp_path):
     assert nn.Model.load(tmp_path / "m").predict([[0.0, 1.0]]).tolist() == [[0.5, 1.5]]
 
 
+@dataclass(frozen=True)
+class Counter(Doubled):
+    """Counts its training steps in state that was drawn from the generator itself."""
+
+    def init_state(self, n_in, draws):
+        start = int(draws.generator.integers(1, 5))
+        return {
+            "count": draws.backend.xp.asarray(start, device=draws.backend.device),
+            "chosen": draws.bernoulli((n_in,), 0.5),
+        }
+
+    def next_state(self, state, cache):
+        return {**state, "count": state["count"] + 1}
+
+
+def test_state_keeps_its_dtype_wherever_it_came_from(tmp_path):
+    model = nn.Model(Counter(), nn.Dense(1), loss=nn.MeanSquaredError())
+    model.fit(np.ones((4, 2)), np.ones(4), epochs=3)
+    before = model.training.state[0]
+    model.save(tmp_path / "m")
+    after = nn.Model.load(tmp_path / "m").training.state[0]
+    for name in before:
+        assert after[name].dtype == before[name].dtype
+        np.testing.assert_array_equal(after[name], before[name])
+
+
 def test_loading_draws_no_weights(path, monkeypatch):
     monkeypatch.setattr(nn.random.Draws, "orthogonal", None)
     assert nn.Model.load(path).layout.size == 26

@@ -9,7 +9,7 @@ import scipy.sparse
 import anyback_nn as nn
 from anyback_nn.backend import to_numpy
 from anyback_nn.training import checks, data
-from anyback_nn.training.sample_weights import class_weights
+from anyback_nn.training.sample_weights import class_weights, mean_one
 
 N = 23
 
@@ -116,7 +116,6 @@ def test_inputs_are_checked(x, error, text):
         (np.ones((4, 1)), nn.ShapeError, r"got \(4, 1\)"),
         (-np.ones(4), nn.DataError, "0 or greater"),
         ([1, 1, 1, np.nan], nn.DataError, "finite"),
-        (np.zeros(4), nn.DataError, "all sample weights are 0"),
         (list("abcd"), nn.DataError, "numeric"),
     ],
 )
@@ -139,6 +138,16 @@ def test_class_weights_by_class_default_to_one():
         class_weights(np.asarray([0, 1]), {7: 2.0})
     with pytest.raises(ValueError, match="'balanced' or a mapping, got 'even'"):
         class_weights(np.asarray([0, 1]), "even")
+
+
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
+def test_only_the_proportions_of_weights_count(size):
+    np.testing.assert_allclose(mean_one(size * np.asarray([1.0, 3.0, 0.0, 4.0])), [0.5, 1.5, 0, 2])
+
+
+def test_weights_that_are_all_zero_are_refused():
+    with pytest.raises(nn.DataError, match="all sample weights are 0"):
+        mean_one(np.zeros(4))
 
 
 def test_a_split_is_a_partition_drawn_by_the_seed():
