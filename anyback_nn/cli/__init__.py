@@ -6,7 +6,6 @@ Nothing heavy is imported until a command runs, so that ``--help`` answers at on
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 import warnings
@@ -83,8 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run([word for word in given if word != "--traceback"])
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads any more, as with `| head`. The flush at exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from anyback_nn.cli.report import stop_writing
+
+        stop_writing()  # nobody reads any more, as with `| head`
         return 1
     except (Exception, KeyboardInterrupt) as error:
         if "--traceback" in given:

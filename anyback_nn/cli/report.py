@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anyback_nn.datasets import Encoding
     from anyback_nn.model import Model
 
-__all__ = ["Report", "confusion_table", "network_table", "say", "table", "to_json"]
+__all__ = ["Report", "confusion_table", "network_table", "say", "stop_writing", "table", "to_json"]
 
 _STYLES = {"error": "bold red", "note": "bold cyan"}
 _LABELS = {"r2": "R2"}
@@ -90,7 +90,12 @@ class _Output(Console):
     """Standard output; when nobody reads it any more, the program goes on to write its files."""
 
     def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop_writing()
+
+
+def stop_writing() -> None:
+    """Let standard output lead nowhere, so that no later write or flush fails."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write(part: RenderableType) -> None:
@@ -123,14 +128,13 @@ def table(*headers: str, numeric: Iterable[str] = ()) -> Table:
 
 def network_table(model: Model) -> Table:
     """List the layers, the shapes of their outputs and their numbers of parameters."""
-    summary = model.summary()
     made = table("layer", "output shape", "parameters", numeric=["parameters"])
     made.add_row("Input", f"(rows, {model.n_in})")
-    for layer, row in zip(model.network.layers, summary):
+    for layer, row in zip(model.network.layers, model.summary()):
         parameters = f"{row.parameters:,}" if row.parameters else ""
         made.add_row(_in_short(layer), f"(rows, {row.output_shape[1]})", parameters)
     made.add_section()
-    made.add_row("total", "", f"{sum(row.parameters for row in summary):,}", style="bold")
+    made.add_row("total", "", f"{model.layout.size:,}", style="bold")
     return made
 
 

@@ -171,7 +171,7 @@ def course(model: Model, kept: int) -> dict[str, Any]:
         "backend": model.backend.spec,
         "device": str(model.backend.device),
         "dtype": model.dtype,
-        "parameters": sum(layer.parameters for layer in model.summary()),
+        "parameters": model.layout.size,
         "epochs": len(model.history),
         "kept_epoch": kept,
         "seconds": sum(model.history["seconds"]),

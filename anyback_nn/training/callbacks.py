@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from anyback_nn.training.schedules import direction
+from anyback_nn.training.schedules import direction, monitored
 from anyback_nn.training.state import copies
 
 if TYPE_CHECKING:
@@ -84,13 +84,7 @@ class EarlyStopping(Callback):
         self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None
 
     def on_epoch_end(self, fit: Fit) -> None:
-        row = fit.history.last
-        if self.monitor not in row:
-            raise ValueError(
-                f"EarlyStopping: {self.monitor!r} is not recorded; the history has "
-                f"{', '.join(row)}. Pass validation= to fit, or monitor another one"
-            )
-        value = direction(self.monitor, self.mode) * row[self.monitor]
+        value = monitored(self, fit.history.last)
         if value < self._best - self.min_delta:
             self.best_epoch, self._best = fit.epoch, value
             if self.restore_best:

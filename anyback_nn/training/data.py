@@ -200,7 +200,7 @@ class IterableSource(Source):
 
     def _rows(self, batch: Any) -> Batch:
         """Check one batch and bring its targets to shape."""
-        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+        if not _is_batch(batch):
             raise DataError(f"expected (x, y) or (x, y, weights), got {type(batch).__name__}")
         x, y, weights = (*batch, None)[:3]
         look = not self._checked
@@ -210,6 +210,11 @@ class IterableSource(Source):
         if weights is not None:
             weights = check_weights(weights, n_rows(x), values=look)
         return Batch(x, y, weights)
+
+
+def _is_batch(batch: Any) -> bool:
+    """Tell whether this is ``(x, y)`` or ``(x, y, weights)``."""
+    return isinstance(batch, tuple | list) and len(batch) in (2, 3)
 
 
 def move(rows: Batch, backend: Backend, dtype: str) -> Batch:
@@ -245,8 +250,8 @@ def _index_of(array: Array, rows: Any) -> Array:
 def peek(batches: Iterable[Any]) -> tuple[Iterable[Any], int]:
     """Look at the first batch for the number of features, without losing it."""
     iterator = iter(batches)
-    first = next(iterator, None)
-    if not isinstance(first, tuple | list) or len(first) not in (2, 3):
+    first: Any = next(iterator, None)
+    if not _is_batch(first):
         raise DataError(
             "expected an iterable that gives (x, y) or (x, y, weights) for each batch; the first "
             f"one is {'missing' if first is None else type(first).__name__}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,7 @@ __all__ = [
     "StepDecay",
     "as_schedule",
     "direction",
+    "monitored",
 ]
 
 
@@ -186,14 +187,8 @@ class ReduceOnPlateau(Schedule):
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
         rate, best, waited = self.learning_rate, math.inf, 0
-        sign = direction(self.monitor, self.mode)
         for row in history:
-            if self.monitor not in row:
-                raise ValueError(
-                    f"ReduceOnPlateau: {self.monitor!r} is not recorded; the history has "
-                    f"{', '.join(sorted(row))}. Pass validation= to fit, or monitor another one"
-                )
-            value = sign * row[self.monitor]
+            value = monitored(self, row)
             if value < best - self.min_delta:
                 best, waited = value, 0
                 continue
@@ -227,6 +222,24 @@ def direction(quantity: str, mode: str | None = None) -> float:
             f"is less or more of {quantity!r} better? Pass mode='min' or mode='max'; got {mode!r}"
         )
     return 1.0 if mode == "min" else -1.0
+
+
+def monitored(by: Any, row: dict[str, float]) -> float:
+    """Give the quantity that ``by`` monitors, turned so that less of it is better.
+
+    Parameters
+    ----------
+    by : ReduceOnPlateau or EarlyStopping
+        Has a ``monitor`` and a ``mode``.
+    row : dict
+        What was recorded of one epoch.
+    """
+    if by.monitor not in row:
+        raise ValueError(
+            f"{type(by).__name__}: {by.monitor!r} is not recorded; the history has "
+            f"{', '.join(row)}. Pass validation= to fit, or monitor another one"
+        )
+    return direction(by.monitor, by.mode) * row[by.monitor]
 
 
 def _expect_positive(schedule: Schedule, *names: str) -> None:
