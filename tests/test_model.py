@@ -493,6 +493,15 @@ def test_a_first_fit_that_diverges_keeps_the_initial_parameters(backend):
     assert model.training.optimizer is None
 
 
+def test_divergence_by_the_first_update_blames_the_rate(backend, moons):
+    # One step in the epoch: its loss is finite, and the parameters behind it are not.
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    text = "parameters became NaN or infinite in epoch 1, step 1 .* learning rate, 3e.38"
+    x = 1e3 * moons[0]
+    with pytest.raises(nn.DivergenceError, match=text):
+        model.fit(x, moons[1], optimizer=nn.GradientDescent(3e38), epochs=1, batch_size=None)
+
+
 def test_held_out_rows_need_weights_too(backend, moons):
     x, y = moons
     _, held = nn.training.data.split(len(x), 0.1, seed=0)

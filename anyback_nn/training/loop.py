@@ -201,14 +201,14 @@ def _check_convergence(losses: Any, finite: bool, epoch: int, rates: Sequence[fl
         return
     at = int(bad[0]) if bad.size else len(losses) - 1
     what = f"the loss became {losses[at]}" if bad.size else "parameters became NaN or infinite"
-    if epoch == 0 and at == 0:
+    if bad.size and epoch == 0 and at == 0:
         cause = (
             "it was so before the first update, so the inputs or targets are probably too large, "
             "or hold NaN: standardise them, and replace what is missing"
         )
     else:
-        # The update that did it is the one before the step whose loss shows it.
-        rate = rates[max(at - 1, 0)]
+        # A loss shows what the update before it did; the last update shows in the parameters.
+        rate = rates[max(at - 1, 0)] if bad.size else rates[at]
         cause = (
             f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, "
             "clip_norm=1.0 in the optimiser, or standardise the inputs"
