@@ -18,7 +18,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from anyback_nn.errors import BackendUnavailableError
@@ -40,6 +40,10 @@ class Backend:
     ----------
     device_name : str, optional
         What stands behind the colon of the spec; ``None`` is the library's default device.
+    masks_on_device : bool
+        Whether dropout masks are computed on the device, where it has int64, and not on the host
+        and moved: the same bits. Slower on the CPUs where it was measured, see
+        ``benchmarks/results/dropout_masks.md``, and untested on a GPU.
 
     Notes
     -----
@@ -48,6 +52,7 @@ class Backend:
     """
 
     device_name: str | None = None
+    masks_on_device: bool = False
 
     name: ClassVar[str]
     """The name in a spec."""
@@ -83,6 +88,11 @@ class Backend:
     def device(self) -> Any:
         """The device in the form in which the library's functions take it."""
         return "cpu"
+
+    @property
+    def device_label(self) -> str:
+        """The device in words."""
+        return str(self.device)
 
     def devices(self) -> list[str]:
         """List the specs of all devices that this library can use here."""
@@ -145,6 +155,11 @@ class Backend:
         if dtype is None or array.dtype == getattr(self.xp, dtype):
             return array
         return self.xp.astype(array, getattr(self.xp, dtype))
+
+    def holds(self, dtype: str) -> bool:
+        """Tell whether the device has a dtype: some have no float64."""
+        with self.scope(dtype):
+            return dtype in self.xp.__array_namespace_info__().dtypes(device=self.device)
 
     def _exchange(self, x: Any) -> Array | None:
         """Take over another library's device memory through DLPack, or None where that fails."""
@@ -386,6 +401,10 @@ class StrictBackend(NumpyBackend):
     def device(self) -> Any:
         return self.xp.Device(self.device_name or "CPU_DEVICE")
 
+    @property
+    def device_label(self) -> str:
+        return self.device_name or "CPU_DEVICE"
+
     def devices(self) -> list[str]:
         known = self.xp.__array_namespace_info__().devices()
         return [f"{self.name}:{device._device}" for device in known]
@@ -402,7 +421,7 @@ BACKENDS: dict[str, type[Backend]] = {
 """Every supported backend by its name."""
 
 
-def select(spec: str | Backend | None = None) -> Backend:
+def select(spec: str | Backend | None = None, *, masks_on_device: bool | None = None) -> Backend:
     """Select the backend that computes.
 
     Parameters
@@ -410,6 +429,9 @@ def select(spec: str | Backend | None = None) -> Backend:
     spec : str or Backend, optional
         ``NAME`` or ``NAME:DEVICE``. Default: the environment variable ``ANYBACK_NN_BACKEND``,
         and where that is not set, ``"numpy"``.
+    masks_on_device : bool, optional
+        Where dropout masks are made, see `Backend`. Default: on the host, or as the given backend
+        does it.
 
     Returns
     -------
@@ -430,12 +452,14 @@ def select(spec: str | Backend | None = None) -> Backend:
     ('numpy', 'float32')
     """
     if isinstance(spec, Backend):
+        if masks_on_device is not None:
+            spec = replace(spec, masks_on_device=masks_on_device)
         spec.check()
         return spec
     if spec is None:
         named = os.environ.get(ENVIRONMENT_VARIABLE)
         try:
-            return select(named or "numpy")
+            return select(named or "numpy", masks_on_device=masks_on_device)
         except (BackendUnavailableError, ValueError) as error:
             said = f" (chosen by the environment variable {ENVIRONMENT_VARIABLE})" if named else ""
             raise type(error)(f"{error}{said}") from error
@@ -451,7 +475,7 @@ def select(spec: str | Backend | None = None) -> Backend:
             f"unknown backend {spec!r}: expected NAME or NAME:DEVICE with NAME one of "
             f"{', '.join(BACKENDS)}.{hint}"
         )
-    backend = BACKENDS[name](device_name or None)
+    backend = BACKENDS[name](device_name or None, masks_on_device=bool(masks_on_device))
     backend.check()
     return backend
 

@@ -32,8 +32,6 @@ from anyback_nn.training.step import training_step
 
 __all__ = ["LayerSummary", "Model"]
 
-DTYPES = ("float32", "float64")
-
 
 class LayerSummary(NamedTuple):
     """One row of `Model.summary`."""
@@ -106,13 +104,11 @@ class Model:
                     f"{one.__name__} takes logits and applies its link itself: leave out the last "
                     f"layer, {output.__name__}{instead}"
                 )
-        if dtype not in DTYPES:
-            raise ValueError(f"expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
         self.network = Network(*layers)
         self.loss: Loss = plain(loss)
         self.backend = select(backend)
         self.seed = checks.whole_number("seed", seed, least=0)
-        self.dtype = dtype
+        self.dtype = checks.check_dtype(dtype, self.backend)
         self.metrics = tuple(default_metrics(loss) if metrics is None else metrics)
         if len({*self.metric_names, "r2"}) < len(self.metric_names) + 1:
             raise ValueError(

@@ -1,7 +1,8 @@
-"""Reproducible random numbers: drawn on the host, keyed by purpose, the same on every backend.
+"""Reproducible random numbers: keyed by purpose, the same on every backend.
 
 The array API standard has no random numbers. They are drawn with NumPy's Philox generator under a
-key that names what they are for, ``(seed, purpose, counters...)``, and then moved. No generator is
+key that names what they are for, ``(seed, purpose, counters...)``, and then moved; dropout masks
+can also be computed on the device, as the same stream (`anyback_nn.philox`). No generator is
 carried along: who knows the key draws the same numbers again, so a resumed run goes on as the
 uninterrupted one would have, and the same seed gives the same initial weights, batch order and
 dropout masks, bit for bit, on every backend.
@@ -11,10 +12,14 @@ Reference: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from anyback_nn.backend import Array, Backend
+from anyback_nn.philox import WORDS_PER_BLOCK, words
 
 __all__ = ["PURPOSES", "Blank", "Draws", "generator"]
 
@@ -51,12 +56,12 @@ def generator(seed: int, purpose: str, *counters: int) -> Any:
 
 @dataclass(frozen=True)
 class Draws:
-    """Random arrays on a backend, drawn on the host.
+    """Random arrays on a backend.
 
     Parameters
     ----------
     generator : numpy.random.Generator
-        Where the numbers come from: each call goes on in its sequence.
+        Where the numbers come from, as `generator` makes it: each call goes on in its sequence.
     backend : Backend
         Where the arrays are put.
     dtype : str
@@ -103,8 +108,28 @@ class Draws:
         return xp.full(shape, value, dtype=getattr(xp, self.dtype), device=self.backend.device)
 
     def bernoulli(self, shape: tuple[int, ...], probability: float) -> Array:
-        """Draw booleans that are true with ``probability``, the same ones for every dtype."""
-        return self.backend.asarray(self.generator.random(shape, dtype="float32") < probability)
+        """Draw booleans that are true with ``probability``, the same ones for every dtype.
+
+        One is true if 32 random bits, read as a number, lie below ``probability * 2**32``. Where
+        `Backend.masks_on_device` says so, they are computed on the device, and are the same bits.
+        """
+        import numpy as np
+
+        philox = self.generator.bit_generator
+        philox.advance(0)  # drops what is left of the last block
+        size = math.prod(shape)
+        n_blocks = -(-size // WORDS_PER_BLOCK)
+        threshold = round(probability * 2**32)
+        if self.backend.masks_on_device:
+            with self.backend.scope("float64"):  # JAX has no int64 outside of it
+                if compute := _mask_computation(self.backend, shape, n_blocks):
+                    state = philox.state["state"]
+                    start = np.concatenate((state["key"], state["counter"])).view("int64")
+                    philox.advance(n_blocks)
+                    return compute(self.backend.asarray(start), threshold)
+        # The lower half of each word of 64 bits comes first, whatever the machine's byte order.
+        drawn = philox.random_raw(4 * n_blocks).astype("<u8", copy=False).view("<u4")
+        return self.backend.asarray(drawn[:size].reshape(shape) < threshold)
 
     def _move(self, x: Any) -> Array:
         return self.backend.asarray(x, dtype=self.dtype)
@@ -125,3 +150,18 @@ class Blank(Draws):
     def bernoulli(self, shape: tuple[int, ...], probability: float) -> Array:
         xp = self.backend.xp
         return xp.zeros(shape, dtype=xp.bool, device=self.backend.device)
+
+
+@lru_cache
+def _mask_computation(
+    backend: Backend, shape: tuple[int, ...], n_blocks: int
+) -> Callable[..., Array] | None:
+    """Compile what makes the masks of one shape on the device, or None if it has no int64."""
+    if not backend.holds("int64"):
+        return None
+
+    def mask(start: Array, threshold: int) -> Array:
+        drawn = words(start[:2], start[2:], n_blocks)[: math.prod(shape)]
+        return backend.xp.reshape(drawn, shape) < threshold
+
+    return backend.compile(mask)

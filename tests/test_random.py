@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from array_api_compat import device
 
+from anyback_nn import random
 from anyback_nn.backend import select, to_numpy
+from anyback_nn.philox import words
 from anyback_nn.random import PURPOSES, Draws, generator
 
 DRAWS = {
@@ -18,10 +20,12 @@ DRAWS = {
     "bernoulli": lambda draws: draws.bernoulli((50, 40), 0.3),
 }
 each_draw = pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS.keys())
+each_path = pytest.mark.parametrize("on_device", [False, True], ids=["host", "device"])
 
 
-def draws(backend="numpy", dtype="float64", seed=0):
-    return Draws(generator(seed, "weights"), select(backend), dtype)
+def draws(backend="numpy", dtype="float64", seed=0, on_device=False):
+    backend = select(backend, masks_on_device=on_device)
+    return Draws(generator(seed, "weights"), backend, dtype)
 
 
 def numbers(seed, purpose, *counters):
@@ -102,14 +106,79 @@ def test_uniform():
     assert abs(share - 0.75) < 5 * math.sqrt(0.75 * 0.25 / x.size)
 
 
+@each_path
 @pytest.mark.parametrize("probability", [0.0, 0.25, 0.9, 1.0])
-def test_bernoulli(probability):
-    x = draws().bernoulli((400, 500), probability)
+def test_bernoulli(probability, on_device):
+    x = draws(on_device=on_device).bernoulli((400, 500), probability)
     assert x.dtype == bool
     deviation = math.sqrt(probability * (1 - probability) / x.size)
     assert abs(x.mean() - probability) <= 5 * deviation
 
 
-def test_replicas_draw_their_own():
-    first, second = draws().bernoulli((2, 30, 20), 0.5)
+@each_path
+def test_replicas_draw_their_own(on_device):
+    first, second = draws(on_device=on_device).bernoulli((2, 30, 20), 0.5)
     assert not np.array_equal(first, second)
+
+
+# Masks, from the host and from the device --------------------------------------------------------
+
+SHAPES = [(), (5, 0), (7,), (8,), (3, 5, 7), (2, 30, 20)]
+"""Nothing, parts of a block of eight words, whole blocks, and replicas."""
+
+
+@each_path
+def test_masks_are_the_same_on_every_backend_and_path(backend, on_device):
+    """Also after other draws, which leave a block of the generator half used."""
+    here, there = draws(), draws(backend, "float32", on_device=on_device)
+    assert there.backend.masks_on_device == on_device
+    for shape in SHAPES:
+        for probability in (0.0, 0.3, 0.5, 1.0):
+            mask, expected = (one.bernoulli(shape, probability) for one in (there, here))
+            assert backend.owns(mask)
+            assert device(mask) == backend.device
+            assert mask.dtype == backend.xp.bool
+            assert mask.shape == shape
+            np.testing.assert_array_equal(to_numpy(mask), expected)
+        for one in (here, there):
+            one.generator.integers(10, dtype="int32")
+            one.generator.random()
+    assert there.generator.random() == here.generator.random()
+
+
+@each_path
+def test_masks_never_change(backend, on_device):
+    """The words of 32 bits of whole blocks, each in its turn."""
+    key = np.random.SeedSequence(7, spawn_key=(0,))
+    expected = np.random.Philox(key).random_raw(4 * (2 + 1)).astype("<u8").view("<u4")
+    there = draws(backend, seed=7, on_device=on_device)
+    first, second = there.bernoulli((3, 5), 0.25), there.bernoulli((8,), 0.75)
+    np.testing.assert_array_equal(to_numpy(first), (expected[:15] < 2**30).reshape(3, 5))
+    np.testing.assert_array_equal(to_numpy(second), expected[16:] < 3 * 2**30)
+
+
+@each_path
+def test_the_threshold_is_exact(backend, on_device):
+    word = int(generator(0, "weights").bit_generator.random_raw()) % 2**32
+    for threshold, kept in ((word, False), (word + 1, True)):
+        mask = draws(backend, on_device=on_device).bernoulli((1,), threshold / 2**32)
+        assert to_numpy(mask).tolist() == [kept]
+
+
+def test_masks_are_made_where_it_was_asked_for(backend, monkeypatch):
+    """One function for each shape, which JAX compiles once for all keys and probabilities."""
+    made = []
+
+    def counted(*arguments):
+        made.append(arguments)
+        return words(*arguments)
+
+    monkeypatch.setattr(random, "words", counted)
+    for seed, probability in enumerate((0.1, 0.2, 0.3)):
+        draws(backend, seed=seed).bernoulli((3, 41), probability)
+        assert len(made) == 0
+    for seed, probability in enumerate((0.1, 0.2, 0.3)):
+        draws(backend, seed=seed, on_device=True).bernoulli((3, 41), probability)
+    with backend.scope("float64"):
+        calls = (1 if backend.spec == "jax" else 3) if backend.holds("int64") else 0
+    assert len(made) == calls

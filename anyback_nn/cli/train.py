@@ -146,7 +146,9 @@ def hidden_layers(widths: tuple[int, ...], activation: str, dropout: float) -> l
     return layers
 
 
-def build(layers: list[Layer], dataset: Dataset, backend: Backend, seed: int, dtype: str) -> Model:
+def build(
+    layers: list[Layer], dataset: Dataset, backend: Backend | str, seed: int, dtype: str
+) -> Model:
     """Make the model that suits the data, with its initial parameters."""
     from anyback_nn.model import Model
     from anyback_nn.network.layers import Dense
@@ -169,7 +171,7 @@ def course(model: Model, kept: int) -> dict[str, Any]:
     row = model.history.rows[kept - 1]
     return {
         "backend": model.backend.spec,
-        "device": str(model.backend.device),
+        "device": model.backend.device_label,
         "dtype": model.dtype,
         "parameters": model.layout.size,
         "epochs": len(model.history),

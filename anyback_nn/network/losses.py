@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from array_api_compat import array_namespace, device
 
+from anyback_nn.backend import to_numpy
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.activations import log_sum_exp, sigmoid, softmax
 
@@ -155,7 +156,7 @@ class Loss(ABC):
 
     def _expect(self, condition: Array, what: str) -> None:
         """Raise `DataError` unless ``condition`` holds for all targets."""
-        if not bool(array_namespace(condition).all(condition)):
+        if not to_numpy(array_namespace(condition).all(condition)):
             raise DataError(f"{type(self).__name__}: expected {what}")
 
 

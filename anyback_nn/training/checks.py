@@ -8,17 +8,23 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
 
-from anyback_nn.backend import Array, to_numpy
+from anyback_nn.backend import Array, Backend, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 
 __all__ = [
+    "DTYPES",
     "as_targets",
+    "check_dtype",
     "check_inputs",
     "check_same_length",
     "check_weights",
     "n_rows",
     "whole_number",
 ]
+
+
+DTYPES = ("float32", "float64")
+"""What a model can compute in."""
 
 
 def as_array(x: Any) -> Array:
@@ -92,7 +98,7 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
         raise ShapeError(f"the model takes {n_in} features, got inputs with {shape[1]}")
     if finite and not isinstance(x, np.memmap) and xp.isdtype(x.dtype, "real floating"):
         rows = xp.all(xp.isfinite(x), axis=1)
-        if not bool(xp.all(rows)):
+        if not to_numpy(xp.all(rows)):
             bad = np.flatnonzero(~to_numpy(rows))
             raise DataError(
                 f"the inputs hold NaN or infinite values in {bad.size} of {shape[0]} rows, first "
@@ -127,9 +133,18 @@ def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array
         raise DataError(f"expected numeric sample weights, got dtype {weights.dtype}")
     if xp.isdtype(weights.dtype, ("bool", "integral")):
         weights = xp.astype(weights, xp.float32)
-    if values and not bool(xp.all((weights >= 0) & (weights < float("inf")))):
+    if values and not to_numpy(xp.all((weights >= 0) & (weights < float("inf")))):
         raise DataError("expected sample weights that are finite and 0 or greater")
     return weights
+
+
+def check_dtype(dtype: str, backend: Backend) -> str:
+    """Raise `ValueError` unless a model can compute in this dtype on this backend."""
+    if dtype not in DTYPES:
+        raise ValueError(f"expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if not backend.holds(dtype):
+        raise ValueError(f"the device of {backend.spec!r} has no {dtype}: use float32")
+    return dtype
 
 
 def whole_number(name: str, value: Any, *, least: int) -> int:

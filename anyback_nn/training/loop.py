@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from anyback_nn.training.step import Report, evaluation, prediction_step
 if TYPE_CHECKING:
     from anyback_nn.model import Model
 
-__all__ = ["Fit", "evaluate", "outputs_of", "train"]
+__all__ = ["Fit", "evaluate", "outputs_of", "steps", "train"]
 
 
 @dataclass
@@ -99,10 +99,20 @@ def train(
     _call(callbacks, "on_train_end", fit)
 
 
-def _epoch(
-    fit: Fit, source: Source, step: Callable[..., Any], callbacks: Sequence[Callback]
-) -> dict[str, float]:
-    """Train one epoch and give its row of the history."""
+def steps(
+    fit: Fit, source: Source, step: Callable[..., Any], callbacks: Sequence[Callback] = ()
+) -> Iterator[tuple[Report, int, float]]:
+    """Take the steps of one epoch, until a callback stops it.
+
+    Yields
+    ------
+    report : tuple of array
+        After each step, its loss and metrics.
+    size : int
+        The number of samples in its batch.
+    rate : float
+        Its learning rate.
+    """
     model, training = fit.model, fit.model.training
     optimizer, begin = training.optimizer, training.first_epoch
     assert optimizer is not None
@@ -112,9 +122,6 @@ def _epoch(
     draws = Draws(generator(model.seed, "noise", training.epoch), model.backend, model.dtype)
     done, past = training.epoch - begin, training.history.rows[begin:]
     schedule, n_batches = optimizer.schedule, source.n_batches
-    reports: list[Report] = []
-    sizes: list[int] = []
-    rates: list[float] = []
     for position, batch in enumerate(source.epoch(training.epoch)):
         _call(callbacks, "on_batch_begin", fit)
         if not position or (n_batches and not schedule.per_epoch):
@@ -131,12 +138,18 @@ def _epoch(
             *batch,
             model.network.noise(tuple(batch.x.shape), draws),
         )
-        reports.append(report)
-        sizes.append(int(batch.x.shape[0]))
-        rates.append(rate)
         _call(callbacks, "on_batch_end", fit)
+        yield report, int(batch.x.shape[0]), rate
         if fit.stop_reason is not None:
             break
+
+
+def _epoch(
+    fit: Fit, source: Source, step: Callable[..., Any], callbacks: Sequence[Callback]
+) -> dict[str, float]:
+    """Train one epoch and give its row of the history."""
+    model, training = fit.model, fit.model.training
+    reports, sizes, rates = zip(*steps(fit, source, step, callbacks))
     table, finite = _read(reports, (*training.params, *leaves(training.slots)))
     _check_convergence(table[:, 0], finite, training.epoch, rates)
     training.epoch += 1
@@ -175,7 +188,7 @@ def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
         getattr(callback, event)(fit)
 
 
-def _read(reports: list[Report], arrays: Storage) -> tuple[Any, bool]:
+def _read(reports: Sequence[Report], arrays: Storage) -> tuple[Any, bool]:
     """Bring all reports to the host at once, and whether these arrays are finite."""
     columns = [_stack(list(column)) for column in zip(*reports)]
     xp = array_namespace(columns[0])

@@ -18,7 +18,7 @@ from anyback_nn.network.parameters import Layout, Storage
 from anyback_nn.training.metrics import Metric, r2
 from anyback_nn.training.optimizers import Optimizer
 
-__all__ = ["Report", "evaluation", "prediction_step", "training_step"]
+__all__ = ["Report", "differentiation", "evaluation", "prediction_step", "training_step"]
 
 Report = tuple[Array, ...]
 """The mean loss of a batch, and the mean of each metric."""
@@ -35,6 +35,7 @@ def training_step(
         ``step(params, slots, state, mask, coefficients, x, y, weights, noise)`` gives ``params,
         slots, state, report``. The first three arguments are used up: go on with what it returns.
     """
+    derive = differentiation(network, loss, metrics)
 
     def step(
         params: Storage,
@@ -48,16 +49,35 @@ def training_step(
         noise: Any,
     ) -> tuple[Storage, dict[str, Storage], Any, Report]:
         tree = layout.restore(params)
-        outputs, cache = network.forward(tree, x, Context(True, state, noise))
-        value, d_outputs = mean_loss(loss, outputs, y, weights)
-        means = [weighted_mean(metric(loss, outputs, y), weights) for metric in metrics]
-        report = (value, *means)
-        grads = layout.store(network.gradients(tree, cache, d_outputs))
+        grads, cache, report = derive(tree, state, x, y, weights, noise)
         state = network.next_state(state, cache)
-        params, slots = optimizer.update(params, grads, slots, mask, coefficients)
+        params, slots = optimizer.update(params, layout.store(grads), slots, mask, coefficients)
         return params, slots, state, report
 
     return step
+
+
+def differentiation(
+    network: Network, loss: Loss, metrics: Sequence[Metric] = ()
+) -> Callable[..., tuple[Any, Any, Report]]:
+    """Build the function that differentiates the mean loss of a batch.
+
+    Returns
+    -------
+    callable
+        ``derive(params, state, x, y, weights, noise)`` gives ``grads, cache, report``, with
+        parameters and gradients as trees.
+    """
+
+    def derive(
+        params: Any, state: Any, x: Array, y: Array, weights: Array | None, noise: Any
+    ) -> tuple[Any, Any, Report]:
+        outputs, cache = network.forward(params, x, Context(True, state, noise))
+        value, d_outputs = mean_loss(loss, outputs, y, weights)
+        means = [weighted_mean(metric(loss, outputs, y), weights) for metric in metrics]
+        return network.gradients(params, cache, d_outputs), cache, (value, *means)
+
+    return derive
 
 
 def prediction_step(network: Network, layout: Layout) -> Callable[[Storage, Any, Array], Array]:

@@ -7,8 +7,10 @@ import pytest
 from network_cases import TOLERANCE, relative_error
 
 from anyback_nn.backend import select, to_numpy
+from anyback_nn.model import Model
 from anyback_nn.network.layer import Context
 from anyback_nn.network.layers import Dense, Dropout
+from anyback_nn.network.losses import MeanSquaredError
 from anyback_nn.network.network import Network
 from anyback_nn.random import Draws, generator
 
@@ -31,8 +33,9 @@ def test_probability_zero_keeps_all():
     assert np.all(mask(0.0))
 
 
-def test_mask_is_the_same_on_every_backend_and_for_both_dtypes(backend, dtype):
-    noise = mask(0.3, backend, dtype)
+@pytest.mark.parametrize("on_device", [False, True], ids=["host", "device"])
+def test_mask_is_the_same_on_every_backend_and_for_both_dtypes(backend, dtype, on_device):
+    noise = mask(0.3, select(backend, masks_on_device=on_device), dtype)
     assert noise.dtype == backend.xp.bool
     np.testing.assert_array_equal(to_numpy(noise), mask(0.3))
 
@@ -76,3 +79,23 @@ def test_layers_of_a_network_drop_different_inputs():
     assert nothing is None
     assert first.shape == last.shape == SHAPE
     assert not np.array_equal(first, last)
+
+
+def test_training_is_the_same_with_masks_from_the_device(backend):
+    """Bit for bit, also with a last batch that is smaller."""
+    x = np.random.default_rng(0).normal(size=(70, 5)).astype("float32")
+    batches = [(x[i : i + 32], x[i : i + 32, :3]) for i in range(0, 70, 32)]
+
+    def trained(on_device):
+        model = Model(
+            Dense(16),
+            Dropout(0.3),
+            Dense(3),
+            Dropout(0.1),
+            loss=MeanSquaredError(),
+            backend=select(backend, masks_on_device=on_device),
+        )
+        model.fit(batches, epochs=2)
+        return model.predict(x)
+
+    np.testing.assert_array_equal(trained(True), trained(False))
