@@ -92,7 +92,7 @@ _PUBLIC = {
 }
 """The public names, by the module that defines each (type checkers read ``__init__.pyi``)."""
 
-_SUBMODULES = ("backend", "datasets", "errors", "network", "random", "training")
+_SUBMODULES = ("backend", "datasets", "errors", "network", "random", "testing", "training")
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [*sorted(_HOME), *_SUBMODULES]  # noqa: PLE0604 - they are all strings

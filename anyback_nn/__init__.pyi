@@ -7,6 +7,7 @@ from anyback_nn import datasets as datasets
 from anyback_nn import errors as errors
 from anyback_nn import network as network
 from anyback_nn import random as random
+from anyback_nn import testing as testing
 from anyback_nn import training as training
 from anyback_nn.backend import BACKENDS as BACKENDS
 from anyback_nn.backend import Backend as Backend

@@ -1,47 +1,87 @@
-"""The backend under test: ``pytest --backend NAME`` runs the suite on one backend.
+"""The backend under test comes from `anyback_nn.testing.plugin`: ``pytest --backend SPEC``.
 
-A test that asks for the ``backend`` fixture runs on that backend. What does not depend on a backend
-(data readers, schedules, doctests) runs with NumPy only, so no time is spent on it twice.
+A test that takes the ``backend`` fixture runs on that backend. What does not depend on a backend
+(data readers, schedules, doctests) runs with NumPy only, so no time is spent on it twice; and what
+needs float64 is left out on a device that has none.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from anyback_nn.backend import Backend, select
+from anyback_nn.backend import Backend
+from anyback_nn.testing import VARIANTS, no_host_reads
+from anyback_nn.testing.plugin import backend_of, chosen
+from anyback_nn.training.checks import DTYPES
+
+TESTS = Path(__file__).parent
+BY_NAME = (TESTS / "cli", TESTS / "datasets", TESTS / "test_backend.py")
+"""Tests of backends as users name them, which variants that exist for tests have no part in."""
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--backend",
-        default="numpy",
-        metavar="SPEC",
-        help="the backend to test: numpy, cupy, torch, jax, array-api-strict, or NAME:DEVICE",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # A backend that was asked for by name and cannot be used fails; it is never skipped.
-    try:
-        select(config.getoption("--backend"))
-    except (RuntimeError, ValueError) as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def pytest_report_header(config: pytest.Config) -> str:
-    chosen = select(config.getoption("--backend"))
-    return f"backend: {chosen.spec} {chosen.version}, device {chosen.device}"
+# Which tests run ---------------------------------------------------------------------------------
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--backend") == "numpy":
+    with_numpy = "numpy" in {one.spec for one in chosen(config)}
+    left_out = [item for item in items if not belongs(item, with_numpy)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def belongs(item: pytest.Item, with_numpy: bool) -> bool:
+    """Tell whether a test is one for its backend."""
+    backend = backend_of(item)
+    if backend is None:
+        return with_numpy
+    if backend.spec in VARIANTS and any(item.path.is_relative_to(path) for path in BY_NAME):
+        return False
+    finer = "float64" in item.fixturenames or item.callspec.params.get("dtype") == "float64"
+    return not finer or backend.holds("float64")
+
+
+# Fixtures ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _no_host_reads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Refuse, in every test of a pretended device, that a value is read but by `to_numpy`."""
+    backend = backend_of(request.node)
+    if backend is None or backend.name != "array-api-strict" or not backend.device_name:
+        yield
         return
-    independent = [item for item in items if "backend" not in getattr(item, "fixturenames", ())]
-    config.hook.pytest_deselected(items=independent)
-    items[:] = [item for item in items if item not in set(independent)]
+    with no_host_reads():
+        yield
 
 
-@pytest.fixture(scope="session")
-def backend(request: pytest.FixtureRequest) -> Backend:
-    """The backend under test."""
-    return select(request.config.getoption("--backend"))
+@contextlib.contextmanager
+def scope_with_warnings(backend: Backend, dtype: str) -> Iterator[str]:
+    """Enter the backend's scope, but let NumPy tell of overflow: here, a warning is an error."""
+    with backend.scope(dtype), np.errstate(divide="warn", over="warn", invalid="warn"):
+        yield dtype
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request: pytest.FixtureRequest, backend: Backend) -> Iterator[str]:
+    """The name of each real floating dtype in turn, within the backend's scope for it."""
+    with scope_with_warnings(backend, request.param) as name:
+        yield name
+
+
+@pytest.fixture
+def finest(backend: Backend) -> Iterator[str]:
+    """The name of the finest dtype, for what does not depend on it, within the scope for it."""
+    with scope_with_warnings(backend, "float64" if backend.holds("float64") else "float32") as name:
+        yield name
+
+
+@pytest.fixture
+def float64(backend: Backend) -> Iterator[str]:
+    """The dtype of comparisons with central differences, within the backend's scope for it."""
+    with scope_with_warnings(backend, "float64") as name:
+        yield name

@@ -9,11 +9,11 @@ import pytest
 
 import anyback_nn
 from anyback_nn.cli import options
-from anyback_nn.model import DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.training.checks import DTYPES
 from anyback_nn.training.optimizers import OPTIMIZERS
 
-COMMANDS = ("train", "evaluate", "predict", "backends")
+COMMANDS = ("train", "evaluate", "predict", "verify", "backends")
 
 
 def run(*arguments, **settings):

@@ -91,7 +91,7 @@ def test_json(program, backend):
     result = outcome.json
     assert outcome.status == 0
     assert result["backend"] == backend.spec
-    assert result["device"] == str(backend.device)
+    assert result["device"] == backend.device_label
     assert result["dtype"] == "float32"
     assert result["parameters"] == 2 * 4 + 4 + 4 * 2 + 2
     assert result["epochs"] == 2

@@ -1,0 +1,12 @@
+from anyback_nn.testing.backends import MATRIX as MATRIX
+from anyback_nn.testing.backends import VARIANTS as VARIANTS
+from anyback_nn.testing.backends import select as select
+from anyback_nn.testing.backends import usable as usable
+from anyback_nn.testing.comparison import Comparison as Comparison
+from anyback_nn.testing.comparison import compare_backends as compare_backends
+from anyback_nn.testing.gradients import GradientError as GradientError
+from anyback_nn.testing.gradients import GradientReport as GradientReport
+from anyback_nn.testing.gradients import check_gradients as check_gradients
+from anyback_nn.testing.host_reads import HostReadError as HostReadError
+from anyback_nn.testing.host_reads import HostReads as HostReads
+from anyback_nn.testing.host_reads import no_host_reads as no_host_reads

@@ -1,0 +1,391 @@
+"""Follow one training run on several backends, step by step, against a reference in float64.
+
+All runs start from the same parameters and see the same batches and dropout masks, so whatever
+differs is rounding, or a mistake. The runs go on side by side: of each, one step is held at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.network.layer import PREDICTION, Context, Layer
+from anyback_nn.network.network import Network
+from anyback_nn.network.parameters import map_leaves, named
+from anyback_nn.testing.backends import select, under_test, usable
+from anyback_nn.training.checks import (
+    as_targets,
+    check_dtype,
+    check_inputs,
+    check_same_length,
+    whole_number,
+)
+from anyback_nn.training.data import Batch, array_source, move
+from anyback_nn.training.loop import Fit
+from anyback_nn.training.loop import steps as steps_of_an_epoch
+from anyback_nn.training.optimizers import Adam, Optimizer
+from anyback_nn.training.step import differentiation, training_step
+
+if TYPE_CHECKING:
+    from anyback_nn.model import Model
+
+__all__ = ["QUANTITIES", "TOLERANCE", "Comparison", "Difference", "Run", "compare_backends"]
+
+TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
+"""The largest relative difference that counts as rounding, after a few hundred steps."""
+
+QUANTITIES = ("loss", "activations", "gradients", "parameters")
+"""What is compared at each step: the first three before its update, the parameters after it."""
+
+SMALLEST = 1e-3
+"""Differences are relative to at least this share of the quantity's largest entry anywhere."""
+
+
+class Difference(NamedTuple):
+    """How far an array is from the reference's.
+
+    Attributes
+    ----------
+    name : str
+        Which array: ``"layer 0 (Dense)"`` for its output, ``"0.weight"`` for a parameter or its
+        gradient.
+    absolute : float
+        The largest difference of two entries.
+    relative : float
+        The same relative to the largest entry of the reference's array (or to a thousandth of the
+        largest entry of all arrays of this quantity, if that is more).
+    """
+
+    name: str
+    absolute: float
+    relative: float
+
+
+@dataclass
+class Run:
+    """The training run on one backend, compared with the reference.
+
+    Attributes
+    ----------
+    backend, version, device, dtype : str
+    tolerance : float
+        Of relative differences.
+    differences : dict of str to list of Difference
+        For each of `QUANTITIES`, the largest difference (the relative one decides) at each step.
+    scores : dict of str to float
+        What `Model.evaluate` measured at the end.
+    seconds : float
+        The time of the training steps alone.
+    """
+
+    backend: str
+    version: str
+    device: str
+    dtype: str
+    tolerance: float
+    differences: dict[str, list[Difference]] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def first(self) -> tuple[int, str, Difference] | None:
+        """The first step (from 1), quantity and array that differ by more than the tolerance.
+
+        Within a step they stand in the order of the computation, so the first is nearest to the
+        cause.
+        """
+        columns = [self.differences.get(one, []) for one in ORDER]
+        for number, row in enumerate(zip(*columns), 1):
+            for quantity, difference in zip(ORDER, row):
+                if not difference.relative <= self.tolerance:  # also where it is NaN
+                    return number, quantity, difference
+        return None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no difference exceeds the tolerance."""
+        return self.first is None
+
+
+ORDER = ("activations", "loss", "gradients", "parameters")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Training runs beside each other.
+
+    Attributes
+    ----------
+    reference : Run
+        Without differences.
+    runs : tuple of Run
+    """
+
+    reference: Run
+    runs: tuple[Run, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every run stayed within its tolerance."""
+        return all(run.agrees for run in self.runs)
+
+    def __str__(self) -> str:
+        return "\n".join(map(describe, self.runs))
+
+
+def describe(run: Run) -> str:
+    """Say in a line how far a run stayed with the reference.
+
+    >>> run = Run("torch", "2.13.0", "cpu", "float64", 1e-10)
+    >>> run.differences = {one: [Difference("0.weight", 2e-16, 1e-15)] for one in QUANTITIES}
+    >>> describe(run)
+    'torch float64: agrees within 1e-10; parameters differ by 1.0e-15 after 1 step'
+    """
+    if run.first is None:
+        last = run.differences["parameters"]
+        return (
+            f"{run.backend} {run.dtype}: agrees within {run.tolerance:.0e}; parameters differ by "
+            f"{last[-1].relative:.1e} after {len(last)} step{'s' if len(last) > 1 else ''}"
+        )
+    number, quantity, difference = run.first
+    return (
+        f"{run.backend} {run.dtype}: differs since step {number}, first in the {quantity} of "
+        f"{difference.name}: by {difference.relative:.1e} (absolute {difference.absolute:.1e}), "
+        f"allowed is {run.tolerance:.0e}"
+    )
+
+
+def compare_backends(
+    model: Model,
+    data: tuple[Any, ...],
+    backends: Sequence[str | Backend] | None = None,
+    steps: int = 200,
+    *,
+    dtype: str | None = None,
+    optimizer: Optimizer | None = None,
+    batch_size: int = 32,
+    reference: str | Backend = "numpy",
+    tolerance: float | None = None,
+    test: tuple[Any, ...] | None = None,
+) -> Comparison:
+    """Train the same model on several backends, and compare every step.
+
+    Parameters
+    ----------
+    model : Model
+        Layers, loss, seed and metrics; and the parameters to begin with, if it has been built. It
+        is not changed.
+    data : tuple
+        ``(x, y)``, as for `Model.fit`.
+    backends : sequence of str or Backend, optional
+        Real ones or `VARIANTS`. Default: all real ones that can compute here.
+    steps : int
+        The number of training steps.
+    dtype : str, optional
+        In which they compute. Default: the model's. The reference computes in float64.
+    optimizer : Optimizer, optional
+        Default: ``Adam()``.
+    batch_size : int
+    reference : str or Backend
+    tolerance : float, optional
+        Of the relative difference. Default: 1e-4 for float32, 1e-10 for float64.
+    test : tuple, optional
+        ``(x, y)`` for the final scores. Default: the training data.
+
+    Returns
+    -------
+    Comparison
+
+    Notes
+    -----
+    Two things make a difference that is no mistake. Adam makes whole steps of a gradient that is
+    zero but for rounding, such as that of a bias in front of `BatchNorm`: leave such a bias out.
+    And rounding can put a value near the kink of a ReLU on its other side: use a smooth activation
+    where the comparison is to be narrow.
+
+    Examples
+    --------
+    >>> import anyback_nn as nn
+    >>> model = nn.Model(nn.Dense(8), nn.Tanh(), nn.Dense(2), loss=nn.SoftmaxCrossEntropy())
+    >>> moons = nn.datasets.make_moons(100, seed=0)
+    >>> comparison = compare_backends(model, moons, ["numpy", "array-api-strict"], steps=20)
+    >>> comparison.agrees, [run.backend for run in comparison.runs]
+    (True, ['numpy', 'array-api-strict'])
+    """
+    from anyback_nn.backend import BACKENDS
+
+    steps = whole_number("steps", steps, least=1)
+    dtype = model.dtype if dtype is None else dtype
+    if backends is None:
+        chosen = [one for one in usable(BACKENDS)[0] if one.holds(dtype)]
+    else:
+        chosen = [select(one) for one in backends]
+    if not chosen:
+        raise ValueError("expected at least one backend to compare")
+    for one in chosen:
+        check_dtype(dtype, one)
+    if len(data) != 2:
+        raise TypeError(f"expected data to be (x, y), got {len(data)} of them")
+    rule = Adam() if optimizer is None else optimizer
+    if not isinstance(rule, Optimizer):
+        raise TypeError(f"expected optimizer to be an Optimizer, got {rule!r}")
+    limit = TOLERANCE[dtype] if tolerance is None else tolerance
+    exact, *others = (
+        _Trainer(model, data, one, kind, rule, batch_size, limit)
+        for one, kind in [(select(reference), "float64"), *((one, dtype) for one in chosen)]
+    )
+    for _ in range(steps):
+        expected = exact.advance()
+        for trainer in others:
+            for quantity, difference in _differences(trainer.advance(), expected).items():
+                trainer.run.differences.setdefault(quantity, []).append(difference)
+    for trainer in (exact, *others):
+        trainer.finish(data if test is None else test)
+    return Comparison(exact.run, tuple(trainer.run for trainer in others))
+
+
+class _Trainer:
+    """Takes the steps of one run, one at a time, and shows what was computed in each."""
+
+    def __init__(
+        self,
+        like: Model,
+        data: tuple[Any, ...],
+        backend: Backend,
+        dtype: str,
+        optimizer: Optimizer,
+        batch_size: int,
+        tolerance: float,
+    ) -> None:
+        from anyback_nn.model import Model
+
+        self.run = Run(backend.spec, backend.version, backend.device_label, dtype, tolerance)
+        self.model = model = Model(
+            *like.network.layers,
+            loss=like.loss,
+            backend=backend,
+            seed=like.seed,
+            dtype=dtype,
+            metrics=like.metrics,
+        )
+        tapped = Network(*map(_Tap, model.network.layers))
+        self.look = backend.compile(differentiation(tapped, model.loss))
+        with under_test(backend), backend.scope(dtype):
+            x = check_inputs(data[0])
+            model.build(x.shape[1])
+            y = model.loss.check_targets(as_targets(data[1]), model.n_out)
+            check_same_length(x, y)
+            rows = move(Batch(x, y), backend, dtype)
+            self.source = array_source(
+                rows, backend, dtype, batch_size=batch_size, shuffle=True, seed=model.seed
+            )
+            if like.n_in is not None:
+                self._begin_as(like)
+            model.training = model.training.begun(optimizer)
+            self.step = backend.compile(
+                training_step(model.network, model.loss, model.layout, optimizer, ()),
+                donate=(0, 1, 2),
+            )
+        self.records = self._records()
+
+    def _begin_as(self, like: Model) -> None:
+        """Start from another model's parameters and state."""
+        model = self.model
+
+        def bring(array: Array) -> Array:
+            return model.backend.asarray(to_numpy(array), model.dtype)
+
+        params = model.layout.store(map_leaves(bring, like.params))
+        state = map_leaves(bring, like.training.state)
+        model.training = replace(model.training, params=params, state=state).copy()
+
+    def _records(self) -> Iterator[dict[str, dict[str, Any]]]:
+        """Train, and give after each step what was computed in it."""
+        model, record = self.model, {}
+
+        def step(params: Any, slots: Any, state: Any, mask: Any, rates: Any, *batch: Any) -> Any:
+            tree = model.layout.restore(params)
+            grads, cache, (loss,) = self.look(tree, state, *batch)
+            outputs = {
+                f"layer {i} ({type(layer).__name__})": output
+                for i, (layer, (_, output)) in enumerate(zip(model.network.layers, cache))
+            }
+            computed = {"loss": {"loss": loss}, "activations": outputs, "gradients": named(grads)}
+            record.update(map_leaves(_exact, computed))
+            started = time.perf_counter()
+            result = self.step(params, slots, state, mask, rates, *batch)
+            model.backend.synchronize(result[0])
+            self.run.seconds += time.perf_counter() - started
+            return result
+
+        fit = Fit(model, epochs=0)
+        while True:
+            for _ in steps_of_an_epoch(fit, self.source, step):
+                record["parameters"] = map_leaves(_exact, named(model.params))
+                yield dict(record)
+                record.clear()
+            model.training.epoch += 1
+
+    def advance(self) -> dict[str, dict[str, Any]]:
+        """Take a step."""
+        # The backends' scopes cannot stay open across each other, so each is entered for a step.
+        with under_test(self.model.backend), self.model.backend.scope(self.model.dtype):
+            return next(self.records)
+
+    def finish(self, test: tuple[Any, ...]) -> None:
+        """Measure the trained model."""
+        with under_test(self.model.backend):
+            self.run.scores = self.model.evaluate(*test)
+
+
+def _exact(array: Array) -> Any:
+    return np.array(to_numpy(array), dtype="float64")
+
+
+@dataclass(frozen=True)
+class _Tap(Layer):
+    """A layer that shows its output in its cache."""
+
+    layer: Layer
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        y, cache = self.layer.forward(params, x, context)
+        return y, (cache, y)
+
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        return self.layer.backward(params, cache[0], dy)
+
+    def gradients(self, params: Any, cache: Any, dy: Array) -> Any:
+        return self.layer.gradients(params, cache[0], dy)
+
+
+def _differences(
+    record: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]
+) -> dict[str, Difference]:
+    """Find the largest relative difference of each quantity."""
+    found = {}
+    for quantity in QUANTITIES:
+        arrays = expected[quantity]
+        least = SMALLEST * max((np.max(np.abs(x), initial=0.0) for x in arrays.values()), default=0)
+        differences = [
+            _difference(name, record[quantity][name], array, least)
+            for name, array in arrays.items()
+        ]
+        found[quantity] = max(differences, key=_by_size, default=Difference("", 0.0, 0.0))
+    return found
+
+
+def _difference(name: str, actual: Any, expected: Any, least: float) -> Difference:
+    absolute = float(np.max(np.abs(actual - expected), initial=0.0))
+    scale = float(max(np.max(np.abs(expected), initial=0.0), least))
+    return Difference(name, absolute, absolute / scale if scale else absolute)
+
+
+def _by_size(difference: Difference) -> tuple[bool, float]:
+    """Order differences; NaN is the largest."""
+    return np.isnan(difference.relative), difference.relative

@@ -1,0 +1,469 @@
+"""Check hand-written derivatives against differences of the forward computation.
+
+For a scalar ``f`` and a step ``h``, ``(f(z + h) - f(z - h)) / 2h`` differs from ``f'(z)`` by
+``O(h^2)``. Where ``f`` has a kink, as a ReLU has at 0, within ``h`` of ``z``, it does not. So every
+difference is taken with ``h`` and with ``h / 2``, and points at which the two do not agree are
+given up for others: a kink is avoided, not allowed for by a loose tolerance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import device
+
+from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.errors import AnybackError, DataError, ShapeError
+from anyback_nn.network.layer import Context, Layer
+from anyback_nn.network.losses import Loss
+from anyback_nn.network.parameters import leaves, map_leaves, named
+from anyback_nn.random import Draws, generator
+from anyback_nn.testing.backends import select, under_test
+from anyback_nn.training.checks import check_dtype
+
+__all__ = ["GradientError", "GradientReport", "check_gradients"]
+
+TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
+"""Of a derivative, relative to the largest entry of its array."""
+
+STEP = 1e-5
+"""Of the differences, which are taken in float64."""
+
+SMALLEST = 1e-3
+"""Errors are relative to at least this: an array of zeros has no largest entry."""
+
+INPUT = "input"
+"""How the report names the input beside the parameters."""
+
+ATTEMPTS = 8
+"""How many points are tried before a function is said to have no derivative."""
+
+
+class GradientError(AnybackError, AssertionError):
+    """A layer or a loss computes a wrong derivative, or breaks a rule of its interface."""
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """How well derivatives agree with differences.
+
+    Attributes
+    ----------
+    errors : dict of str to float
+        For ``"input"`` and each parameter, the largest error relative to the largest entry.
+    name : str
+        The array with the largest error.
+    index : tuple of int
+        Where in this array it is.
+    backward, differences : float
+        The two values there.
+    factor : float, optional
+        What all entries of this array are off by, if it is the same for all.
+    """
+
+    errors: dict[str, float]
+    name: str
+    index: tuple[int, ...]
+    backward: float
+    differences: float
+    factor: float | None = None
+
+    @property
+    def error(self) -> float:
+        """The largest relative error."""
+        return self.errors[self.name]
+
+    def __str__(self) -> str:
+        where = f"{self.name}[{', '.join(map(str, self.index))}]"
+        said = (
+            f"the worst entry is that of {where}: backward gives {self.backward:.8g}, differences "
+            f"give {self.differences:.8g} (relative error {self.error:.1e})"
+        )
+        if self.factor is None:
+            return said
+        return f"{said}. All entries of it are off by the factor {self.factor:.6g}"
+
+
+def _wrong(subject: Any, what: str) -> GradientError:
+    """Make the error that says what is wrong with a layer or a loss."""
+    name = repr(subject) if is_dataclass(subject) else type(subject).__name__
+    return GradientError(f"{name}: {what}")
+
+
+def check_gradients(
+    subject: Layer | Loss,
+    shape: tuple[int, ...],
+    *,
+    backend: str | Backend | None = None,
+    dtype: str = "float64",
+    training: bool = True,
+    x: Any = None,
+    targets: Any = None,
+    tolerance: float | None = None,
+    max_entries: int = 500,
+    seed: int = 0,
+) -> GradientReport:
+    """Check the derivatives of a layer, a network or a loss, and that it keeps to its interface.
+
+    Parameters
+    ----------
+    subject : Layer or Loss
+        A `Network` is a layer too.
+    shape : tuple of int
+        Of the input: ``(n_samples, n_features)``, or with replicas in front.
+    backend : str or Backend, optional
+        Where ``backward`` runs: any of `anyback_nn.testing.MATRIX`. Default: as for a model.
+    dtype : str
+        ``"float32"`` or ``"float64"``, in which ``backward`` runs. The differences are taken in
+        float64, at the same point (with NumPy, if the device has no float64).
+    training : bool
+        Whether a layer is checked as in training, or as in prediction.
+    x : array, optional
+        The input, for what takes only some values. Default: drawn, between 0.1 and 2 in size.
+    targets : array, optional
+        Of a loss; else ignored. Default: drawn, of a kind that the loss takes.
+    tolerance : float, optional
+        Of the relative error. Default: 1e-6 for float64, 1e-4 for float32.
+    max_entries : int
+        An array with more entries than this is checked at so many of them, drawn by the seed.
+    seed : int
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    GradientError
+        A derivative is wrong; or ``forward`` or ``backward`` wrote into what it was given,
+        returned another shape, dtype or device, or did not compute the same twice.
+
+    Examples
+    --------
+    >>> import anyback_nn as nn
+    >>> report = check_gradients(nn.Dense(3), (5, 4))
+    >>> sorted(report.errors), report.error < 1e-8
+    (['bias', 'input', 'weight'], True)
+    >>> check_gradients(nn.SoftmaxCrossEntropy(), (5, 3), backend="array-api-strict").error < 1e-8
+    True
+
+    A wrong one:
+
+    >>> class Square(nn.Layer):
+    ...     def forward(self, params, x, context=nn.PREDICTION):
+    ...         return x * x, x
+    ...
+    ...     def backward(self, params, cache, dy):
+    ...         return dy * cache, {}
+    >>> check_gradients(Square(), (1, 2))
+    Traceback (most recent call last):
+    ...
+    anyback_nn.testing.gradients.GradientError: Square: the worst entry is that of input[0, ...
+    """
+    chosen = select(backend)
+    if not isinstance(subject, Loss | Layer):
+        raise TypeError(f"expected a layer, a network or a loss, got {subject!r}")
+    if len(shape) < 2:
+        raise ShapeError(f"expected a shape (n_samples, n_features), got {shape}")
+    limit = TOLERANCE[check_dtype(dtype, chosen)] if tolerance is None else tolerance
+    fine = chosen if chosen.holds("float64") else select("numpy")
+    with under_test(chosen):
+        for attempt in range(ATTEMPTS):
+            key = (seed, attempt)
+            point = (
+                _of_loss(subject, shape, x, targets, dtype, key)
+                if isinstance(subject, Loss)
+                else _of_layer(subject, shape, training, x, dtype, key)
+            )
+            with chosen.scope(dtype):
+                derivatives = {name: _host(d) for name, d in point.derivatives(chosen).items()}
+            with fine.scope("float64"):
+                differences = _differences(point, fine, max_entries, limit)
+            if differences is not None:
+                break
+        else:
+            raise _wrong(
+                subject,
+                f"at none of {ATTEMPTS} points do differences of the output converge. "
+                "Its input was given: choose one away from kinks"
+                if x is not None
+                else f"{subject!r}: at none of {ATTEMPTS} points do differences of the output "
+                "converge: is it continuous, and finite for inputs of about 1? Pass x= for one "
+                "that takes only some values",
+            )
+    report = _report(derivatives, differences)
+    if not report.error <= limit:  # also where it is NaN
+        raise _wrong(subject, str(report))
+    return report
+
+
+# The function, and its derivatives by hand --------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A scalar function of named arrays, outputs weighted by random numbers, and where to check it.
+
+    Attributes
+    ----------
+    subject : Layer or Loss
+    arrays : dict of str to ndarray
+        In float64, rounded to the dtype under test.
+    value : callable
+        ``value(backend, arrays)`` computes the function in float64.
+    derivatives : callable
+        ``derivatives(backend)`` computes them by hand, and checks how that is done.
+    """
+
+    subject: Layer | Loss
+    arrays: dict[str, Any]
+    value: Callable[[Backend, dict[str, Any]], float]
+    derivatives: Callable[[Backend], dict[str, Any]]
+
+
+def _of_layer(
+    layer: Layer, shape: tuple[int, ...], training: bool, x: Any, dtype: str, key: tuple[int, int]
+) -> _Point:
+    """Draw the point at which a layer is checked."""
+    rng, rounded = np.random.default_rng(key), _rounding(dtype)
+    draws = Draws(generator(key[0], "weights", key[1]), select("numpy"), "float64")
+    *replicas, n_samples, n_in = shape
+
+    def around(values: Any) -> Any:
+        # What begins at 0 or 1 would hide what it is multiplied by.
+        return rounded(values + 0.3 * rng.normal(size=(*replicas, *values.shape)))
+
+    def above(values: Any) -> Any:
+        return rounded(values + rng.uniform(0.1, 1.0, (*replicas, *values.shape)))
+
+    params = map_leaves(around, layer.init(n_in, draws))
+    state = map_leaves(above, layer.init_state(n_in, draws))
+    context = Context(training, state, layer.noise(shape, draws) if training else None)
+    dy = rounded(rng.normal(size=(*replicas, n_samples, layer.output_size(n_in))))
+    arrays = {INPUT: _input(shape, rng, x, rounded), **named(params)}
+
+    def value(backend: Backend, arrays: dict[str, Any]) -> float:
+        names = iter(named(params))
+        varied = map_leaves(lambda _: arrays[next(names)], params)
+        given = _move((varied, arrays[INPUT], context), backend, "float64")
+        return float(np.sum(to_numpy(layer.forward(*given)[0]) * dy))
+
+    def derivatives(backend: Backend) -> dict[str, Any]:
+        given = _move((params, arrays[INPUT], context, dy), backend, dtype)
+        moved, x, _, d_output = given
+        with _unwritten(layer, "forward", given):
+            y, cache = layer.forward(*given[:3])
+        _expect_like(layer, "the output", y, d_output)
+        with _unwritten(layer, "backward", (given, cache)):
+            dx, grads = layer.backward(moved, cache, d_output)
+        _expect_like(layer, "dx", dx, x)
+        wanted, got = named(moved), named(grads)
+        if wanted.keys() != got.keys():
+            raise _wrong(
+                layer,
+                f"backward gives gradients for {sorted(got)}, but the parameters are "
+                f"{sorted(wanted)}",
+            )
+        alone = named(layer.gradients(moved, cache, d_output))
+        for name, gradient in got.items():
+            _expect_like(layer, f"the gradient of {name}", gradient, wanted[name])
+            if not np.array_equal(to_numpy(alone[name]), to_numpy(gradient), equal_nan=True):
+                raise _wrong(layer, f"gradients() and backward() differ in {name}")
+        return {INPUT: dx, **got}
+
+    return _Point(layer, arrays, value, derivatives)
+
+
+def _of_loss(
+    loss: Loss, shape: tuple[int, ...], x: Any, targets: Any, dtype: str, key: tuple[int, int]
+) -> _Point:
+    """Draw the point at which a loss is checked."""
+    rng, rounded = np.random.default_rng(key), _rounding(dtype)
+    targets = rounded(_targets(loss, shape, rng, targets))
+    dvalues = rounded(rng.normal(size=shape[:-1]))
+    outputs = _input(shape, rng, x, rounded)
+    if x is None and loss.classifies and np.array_equal(loss.link(outputs), outputs):
+        outputs = rounded(rng.uniform(0.1, 0.9, shape))  # it takes probabilities
+    arrays = {INPUT: outputs}
+
+    def value(backend: Backend, arrays: dict[str, Any]) -> float:
+        values, _ = loss.forward(*_move((arrays[INPUT], targets), backend, "float64"))
+        return float(np.sum(to_numpy(values) * dvalues))
+
+    def derivatives(backend: Backend) -> dict[str, Any]:
+        given = _move((arrays[INPUT], targets, dvalues), backend, dtype)
+        with _unwritten(loss, "forward", given):
+            values, cache = loss.forward(*given[:2])
+        _expect_like(loss, "the values", values, given[2])
+        with _unwritten(loss, "backward", (given, cache)):
+            d_outputs = loss.backward(cache, given[2])
+        _expect_like(loss, "the gradient of the outputs", d_outputs, given[0])
+        return {INPUT: d_outputs}
+
+    return _Point(loss, arrays, value, derivatives)
+
+
+def _input(shape: tuple[int, ...], rng: Any, x: Any, rounded: Callable[[Any], Any]) -> Any:
+    if x is None:
+        # Not around 0, where most activations that have a kink have it.
+        return rounded(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 2.0, shape))
+    x = np.asarray(to_numpy(x), dtype="float64")
+    if x.shape != shape:
+        raise ShapeError(f"x has shape {x.shape}, but the shape to check is {shape}")
+    return rounded(x)
+
+
+def _targets(loss: Loss, shape: tuple[int, ...], rng: Any, targets: Any) -> Any:
+    """Bring targets to the shape that the loss computes with, or draw some that it takes."""
+    *_, n_samples, n_out = shape
+    if targets is not None:
+        return to_numpy(loss.check_targets(np.asarray(to_numpy(targets)), n_out))
+    for drawn in (
+        rng.normal(size=(n_samples, n_out)),
+        rng.integers(2, size=(n_samples, n_out)).astype("float64"),
+        rng.integers(n_out, size=n_samples, dtype="int32"),
+    ):
+        with contextlib.suppress(DataError, ShapeError):
+            return to_numpy(loss.check_targets(drawn, n_out))
+    raise _wrong(loss, "it takes neither values, nor zeros and ones, nor classes: pass targets=")
+
+
+def _rounding(dtype: str) -> Callable[[Any], Any]:
+    """Make the function that rounds float64 to a dtype; the point is then exact in both."""
+    return lambda x: x.astype(dtype).astype("float64") if x.dtype.kind == "f" else x
+
+
+def _move(tree: Any, backend: Backend, dtype: str) -> Any:
+    """Bring a tree of arrays to a backend; integers and booleans stay what they are."""
+    if isinstance(tree, Context):
+        return Context(tree.training, *_move((tree.state, tree.noise), backend, dtype))
+
+    def one(x: Any) -> Any:
+        return backend.asarray(x, dtype if x.dtype.kind == "f" else None) if _is_array(x) else x
+
+    if isinstance(tree, tuple):
+        return tuple(_move(branch, backend, dtype) for branch in tree)
+    return map_leaves(one, tree)
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "dtype")
+
+
+def _host(x: Array) -> Any:
+    return np.array(to_numpy(x), dtype="float64")
+
+
+@contextlib.contextmanager
+def _unwritten(subject: Any, method: str, given: Any) -> Iterator[None]:
+    """Raise `GradientError` if a method writes into what it is given."""
+    arrays = [x for x in leaves(given) if _is_array(x)]
+    before = [np.array(to_numpy(x)) for x in arrays]
+    yield
+    for x, old in zip(arrays, before):
+        if not np.array_equal(to_numpy(x), old, equal_nan=old.dtype.kind == "f"):
+            raise _wrong(
+                subject,
+                f"{method} writes into an array of shape {old.shape} that it was "
+                "given. Make a new one: `x = x * 2`, not `x *= 2`",
+            )
+
+
+def _expect_like(subject: Any, what: str, actual: Any, wanted: Array) -> None:
+    """Raise `GradientError` unless an array has the shape, dtype and device of another."""
+    if not _is_array(actual):
+        raise _wrong(subject, f"{what} is {actual!r}, not an array")
+    for aspect, have, want in (
+        ("shape", tuple(actual.shape), tuple(wanted.shape)),
+        ("dtype", actual.dtype, wanted.dtype),
+        ("device", device(actual), device(wanted)),
+    ):
+        if have != want:
+            raise _wrong(subject, f"{what} has {aspect} {have}, expected {want}")
+
+
+# Differences -------------------------------------------------------------------------------------
+
+
+def _differences(
+    point: _Point, backend: Backend, max_entries: int, limit: float
+) -> dict[str, dict[tuple[int, ...], float]] | None:
+    """Take the differences at some entries of each array; None at a kink."""
+    here = point.value(backend, point.arrays)
+    if here != point.value(backend, point.arrays) and np.isfinite(here):
+        raise _wrong(
+            point.subject,
+            "forward does not give the same twice: random numbers belong into `noise`",
+        )
+    rng, found = np.random.default_rng(0), {}
+    for name, array in point.arrays.items():
+        indices = list(np.ndindex(array.shape))
+        if len(indices) > max_entries:
+            indices = [indices[i] for i in rng.choice(len(indices), max_entries, False)]
+        estimates = [_difference(point, backend, name, index, here) for index in indices]
+        scale = max([SMALLEST, *(abs(value) for value, _ in estimates)])
+        if not all(doubt < limit / 4 * scale for _, doubt in estimates):
+            return None
+        found[name] = {index: value for index, (value, _) in zip(indices, estimates)}
+    return found
+
+
+def _difference(
+    point: _Point, backend: Backend, name: str, index: tuple[int, ...], here: float
+) -> tuple[float, float]:
+    """Take the difference at one entry, and say how far it may be wrong.
+
+    With a kink of height ``J`` at the distance ``d < h``, the central differences for ``h`` and
+    ``h / 2`` disagree by ``J d / 2h`` or more, and the second differences by about ``J`` where
+    ``d`` is near 0; without one, both by ``O(h^2)``.
+    """
+
+    def moved(step: float) -> float:
+        array = point.arrays[name].copy()
+        array[index] += step
+        return point.value(backend, {**point.arrays, name: array})
+
+    above, below = moved(STEP), moved(-STEP)
+    above_half, below_half = moved(STEP / 2), moved(-STEP / 2)
+    central = (above - below) / (2 * STEP)
+    finer = (above_half - below_half) / STEP
+    second = (above - 2 * here + below) / STEP
+    second_half = 2 * (above_half - 2 * here + below_half) / STEP
+    return finer, max(abs(finer - central), abs(2 * second_half - second))
+
+
+def _report(analytic: dict[str, Any], differences: dict[str, Any]) -> GradientReport:
+    """Find the worst entry."""
+    errors, worst = {}, {}
+    for name, expected in differences.items():
+        gradient = analytic[name]
+        scale = max([SMALLEST, *map(abs, expected.values())])
+        off = {index: abs(gradient[index] - value) / scale for index, value in expected.items()}
+        worst[name] = max(off, key=lambda index: (np.isnan(off[index]), off[index]), default=())
+        errors[name] = float(off.get(worst[name], 0.0))
+    name = max(errors, key=lambda one: (np.isnan(errors[one]), errors[one]))
+    index, expected, gradient = worst[name], differences[name], analytic[name]
+    return GradientReport(
+        errors,
+        name,
+        index,
+        float(gradient[index]) if expected else 0.0,
+        expected.get(index, 0.0),
+        _common_factor([(gradient[one], value) for one, value in expected.items()]),
+    )
+
+
+def _common_factor(pairs: list[tuple[float, float]]) -> float | None:
+    """Tell by which factor all first numbers differ from the second, if by one."""
+    largest = max((max(map(abs, pair)) for pair in pairs), default=0.0)
+    large = [pair for pair in pairs if max(map(abs, pair)) > 1e-3 * largest]
+    if not all(second for _, second in large):
+        return None
+    ratios = [first / second for first, second in large]
+    if len(ratios) < 2 or not np.ptp(ratios) <= 1e-3 * abs(ratios[0]) or abs(ratios[0] - 1) < 1e-3:
+        return None
+    return float(np.median(ratios))

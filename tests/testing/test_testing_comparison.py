@@ -1,0 +1,191 @@
+"""The comparison of backends: it agrees where it should, and finds where a mistake begins."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import anyback_nn as nn
+from anyback_nn.backend import to_numpy
+from anyback_nn.testing import compare_backends
+from anyback_nn.testing.comparison import ORDER, QUANTITIES, TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return nn.datasets.make_moons(100, noise=0.1, seed=0)
+
+
+def model(*layers, **options):
+    layers = layers or (nn.Dense(8, bias=False), nn.BatchNorm(), nn.Tanh(), nn.Dropout(0.2))
+    return nn.Model(*layers, nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), **options)
+
+
+@dataclass(frozen=True)
+class Faulty(nn.Layer):
+    """The identity, but for a mistake on one backend."""
+
+    where: str
+    forward_factor: float = 1.0
+    backward_factor: float = 1.0
+
+    def _factor(self, x, factor):
+        return factor if self.where in nn.array_namespace(x).__name__ else 1.0
+
+    def forward(self, params, x, context=nn.PREDICTION):
+        return x * self._factor(x, self.forward_factor), None
+
+    def backward(self, params, cache, dy):
+        return dy * self._factor(dy, self.backward_factor), {}
+
+
+def test_the_backend_under_test_agrees_with_numpy(backend, moons, dtype):
+    comparison = compare_backends(model(dtype=dtype), moons, [backend], 30, batch_size=16)
+    (run,) = comparison.runs
+    assert comparison.agrees, comparison
+    assert (run.backend, run.version, run.dtype) == (backend.spec, backend.version, dtype)
+    assert run.tolerance == TOLERANCE[dtype]
+    assert run.differences.keys() == set(QUANTITIES)
+    assert all(len(rows) == 30 for rows in run.differences.values())
+    assert run.scores["accuracy"] == pytest.approx(comparison.reference.scores["accuracy"])
+    assert run.seconds > 0
+    assert "agrees within" in str(comparison)
+
+
+def test_it_trains_as_fit_does(moons):
+    """The final scores are those of a model that was fitted in the same way."""
+    (run,) = compare_backends(model(), moons, ["numpy"], 14, batch_size=16).runs  # two epochs
+    fitted = model(backend="numpy")
+    fitted.fit(*moons, epochs=2, batch_size=16)
+    assert run.scores == fitted.evaluate(*moons)
+
+
+def test_the_same_dtype_on_numpy_differs_by_nothing(moons):
+    (run,) = compare_backends(model(dtype="float64"), moons, ["numpy"], 20).runs
+    assert all(row.absolute == 0.0 for rows in run.differences.values() for row in rows)
+
+
+def test_float32_differs_by_rounding(moons):
+    (run,) = compare_backends(model(), moons, ["numpy"], 5).runs
+    for rows in run.differences.values():
+        assert all(0 < row.relative < 1e-5 for row in rows)
+
+
+def test_a_mistake_in_forward_is_found_where_it_is_made(moons):
+    faulty = model(nn.Dense(4), Faulty("strict", forward_factor=1.001), nn.Tanh(), dtype="float64")
+    comparison = compare_backends(faulty, moons, ["numpy", "array-api-strict"], 3)
+    right, wrong = comparison.runs
+    assert right.agrees
+    assert not wrong.agrees
+    step, quantity, difference = wrong.first
+    assert (step, quantity, difference.name) == (1, "activations", "layer 1 (Faulty)")
+    assert difference.relative == pytest.approx(0.001)
+    assert not comparison.agrees
+    expected = "array-api-strict float64: differs since step 1, first in the activations of layer 1"
+    assert expected in str(comparison)
+
+
+def test_a_mistake_in_backward_is_found_in_the_gradients(moons):
+    faulty = model(nn.Dense(4), Faulty("strict", backward_factor=-1.0), nn.Tanh(), dtype="float64")
+    (run,) = compare_backends(faulty, moons, ["array-api-strict"], 3).runs
+    step, quantity, difference = run.first
+    assert (step, quantity) == (1, "gradients")
+    assert difference.name in {"0.weight", "0.bias"}
+    assert difference.relative == pytest.approx(2.0)
+    assert {row.relative < 1e-12 for row in run.differences["activations"][:1]} == {True}
+
+
+def test_a_mistake_in_an_optimizer_is_found_in_the_parameters(moons):
+    @dataclass(frozen=True)
+    class Late(nn.GradientDescent):
+        """Wrong on array-api-strict, from the third step on."""
+
+        def coefficients(self, step, rate):
+            return (rate, step)
+
+        def rule(self, p, g, kept, *coefficients):
+            rate, step = coefficients
+            wrong = step > 2 and "strict" in nn.array_namespace(p).__name__
+            return super().rule(p, g, kept, rate * (1.5 if wrong else 1.0))
+
+    (run,) = compare_backends(
+        model(dtype="float64"), moons, ["array-api-strict"], 5, optimizer=Late(0.1)
+    ).runs
+    assert run.first[:2] == (3, "parameters")
+    assert all(row.absolute < 1e-12 for row in run.differences["parameters"][:2])
+
+
+def test_a_gradient_that_is_only_rounding_is_told_by_its_name(moons):
+    """Batch normalisation takes the bias away again; Adam makes steps of what rounding leaves."""
+    pointless = model(nn.Dense(8), nn.BatchNorm(), nn.Tanh())
+    (run,) = compare_backends(pointless, moons, ["numpy"], 3).runs
+    _, _, difference = run.first
+    assert difference.name == "0.bias"
+
+
+def test_nan_is_a_difference(moons):
+    faulty = model(Faulty("strict", forward_factor=float("nan")), dtype="float64")
+    (run,) = compare_backends(faulty, moons, ["array-api-strict"], 2).runs
+    assert run.first[:2] == (1, "activations")
+
+
+def test_the_tolerance_can_be_chosen(moons):
+    comparison = compare_backends(model(), moons, ["numpy"], 2, tolerance=1e-9)
+    assert not comparison.agrees
+    assert compare_backends(model(), moons, ["numpy"], 2, tolerance=1.0).agrees
+
+
+def test_a_model_with_parameters_is_where_the_runs_begin(moons):
+    trained = model(backend="array-api-strict")
+    trained.fit(*moons, epochs=3)
+    before = [to_numpy(x).copy() for x in trained.training.params]
+    tiny = nn.GradientDescent(1e-30)
+    comparison = compare_backends(
+        trained, moons, ["numpy"], 1, optimizer=tiny, batch_size=100, test=moons
+    )
+    (run,) = comparison.runs
+    assert run.scores["accuracy"] == pytest.approx(trained.evaluate(*moons)["accuracy"], abs=0.03)
+    for x, old in zip(trained.training.params, before):
+        np.testing.assert_array_equal(to_numpy(x), old)
+
+
+def test_the_given_model_is_not_changed(moons):
+    unbuilt = model()
+    compare_backends(unbuilt, moons, ["numpy"], 2)
+    assert unbuilt.n_in is None
+
+
+def test_regression_is_scored_by_r2():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    linear = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError())
+    (run,) = compare_backends(linear, (x, x.sum(axis=1)), ["numpy"], 3).runs
+    assert "r2" in run.scores
+
+
+def test_a_model_without_parameters_can_be_compared(moons):
+    still = nn.Model(nn.Tanh(), loss=nn.SoftmaxCrossEntropy())
+    (run,) = compare_backends(still, moons, ["array-api-strict"], 2).runs
+    assert run.agrees
+
+
+def test_the_order_is_that_of_the_computation():
+    assert sorted(ORDER) == sorted(QUANTITIES)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps"),
+        ({"backends": ["numpi"]}, ValueError, "unknown backend 'numpi'"),
+        ({"backends": []}, ValueError, "at least one backend"),
+        ({"dtype": "float16"}, ValueError, "float32, float64"),
+        ({"backends": ["array-api-strict:no_float64"], "dtype": "float64"}, ValueError, "float32"),
+        ({"optimizer": nn.Adam}, TypeError, "Optimizer"),
+        ({"data": (np.ones((3, 2)),)}, TypeError, r"\(x, y\)"),
+        ({"data": (np.ones((3, 2)), np.ones(4))}, nn.ShapeError, "3 rows"),
+    ],
+)
+def test_misuse_is_explained(options, error, message, moons):
+    given = {"data": moons, "backends": ["numpy"], "steps": 2, **options}
+    with pytest.raises(error, match=message):
+        compare_backends(model(), **given)

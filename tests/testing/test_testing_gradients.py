@@ -1,0 +1,229 @@
+"""The gradient check: it passes what is right, and says what is wrong with the rest."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from network_cases import LAYERS, LOSSES
+
+import anyback_nn as nn
+from anyback_nn.testing import GradientError, check_gradients
+
+
+@dataclass(frozen=True)
+class Scale(nn.Layer):
+    """y = x w + b, element by element, with mistakes on demand."""
+
+    factor: float = 1.0
+    mistake: str = ""
+
+    def init(self, n_in, draws):
+        return {"w": draws.full((n_in,), 1.0), "b": draws.full((n_in,), 0.0)}
+
+    def forward(self, params, x, context=nn.PREDICTION):
+        if self.mistake == "writes in forward":
+            x *= 1.0
+            x += 1.0
+        y = x * params["w"][..., None, :] + params["b"][..., None, :]
+        if self.mistake == "jumps":
+            y = nn.array_namespace(x).round(y * 1e7)
+        return y, x
+
+    def backward(self, params, cache, dy):
+        xp = nn.array_namespace(dy)
+        dx = self.factor * dy * params["w"][..., None, :]
+        grads = {"w": xp.sum(dy * cache, axis=-2), "b": xp.sum(dy, axis=-2)}
+        if self.mistake == "writes in backward":
+            dy *= 2.0
+        if self.mistake == "forgets a parameter":
+            del grads["b"]
+        if self.mistake == "sums too much":
+            grads["b"] = xp.sum(dy)
+        if self.mistake == "returns another dtype":
+            grads["b"] = xp.astype(grads["b"], xp.float32)
+        if self.mistake == "returns a number":
+            dx = 1.0
+        if self.mistake == "NaN":
+            dx = dx * float("nan")
+        return dx, grads
+
+    def gradients(self, params, cache, dy):
+        grads = self.backward(params, cache, dy)[1]
+        return {**grads, "w": 2.0 * grads["w"]} if self.mistake == "other gradients" else grads
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+def test_every_layer_passes(case, backend, dtype):
+    n_in = case.n_in or 3
+    report = check_gradients(
+        case.make(3), (4, n_in), backend=backend, dtype=dtype, training=case.training
+    )
+    assert report.error < {"float32": 2e-5, "float64": 1e-7}[dtype]
+
+
+@pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
+def test_every_loss_passes(case, backend, dtype):
+    targets = case.draw(3)[1]
+    for own in (None, targets):
+        check_gradients(case.loss, (5, 3), backend=backend, dtype=dtype, targets=own)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 4, 3), (2, 1, 2, 3)])
+def test_any_shape_of_input(shape, backend, finest):
+    report = check_gradients(Scale(), shape, backend=backend, dtype=finest)
+    assert report.errors.keys() == {"input", "w", "b"}
+
+
+def test_the_report_names_the_worst_entry():
+    @dataclass(frozen=True)
+    class Corner(Scale):
+        def backward(self, params, cache, dy):
+            dx, grads = super().backward(params, cache, dy)
+            wrong = np.zeros_like(dx)
+            wrong[2, 1] = 0.5
+            return dx + wrong, grads
+
+    with pytest.raises(GradientError, match=r"worst entry is that of input\[2, 1\]: backward"):
+        check_gradients(Corner(), (4, 3))
+    report = check_gradients(Corner(), (4, 3), tolerance=10.0)
+    assert (report.name, report.index, report.factor) == ("input", (2, 1), None)
+    assert report.backward - report.differences == pytest.approx(0.5, abs=1e-8)
+    assert report.error == report.errors["input"] > 0.01 > report.errors["w"]
+
+
+@pytest.mark.parametrize("factor", [-1.0, 2.0, 0.25, 0.0])
+def test_a_common_factor_is_named(factor):
+    with pytest.raises(GradientError, match=f"All entries of it are off by the factor {factor:g}"):
+        check_gradients(Scale(factor), (4, 3))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("writes in forward", r"forward writes into an array of shape \(4, 3\)"),
+        ("writes in backward", r"backward writes into an array of shape \(4, 3\)"),
+        ("forgets a parameter", r"gradients for \['w'\], but the parameters are \['b', 'w'\]"),
+        ("sums too much", r"the gradient of b has shape \(\), expected \(3,\)"),
+        ("returns another dtype", "the gradient of b has dtype .*float32, expected .*float64"),
+        ("returns a number", "dx is 1.0, not an array"),
+        ("other gradients", r"gradients\(\) and backward\(\) differ in w"),
+        ("NaN", "backward gives nan"),
+        ("jumps", "at none of 8 points do differences of the output converge"),
+    ],
+)
+def test_mistakes_are_explained(mistake, message):
+    with pytest.raises(GradientError, match=message):
+        check_gradients(Scale(mistake=mistake), (4, 3), backend="array-api-strict")
+
+
+def test_writing_is_found_on_numpy_too():
+    with pytest.raises(GradientError, match="forward writes"):
+        check_gradients(Scale(mistake="writes in forward"), (4, 3), backend="numpy")
+
+
+def test_randomness_outside_of_noise_is_found():
+    class Random(Scale):
+        def forward(self, params, x, context=nn.PREDICTION):
+            y, cache = super().forward(params, x)
+            return y + np.random.default_rng().normal(), cache
+
+    with pytest.raises(GradientError, match="does not give the same twice.*noise"):
+        check_gradients(Random(), (4, 3))
+
+
+def test_another_device_is_found():
+    class Elsewhere(Scale):
+        def backward(self, params, cache, dy):
+            dx, grads = super().backward(params, cache, dy)
+            return nn.select("array-api-strict").asarray(dx), grads
+
+    with pytest.raises(GradientError, match="dx has device .*CPU_DEVICE.*, expected .*device1"):
+        check_gradients(Elsewhere(), (4, 3), backend="array-api-strict:device1")
+
+
+# Kinks -------------------------------------------------------------------------------------------
+
+
+def test_kinks_are_avoided_and_not_tolerated():
+    """Deep and wide, so that some unit is near 0 at most points; its tolerance stays."""
+    layers = [one for _ in range(4) for one in (nn.Dense(30), nn.ReLU())]
+    report = check_gradients(nn.Network(*layers, nn.Dense(2)), (20, 5), max_entries=60)
+    assert report.error < 1e-6
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-7, 2e-6, 3.4e-6, 6e-6, 9e-6])
+def test_a_kink_at_the_given_point_is_told_from_a_mistake(distance):
+    x = np.full((3, 2), 1.0)
+    x[1, 1] = distance
+    with pytest.raises(GradientError, match="Its input was given: choose one away from kinks"):
+        check_gradients(nn.ReLU(), (3, 2), x=x)
+    x[1, 1] = -2e-5
+    assert check_gradients(nn.ReLU(), (3, 2), x=x).error < 1e-9
+
+
+def test_a_kink_elsewhere_than_at_zero():
+    class HardTanh(nn.Layer):
+        def forward(self, params, x, context=nn.PREDICTION):
+            xp = nn.array_namespace(x)
+            return xp.minimum(xp.maximum(x, -1.0), 1.0), x
+
+        def backward(self, params, cache, dy):
+            xp = nn.array_namespace(dy)
+            return dy * xp.astype(xp.abs(cache) < 1.0, dy.dtype), {}
+
+    assert check_gradients(HardTanh(), (50, 10)).error < 1e-9
+
+
+# Use ---------------------------------------------------------------------------------------------
+
+
+def test_a_network_names_its_layers():
+    report = check_gradients(nn.Network(nn.Dense(2), nn.Tanh(), nn.Dense(1)), (3, 2))
+    assert list(report.errors) == ["input", "0.weight", "0.bias", "2.weight", "2.bias"]
+    assert "the worst entry is that of" in str(report)
+
+
+def test_large_arrays_are_checked_at_some_entries():
+    class Wrong(Scale):
+        def backward(self, params, cache, dy):
+            dx, grads = super().backward(params, cache, dy)
+            return -dx, grads
+
+    with pytest.raises(GradientError, match="factor -1"):
+        check_gradients(Wrong(), (300, 300), max_entries=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"subject": np.exp}, TypeError, "expected a layer, a network or a loss, got <ufunc"),
+        ({"subject": nn.Dense}, TypeError, "got <class .*Dense"),
+        ({"x": np.ones((2, 2))}, nn.ShapeError, r"x has shape \(2, 2\).*to check is \(4, 3\)"),
+        ({"dtype": "float16"}, ValueError, "one of float32, float64"),
+        (
+            {"backend": "array-api-strict:no_float64"},
+            ValueError,
+            "'array-api-strict:no_float64' has no float64: use float32",
+        ),
+        ({"shape": (3,)}, nn.ShapeError, r"\(n_samples, n_features\)"),
+    ],
+)
+def test_misuse_is_explained(options, error, message):
+    given = {"subject": nn.Tanh(), "shape": (4, 3), **options}
+    with pytest.raises(error, match=message):
+        check_gradients(**given)
+
+
+def test_a_loss_that_needs_targets_of_its_own_says_so():
+    class Ranking(nn.Loss):
+        def forward(self, outputs, targets):
+            raise AssertionError
+
+        def backward(self, cache, dvalues):
+            raise AssertionError
+
+        def check_targets(self, targets, n_out, *, values=True):
+            raise nn.DataError("only ranks")
+
+    with pytest.raises(GradientError, match="pass targets="):
+        check_gradients(Ranking(), (4, 3))

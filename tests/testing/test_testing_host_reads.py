@@ -1,0 +1,161 @@
+"""The guard against host reads: that it sees them all, and that training makes none."""
+
+import numpy as np
+import pytest
+
+import anyback_nn as nn
+from anyback_nn.backend import to_numpy
+from anyback_nn.testing import HostReadError, no_host_reads
+
+DEVICE = "array-api-strict:device1"
+
+
+@pytest.fixture
+def x():
+    return nn.select(DEVICE).asarray([1.0, 2.0])
+
+
+READS = {
+    "float": lambda x: float(x[0]),
+    "int": lambda x: int(x[0]),
+    "bool": lambda x: bool(x[0] > 0),
+    "if": lambda x: 1 if x[0] > 0 else 2,
+    "and": lambda x: x[0] > 0 and 1,
+    "complex": lambda x: complex(x[0]),
+    "index": lambda x: [1, 2, 3][nn.array_namespace(x).argmax(x)],
+    "range": lambda x: range(nn.array_namespace(x).argmax(x)),
+    "asarray": np.asarray,
+    "ufunc": np.exp,
+    "function of NumPy": np.sum,
+    "operand": lambda x: np.ones(2) * x,
+    "DLPack": np.from_dlpack,
+    "max": max,
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_every_way_to_read_a_value_is_refused(read, x):
+    with no_host_reads(), pytest.raises(HostReadError, match="'device1' was read back to the host"):
+        read(x)
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_on_the_host_values_may_be_read(read):
+    x = nn.select("array-api-strict").asarray([1.0, 2.0])
+    try:
+        expected = read(x)
+    except TypeError:  # array-api-strict itself refuses some of them
+        expected = None
+    with no_host_reads():
+        try:
+            actual = read(x)
+        except TypeError:
+            actual = None
+    np.testing.assert_array_equal(to_numpy(actual), to_numpy(expected))
+
+
+def test_mathematics_is_not_disturbed(x):
+    xp = nn.array_namespace(x)
+    with no_host_reads() as reads:
+        y = xp.where(x > 1, xp.exp(x), x) @ xp.stack([x, x]) + 0.5
+        y = xp.take(y, xp.argsort(y), axis=0)
+        assert (y.shape, str(y.dtype)) == ((2,), "array_api_strict.float64")
+        repr(y)
+    assert reads.count == 0
+
+
+def test_open_transfers_are_let_through_and_counted(x):
+    with no_host_reads() as reads:
+        to_numpy(x)
+        nn.select("array-api-strict:device2").asarray(x)  # from device to device
+        assert reads.count == 1
+        nn.select("array-api-strict").asarray(x)
+        assert reads.count == 2
+
+
+def test_afterwards_all_is_as_before(x):
+    kind = type(x)
+    before = dict(vars(kind))
+    with pytest.raises(ZeroDivisionError), no_host_reads(), no_host_reads():
+        raise ZeroDivisionError
+    assert dict(vars(kind)) == before
+    assert float(x[0]) == 1.0
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+class Reads(nn.Callback):
+    """Notes the number of transfers to the host before and after each epoch and step."""
+
+    def __init__(self, reads):
+        self.reads = reads
+        self.in_steps, self.in_epochs = [], []
+
+    def on_epoch_begin(self, fit):
+        self.epoch = self.reads.count
+
+    def on_batch_begin(self, fit):
+        self.step = self.reads.count
+
+    def on_batch_end(self, fit):
+        self.in_steps.append(self.reads.count - self.step)
+
+    def on_epoch_end(self, fit):
+        self.in_epochs.append(self.reads.count - self.epoch)
+
+
+@pytest.mark.parametrize("masks_on_device", [False, True])
+@pytest.mark.parametrize("validation", [None, 0.25])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        nn.Adam(0.01, l1=1e-4, l2=1e-3, clip_norm=0.5, clip_value=0.3),
+        nn.AdamW(nn.CosineDecay(0.01, epochs=3)),
+        nn.RMSProp(),
+        nn.Nesterov(0.01),
+        nn.Adagrad(),
+    ],
+    ids=repr,
+)
+def test_a_step_reads_nothing_and_an_epoch_once(optimizer, validation, masks_on_device):
+    x, y = nn.datasets.make_moons(80, noise=0.1, seed=0)
+    model = nn.Model(
+        nn.Dense(8),
+        nn.BatchNorm(),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Residual(nn.Dense(8), nn.LayerNorm(), nn.GELU(), nn.Dense(8)),
+        nn.Dense(2),
+        loss=nn.SoftmaxCrossEntropy(label_smoothing=0.1),
+        backend=nn.select(DEVICE, masks_on_device=masks_on_device),
+    )
+    with no_host_reads() as reads:
+        seen = Reads(reads)
+        model.fit(
+            x,
+            y,
+            optimizer=optimizer,
+            epochs=3,
+            batch_size=16,
+            sample_weight=np.linspace(0.5, 1.5, 80),
+            validation=validation,
+            callbacks=[seen],
+        )
+    n_batches = 5 if validation is None else 4
+    assert seen.in_steps == [0] * (3 * n_batches)
+    # One for all losses and metrics of training, one for those of validation.
+    assert seen.in_epochs == [1 if validation is None else 2] * 3
+
+
+@pytest.mark.parametrize("loss", [one() for one in nn.LOSSES.values()], ids=repr)
+def test_no_loss_reads_a_value(loss):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), rng.integers(2, size=20)
+    head = [nn.Dense(2 if isinstance(loss, nn.SoftmaxCrossEntropy) else 1)]
+    head += [nn.Sigmoid()] if isinstance(loss, nn.ProbabilityCrossEntropy) else []
+    model = nn.Model(*head, loss=loss, backend=DEVICE)
+    with no_host_reads() as reads:
+        seen = Reads(reads)
+        model.fit(x, y, epochs=2, batch_size=7, callbacks=[seen])
+    assert (set(seen.in_steps), seen.in_epochs) == ({0}, [1, 1])
