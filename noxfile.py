@@ -1,6 +1,7 @@
 """The test matrix: ``nox`` alone runs what can run here, ``nox --list`` shows all of it.
 
-The backends come from their one declaration, ``anyback_nn.backend.BACKENDS``.
+The rows of the matrix are those of ``anyback_nn.testing.MATRIX``, what they need comes from
+``anyback_nn.backend.BACKENDS``.
 """
 
 from __future__ import annotations
@@ -8,16 +9,20 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nox
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from anyback_nn.backend import BACKENDS  # noqa: E402 - it imports nothing but the standard library
+from anyback_nn.backend import BACKENDS  # noqa: E402 - both import the standard library alone
+from anyback_nn.testing.backends import MATRIX  # noqa: E402
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
+ORACLES = {"jax": nox.project.dependency_groups(PROJECT, "jax-oracles")}
 LINT = nox.project.dependency_groups(PROJECT, "lint")
 PYTHONS = nox.project.python_versions(PROJECT)
 
@@ -54,23 +59,54 @@ def install_command(backend: str) -> list[str]:
     if backend == "cupy" and cuda_version() < 13000:
         requirement = "anyback-nn[cuda12]"
     ours = requirement.removeprefix("anyback-nn") if requirement.startswith("anyback-nn") else ""
-    return ["-e", f".{ours}", *TEST, *([] if ours else [requirement])]
+    return ["-e", f".{ours}", *TEST, *ORACLES.get(backend, []), *([] if ours else [requirement])]
 
 
-DEFAULT = {"numpy", "array-api-strict", "jax"} | ({"cupy"} if cuda_version() else set())
+# Asked for by name only: without a GPU CuPy cannot run, and what pip installs as PyTorch is several
+# gigabytes, unless it is told where the CPU builds are.
+BY_NAME = {"torch"} | ({"cupy"} if not cuda_version() else set())
+OUTCOMES: dict[str, str] = {}
 
 
 @nox.session
 @nox.parametrize(
-    "backend",
-    [nox.param(name, id=name, tags=["default"] if name in DEFAULT else []) for name in BACKENDS],
+    "row",
+    [nox.param(row, id=row, tags=[] if row in BY_NAME else ["default"]) for row in MATRIX],
 )
-def tests(session: nox.Session, backend: str) -> None:
-    """Run the tests on one backend."""
+def tests(session: nox.Session, row: str) -> None:
+    """Run the tests on one backend, or on a variant of one."""
+    backend = row.partition(":")[0]
     if backend == "cupy" and not cuda_version():
         session.error("no NVIDIA driver with a usable GPU was found, so CuPy cannot be tested here")
     session.install(*install_command(backend))
-    session.run("pytest", "--backend", backend, *session.posargs)
+    report = Path(session.create_tmp()) / "report.xml"
+    # JAX compiles the same steps again in every test, and in every row.
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(session.cache_dir / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    OUTCOMES[row] = "failed"
+    session.run("pytest", "--backend", row, f"--junitxml={report}", *session.posargs, env=cache)
+    OUTCOMES[row] = outcome(report)
+
+
+def outcome(report: Path) -> str:
+    """Sum up a run of pytest: how many tests, and why some were skipped."""
+    suite = next(ElementTree.parse(report).iter("testsuite"))
+    skipped = Counter(one.get("message", "") for one in suite.iter("skipped"))
+    passed = int(suite.get("tests", 0)) - sum(skipped.values())
+    reasons = "; ".join(f"{count} x {reason}" for reason, count in skipped.items())
+    return f"{passed:5} passed, {sum(skipped.values())} skipped{f' ({reasons})' if reasons else ''}"
+
+
+@nox.session(venv_backend="none", tags=["default"])
+def matrix(session: nox.Session) -> None:
+    """Print the outcome of every row of the matrix in this run."""
+    width = max(map(len, MATRIX))
+    for row in MATRIX:
+        alone = f'not run: it needs nox -s "tests({row})"'
+        session.log(f"{row:{width}}  {OUTCOMES.get(row, alone)}")
 
 
 @nox.session(name="tests-python", python=PYTHONS, default=False)

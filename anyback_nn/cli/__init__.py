@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import anyback_nn
-from anyback_nn.cli import backends, evaluate, predict, train
+from anyback_nn.cli import backends, evaluate, predict, train, verify
 from anyback_nn.errors import AnybackError
 
 __all__ = ["main"]
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("verify")(verify.verify)
 app.command("backends")(backends.backends)
 
 

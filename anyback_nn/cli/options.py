@@ -36,6 +36,21 @@ def widths(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
+def names(text: str) -> list[str]:
+    """Read names that are separated by commas.
+
+    >>> names("numpy, torch")
+    ['numpy', 'torch']
+    """
+    return list(dict.fromkeys(name for word in text.split(",") if (name := word.strip())))
+
+
+def _check_dtypes(text: str) -> str:
+    if not names(text) or set(names(text)) - set(DTYPES):
+        raise typer.BadParameter(f"expected {', '.join(DTYPES)} or both, got {text!r}")
+    return text
+
+
 def _check_widths(text: str) -> str:
     widths(text)
     return text
@@ -91,6 +106,10 @@ Data = Annotated[
         help="A .csv, .csv.gz, .parquet or .npz file, a folder with IDX files, or one of digits, "
         "xor, circles, moons, spirals, blobs.",
     ),
+]
+VerifyData = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="As for train.", show_default=True),
 ]
 Run = Annotated[
     Path,
@@ -209,6 +228,15 @@ Epochs = Annotated[
         rich_help_panel=_TRAINING,
     ),
 ]
+Steps = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        callback=_AT_LEAST_1,
+        help="Steps of training to compare.",
+        rich_help_panel=_TRAINING,
+    ),
+]
 BatchSize = Annotated[
     int,
     typer.Option(
@@ -250,6 +278,26 @@ BackendSpec = Annotated[
         rich_help_panel=_COMPUTING,
     ),
 ]
+BackendSpecs = Annotated[
+    str | None,
+    typer.Option(
+        "--backends",
+        metavar="SPECS",
+        help="Such as numpy,torch:cuda:0; separated by commas.",
+        show_default="all that can compute here",
+        rich_help_panel=_COMPUTING,
+    ),
+]
+Dtypes = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="DTYPES",
+        callback=_check_dtypes,
+        help=f"{', '.join(DTYPES)} or both, separated by a comma.",
+        rich_help_panel=_COMPUTING,
+    ),
+]
 Dtype = Annotated[
     str,
     typer.Option(
@@ -279,6 +327,15 @@ PredictionFile = Annotated[
         metavar="FILE",
         help="CSV file to write.",
         show_default="standard output",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Picture to draw, of the differences at each step (.png, .svg or .pdf).",
+        show_default=False,
         rich_help_panel=_OUTPUT,
     ),
 ]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from anyback_nn.cli import options
-from anyback_nn.cli.files import check_writable
-from anyback_nn.errors import AnybackError
+from anyback_nn.cli.files import check_output
 from anyback_nn.files import whole
 
 if TYPE_CHECKING:
@@ -61,15 +59,6 @@ def predict(
     with whole(output) as temporary, open(temporary, "x", newline="", encoding="utf-8") as file:
         write_csv(file, columns)
     Report(quiet=quiet).show(f"{len(rows.x):,} predictions written to {output}")
-
-
-def check_output(path: Path, *, force: bool) -> None:
-    """Raise `AnybackError` unless a file may be written here."""
-    if path.exists() and not path.is_file():
-        raise AnybackError(f"cannot write {path}: it exists and is not a regular file")
-    if path.exists() and not force:
-        raise AnybackError(f"{path} exists: choose another file, or replace it with --force")
-    check_writable(path)
 
 
 def answers(

@@ -1,0 +1,68 @@
+"""The picture of `anyback-nn verify`: how far training runs drift apart, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from anyback_nn.cli.files import check_output
+from anyback_nn.errors import AnybackError
+from anyback_nn.files import whole
+
+if TYPE_CHECKING:
+    from anyback_nn.testing.comparison import Comparison
+
+__all__ = ["check_plot", "draw"]
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def check_plot(path: Path, *, force: bool) -> None:
+    """Raise unless a picture can be drawn and written here."""
+    if path.suffix not in SUFFIXES:
+        raise typer.BadParameter(
+            f"expected a file that ends in {', '.join(SUFFIXES)}, got {path}",
+            param_hint="'--plot'",
+        )
+    check_output(path, force=force)
+    try:
+        import matplotlib  # noqa: F401 - found out before anything is computed
+    except ImportError as error:
+        raise AnybackError(
+            f"drawing needs matplotlib, which cannot be imported ({error}): install it with  "
+            "pip install 'anyback-nn[plot]'"
+        ) from error
+
+
+def draw(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Draw how far the parameters of each run are from the reference, for each dtype."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6 * len(comparisons), 3.8), layout="constrained")
+    axes: Any = figure.subplots(1, len(comparisons), squeeze=False)[0]
+    for ax, comparison in zip(axes, comparisons):
+        first, *_ = comparison.runs
+        ax.set_yscale("log")
+        # Where nothing differs there is nothing to choose the limits by.
+        ax.set_ylim(first.tolerance * 1e-7, first.tolerance * 10, auto=True)
+        for position, run in enumerate(comparison.runs):
+            drift = [row.relative for row in run.differences["parameters"]]
+            # A logarithm has no place for runs that are equal bit for bit.
+            ax.plot(
+                range(1, len(drift) + 1),
+                [value or float("nan") for value in drift],
+                label=run.backend + ("" if any(drift) else " (no difference)"),
+                linewidth=len(comparison.runs) - position + 0.5,  # so that none hides another
+                alpha=0.8,
+            )
+        ax.axhline(first.tolerance, color="gray", linestyle="--", label="allowed")
+        ax.set_title(first.dtype)
+        ax.set_xlabel("step")
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize="small")
+    axes[0].set_ylabel("largest relative difference of a parameter")
+    with whole(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
