@@ -25,6 +25,11 @@ from anyback_nn.random import Draws, generator
 SHAPES = ((16, 128), (128, 256), (1024, 256), (4096, 512))
 KEEP = 0.8
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+MASK_HEAD = ["backend", "entries", "before", "host", "device", "device / host", "first on device"]
+EPOCH_HEAD = ["backend", "host", "device", "device / host", "first, host", "first, device"]
+EPOCH_HEAD += ["same loss"]
+
 
 def alternate(variants: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
     """Give the median seconds of each variant."""
@@ -107,6 +112,7 @@ def main() -> None:
         "--epochs", type=int, default=5, help="of each training run; 0: no training"
     )
     parser.add_argument("--samples", type=int, default=60_000, help="of an epoch")
+    parser.add_argument("--remark", default="", help="what else a reader should know")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the tables")
     options = parser.parse_args()
     backends = [nn.select(spec) for spec in options.backend or ["numpy"]]
@@ -117,7 +123,8 @@ def main() -> None:
     parts = [
         "# Dropout masks: on the host or on the device",
         f"{options.machine}; {', '.join(f'{name} {one}' for name, one in versions.items())}; "
-        f"{', '.join(threads)}. Made by `benchmarks/dropout_masks.py`, which says how.",
+        f"{', '.join(threads)}. Made by `benchmarks/dropout_masks.py`, which says how. "
+        f"{options.remark}".rstrip(),
         "One mask, in microseconds (before: drawn on the host as it was first done, by "
         '`random(dtype="float32") < probability`; the first call in milliseconds):',
         table(MASK_HEAD, masks),
@@ -135,11 +142,6 @@ def main() -> None:
     if options.output:
         options.output.write_text(text, encoding="utf-8")
 
-
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-MASK_HEAD = ["backend", "entries", "before", "host", "device", "device / host", "first on device"]
-EPOCH_HEAD = ["backend", "host", "device", "device / host", "first, host", "first, device"]
-EPOCH_HEAD += ["same loss"]
 
 if __name__ == "__main__":
     main()

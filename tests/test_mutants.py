@@ -1,0 +1,414 @@
+"""Planted mistakes: each makes the test fail that is there for it, and for the right reason.
+
+A suite that passes may be one that sees nothing. Every row of `MUTANTS` is a mistake that people
+make: it is planted in a copy of the package, where one test, named in the row, must find it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).parents[1]
+DEVICE = "array-api-strict:device1"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake, and what finds it.
+
+    ``original`` stands once in a ``file`` of the package and is replaced by ``mistake``; then
+    ``test``, on the backend ``row``, fails with an error in which ``says`` is found.
+    """
+
+    name: str
+    file: str
+    original: str
+    mistake: str
+    test: str
+    row: str
+    says: str
+
+
+MUTANTS = (
+    # What a backend is there to refuse.
+    Mutant(
+        "an activation writes into its input",
+        "network/activations.py",
+        "return array_namespace(z).maximum(z, 0.0)",
+        "z[z < 0] = 0.0\n    return z",
+        "network/test_network_purity.py::test_layer[numpy-relu]",
+        "numpy",
+        "read-only",
+    ),
+    Mutant(
+        "dropout writes into its input",
+        "network/layers.py",
+        "return x * scale, scale",
+        "x *= scale\n        return x, scale",
+        "network/test_network_compile.py::test_layer[numpy:readonly-float32-Dropout]",
+        "numpy:readonly",
+        "read-only",
+    ),
+    Mutant(
+        "a layer overwrites what a block around it still needs",
+        "network/activations.py",
+        "return z * sigmoid(z)",
+        "z *= sigmoid(z)\n    return z",
+        "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-Network]",
+        "numpy",
+        r"the worst entry is that of 1\.",
+    ),
+    Mutant(
+        "the classes of a one-hot row are made on the default device",
+        "network/losses.py",
+        "xp.arange(n_out, dtype=targets.dtype, device=device(targets))",
+        "xp.arange(n_out, dtype=targets.dtype)",
+        f"network/test_network_dtypes.py::test_loss[{DEVICE}-float32-SoftmaxCrossEntropy, "
+        "classes-unweighted]",
+        DEVICE,
+        "two different devices",
+    ),
+    Mutant(
+        "a layer calls NumPy",
+        "network/layers.py",
+        "centered = x - xp.mean(x, axis=-1, keepdims=True)",
+        "import numpy as np\n\n        centered = x - np.mean(x, axis=-1, keepdims=True)",
+        f"network/test_network_compile.py::test_layer[{DEVICE}-float32-LayerNorm]",
+        DEVICE,
+        "read back to the host by NumPy",
+    ),
+    Mutant(
+        "a step branches on a value",
+        "training/optimizers.py",
+        "grads = tuple(g * scale for g in grads)",
+        "if length > self.clip_norm:\n                grads = tuple(g * scale for g in grads)",
+        "training/test_optimizers.py::test_a_gradient_that_is_short_enough_is_not_scaled"
+        f"[{DEVICE}]",
+        DEVICE,
+        r"read back to the host by bool\(\)",
+    ),
+    Mutant(
+        "a step reads its loss",
+        "training/step.py",
+        "(value, *means)",
+        "(float(value), *means)",
+        f"training/test_callbacks.py::test_callbacks_are_called_in_order[{DEVICE}]",
+        DEVICE,
+        r"read back to the host by float\(\)",
+    ),
+    Mutant(
+        "the loop fetches the loss of every step",
+        "training/loop.py",
+        "yield report",
+        "to_numpy(report[0])\n        yield report",
+        "testing/test_testing_host_reads.py::test_no_loss_reads_a_value[MeanSquaredError()]",
+        "numpy",
+        r"\(\{0\}, \[4, 4\]\) == \(\{0\}, \[1, 1\]\)",
+    ),
+    Mutant(
+        "truth values are multiplied with numbers",
+        "network/losses.py",
+        "xp.astype(targets[..., None] == classes, outputs.dtype)",
+        "targets[..., None] == classes",
+        "network/test_network_compile.py::test_loss[array-api-strict-SoftmaxCrossEntropy, "
+        "classes-unweighted]",
+        "array-api-strict",
+        "Only numeric dtypes are allowed in __mul__",
+    ),
+    Mutant(
+        "a rule makes a float64 array of a number",
+        "training/optimizers.py",
+        "change *= length",
+        "change *= array_namespace(p).asarray(length)",
+        "test_model.py::test_everything_keeps_its_dtype_and_device[array-api-strict-float32]",
+        "array-api-strict",
+        "float64",
+    ),
+    Mutant(
+        "a rule computes with a float64 of NumPy",
+        "training/optimizers.py",
+        "change *= length\n        p -= change",
+        "import numpy as np\n\n        p = p - np.float64(length) * change",
+        "test_model.py::test_everything_keeps_its_dtype_and_device[numpy-float32]",
+        "numpy",
+        "float64",
+    ),
+    Mutant(
+        "an array is made without its dtype",
+        "network/losses.py",
+        "xp.full_like(values, share)",
+        "xp.full(values.shape, share)",
+        "network/test_network_dtypes.py::test_loss[numpy-float32-MeanSquaredError-unweighted]",
+        "numpy",
+        "float64",
+    ),
+    # Derivatives.
+    Mutant(
+        "a derivative has the wrong sign",
+        "network/activations.py",
+        "return 1.0 - a * a",
+        "return 1.0 + a * a",
+        "network/test_network_gradients.py::test_activation_derivative[numpy-tanh]",
+        "numpy",
+        r"assert 2\.0\d+ < 1e-06",
+    ),
+    Mutant(
+        "the gradient of the mean loss lacks 1/m",
+        "network/losses.py",
+        "share = 1.0 / max(values.shape[-1], 1)",
+        "share = 1.0",
+        "network/test_network_gradients.py::test_loss[numpy-MeanSquaredError-unweighted-2]",
+        "numpy",
+        r"assert (3\.9999|4\.0000)\d* < 1e-06",
+    ),
+    Mutant(
+        "the gradient of the bias is summed over the wrong axis",
+        "network/layers.py",
+        'grads["bias"] = xp.sum(dy, axis=-2)',
+        'grads["bias"] = xp.sum(dy, axis=-1)',
+        "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-Dense]",
+        "numpy",
+        r"the gradient of bias has shape \(4,\), expected \(3,\)",
+    ),
+    Mutant(
+        "the gradient of the bias takes the first axis for the batch",
+        "network/layers.py",
+        'grads["bias"] = xp.sum(dy, axis=-2)',
+        'grads["bias"] = xp.sum(dy, axis=0)',
+        "network/test_network_properties.py::test_replicas_are_separate_runs[numpy-Dense]",
+        "numpy",
+        r"'grads\.bias': 0\.[1-9]",
+    ),
+    Mutant(
+        "the weight is not transposed on the way back",
+        "network/layers.py",
+        'dy @ xp.matrix_transpose(params["weight"])',
+        'dy @ params["weight"]',
+        "network/test_network_gradients.py::test_layer[numpy-Dense-3]",
+        "numpy",
+        "matmul",
+    ),
+    Mutant(
+        "the shortcut of a block has no derivative",
+        "network/network.py",
+        "return dx + dy, grads",
+        "return dx, grads",
+        "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-Residual]",
+        "numpy",
+        "the worst entry is that of input",
+    ),
+    Mutant(
+        "mean and variance of a batch count as constants",
+        "network/layers.py",
+        "if batch is None:\n            dx",
+        "if True:\n            dx",
+        "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-BatchNorm]",
+        "numpy",
+        "the worst entry is that of input",
+    ),
+    # Formulas.
+    Mutant(
+        "dropout does not scale up what it keeps",
+        "network/layers.py",
+        "scale *= 1.0 / (1.0 - self.probability)",
+        "pass",
+        "network/test_network_dropout.py::test_what_is_kept_is_scaled[numpy-float32-0.25]",
+        "numpy",
+        r"assert 0\.25",
+    ),
+    Mutant(
+        "a batch is normalised by its unbiased variance",
+        "network/layers.py",
+        "variance = xp.mean(centered * centered, axis=-2, keepdims=True)",
+        "variance = xp.var(x, axis=-2, keepdims=True, correction=1.0)",
+        "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-BatchNorm]",
+        "numpy",
+        "the worst entry is that of input",
+    ),
+    Mutant(
+        "the largest is not subtracted before a softmax",
+        "network/activations.py",
+        "powers = xp.exp(z - xp.max(z, axis=-1, keepdims=True))",
+        "powers = xp.exp(z)",
+        "network/test_network_stability.py::test_layers_are_finite[numpy-float32-softmax]",
+        "numpy",
+        "overflow encountered in exp",
+    ),
+    Mutant(
+        "the running means of Adam keep the bias of their start",
+        "training/optimizers.py",
+        "1.0 - self.beta2**step",
+        "1.0",
+        "training/test_optimizers.py::"
+        "test_the_first_step_of_adam_has_the_length_of_the_learning_rate[numpy]",
+        "numpy",
+        "Not equal to tolerance rtol=1e-06",
+    ),
+    Mutant(
+        "the penalties act on biases",
+        "network/parameters.py",
+        "return 1.0 if everything or leaf.penalized else 0.0",
+        "return 1.0",
+        "training/test_optimizers.py::test_penalties_act_on_weights_alone_by_default[numpy]",
+        "numpy",
+        "Arrays are not equal",
+    ),
+    Mutant(
+        "a batch divides by the sum of its own weights",
+        "network/losses.py",
+        "xp.broadcast_to(weights * share, values.shape)",
+        "xp.broadcast_to(weights / xp.sum(weights), values.shape)",
+        "test_model.py::test_weights_pull_as_hard_in_small_batches_as_in_large_ones[numpy-1]",
+        "numpy",
+        r"assert 0\.\d+ == 0\.75 ± 0\.03",
+    ),
+    # Epochs.
+    Mutant(
+        "the last partial batch is dropped",
+        "training/data.py",
+        "for start in range(0, n, size)]",
+        "for start in range(0, n - size + 1, size)]",
+        "training/test_data.py::"
+        "test_an_epoch_has_every_row_once_and_uses_the_last_partial_batch[numpy]",
+        "numpy",
+        r"\[5, 5, 5, 5\] == \[5, 5, 5, 5, 3\]",
+    ),
+    Mutant(
+        "every epoch has the same order",
+        "training/data.py",
+        'generator(self.seed, "order", number)',
+        'generator(self.seed, "order")',
+        "training/test_data.py::test_the_order_is_new_in_each_epoch_and_fixed_by_the_seed[numpy]",
+        "numpy",
+        r"\]\] != \[\[",
+    ),
+    Mutant(
+        "the mean of an epoch counts a small batch like a large one",
+        "training/loop.py",
+        "np.average(table, axis=0, weights=sizes)",
+        "np.mean(table, axis=0)",
+        "test_model.py::test_the_recorded_training_loss_is_the_mean_over_samples[numpy]",
+        "numpy",
+        r"assert 0\.\d+ == 0\.\d+ ± \d",
+    ),
+    Mutant(
+        "half an epoch is kept after an interrupt",
+        "training/loop.py",
+        "before = model.training.copy()",
+        "before = model.training",
+        "test_model.py::test_an_interrupt_leaves_the_last_finished_epoch[numpy]",
+        "numpy",
+        "Arrays are not equal",
+    ),
+)
+ROWS = tuple(dict.fromkeys(mutant.row for mutant in MUTANTS))
+
+
+# Running tests on the copy ------------------------------------------------------------------------
+
+WITNESS = '''
+"""Notes how each test ends, and which files of the package were imported."""
+
+import json
+import sys
+
+ends = {}
+
+
+def pytest_runtest_makereport(item, call):
+    if call.when == "call" or call.excinfo:
+        ends[item.nodeid] = [call.when, call.excinfo.exconly() if call.excinfo else ""]
+
+
+def pytest_unconfigure():
+    files = [one.__file__ for name, one in sys.modules.items() if name.startswith("anyback_nn")]
+    with open("witness.json", "w", encoding="utf-8") as file:
+        json.dump({"ends": ends, "files": files}, file)
+'''
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the tests need."""
+    home = tmp_path_factory.mktemp("copy")
+    for name in ("anyback_nn", "tests"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(HOME / name, home / name, ignore=ignore)
+    shutil.copy2(HOME / "pyproject.toml", home)
+    (home / "witness.py").write_text(WITNESS, encoding="utf-8")
+    return home
+
+
+@contextlib.contextmanager
+def planted(mutant: Mutant, home: Path) -> Iterator[None]:
+    """Within it, the copy has the mistake."""
+    file = home / "anyback_nn" / mutant.file
+    text = file.read_text(encoding="utf-8")
+    found = text.count(mutant.original)
+    assert found == 1, f"{mutant.file} has {found} times {mutant.original!r}: adapt MUTANTS"
+    file.write_text(text.replace(mutant.original, mutant.mistake), encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+
+def run(home: Path, row: str, *tests: str, status: int, **environment: str) -> dict[str, list[str]]:
+    """Run tests on the copy; give the phase in which each ended, and its error."""
+    witness = home / "witness.json"
+    witness.unlink(missing_ok=True)
+    plugins = ("-p", "anyback_nn.testing.pytest_entry", "-p", "witness", "-p", "no:cacheprovider")
+    names = [f"tests/{test}" for test in tests]
+    outcome = subprocess.run(
+        [sys.executable, "-m", "pytest", *plugins, "--backend", row, *names],
+        cwd=home,
+        env={
+            **os.environ,
+            # The copy comes before an installed package, whose entry point is not loaded.
+            "PYTHONPATH": os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")]),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_ADDOPTS": "",
+            "ANYBACK_NN_BACKEND": "",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert outcome.returncode == status, outcome.stdout + outcome.stderr
+    said = json.loads(witness.read_text(encoding="utf-8"))
+    assert all(Path(file).is_relative_to(home) for file in said["files"]), said["files"]
+    return {name.removeprefix("tests/"): end for name, end in said["ends"].items()}
+
+
+# The tests ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_without_a_mistake_the_named_tests_pass(row, copy):
+    named = {mutant.test for mutant in MUTANTS if mutant.row == row}
+    ends = run(copy, row, *sorted(named), status=0)
+    assert ends == {test: ["call", ""] for test in named}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mistake_is_found(mutant, copy):
+    with planted(mutant, copy):
+        # Bytecode is told from its source by the second only in which that was written.
+        ends = run(copy, mutant.row, mutant.test, status=1, PYTHONDONTWRITEBYTECODE="1")
+    ((test, (phase, error)),) = ends.items()
+    assert (test, phase) == (mutant.test, "call")
+    assert re.search(mutant.says, error), error
