@@ -164,30 +164,31 @@ _GELU_SCALE = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
 
 
-def _gelu_tanh(z: Array) -> tuple[Array, Array]:
-    """Compute ``tanh(c (z + 0.044715 z^3))`` and ``z``, limited to where the tanh is not +-1."""
+def _gelu_gate(z: Array) -> tuple[Array, Array]:
+    """Compute ``sigmoid(2 c (z + 0.044715 z^3))``, and ``z`` limited to where that varies."""
     xp = array_namespace(z)
-    # Beyond 10 the tanh is 1 to the last bit; the limit keeps the powers of z from overflowing.
-    near = xp.minimum(xp.maximum(z, -10.0), 10.0)
-    return xp.tanh(_GELU_SCALE * (near + _GELU_CUBIC * near * near * near)), near
+    # Beyond 60 it is 0 or 1 to the last bit; the limit keeps the powers of z from overflowing.
+    near = xp.minimum(xp.maximum(z, -60.0), 60.0)
+    return sigmoid((2.0 * _GELU_SCALE) * (near + _GELU_CUBIC * near * near * near)), near
 
 
 def gelu(z: Array) -> Array:
     """Weigh ``z`` by the normal distribution, in the tanh form (D. Hendrycks, K. Gimpel, 2016).
 
-    ``z/2 (1 + tanh(c (z + 0.044715 z^3)))`` with ``c = sqrt(2/pi)``.
+    ``z/2 (1 + tanh(u))`` with ``u = c (z + 0.044715 z^3)`` and ``c = sqrt(2/pi)``, computed as ``z
+    sigmoid(2 u)``, which is the same and has no difference of nearly equal numbers for negative z.
     """
-    return 0.5 * z * (1.0 + _gelu_tanh(z)[0])
+    return z * _gelu_gate(z)[0]
 
 
 def gelu_derivative(z: Array) -> Array:
-    """Derive the GELU: with ``t`` the tanh, ``(1 + t)/2 + z/2 (1 - t^2) c (1 + 3*0.044715 z^2)``.
+    """Derive the GELU: with ``s`` the sigmoid, ``s + z s (1 - s) 2 c (1 + 3*0.044715 z^2)``.
 
-    The product rule; the second term is the derivative of the tanh by the chain rule.
+    The product rule; the second term is the derivative of the sigmoid by the chain rule.
     """
-    t, near = _gelu_tanh(z)
-    slope = _GELU_SCALE * (1.0 + 3.0 * _GELU_CUBIC * near * near)
-    return 0.5 * (1.0 + t) + 0.5 * near * (1.0 - t * t) * slope
+    s, near = _gelu_gate(z)
+    slope = (2.0 * _GELU_SCALE) * (1.0 + 3.0 * _GELU_CUBIC * near * near)
+    return s * (1.0 + near * (1.0 - s) * slope)
 
 
 def silu(z: Array) -> Array:

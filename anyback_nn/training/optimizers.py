@@ -285,6 +285,10 @@ class Adagrad(Optimizer):
     epsilon: float = 1e-10
     slots = ("square",)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _expect(self, "epsilon", self.epsilon > 0, "above 0")
+
     def rule(
         self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
@@ -295,7 +299,7 @@ class Adagrad(Optimizer):
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
-    """``s = decay s + (1 - decay) g^2``, then ``p -= rate g / (sqrt(s) + epsilon)``.
+    """``s = smoothing s + (1 - smoothing) g^2``, then ``p -= rate g / (sqrt(s) + epsilon)``.
 
     T. Tieleman, G. Hinton, "Neural networks for machine learning", lecture 6.5, 2012.
 
@@ -314,6 +318,7 @@ class RMSProp(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         _expect(self, "smoothing", 0 <= self.smoothing < 1, "from 0 to below 1")
+        _expect(self, "epsilon", self.epsilon > 0, "above 0")
 
     def rule(
         self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float

@@ -160,6 +160,7 @@ class ReduceOnPlateau(Schedule):
     learning_rate : float
         The rate at the start.
     factor : float
+        Above 0 and below 1.
     patience : int
         The number of epochs without improvement that are still accepted.
     monitor : str
@@ -183,6 +184,8 @@ class ReduceOnPlateau(Schedule):
 
     def __post_init__(self) -> None:
         _expect_positive(self, "learning_rate", "factor")
+        if self.factor >= 1:
+            raise ValueError(f"ReduceOnPlateau: expected factor below 1, got {self.factor!r}")
         direction(self.monitor, self.mode)
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
@@ -194,7 +197,7 @@ class ReduceOnPlateau(Schedule):
                 continue
             waited += 1
             if waited > self.patience:
-                rate, waited = max(rate * self.factor, self.minimum), 0
+                rate, waited = min(rate, max(rate * self.factor, self.minimum)), 0
         return rate
 
 

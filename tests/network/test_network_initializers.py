@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anyback_nn.backend import select, to_numpy
+from anyback_nn.network import initializers
 from anyback_nn.network.activations import (
     ELU,
     GELU,
@@ -34,17 +35,24 @@ from anyback_nn.network.layers import BatchNorm, Dense, Dropout, LayerNorm
 from anyback_nn.network.network import Network, Residual
 from anyback_nn.random import Draws, generator
 
-N_IN, N_OUT = 200, 300
-# Initialiser, its variance, and the fourth moment in units of the squared variance.
+# The variances that the papers ask for: equation 10 of He et al., equation 12 of Glorot and Bengio,
+# section 4.6 of LeCun et al.
+VARIANCES = {
+    (200, 300): {"He": 0.01, "Glorot": 0.004, "LeCun": 0.005},
+    (400, 100): {"He": 0.005, "Glorot": 0.004, "LeCun": 0.0025},
+}
+# Initialiser, its paper, and the fourth moment in units of the squared variance.
 SCALED = [
-    (HeNormal(), 2 / N_IN, 3.0),
-    (HeUniform(), 2 / N_IN, 1.8),
-    (GlorotNormal(), 2 / (N_IN + N_OUT), 3.0),
-    (GlorotUniform(), 2 / (N_IN + N_OUT), 1.8),
-    (LeCunNormal(), 1 / N_IN, 3.0),
-    (LeCunUniform(), 1 / N_IN, 1.8),
+    (HeNormal(), "He", 3.0),
+    (HeUniform(), "He", 1.8),
+    (GlorotNormal(), "Glorot", 3.0),
+    (GlorotUniform(), "Glorot", 1.8),
+    (LeCunNormal(), "LeCun", 3.0),
+    (LeCunUniform(), "LeCun", 1.8),
 ]
 RANDOM = [*(row[0] for row in SCALED), Orthogonal(), Orthogonal(math.sqrt(2.0))]
+each_scaled = pytest.mark.parametrize(("initializer", "paper", "fourth_moment"), SCALED)
+each_shape = pytest.mark.parametrize("shape", VARIANCES)
 
 
 def draw(initializer, shape, backend=None, dtype="float64", seed=0):
@@ -52,9 +60,10 @@ def draw(initializer, shape, backend=None, dtype="float64", seed=0):
     return to_numpy(initializer(shape, Draws(generator(seed, "weights"), backend, dtype)))
 
 
-@pytest.mark.parametrize(("initializer", "variance", "fourth_moment"), SCALED)
-def test_mean_and_variance(initializer, variance, fourth_moment):
-    weight = draw(initializer, (N_IN, N_OUT))
+@each_shape
+@each_scaled
+def test_mean_and_variance(initializer, paper, fourth_moment, shape):
+    weight, variance = draw(initializer, shape), VARIANCES[shape][paper]
     # Five standard deviations of the mean and of the variance of so many draws.
     assert abs(weight.mean()) < 5 * math.sqrt(variance / weight.size)
     error = 5 * variance * math.sqrt((fourth_moment - 1) / weight.size)
@@ -63,9 +72,10 @@ def test_mean_and_variance(initializer, variance, fourth_moment):
     assert abs(np.mean(weight**4) / variance**2 - fourth_moment) < 0.2
 
 
-@pytest.mark.parametrize(("initializer", "variance", "fourth_moment"), SCALED)
-def test_limits_of_the_uniform_ones(initializer, variance, fourth_moment):
-    weight = draw(initializer, (N_IN, N_OUT))
+@each_shape
+@each_scaled
+def test_limits_of_the_uniform_ones(initializer, paper, fourth_moment, shape):
+    weight, variance = draw(initializer, shape), VARIANCES[shape][paper]
     limit = math.sqrt(3 * variance)
     if fourth_moment == 1.8:
         assert 0.999 * limit < weight.max() <= limit
@@ -73,6 +83,11 @@ def test_limits_of_the_uniform_ones(initializer, variance, fourth_moment):
     else:
         assert weight.max() > limit
         assert weight.min() < -limit
+
+
+def test_every_initializer_is_tested():
+    tested = {type(one).__name__ for one in (*RANDOM, Constant(0.1), Zeros())}
+    assert tested == set(initializers.__all__) - {"Initializer"}
 
 
 @pytest.mark.parametrize("gain", [1.0, 1.5])

@@ -165,6 +165,7 @@ def test_loss(name, weights, n_out, backend):
     assert relative_error(ours[1], outputs.grad) < TOLERANCE
 
 
+@pytest.mark.usefixtures("backend")
 def test_every_layer_and_loss_is_compared():
     networks = {"Network", "Network in prediction"}  # compositions of what is compared
     assert REFERENCE_LAYERS.keys() == {case.name for case in LAYERS} - networks

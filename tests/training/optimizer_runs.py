@@ -5,40 +5,48 @@ from __future__ import annotations
 import numpy as np
 
 from anyback_nn.backend import to_numpy
-from anyback_nn.network.parameters import Layout
+from anyback_nn.network.parameters import Layout, map_leaves
 
 STEPS = 60
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+"""Of paths of parameters of about the size 1 by two ways to compute the same."""
 
 
-def run(optimizer, backend, params, grads, packed=True):
-    """Take one step for each gradient; give the parameters after each, as one flat array.
+def run(optimizer, backend, params, grads, packed=True, dtype="float64"):
+    """Take one step for each gradient; give the parameters after each, as one flat array."""
 
-    What an optimiser is given is used up, hence the copies.
-    """
-    with backend.scope("float64"):
-        tree = ({name: backend.asarray(p.copy(), "float64") for name, p in params.items()},)
+    def own(x):
+        return backend.xp.asarray(x, copy=True)  # what an optimiser is given is used up
+
+    def step(storage, slots, mask, grad, coefficients):
+        return optimizer.update(
+            storage, layout.store(map_leaves(own, grad)), slots, mask, coefficients
+        )
+
+    with backend.scope(dtype):
+        trees = ({name: backend.asarray(x, dtype) for name, x in one.items()} for one in grads)
+        tree = ({name: own(backend.asarray(p, dtype)) for name, p in params.items()},)
         layout = Layout.of(tree, packed)
         storage = layout.store(tree)
         slots = optimizer.init(storage)
         mask = layout.mask(storage, everything=optimizer.penalize_all)
+        step = backend.compile(step, donate=(0, 1))
         path = []
-        for step, grad in enumerate(grads, 1):
-            grad = ({name: backend.asarray(g.copy(), "float64") for name, g in grad.items()},)
-            coefficients = optimizer.coefficients(step, optimizer.schedule(step - 1.0))
-            storage, slots = optimizer.update(
-                storage, layout.store(grad), slots, mask, coefficients
-            )
+        for number, grad in enumerate(trees, 1):
+            coefficients = optimizer.coefficients(number, optimizer.schedule(number - 1.0))
+            storage, slots = step(storage, slots, mask, (grad,), coefficients)
             arrays = layout.restore(storage)[0].values()
             path.append(np.concatenate([to_numpy(a).ravel() for a in arrays]))
         return np.stack(path)
 
 
-def problem():
+def problem(steps=STEPS, size=3.0):
     """Parameters, and a gradient for each step."""
     rng = np.random.default_rng(0)
     params = {"weight": rng.standard_normal((4, 3)), "bias": rng.standard_normal(3)}
     grads = [
-        {name: rng.standard_normal(p.shape) * 3 for name, p in params.items()} for _ in range(STEPS)
+        {name: rng.standard_normal(p.shape) * size for name, p in params.items()}
+        for _ in range(steps)
     ]
     return params, grads
 

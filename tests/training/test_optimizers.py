@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import optimizer_runs
 import pytest
-from optimizer_runs import run
+from optimizer_runs import TOLERANCE, run
 
 import anyback_nn as nn
 from anyback_nn.training.schedules import StepDecay
@@ -33,14 +33,14 @@ FORMULAS = {
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_every_rule_follows_its_paper(name, packed, backend, problem):
+def test_every_rule_follows_its_paper(name, packed, backend, problem, dtype):
     rule, formula = FORMULAS[name]
     expected = optimizer_runs.formula_path(formula, *problem, rate=0.02)
-    np.testing.assert_allclose(
-        run(rule, backend, *problem, packed), expected, rtol=1e-9, atol=1e-12
-    )
+    path = run(rule, backend, *problem, packed, dtype)
+    np.testing.assert_allclose(path, expected, rtol=0, atol=TOLERANCE[dtype])
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_gradient_that_is_short_enough_is_not_scaled(backend, problem):
     np.testing.assert_allclose(
         run(nn.GradientDescent(0.1, clip_norm=1e6), backend, *problem),
@@ -49,6 +49,7 @@ def test_a_gradient_that_is_short_enough_is_not_scaled(backend, problem):
     )
 
 
+@pytest.mark.usefixtures("float64")
 def test_clipping_a_zero_gradient_gives_zero(backend, problem):
     params, grads = problem
     zeros = [{name: 0 * g for name, g in grads[0].items()}]
@@ -56,6 +57,7 @@ def test_clipping_a_zero_gradient_gives_zero(backend, problem):
     np.testing.assert_array_equal(path[0], np.concatenate([p.ravel() for p in params.values()]))
 
 
+@pytest.mark.usefixtures("float64")
 def test_the_first_step_of_adam_has_the_length_of_the_learning_rate(backend, problem):
     # Kingma and Ba, section 2.1: m_hat / sqrt(v_hat) is the sign of the first gradient.
     params, grads = problem
@@ -65,6 +67,7 @@ def test_the_first_step_of_adam_has_the_length_of_the_learning_rate(backend, pro
     np.testing.assert_allclose(path[0] - start, -0.01 * signs, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("float64")
 def test_penalties_act_on_weights_alone_by_default(backend, problem):
     params, _ = problem
     zeros = [{name: 0 * p for name, p in params.items()}]
@@ -76,6 +79,7 @@ def test_penalties_act_on_weights_alone_by_default(backend, problem):
     np.testing.assert_allclose(path[0][12:], b - 0.1 * 0.3 * b, rtol=1e-14)
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_schedule_sets_the_rate_of_each_step(backend, problem):
     params, grads = problem
     path = run(nn.GradientDescent(StepDecay(0.4, every=1, factor=0.5)), backend, params, grads[:3])
@@ -92,6 +96,8 @@ def test_a_schedule_sets_the_rate_of_each_step(backend, problem):
         (lambda: nn.Adam(beta1=1.0), "beta1 from 0 to below 1"),
         (lambda: nn.Momentum(momentum=-0.1), "momentum from 0 to below 1"),
         (lambda: nn.RMSProp(smoothing=2.0), "smoothing from 0 to below 1"),
+        (lambda: nn.RMSProp(epsilon=0.0), "epsilon above 0"),
+        (lambda: nn.Adagrad(epsilon=-1.0), "epsilon above 0"),
         (lambda: nn.AdamW(weight_decay=-1.0), "weight_decay 0 or greater"),
         (lambda: nn.GradientDescent(l2=-1.0), "l2 0 or greater"),
         (lambda: nn.GradientDescent(clip_norm=0.0), "clip_norm None or above 0"),

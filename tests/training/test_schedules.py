@@ -75,6 +75,13 @@ def test_settings_out_of_range_are_refused(make):
         make()
 
 
+def test_reduce_on_plateau_never_raises_the_rate():
+    with pytest.raises(ValueError, match="factor below 1, got 2.0"):
+        nn.ReduceOnPlateau(0.1, factor=2.0)
+    schedule = nn.ReduceOnPlateau(0.01, patience=0, minimum=0.1)
+    assert schedule(2, [{"validation_loss": 1.0}] * 2) == 0.01
+
+
 def test_reduce_on_plateau_says_what_is_recorded():
     with pytest.raises(ValueError, match="'validation_loss' is not recorded.*train_loss"):
         nn.ReduceOnPlateau(1.0)(1, [{"train_loss": 1.0}])
