@@ -510,8 +510,11 @@ def to_numpy(x: Any) -> Any:
 
 def _host_cast(x: Any, dtype: str | None) -> Any:
     """Cast before the transfer: the device may lack the wider dtype, and less is moved."""
-    # Of the libraries, NumPy alone reads the other byte order.
-    return x.astype(dtype or x.dtype.newbyteorder("="), copy=False)
+    import numpy as np
+
+    with np.errstate(over="ignore"):  # infinite, as where another library casts
+        # Of the libraries, NumPy alone reads the other byte order.
+        return x.astype(dtype or x.dtype.newbyteorder("="), copy=False)
 
 
 def _is_index(text: str, count: int) -> bool:

@@ -148,8 +148,8 @@ class Loss(ABC):
             )
         if not xp.isdtype(targets.dtype, ("bool", "real floating", "integral")):
             raise DataError(f"{type(self).__name__}: expected numeric targets, got {targets.dtype}")
-        if xp.isdtype(targets.dtype, "bool"):
-            targets = xp.astype(targets, xp.int32)  # the standard compares numbers only
+        if self.classifies or xp.isdtype(targets.dtype, "bool"):
+            targets = _comparable(targets)
         if values and xp.isdtype(targets.dtype, "real floating"):
             self._expect(xp.isfinite(targets), "targets without NaN and infinite values")
         return targets
@@ -158,6 +158,19 @@ class Loss(ABC):
         """Raise `DataError` unless ``condition`` holds for all targets."""
         if not to_numpy(array_namespace(condition).all(condition)):
             raise DataError(f"{type(self).__name__}: expected {what}")
+
+
+def _comparable(targets: Array) -> Array:
+    """Make truth values and integers such that every library compares them with any class.
+
+    Few libraries compare truth values, PyTorch compares unsigned integers of one kind only, and 8
+    bits cannot be compared with 300 classes.
+    """
+    xp = array_namespace(targets)
+    if xp.isdtype(targets.dtype, ("bool", "integral")):
+        known = xp.__array_namespace_info__().default_dtypes(device=device(targets))
+        targets = xp.astype(targets, known["integral"], copy=False)
+    return targets
 
 
 def weighted_mean(values: Array, weights: Array | None) -> Array:
@@ -277,8 +290,8 @@ class Huber(Loss):
 class Poisson(Loss):
     """Counts: half the Poisson deviance, for outputs that are the logarithm of the rate.
 
-    ``mean_j (exp(o_j) - t_j o_j + t_j log t_j - t_j)``: the negative log-likelihood up to a
-    constant that makes the loss 0 for a perfect prediction. The link is ``exp``.
+    ``mean_j (exp(o_j) - t_j + t_j (log t_j - o_j))``: the negative log-likelihood up to a constant
+    that makes the loss 0 for a perfect prediction. The link is ``exp``.
     """
 
     def link(self, outputs: Array) -> Array:
@@ -288,9 +301,9 @@ class Poisson(Loss):
         xp = array_namespace(outputs)
         rate = xp.exp(outputs)
         # t log t is 0 at t = 0: there the logarithm is taken of 1.
-        constant = targets * xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
-        values = xp.mean(rate - targets * outputs + (constant - targets), axis=-1)
-        return values, rate - targets
+        log_targets = xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
+        error = rate - targets
+        return xp.mean(error + targets * (log_targets - outputs), axis=-1), error
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive: ``(exp(o_j) - t_j) / n_out``."""
@@ -298,7 +311,8 @@ class Poisson(Loss):
 
     def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
         targets = super().check_targets(targets, n_out, values=values)
-        if values:
+        unsigned = array_namespace(targets).isdtype(targets.dtype, "unsigned integer")
+        if values and not unsigned:
             self._expect(targets >= 0, "targets that are counts, 0 or greater")
         return targets
 
@@ -467,9 +481,7 @@ class SoftmaxCrossEntropy(Loss):
                 "Number the labels first, for example with numpy.unique(labels, "
                 "return_inverse=True)"
             )
-        elif xp.isdtype(targets.dtype, "bool") or xp.iinfo(targets.dtype).bits < 32:
-            # An 8-bit integer cannot be compared with 300 classes, or count up to them.
-            targets = xp.astype(targets, xp.int32)
+        targets = _comparable(targets)
         if values:
             self._expect(
                 (targets >= 0) & (targets < n_out),

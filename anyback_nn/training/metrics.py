@@ -37,16 +37,19 @@ def default_metrics(loss: Loss) -> tuple[Metric, ...]:
 def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None) -> Array:
     """Compute the share of the targets' variance that is explained, averaged over the outputs.
 
-    ``1 - mean (t - p)^2 / mean (t - mean t)^2``. For targets that are all the same (their variance
-    is but the rounding of their mean) it is 1 if they are met exactly, else 0. Unlike a metric, it
-    is of all samples together. The weights have the mean 1.
+    ``1 - mean (t - p)^2 / mean (t - mean t)^2``. For targets that are all the same it is 1 if they
+    are met exactly, else 0. Unlike a metric, it is of all samples together. The weights have the
+    mean 1.
     """
     xp = array_namespace(outputs)
     target = xp.matrix_transpose(targets)
-    mean = weighted_mean(target, weights)[..., None]
+    # The variance does not depend on where 0 is. There, targets that are all the same are 0, and
+    # their mean is no other number by rounding.
+    shifted = target - target[..., :1]
+    mean = weighted_mean(shifted, weights)[..., None]
     error = weighted_mean((target - xp.matrix_transpose(loss.link(outputs))) ** 2, weights)
-    variance = weighted_mean((target - mean) ** 2, weights)
-    varies = variance > (4.0 * float(xp.finfo(mean.dtype).eps) * mean[..., 0]) ** 2
+    variance = weighted_mean((shifted - mean) ** 2, weights)
+    varies = variance > 0
     shares = 1.0 - error / xp.where(varies, variance, xp.ones_like(variance))
     constant = xp.astype(error == 0, error.dtype)
     return xp.mean(xp.where(varies, shares, constant), axis=-1)

@@ -44,8 +44,6 @@ def test_several_outputs(loss, backend):
 @pytest.mark.parametrize("kind", ["int32", "uint32", "int16", "uint16", "int8", "uint8", "float32"])
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
 def test_classes(shape, kind, backend):
-    if kind == "uint32" and backend.name == "torch":
-        kind = "int64"  # PyTorch cannot compare its uint32
     targets = np.asarray([0, 1, 43, 1]).astype(kind)
     checked = check(CLASSES, targets.reshape(shape), 300, backend)
     np.testing.assert_array_equal(checked, [0, 1, 43, 1])
