@@ -22,7 +22,8 @@ from anyback_nn.testing.backends import MATRIX  # noqa: E402
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
-ORACLES = {"jax": nox.project.dependency_groups(PROJECT, "jax-oracles")}
+# What a single row needs more, so that no test of it is skipped.
+MORE = {name: nox.project.dependency_groups(PROJECT, f"test-{name}") for name in ("numpy", "jax")}
 LINT = nox.project.dependency_groups(PROJECT, "lint")
 PYTHONS = nox.project.python_versions(PROJECT)
 
@@ -59,7 +60,7 @@ def install_command(backend: str) -> list[str]:
     if backend == "cupy" and cuda_version() < 13000:
         requirement = "anyback-nn[cuda12]"
     ours = requirement.removeprefix("anyback-nn") if requirement.startswith("anyback-nn") else ""
-    return ["-e", f".{ours}", *TEST, *ORACLES.get(backend, []), *([] if ours else [requirement])]
+    return ["-e", f".{ours}", *TEST, *MORE.get(backend, []), *([] if ours else [requirement])]
 
 
 # Asked for by name only: without a GPU CuPy cannot run, and what pip installs as PyTorch is several
@@ -79,7 +80,7 @@ def tests(session: nox.Session, row: str) -> None:
     if backend == "cupy" and not cuda_version():
         session.error("no NVIDIA driver with a usable GPU was found, so CuPy cannot be tested here")
     session.install(*install_command(backend))
-    report = Path(session.create_tmp()) / "report.xml"
+    report = session.cache_dir / f"tests-{row.replace(':', '-')}.xml"
     # JAX compiles the same steps again in every test, and in every row.
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(session.cache_dir / "jax"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,18 @@ BY_NAME = (TESTS / "cli", TESTS / "datasets", TESTS / "test_backend.py")
 """Tests of backends as users name them, which variants that exist for tests have no part in."""
 
 
+LIBRARIES = ("torch", "jax", "optax")
+MISSING = [name for name in LIBRARIES if find_spec(name) is None]
+
+collect_ignore_glob = [f"*_{name}.py" for name in MISSING]
+"""The modules that compare with a library, which are named after it."""
+
+
 # Which tests run ---------------------------------------------------------------------------------
+
+
+def pytest_report_header() -> list[str]:
+    return [f"not compared with {name}, which is not installed" for name in MISSING]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

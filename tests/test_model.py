@@ -586,6 +586,52 @@ def test_an_interrupt_leaves_the_last_finished_epoch(backend, moons):
     np.testing.assert_array_equal(weights(model), weights(reference))
 
 
+def test_training_moves_the_state_of_the_layers(backend):
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    model = nn.Model(nn.BatchNorm(0.5), nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model.fit(x, x[:, 0], epochs=1, batch_size=None)
+    state = model.training.state[0]
+    np.testing.assert_allclose(to_numpy(state["mean"]), 0.5 * x.mean(axis=0), rtol=1e-5, atol=1e-7)
+    expected = 0.5 + 0.5 * x.var(axis=0, ddof=1)
+    np.testing.assert_allclose(to_numpy(state["variance"]), expected, rtol=1e-5)
+
+
+def test_every_epoch_has_its_own_masks(backend):
+    x = np.random.default_rng(0).normal(size=(64, 8))
+    layers = (nn.Dropout(0.5), nn.Dense(1))
+    model = nn.Model(*layers, loss=nn.MeanSquaredError(), backend=backend)
+    # Nothing but the masks changes.
+    still = nn.GradientDescent(1e-30)
+    model.fit(x, x[:, 0], optimizer=still, epochs=3, batch_size=None, shuffle=False)
+    assert len(set(model.history["train_loss"])) == 3
+
+
+def test_a_schedule_sees_how_far_the_epoch_has_come(backend):
+    asked = []
+
+    class Noted(nn.Schedule):
+        def __call__(self, epoch, history=()):
+            asked.append(epoch)
+            return 0.1
+
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    optimizer = nn.GradientDescent(Noted())
+    model.fit(np.zeros((8, 1)), np.zeros(8), optimizer=optimizer, epochs=2, batch_size=2)
+    assert asked == [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+
+
+def test_another_optimizer_counts_its_own_steps(backend):
+    x, y = np.ones((8, 1)), np.zeros(8)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model.fit(x, y, optimizer=nn.GradientDescent(1e-30), epochs=5, batch_size=2)
+    before = to_numpy(model.params[0]["weight"])
+    model.fit(x, y, optimizer=nn.Adam(0.01), epochs=1, batch_size=None)
+    assert model.training.step == 1
+    # The first step of Adam is as long as its rate.
+    step = np.abs(to_numpy(model.params[0]["weight"]) - before)
+    np.testing.assert_allclose(step, 0.01, rtol=1e-3)
+
+
 # Moving and keeping ------------------------------------------------------------------------------
 
 

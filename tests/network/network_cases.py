@@ -16,7 +16,15 @@ import pytest
 
 from anyback_nn.backend import Array, Backend, select, to_numpy
 from anyback_nn.network import activations
-from anyback_nn.network.activations import ACTIVATIONS, ELU, LeakyReLU, SiLU, Softplus, Tanh
+from anyback_nn.network.activations import (
+    ACTIVATIONS,
+    ELU,
+    Identity,
+    LeakyReLU,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from anyback_nn.network.layer import Context, Layer
 from anyback_nn.network.layers import BatchNorm, Dense, Dropout, LayerNorm
 from anyback_nn.network.losses import (
@@ -186,6 +194,8 @@ LAYERS = (
     # derive.
     LayerCase("LayerNorm", lambda n: LayerNorm(epsilon=0.1)),
     LayerCase("Residual", lambda n: Residual(Dense(4), Tanh(), Dense(n))),
+    LayerCase("Residual of nothing", lambda n: Residual(Identity())),
+    LayerCase("Residual that ends in an activation", lambda n: Residual(Dense(n), Tanh())),
     LayerCase(
         "Network",
         # No bias before BatchNorm, which takes it away again: its gradient would be zero.

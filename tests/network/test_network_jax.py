@@ -64,6 +64,10 @@ REFERENCE_LAYERS = {
     "BatchNorm in prediction": batch_norm,
     "LayerNorm": layer_norm,
     "Residual": residual,
+    "Residual of nothing": entrywise(lambda x: x + x),
+    "Residual that ends in an activation": lambda x, p, context: (
+        x + jnp.tanh(dense(x, p[0], context))
+    ),
     "identity": entrywise(jax.nn.identity),
     "sigmoid": entrywise(jax.nn.sigmoid),
     "tanh": entrywise(jax.nn.tanh),

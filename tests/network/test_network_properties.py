@@ -21,6 +21,8 @@ from network_cases import (
 
 from anyback_nn.backend import to_numpy
 from anyback_nn.network.activations import log_sum_exp, sigmoid, softmax, softplus
+from anyback_nn.network.layer import Context
+from anyback_nn.network.layers import BatchNorm
 from anyback_nn.network.losses import MeanSquaredError, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import map_leaves
@@ -117,6 +119,23 @@ def test_predict_is_forward_without_training(case, backend, finest):
     assert_close(layer.predict(params, x, context.state), y, TOLERANCE[finest])
 
 
+def test_batch_norm_averages_the_mean_and_the_unbiased_variance(backend, finest):
+    rng = np.random.default_rng(0)
+    x, mean, variance = rng.normal(size=(5, 3)), rng.normal(size=3), rng.uniform(1, 2, 3)
+    params, state = (
+        {"scale": np.ones(3), "shift": np.zeros(3)},
+        {"mean": mean, "variance": variance},
+    )
+    params, moved, own = move((params, x, state), backend, finest)
+    layer = BatchNorm(momentum=0.7)
+    _, cache = layer.forward(params, moved, Context(True, own))
+    expected = {
+        "mean": 0.7 * mean + 0.3 * x.mean(axis=0),
+        "variance": 0.7 * variance + 0.3 * x.var(axis=0, ddof=1),
+    }
+    assert_close(layer.next_state(own, cache), expected, TOLERANCE[finest])
+
+
 # Losses ------------------------------------------------------------------------------------------
 
 
@@ -172,7 +191,7 @@ def test_weights_of_one_change_nothing(case, backend, finest):
 def test_a_batch_does_not_divide_by_its_own_weights(case, backend, finest):
     """So the mean over batches of one size is the mean of the whole, however weights fall."""
     outputs, targets = case.draw(3, n_samples=6)
-    weights = np.asarray([0.5, 2.0, 0.5, 0.0, 1.0, 2.0])
+    weights = np.asarray([0.5, 2.0, 1.5, 0.0, 1.0, 1.0])
     expected, d_outputs = mean_loss(case.loss, *move((outputs, targets, weights), backend, finest))
     parts = [
         mean_loss(case.loss, *move(pick((outputs, targets, weights), rows), backend, finest))

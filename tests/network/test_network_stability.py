@@ -6,7 +6,14 @@ test_network_mpmath.py has the digits of the tails.
 
 import numpy as np
 import pytest
-from network_cases import FUNCTIONS, FunctionCase, each_function, move, relative_error
+from network_cases import (
+    FUNCTIONS,
+    TOLERANCE,
+    FunctionCase,
+    each_function,
+    move,
+    relative_error,
+)
 
 from anyback_nn.backend import to_numpy
 from anyback_nn.network.activations import ACTIVATIONS
@@ -126,3 +133,17 @@ def test_an_output_of_one_of_many_classes_is_never_lost(backend, dtype):
     expected = np.log1p(999 * np.exp(-20.0))
     tolerance = {"float32": 20 * 2**-23, "float64": 20 * 2**-52}[dtype]
     assert abs(float(to_numpy(value)) - expected) <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "target", "exact"),
+    [
+        (BinaryCrossEntropy(), 20.0, 1.0, lambda o: np.log1p(np.exp(-o))),
+        (ProbabilityCrossEntropy(), 1e-6, 0.0, lambda o: -np.log1p(-o)),
+    ],
+    ids=["logit", "probability"],
+)
+def test_a_small_loss_keeps_its_digits(loss, output, target, exact, backend, dtype):
+    numbers = move((np.asarray([[output]]), np.asarray([[target]])), backend, dtype)
+    value, _ = mean_loss(loss, *numbers)
+    assert relative_error(value, exact(np.asarray(output))) < TOLERANCE[dtype]

@@ -67,6 +67,10 @@ REFERENCE_LAYERS = {
     "BatchNorm in prediction": batch_norm,
     "LayerNorm": layer_norm,
     "Residual": residual,
+    "Residual of nothing": entrywise(lambda x: x + x),
+    "Residual that ends in an activation": lambda x, p, context: (
+        x + torch.tanh(dense(x, p[0], context))
+    ),
     "identity": entrywise(lambda x: x * 1),
     "sigmoid": entrywise(torch.sigmoid),
     "tanh": entrywise(torch.tanh),

@@ -7,10 +7,14 @@ from functools import partial
 import numpy as np
 import optimizer_runs
 import pytest
+from array_api_compat import device
 from optimizer_runs import TOLERANCE, run
 
 import anyback_nn as nn
+from anyback_nn.network.parameters import Layout, leaves, map_leaves
+from anyback_nn.training.optimizers import OPTIMIZERS
 from anyback_nn.training.schedules import StepDecay
+from anyback_nn.training.state import copies
 
 
 @pytest.fixture
@@ -47,6 +51,45 @@ def test_a_gradient_that_is_short_enough_is_not_scaled(backend, problem):
         run(nn.GradientDescent(0.1), backend, *problem),
         rtol=1e-14,
     )
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
+@pytest.mark.parametrize("size", [0.1, 3.0], ids=["short", "long"])
+@pytest.mark.usefixtures("float64")
+def test_clipping_limits_the_entries_and_then_the_length_of_the_whole(size, packed, backend):
+    params, grads = optimizer_runs.problem(1, size)
+    start, g = (np.concatenate([a.ravel() for a in one.values()]) for one in (params, grads[0]))
+    limited = np.clip(g, -2.0, 2.0)
+    for options, expected in (
+        ({"clip_value": 2.0}, limited),
+        ({"clip_norm": 1.5}, g * min(1.0, 1.5 / np.linalg.norm(g))),
+        (
+            {"clip_value": 2.0, "clip_norm": 1.5},
+            limited * min(1.0, 1.5 / np.linalg.norm(limited)),
+        ),
+    ):
+        path = run(nn.GradientDescent(0.1, **options), backend, params, grads, packed)
+        np.testing.assert_allclose(path[0], start - 0.1 * expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_rule_keeps_dtype_and_device(name, packed, backend, dtype):
+    rule = OPTIMIZERS[name](l1=0.1, l2=0.1, clip_value=1.0, clip_norm=1.0)
+    params, grads = optimizer_runs.problem(2)
+    layout = Layout.of(params, packed)
+
+    def stored(tree):
+        return layout.store(copies(map_leaves(lambda x: backend.asarray(x, dtype), tree)))
+
+    storage = stored(params)
+    slots, mask = rule.init(storage), layout.mask(storage)
+    for step, grad in enumerate(grads, 1):
+        coefficients = rule.coefficients(step, rule.schedule(0.0))
+        storage, slots = rule.update(storage, stored(grad), slots, mask, coefficients)
+    for array in leaves((storage, slots)):
+        assert array.dtype == getattr(backend.xp, dtype)
+        assert device(array) == backend.device
 
 
 @pytest.mark.usefixtures("float64")
