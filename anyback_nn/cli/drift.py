@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["check_plot", "draw"]
 
 SUFFIXES = (".png", ".svg", ".pdf")
+FEW = 20
 
 
 def check_plot(path: Path, *, force: bool) -> None:
@@ -57,10 +58,13 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
                 label=run.backend + ("" if any(drift) else " (no difference)"),
                 linewidth=len(comparison.runs) - position + 0.5,  # so that none hides another
                 alpha=0.8,
+                marker="." if len(drift) <= FEW else "",  # one point alone makes no line
             )
+            ax.set_xlim(1, max(len(drift), 2))
         ax.axhline(first.tolerance, color="gray", linestyle="--", label="allowed")
         ax.set_title(first.dtype)
         ax.set_xlabel("step")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.3)
         ax.legend(fontsize="small")
     axes[0].set_ylabel("largest relative difference of a parameter")

@@ -47,7 +47,9 @@ def names(text: str) -> list[str]:
 
 def _check_dtypes(text: str) -> str:
     if not names(text) or set(names(text)) - set(DTYPES):
-        raise typer.BadParameter(f"expected {', '.join(DTYPES)} or both, got {text!r}")
+        raise typer.BadParameter(
+            f"expected {', '.join(DTYPES)} or {','.join(DTYPES)}, got {text!r}"
+        )
     return text
 
 
@@ -294,7 +296,7 @@ Dtypes = Annotated[
         "--dtype",
         metavar="DTYPES",
         callback=_check_dtypes,
-        help=f"{', '.join(DTYPES)} or both, separated by a comma.",
+        help=f"{', '.join(DTYPES)} or {','.join(DTYPES)}.",
         rich_help_panel=_COMPUTING,
     ),
 ]

@@ -65,7 +65,8 @@ def verify(
     for kind in options.names(dtype):
         model = build(layers, dataset, "numpy", seed, kind)
         able = [one for one in chosen if one.holds(kind)]
-        report.notes(f"{one.spec} has no {kind}" for one in chosen if one not in able)
+        unable = [one.spec for one in chosen if one not in able]
+        report.notes(f"left out in {kind}, which its device has not: {spec}" for spec in unable)
         if not able:
             continue
         comparisons.append(
@@ -81,7 +82,7 @@ def verify(
         )
         limit = comparisons[-1].runs[0].tolerance
         report.show(f"{kind}: relative differences from numpy in float64, allowed: {limit:.0e};")
-        report.show(f"at step 1 (first line of each backend) and step {steps} (second)")
+        report.show(f"at step 1 (first line of each backend) and step {steps} (second)\n")
         report.show(differences_table(comparisons[-1]))
         report.show("")
     if not comparisons:
@@ -90,7 +91,8 @@ def verify(
         from anyback_nn.cli.drift import draw
 
         draw(comparisons, plot)
-    agree = all(comparison.agrees for comparison in comparisons)
+    agree = all(comparisons)
+    report.show("All agree." if agree else "They differ.")
     result = {
         "data": dataset.name,
         "steps": steps,
@@ -129,9 +131,11 @@ def differences_table(comparison: Comparison) -> Table:
     score = _score(comparison.reference)
     numeric = (*SHOWN, score, "seconds")
     made = table("backend", *numeric, numeric=numeric)
+    made.columns[0].overflow = "fold"
     for run in (comparison.reference, *comparison.runs):
         label = Text(run.backend, "" if run.agrees else "bold red")
-        label.append("" if run.differences else " (reference)")
+        label.append(" (reference)" if run is comparison.reference else "")
+        label.append("" if run.agrees else " differs")
         label.append(f"\n{run.version}, {run.device}", style="dim")
         cells = [
             "\n".join(f"{run.differences[one][at].relative:.1e}" for at in (0, -1))

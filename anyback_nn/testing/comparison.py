@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.backend import BACKENDS, Array, Backend, to_numpy
+from anyback_nn.errors import DivergenceError
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import map_leaves, named
-from anyback_nn.testing.backends import select, under_test, usable
+from anyback_nn.testing.backends import select, usable
+from anyback_nn.testing.host_reads import watched
 from anyback_nn.training.checks import (
     as_targets,
     check_dtype,
@@ -77,6 +79,9 @@ class Run:
         Of relative differences.
     differences : dict of str to list of Difference
         For each of `QUANTITIES`, the largest difference (the relative one decides) at each step.
+    first : tuple of (int, str, Difference), optional
+        The first step (from 1), quantity and array that differ by more than the tolerance, in the
+        order of the computation: what stands there is nearest to the cause.
     scores : dict of str to float
         What `Model.evaluate` measured at the end.
     seconds : float
@@ -89,22 +94,25 @@ class Run:
     dtype: str
     tolerance: float
     differences: dict[str, list[Difference]] = field(default_factory=dict)
+    first: tuple[int, str, Difference] | None = None
     scores: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
-    @property
-    def first(self) -> tuple[int, str, Difference] | None:
-        """The first step (from 1), quantity and array that differ by more than the tolerance.
-
-        Within a step they stand in the order of the computation, so the first is nearest to the
-        cause.
-        """
-        columns = [self.differences.get(one, []) for one in ORDER]
-        for number, row in enumerate(zip(*columns), 1):
-            for quantity, difference in zip(ORDER, row):
-                if not difference.relative <= self.tolerance:  # also where it is NaN
-                    return number, quantity, difference
-        return None
+    def note(self, number: int, found: dict[str, list[Difference]]) -> None:
+        """Note the differences of a step, counted from 1."""
+        for quantity, differences in found.items():
+            largest = max(differences, key=_by_size, default=Difference("", 0.0, 0.0))
+            self.differences.setdefault(quantity, []).append(largest)
+        if self.first is None:
+            self.first = next(
+                (
+                    (number, quantity, difference)
+                    for quantity in ORDER
+                    for difference in found[quantity]
+                    if not difference.relative <= self.tolerance  # also where it is NaN
+                ),
+                None,
+            )
 
     @property
     def agrees(self) -> bool:
@@ -131,8 +139,11 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether every run stayed within its tolerance."""
+        """Whether every run stayed within its tolerance; a comparison that does not is false."""
         return all(run.agrees for run in self.runs)
+
+    def __bool__(self) -> bool:
+        return self.agrees
 
     def __str__(self) -> str:
         return "\n".join(map(describe, self.runs))
@@ -163,7 +174,7 @@ def describe(run: Run) -> str:
 def compare_backends(
     model: Model,
     data: tuple[Any, ...],
-    backends: Sequence[str | Backend] | None = None,
+    backends: str | Backend | Sequence[str | Backend] | None = None,
     steps: int = 200,
     *,
     dtype: str | None = None,
@@ -182,7 +193,7 @@ def compare_backends(
         is not changed.
     data : tuple
         ``(x, y)``, as for `Model.fit`.
-    backends : sequence of str or Backend, optional
+    backends : str, Backend or sequence of them, optional
         Real ones or `VARIANTS`. Default: all real ones that can compute here.
     steps : int
         The number of training steps.
@@ -200,6 +211,14 @@ def compare_backends(
     Returns
     -------
     Comparison
+        True if all runs agree with the reference; see `Comparison.runs` for each of them.
+
+    Raises
+    ------
+    DivergenceError
+        The loss of the reference is no longer finite.
+    HostReadError
+        On a device that array-api-strict pretends, a layer read a value back to the host.
 
     Notes
     -----
@@ -217,14 +236,19 @@ def compare_backends(
     >>> comparison.agrees, [run.backend for run in comparison.runs]
     (True, ['numpy', 'array-api-strict'])
     """
-    from anyback_nn.backend import BACKENDS
+    from anyback_nn.model import Model
 
+    if not isinstance(model, Model):
+        raise TypeError(
+            f"expected a Model, got {model!r}: Model(..., loss=...) makes one of layers"
+        )
     steps = whole_number("steps", steps, least=1)
     dtype = model.dtype if dtype is None else dtype
     if backends is None:
         chosen = [one for one in usable(BACKENDS)[0] if one.holds(dtype)]
     else:
-        chosen = [select(one) for one in backends]
+        given = [backends] if isinstance(backends, str | Backend) else backends
+        chosen = [select(one) for one in given]
     if not chosen:
         raise ValueError("expected at least one backend to compare")
     for one in chosen:
@@ -239,11 +263,15 @@ def compare_backends(
         _Trainer(model, data, one, kind, rule, batch_size, limit)
         for one, kind in [(select(reference), "float64"), *((one, dtype) for one in chosen)]
     )
-    for _ in range(steps):
+    for number in range(1, steps + 1):
         expected = exact.advance()
+        if not np.isfinite(expected["loss"]["loss"]):
+            raise DivergenceError(
+                f"the loss of the reference itself became {expected['loss']['loss']} in step "
+                f"{number}, so there is nothing to compare with: lower the learning rate"
+            )
         for trainer in others:
-            for quantity, difference in _differences(trainer.advance(), expected).items():
-                trainer.run.differences.setdefault(quantity, []).append(difference)
+            trainer.run.note(number, _differences(trainer.advance(), expected))
     for trainer in (exact, *others):
         trainer.finish(data if test is None else test)
     return Comparison(exact.run, tuple(trainer.run for trainer in others))
@@ -275,7 +303,7 @@ class _Trainer:
         )
         tapped = Network(*map(_Tap, model.network.layers))
         self.look = backend.compile(differentiation(tapped, model.loss))
-        with under_test(backend), backend.scope(dtype):
+        with watched(backend), backend.scope(dtype):
             x = check_inputs(data[0])
             model.build(x.shape[1])
             y = model.loss.check_targets(as_targets(data[1]), model.n_out)
@@ -334,12 +362,12 @@ class _Trainer:
     def advance(self) -> dict[str, dict[str, Any]]:
         """Take a step."""
         # The backends' scopes cannot stay open across each other, so each is entered for a step.
-        with under_test(self.model.backend), self.model.backend.scope(self.model.dtype):
+        with watched(self.model.backend), self.model.backend.scope(self.model.dtype):
             return next(self.records)
 
     def finish(self, test: tuple[Any, ...]) -> None:
         """Measure the trained model."""
-        with under_test(self.model.backend):
+        with watched(self.model.backend):
             self.run.scores = self.model.evaluate(*test)
 
 
@@ -366,17 +394,17 @@ class _Tap(Layer):
 
 def _differences(
     record: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]
-) -> dict[str, Difference]:
-    """Find the largest relative difference of each quantity."""
+) -> dict[str, list[Difference]]:
+    """List the differences of all arrays of each quantity, in the order of their computation."""
     found = {}
     for quantity in QUANTITIES:
         arrays = expected[quantity]
         least = SMALLEST * max((np.max(np.abs(x), initial=0.0) for x in arrays.values()), default=0)
-        differences = [
+        found[quantity] = [
             _difference(name, record[quantity][name], array, least)
             for name, array in arrays.items()
         ]
-        found[quantity] = max(differences, key=_by_size, default=Difference("", 0.0, 0.0))
+    found["gradients"].reverse()
     return found
 
 

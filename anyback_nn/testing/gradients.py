@@ -22,7 +22,8 @@ from anyback_nn.network.layer import Context, Layer
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.parameters import leaves, map_leaves, named
 from anyback_nn.random import Draws, generator
-from anyback_nn.testing.backends import select, under_test
+from anyback_nn.testing.backends import select
+from anyback_nn.testing.host_reads import watched
 from anyback_nn.training.checks import check_dtype
 
 __all__ = ["GradientError", "GradientReport", "check_gradients"]
@@ -167,11 +168,14 @@ def check_gradients(
     chosen = select(backend)
     if not isinstance(subject, Loss | Layer):
         raise TypeError(f"expected a layer, a network or a loss, got {subject!r}")
-    if len(shape) < 2:
-        raise ShapeError(f"expected a shape (n_samples, n_features), got {shape}")
+    if not isinstance(shape, tuple | list) or len(shape) < 2 or 0 in shape:
+        raise ShapeError(
+            f"expected a shape (n_samples, n_features) with at least one of each, got {shape}"
+        )
+    shape = tuple(shape)
     limit = TOLERANCE[check_dtype(dtype, chosen)] if tolerance is None else tolerance
     fine = chosen if chosen.holds("float64") else select("numpy")
-    with under_test(chosen):
+    with watched(chosen):
         for attempt in range(ATTEMPTS):
             key = (seed, attempt)
             point = (
@@ -179,8 +183,13 @@ def check_gradients(
                 if isinstance(subject, Loss)
                 else _of_layer(subject, shape, training, x, dtype, key)
             )
+            if dtype == "float64":
+                # Only there is it seen whether something turns float32 into float64.
+                with chosen.scope("float32"):
+                    point.derivatives(chosen, "float32")
             with chosen.scope(dtype):
-                derivatives = {name: _host(d) for name, d in point.derivatives(chosen).items()}
+                found = point.derivatives(chosen, dtype)
+                derivatives = {name: _host(gradient) for name, gradient in found.items()}
             with fine.scope("float64"):
                 differences = _differences(point, fine, max_entries, limit)
             if differences is not None:
@@ -191,7 +200,7 @@ def check_gradients(
                 f"at none of {ATTEMPTS} points do differences of the output converge. "
                 "Its input was given: choose one away from kinks"
                 if x is not None
-                else f"{subject!r}: at none of {ATTEMPTS} points do differences of the output "
+                else f"at none of {ATTEMPTS} points do differences of the output "
                 "converge: is it continuous, and finite for inputs of about 1? Pass x= for one "
                 "that takes only some values",
             )
@@ -216,13 +225,13 @@ class _Point:
     value : callable
         ``value(backend, arrays)`` computes the function in float64.
     derivatives : callable
-        ``derivatives(backend)`` computes them by hand, and checks how that is done.
+        ``derivatives(backend, dtype)`` computes them by hand, and checks how that is done.
     """
 
     subject: Layer | Loss
     arrays: dict[str, Any]
     value: Callable[[Backend, dict[str, Any]], float]
-    derivatives: Callable[[Backend], dict[str, Any]]
+    derivatives: Callable[[Backend, str], dict[str, Any]]
 
 
 def _of_layer(
@@ -252,14 +261,15 @@ def _of_layer(
         given = _move((varied, arrays[INPUT], context), backend, "float64")
         return float(np.sum(to_numpy(layer.forward(*given)[0]) * dy))
 
-    def derivatives(backend: Backend) -> dict[str, Any]:
+    def derivatives(backend: Backend, dtype: str) -> dict[str, Any]:
         given = _move((params, arrays[INPUT], context, dy), backend, dtype)
         moved, x, _, d_output = given
         with _unwritten(layer, "forward", given):
-            y, cache = layer.forward(*given[:3])
+            y, cache = _pair(layer, "forward", "(y, cache)", layer.forward(*given[:3]))
         _expect_like(layer, "the output", y, d_output)
         with _unwritten(layer, "backward", (given, cache)):
-            dx, grads = layer.backward(moved, cache, d_output)
+            made = layer.backward(moved, cache, d_output)
+            dx, grads = _pair(layer, "backward", "(dx, grads)", made)
         _expect_like(layer, "dx", dx, x)
         wanted, got = named(moved), named(grads)
         if wanted.keys() != got.keys():
@@ -294,11 +304,11 @@ def _of_loss(
         values, _ = loss.forward(*_move((arrays[INPUT], targets), backend, "float64"))
         return float(np.sum(to_numpy(values) * dvalues))
 
-    def derivatives(backend: Backend) -> dict[str, Any]:
+    def derivatives(backend: Backend, dtype: str) -> dict[str, Any]:
         given = _move((arrays[INPUT], targets, dvalues), backend, dtype)
         with _unwritten(loss, "forward", given):
-            values, cache = loss.forward(*given[:2])
-        _expect_like(loss, "the values", values, given[2])
+            values, cache = _pair(loss, "forward", "(values, cache)", loss.forward(*given[:2]))
+        _expect_like(loss, "the array of values", values, given[2])
         with _unwritten(loss, "backward", (given, cache)):
             d_outputs = loss.backward(cache, given[2])
         _expect_like(loss, "the gradient of the outputs", d_outputs, given[0])
@@ -358,19 +368,28 @@ def _host(x: Array) -> Any:
     return np.array(to_numpy(x), dtype="float64")
 
 
+def _pair(subject: Any, method: str, wanted: str, made: Any) -> Any:
+    """Raise `GradientError` unless a method returned two things."""
+    if not isinstance(made, tuple) or len(made) != 2:
+        raise _wrong(subject, f"{method} returns {type(made).__name__}, expected {wanted}")
+    return made
+
+
 @contextlib.contextmanager
 def _unwritten(subject: Any, method: str, given: Any) -> Iterator[None]:
     """Raise `GradientError` if a method writes into what it is given."""
     arrays = [x for x in leaves(given) if _is_array(x)]
     before = [np.array(to_numpy(x)) for x in arrays]
-    yield
+    remedy = "that it was given. Make a new one: `x = x * 2`, not `x *= 2`"
+    try:
+        yield
+    except ValueError as error:
+        if "read-only" not in str(error):  # what NumPy says
+            raise
+        raise _wrong(subject, f"{method} writes into an array {remedy}") from error
     for x, old in zip(arrays, before):
         if not np.array_equal(to_numpy(x), old, equal_nan=old.dtype.kind == "f"):
-            raise _wrong(
-                subject,
-                f"{method} writes into an array of shape {old.shape} that it was "
-                "given. Make a new one: `x = x * 2`, not `x *= 2`",
-            )
+            raise _wrong(subject, f"{method} writes into an array of shape {old.shape} {remedy}")
 
 
 def _expect_like(subject: Any, what: str, actual: Any, wanted: Array) -> None:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from anyback_nn.backend import select
+from anyback_nn.backend import Backend, select
 from anyback_nn.errors import AnybackError
+from anyback_nn.testing.backends import under_test
 
-__all__ = ["HostReadError", "HostReads", "no_host_reads"]
+__all__ = ["HostReadError", "HostReads", "no_host_reads", "watched"]
 
 READS = {
     "__bool__": "bool() (also `if`, `while`, `and`, `or`, `not`)",
@@ -119,3 +120,11 @@ def no_host_reads() -> Iterator[HostReads]:
         for name, method in before.items():
             setattr(kind, name, method)
         kind.to_device = move
+
+
+@contextlib.contextmanager
+def watched(backend: Backend) -> Iterator[None]:
+    """Within it, `under_test` holds, and on a pretended device nothing is read back."""
+    pretended = backend.name == "array-api-strict" and backend.device_name is not None
+    with under_test(backend), no_host_reads() if pretended else contextlib.nullcontext():
+        yield

@@ -4,14 +4,18 @@ import sys
 
 import pytest
 
+from anyback_nn.cli.options import DTYPES
+
 QUICK = ("--hidden", "8", "--steps", "3", "--batch-size", "32")
 
 
-def test_the_table(program, backend):
+def test_the_table(program, backend, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     outcome = program("verify", "moons", *QUICK, "--backends", backend.spec, "--dtype", "float32")
     assert (outcome.status, outcome.err) == (0, "")
     lines = outcome.out.splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= 100
+    assert "All agree." in lines
     assert lines[0].startswith("moons: classification")
     assert "float32: relative differences from numpy in float64, allowed: 1e-04" in outcome.out
     head = next(line for line in lines if line.startswith("backend"))
@@ -27,7 +31,8 @@ def test_json(program, backend):
     result = program("verify", "moons", *QUICK, "--backends", backend.spec, "--json").json
     assert (result["data"], result["steps"], result["agree"]) == ("moons", 3, True)
     assert (result["reference"]["backend"], result["reference"]["dtype"]) == ("numpy", "float64")
-    assert [one["dtype"] for one in result["runs"]] == ["float32", "float64"]
+    held = [dtype for dtype in DTYPES if backend.holds(dtype)]
+    assert [one["dtype"] for one in result["runs"]] == held
     for run in result["runs"]:
         assert run["backend"] == backend.spec
         assert run["version"] == backend.version
@@ -66,9 +71,11 @@ def test_two_hundred_steps_agree(program):
 
 
 def test_tables_are_compared_too(program, houses):
-    options = ("--target", "price", "--backends", "numpy", *QUICK)
-    outcome = program("verify", houses, *options)
+    backends = ("--backends", "numpy,array-api-strict:device1")
+    outcome = program("verify", houses, "--target", "price", *backends, *QUICK)
     assert outcome.status == 0
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    assert "…" not in outcome.out
     assert " r2 " in outcome.out
 
 
@@ -76,7 +83,9 @@ def test_a_device_without_float64_is_compared_in_float32(program):
     backends = ("--backends", "numpy,array-api-strict:no_float64")
     outcome = program("verify", "moons", *QUICK, *backends, "--json")
     assert outcome.status == 0
-    assert outcome.err == "note: array-api-strict:no_float64 has no float64\n"
+    assert outcome.err == "note: left out in float64, which its device has not: " + (
+        "array-api-strict:no_float64\n"
+    )
     assert [(run["backend"], run["dtype"]) for run in outcome.json["runs"]] == [
         ("numpy", "float32"),
         ("array-api-strict:no_float64", "float32"),
@@ -117,6 +126,13 @@ def test_a_difference_is_a_failure(program):
     assert outcome.json["runs"][1]["first"]["quantity"] == "gradients"
 
 
+def test_a_run_that_diverges_says_so(fails):
+    options = ("--optimizer", "sgd", "--learning-rate", "1e200", "--activation", "identity")
+    for ending in (), ("--json",):
+        said = fails("verify", "moons", *QUICK, *options, "--backends", "numpy", *ending)
+        assert "lower the learning rate" in said
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_the_picture(program, tmp_path, suffix):
     pytest.importorskip("matplotlib")
@@ -137,7 +153,11 @@ def test_the_picture(program, tmp_path, suffix):
         (["--backends", "numpi"], 2, ["--backends", "unknown backend 'numpi'"]),
         (["--backends", ""], 2, ["--backends", "at least one"]),
         (["--backends", "cupy:99"], 1, ["cupy"]),
-        (["--dtype", "float16"], 2, ["--dtype", "float32, float64 or both, got 'float16'"]),
+        (
+            ["--dtype", "float16"],
+            2,
+            ["--dtype", "float32, float64 or float32,float64, got 'float16'"],
+        ),
         (["--steps", "0"], 2, ["--steps", "at least 1"]),
         (["--plot", "drift.txt"], 2, ["--plot", ".png, .svg, .pdf"]),
         (["nothing.csv"], 1, ["nothing.csv"]),

@@ -78,7 +78,7 @@ def test_the_strictest_backend_has_nothing_optional():
 
 def test_other_backends_are_under_test_as_they_are(backend):
     with under_test(backend):
-        assert to_numpy(backend.asarray([1.0]) + 1).tolist() == [2.0]
+        assert to_numpy(backend.asarray([1.0], "float32") + 1).tolist() == [2.0]
 
 
 def test_eager_jax_computes_values_while_a_step_runs():

@@ -7,7 +7,7 @@ import pytest
 
 import anyback_nn as nn
 from anyback_nn.backend import to_numpy
-from anyback_nn.testing import compare_backends
+from anyback_nn.testing import HostReadError, compare_backends
 from anyback_nn.testing.comparison import ORDER, QUANTITIES, TOLERANCE
 
 
@@ -72,15 +72,24 @@ def test_float32_differs_by_rounding(moons):
 
 
 def test_a_mistake_in_forward_is_found_where_it_is_made(moons):
-    faulty = model(nn.Dense(4), Faulty("strict", forward_factor=1.001), nn.Tanh(), dtype="float64")
+    class Cube(nn.Layer):
+        def forward(self, params, x, context=nn.PREDICTION):
+            return x * x * x, x
+
+        def backward(self, params, cache, dy):
+            return dy * 3.0 * cache * cache, {}
+
+    faulty = model(nn.Dense(4), Faulty("strict", forward_factor=1.001), Cube(), dtype="float64")
     comparison = compare_backends(faulty, moons, ["numpy", "array-api-strict"], 3)
     right, wrong = comparison.runs
     assert right.agrees
     assert not wrong.agrees
     step, quantity, difference = wrong.first
+    # In the next layer the difference is larger.
     assert (step, quantity, difference.name) == (1, "activations", "layer 1 (Faulty)")
     assert difference.relative == pytest.approx(0.001)
     assert not comparison.agrees
+    assert not comparison
     expected = "array-api-strict float64: differs since step 1, first in the activations of layer 1"
     assert expected in str(comparison)
 
@@ -90,7 +99,7 @@ def test_a_mistake_in_backward_is_found_in_the_gradients(moons):
     (run,) = compare_backends(faulty, moons, ["array-api-strict"], 3).runs
     step, quantity, difference = run.first
     assert (step, quantity) == (1, "gradients")
-    assert difference.name in {"0.weight", "0.bias"}
+    assert difference.name == "0.bias"  # going backward, the bias comes before the weight
     assert difference.relative == pytest.approx(2.0)
     assert {row.relative < 1e-12 for row in run.differences["activations"][:1]} == {True}
 
@@ -181,11 +190,36 @@ def test_the_order_is_that_of_the_computation():
         ({"dtype": "float16"}, ValueError, "float32, float64"),
         ({"backends": ["array-api-strict:no_float64"], "dtype": "float64"}, ValueError, "float32"),
         ({"optimizer": nn.Adam}, TypeError, "Optimizer"),
+        ({"model": nn.Dense(2)}, TypeError, "expected a Model, got Dense"),
         ({"data": (np.ones((3, 2)),)}, TypeError, r"\(x, y\)"),
         ({"data": (np.ones((3, 2)), np.ones(4))}, nn.ShapeError, "3 rows"),
     ],
 )
 def test_misuse_is_explained(options, error, message, moons):
-    given = {"data": moons, "backends": ["numpy"], "steps": 2, **options}
+    given = {"model": model(), "data": moons, "backends": ["numpy"], "steps": 2, **options}
     with pytest.raises(error, match=message):
-        compare_backends(model(), **given)
+        compare_backends(**given)
+
+
+def test_one_backend_needs_no_list(moons):
+    (run,) = compare_backends(model(), moons, "array-api-strict", 1).runs
+    assert run.backend == "array-api-strict"
+
+
+def test_a_reference_that_diverges_is_no_difference(moons):
+    wild = nn.GradientDescent(1e200)
+    linear = nn.Model(nn.Dense(2), loss=nn.MeanSquaredError())
+    data = moons[0], np.ones((100, 2))
+    with pytest.raises(nn.DivergenceError, match="the loss of the reference itself became"):
+        compare_backends(linear, data, ["numpy"], 20, optimizer=wild)
+
+
+def test_reading_a_value_is_refused_where_the_device_is_pretended(moons):
+    class Careless(Faulty):
+        def forward(self, params, x, context=nn.PREDICTION):
+            return (x if x[0, 0] > -1e9 else -x), None
+
+    careless = model(Careless("nowhere"))
+    assert compare_backends(careless, moons, "array-api-strict", 1)
+    with pytest.raises(HostReadError, match="bool"):
+        compare_backends(careless, moons, "array-api-strict:device1", 1)

@@ -7,7 +7,7 @@ import pytest
 from network_cases import LAYERS, LOSSES
 
 import anyback_nn as nn
-from anyback_nn.testing import GradientError, check_gradients
+from anyback_nn.testing import GradientError, HostReadError, check_gradients
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,12 @@ class Scale(nn.Layer):
             x *= 1.0
             x += 1.0
         y = x * params["w"][..., None, :] + params["b"][..., None, :]
+        if self.mistake == "returns the output alone":
+            return y
+        if self.mistake == "makes float64":
+            y = y + nn.array_namespace(x).zeros(1, dtype=nn.array_namespace(x).float64)
+        if self.mistake == "branches":
+            y = y if y[0, 0] > -1e9 else -y
         if self.mistake == "jumps":
             y = nn.array_namespace(x).round(y * 1e7)
         return y, x
@@ -108,6 +114,8 @@ def test_a_common_factor_is_named(factor):
         ("returns a number", "dx is 1.0, not an array"),
         ("other gradients", r"gradients\(\) and backward\(\) differ in w"),
         ("NaN", "backward gives nan"),
+        ("returns the output alone", r"forward returns Array, expected \(y, cache\)"),
+        ("makes float64", "the output has dtype .*float64, expected .*float32"),
         ("jumps", "at none of 8 points do differences of the output converge"),
     ],
 )
@@ -116,9 +124,17 @@ def test_mistakes_are_explained(mistake, message):
         check_gradients(Scale(mistake=mistake), (4, 3), backend="array-api-strict")
 
 
-def test_writing_is_found_on_numpy_too():
-    with pytest.raises(GradientError, match="forward writes"):
-        check_gradients(Scale(mistake="writes in forward"), (4, 3), backend="numpy")
+@pytest.mark.parametrize("backend", ["numpy", "numpy:readonly"])
+def test_writing_is_found_on_numpy_too(backend):
+    with pytest.raises(GradientError, match="forward writes into an array"):
+        check_gradients(Scale(mistake="writes in forward"), (4, 3), backend=backend)
+
+
+def test_reading_a_value_is_refused_where_the_device_is_pretended():
+    branching = Scale(mistake="branches")
+    assert check_gradients(branching, (4, 3), backend="array-api-strict").error < 1e-8
+    with pytest.raises(HostReadError, match="bool"):
+        check_gradients(branching, (4, 3), backend="array-api-strict:device1")
 
 
 def test_randomness_outside_of_noise_is_found():
@@ -206,6 +222,8 @@ def test_large_arrays_are_checked_at_some_entries():
             "'array-api-strict:no_float64' has no float64: use float32",
         ),
         ({"shape": (3,)}, nn.ShapeError, r"\(n_samples, n_features\)"),
+        ({"shape": 3}, nn.ShapeError, r"\(n_samples, n_features\).* got 3"),
+        ({"shape": (0, 3)}, nn.ShapeError, "at least one of each"),
     ],
 )
 def test_misuse_is_explained(options, error, message):
