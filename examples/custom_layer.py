@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import anyback_nn as nn
 from anyback_nn.network.activations import sigmoid, softplus
+from anyback_nn.testing import check_gradients
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,11 @@ class LogCosh(nn.Loss):
         return nn.array_namespace(cache).tanh(cache) * (dvalues[..., None] / cache.shape[-1])
 
 
-# Are the derivatives right? Compare one of them with a central difference.
-backend = nn.select()
-draws = nn.random.Draws(nn.random.generator(0, "weights"), backend, "float64")
-layer, x, step = Swish(), draws.normal((1, 1)), 1e-6
-params = layer.init(1, draws)
-(up, _), (down, _) = (layer.forward(params, x + h) for h in (step, -step))
-_, cache = layer.forward(params, x)
-dx, _ = layer.backward(params, cache, backend.xp.ones_like(x))
-print(
-    f"derivative by hand {float(dx[0, 0]):.8f}, by difference {float((up - down)[0, 0]) / 2e-6:.8f}"
-)
+# Are the derivatives right, for one network and for two side by side?
+for one in (Swish(), LogCosh()):
+    for shape in ((5, 3), (2, 5, 3)):
+        report = check_gradients(one, shape)
+        print(f"{one!r} on {shape}: largest relative error {report.error:.1e}")
 
 x, y = nn.datasets.make_spirals(600, n_classes=2, noise=0.02, seed=0)
 model = nn.Model(nn.Dense(32), Swish(), nn.Dense(32), Swish(), nn.Dense(1), loss=LogCosh())

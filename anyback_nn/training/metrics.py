@@ -43,13 +43,14 @@ def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None)
     """
     xp = array_namespace(outputs)
     target = xp.matrix_transpose(targets)
-    # The variance does not depend on where 0 is. There, targets that are all the same are 0, and
-    # their mean is no other number by rounding.
-    shifted = target - target[..., :1]
-    mean = weighted_mean(shifted, weights)[..., None]
+    mean = weighted_mean(target, weights)[..., None]
     error = weighted_mean((target - xp.matrix_transpose(loss.link(outputs))) ** 2, weights)
-    variance = weighted_mean((shifted - mean) ** 2, weights)
-    varies = variance > 0
+    variance = weighted_mean((target - mean) ** 2, weights)
+    # The mean of targets that are all the same may be another number, by rounding.
+    counts = target == target if weights is None else weights > 0
+    largest = xp.max(xp.where(counts, target, -float("inf")), axis=-1)
+    smallest = xp.min(xp.where(counts, target, float("inf")), axis=-1)
+    varies = (largest > smallest) & (variance > 0)
     shares = 1.0 - error / xp.where(varies, variance, xp.ones_like(variance))
     constant = xp.astype(error == 0, error.dtype)
     return xp.mean(xp.where(varies, shares, constant), axis=-1)
