@@ -47,10 +47,11 @@ def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None)
     error = weighted_mean((target - xp.matrix_transpose(loss.link(outputs))) ** 2, weights)
     variance = weighted_mean((target - mean) ** 2, weights)
     # The mean of targets that are all the same may be another number, by rounding.
-    counts = target == target if weights is None else weights > 0
-    largest = xp.max(xp.where(counts, target, -float("inf")), axis=-1)
-    smallest = xp.min(xp.where(counts, target, float("inf")), axis=-1)
-    varies = (largest > smallest) & (variance > 0)
+    highest = lowest = target
+    if weights is not None:
+        highest = xp.where(weights > 0, target, -float("inf"))
+        lowest = xp.where(weights > 0, target, float("inf"))
+    varies = (xp.max(highest, axis=-1) > xp.min(lowest, axis=-1)) & (variance > 0)
     shares = 1.0 - error / xp.where(varies, variance, xp.ones_like(variance))
     constant = xp.astype(error == 0, error.dtype)
     return xp.mean(xp.where(varies, shares, constant), axis=-1)
