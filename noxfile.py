@@ -103,10 +103,10 @@ def outcome(report: Path) -> str:
 
 @nox.session(venv_backend="none", tags=["default"])
 def matrix(session: nox.Session) -> None:
-    """Print the outcome of every row of the matrix in this run."""
+    """Print the outcome of every row of the matrix, as far as it was run just now."""
     width = max(map(len, MATRIX))
     for row in MATRIX:
-        alone = f'not run: it needs nox -s "tests({row})"'
+        alone = f'not in this run: nox -s "tests({row})"'
         session.log(f"{row:{width}}  {OUTCOMES.get(row, alone)}")
 
 

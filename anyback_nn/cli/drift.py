@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["check_plot", "draw"]
 
 SUFFIXES = (".png", ".svg", ".pdf")
+"""What can be drawn."""
+
 FEW = 20
+"""Up to so many steps, each is marked by a point."""
 
 
 def check_plot(path: Path, *, force: bool) -> None:
@@ -60,7 +63,7 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
                 alpha=0.8,
                 marker="." if len(drift) <= FEW else "",  # one point alone makes no line
             )
-            ax.set_xlim(1, max(len(drift), 2))
+        ax.set_xlim(1, max(len(drift), 2))
         ax.axhline(first.tolerance, color="gray", linestyle="--", label="allowed")
         ax.set_title(first.dtype)
         ax.set_xlabel("step")

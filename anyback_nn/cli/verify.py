@@ -66,7 +66,7 @@ def verify(
         model = build(layers, dataset, "numpy", seed, kind)
         able = [one for one in chosen if one.holds(kind)]
         unable = [one.spec for one in chosen if one not in able]
-        report.notes(f"left out in {kind}, which its device has not: {spec}" for spec in unable)
+        report.notes(f"{spec} is left out in {kind}, which its device lacks" for spec in unable)
         if not able:
             continue
         comparisons.append(
@@ -153,6 +153,8 @@ def _score(run: Run) -> str:
 
 def in_json(run: Run) -> dict[str, Any]:
     """Give a run as JSON, with the relative differences at every step."""
+    from anyback_nn.testing.comparison import by_size
+
     described: dict[str, Any] = {
         name: getattr(run, name) for name in ("backend", "version", "device", "dtype", "seconds")
     }
@@ -162,10 +164,7 @@ def in_json(run: Run) -> dict[str, Any]:
     described |= {
         "tolerance": run.tolerance,
         "agrees": run.agrees,
-        "largest": {
-            one: max(rows, key=lambda row: row.relative)._asdict()
-            for one, rows in run.differences.items()
-        },
+        "largest": {one: max(rows, key=by_size)._asdict() for one, rows in run.differences.items()},
         "steps": {one: [row.relative for row in rows] for one, rows in run.differences.items()},
     }
     if run.first:

@@ -14,7 +14,7 @@ _PUBLIC = {
     "backends": ("MATRIX", "VARIANTS", "select", "usable"),
     "host_reads": ("HostReadError", "HostReads", "no_host_reads"),
     "gradients": ("GradientError", "GradientReport", "check_gradients"),
-    "comparison": ("Comparison", "compare_backends"),
+    "comparison": ("Comparison", "Difference", "Run", "compare_backends"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -3,6 +3,8 @@ from anyback_nn.testing.backends import VARIANTS as VARIANTS
 from anyback_nn.testing.backends import select as select
 from anyback_nn.testing.backends import usable as usable
 from anyback_nn.testing.comparison import Comparison as Comparison
+from anyback_nn.testing.comparison import Difference as Difference
+from anyback_nn.testing.comparison import Run as Run
 from anyback_nn.testing.comparison import compare_backends as compare_backends
 from anyback_nn.testing.gradients import GradientError as GradientError
 from anyback_nn.testing.gradients import GradientReport as GradientReport

@@ -18,6 +18,7 @@ from anyback_nn.errors import DivergenceError
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import map_leaves, named
+from anyback_nn.network.settings import plain
 from anyback_nn.testing.backends import select, usable
 from anyback_nn.testing.host_reads import watched
 from anyback_nn.training.checks import (
@@ -36,13 +37,22 @@ from anyback_nn.training.step import differentiation, training_step
 if TYPE_CHECKING:
     from anyback_nn.model import Model
 
-__all__ = ["QUANTITIES", "TOLERANCE", "Comparison", "Difference", "Run", "compare_backends"]
+__all__ = [
+    "QUANTITIES",
+    "TOLERANCE",
+    "Comparison",
+    "Difference",
+    "Run",
+    "by_size",
+    "compare_backends",
+    "describe",
+]
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 """The largest relative difference that counts as rounding, after a few hundred steps."""
 
-QUANTITIES = ("loss", "activations", "gradients", "parameters")
-"""What is compared at each step: the first three before its update, the parameters after it."""
+QUANTITIES = ("activations", "loss", "gradients", "parameters")
+"""What is compared at each step, in the order of the computation."""
 
 SMALLEST = 1e-3
 """Differences are relative to at least this share of the quantity's largest entry anywhere."""
@@ -85,7 +95,7 @@ class Run:
     scores : dict of str to float
         What `Model.evaluate` measured at the end.
     seconds : float
-        The time of the training steps alone.
+        The time of the training steps alone, the first one with its compilation.
     """
 
     backend: str
@@ -101,13 +111,13 @@ class Run:
     def note(self, number: int, found: dict[str, list[Difference]]) -> None:
         """Note the differences of a step, counted from 1."""
         for quantity, differences in found.items():
-            largest = max(differences, key=_by_size, default=Difference("", 0.0, 0.0))
+            largest = max(differences, key=by_size, default=Difference("", 0.0, 0.0))
             self.differences.setdefault(quantity, []).append(largest)
         if self.first is None:
             self.first = next(
                 (
                     (number, quantity, difference)
-                    for quantity in ORDER
+                    for quantity in QUANTITIES
                     for difference in found[quantity]
                     if not difference.relative <= self.tolerance  # also where it is NaN
                 ),
@@ -118,9 +128,6 @@ class Run:
     def agrees(self) -> bool:
         """Whether no difference exceeds the tolerance."""
         return self.first is None
-
-
-ORDER = ("activations", "loss", "gradients", "parameters")
 
 
 @dataclass(frozen=True)
@@ -164,10 +171,11 @@ def describe(run: Run) -> str:
             f"{last[-1].relative:.1e} after {len(last)} step{'s' if len(last) > 1 else ''}"
         )
     number, quantity, difference = run.first
+    where = quantity if quantity == "loss" else f"{quantity} of {difference.name}"
     return (
-        f"{run.backend} {run.dtype}: differs since step {number}, first in the {quantity} of "
-        f"{difference.name}: by {difference.relative:.1e} (absolute {difference.absolute:.1e}), "
-        f"allowed is {run.tolerance:.0e}"
+        f"{run.backend} {run.dtype}: differs since step {number}, first in the {where}: by "
+        f"{difference.relative:.1e} (absolute {difference.absolute:.1e}), allowed is "
+        f"{run.tolerance:.0e}"
     )
 
 
@@ -243,6 +251,7 @@ def compare_backends(
             f"expected a Model, got {model!r}: Model(..., loss=...) makes one of layers"
         )
     steps = whole_number("steps", steps, least=1)
+    batch_size = whole_number("batch_size", batch_size, least=1)
     dtype = model.dtype if dtype is None else dtype
     if backends is None:
         chosen = [one for one in usable(BACKENDS)[0] if one.holds(dtype)]
@@ -258,6 +267,12 @@ def compare_backends(
     rule = Adam() if optimizer is None else optimizer
     if not isinstance(rule, Optimizer):
         raise TypeError(f"expected optimizer to be an Optimizer, got {rule!r}")
+    rule = plain(rule)
+    tested = data if test is None else test
+    model.loss.check_targets(
+        as_targets(tested[1]),
+        model.network.output_size(check_inputs(tested[0], model.n_in).shape[1]),
+    )
     limit = TOLERANCE[dtype] if tolerance is None else tolerance
     exact, *others = (
         _Trainer(model, data, one, kind, rule, batch_size, limit)
@@ -273,7 +288,7 @@ def compare_backends(
         for trainer in others:
             trainer.run.note(number, _differences(trainer.advance(), expected))
     for trainer in (exact, *others):
-        trainer.finish(data if test is None else test)
+        trainer.finish(tested)
     return Comparison(exact.run, tuple(trainer.run for trainer in others))
 
 
@@ -302,9 +317,16 @@ class _Trainer:
             metrics=like.metrics,
         )
         tapped = Network(*map(_Tap, model.network.layers))
-        self.look = backend.compile(differentiation(tapped, model.loss))
+        derive = differentiation(tapped, model.loss)
+
+        def look(*arguments: Any) -> Any:
+            # Nothing but arrays comes out of a compiled function, and caches may hold more.
+            grads, cache, (loss,) = derive(*arguments)
+            return grads, tuple([output for _, output in cache]), loss
+
+        self.look = backend.compile(look)
         with watched(backend), backend.scope(dtype):
-            x = check_inputs(data[0])
+            x = check_inputs(data[0], like.n_in)
             model.build(x.shape[1])
             y = model.loss.check_targets(as_targets(data[1]), model.n_out)
             check_same_length(x, y)
@@ -338,10 +360,10 @@ class _Trainer:
 
         def step(params: Any, slots: Any, state: Any, mask: Any, rates: Any, *batch: Any) -> Any:
             tree = model.layout.restore(params)
-            grads, cache, (loss,) = self.look(tree, state, *batch)
+            grads, seen, loss = self.look(tree, state, *batch)
             outputs = {
                 f"layer {i} ({type(layer).__name__})": output
-                for i, (layer, (_, output)) in enumerate(zip(model.network.layers, cache))
+                for i, (layer, output) in enumerate(zip(model.network.layers, seen))
             }
             computed = {"loss": {"loss": loss}, "activations": outputs, "gradients": named(grads)}
             record.update(map_leaves(_exact, computed))
@@ -409,11 +431,13 @@ def _differences(
 
 
 def _difference(name: str, actual: Any, expected: Any, least: float) -> Difference:
-    absolute = float(np.max(np.abs(actual - expected), initial=0.0))
+    with np.errstate(invalid="ignore"):  # of two infinities that are the same
+        gap = np.where(actual == expected, 0.0, np.abs(actual - expected))
+    absolute = float(np.max(gap, initial=0.0))
     scale = float(max(np.max(np.abs(expected), initial=0.0), least))
     return Difference(name, absolute, absolute / scale if scale else absolute)
 
 
-def _by_size(difference: Difference) -> tuple[bool, float]:
+def by_size(difference: Difference) -> tuple[bool, float]:
     """Order differences; NaN is the largest."""
     return np.isnan(difference.relative), difference.relative

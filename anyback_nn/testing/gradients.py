@@ -24,7 +24,7 @@ from anyback_nn.network.parameters import leaves, map_leaves, named
 from anyback_nn.random import Draws, generator
 from anyback_nn.testing.backends import select
 from anyback_nn.testing.host_reads import watched
-from anyback_nn.training.checks import check_dtype
+from anyback_nn.training.checks import check_dtype, whole_number
 
 __all__ = ["GradientError", "GradientReport", "check_gradients"]
 
@@ -120,11 +120,13 @@ def check_gradients(
         Where ``backward`` runs: any of `anyback_nn.testing.MATRIX`. Default: as for a model.
     dtype : str
         ``"float32"`` or ``"float64"``, in which ``backward`` runs. The differences are taken in
-        float64, at the same point (with NumPy, if the device has no float64).
+        float64, at the same point (with NumPy, if the device has no float64). That float32 stays
+        float32 is checked in any case.
     training : bool
         Whether a layer is checked as in training, or as in prediction.
     x : array, optional
-        The input, for what takes only some values. Default: drawn, between 0.1 and 2 in size.
+        The input, for what takes only some values. Default: drawn, between 0.1 and 2 in size; for
+        a loss that classifies and whose link is the identity, probabilities from 0.1 to 0.9.
     targets : array, optional
         Of a loss; else ignored. Default: drawn, of a kind that the loss takes.
     tolerance : float, optional
@@ -168,11 +170,12 @@ def check_gradients(
     chosen = select(backend)
     if not isinstance(subject, Loss | Layer):
         raise TypeError(f"expected a layer, a network or a loss, got {subject!r}")
-    if not isinstance(shape, tuple | list) or len(shape) < 2 or 0 in shape:
+    if not isinstance(shape, tuple | list) or len(shape) < 2 or min(shape) < 1:
         raise ShapeError(
             f"expected a shape (n_samples, n_features) with at least one of each, got {shape}"
         )
     shape = tuple(shape)
+    max_entries = whole_number("max_entries", max_entries, least=1)
     limit = TOLERANCE[check_dtype(dtype, chosen)] if tolerance is None else tolerance
     fine = chosen if chosen.holds("float64") else select("numpy")
     with watched(chosen):
@@ -271,17 +274,19 @@ def _of_layer(
             made = layer.backward(moved, cache, d_output)
             dx, grads = _pair(layer, "backward", "(dx, grads)", made)
         _expect_like(layer, "dx", dx, x)
+        with _unwritten(layer, "gradients", (given, cache)):
+            alone = named(layer.gradients(moved, cache, d_output))
         wanted, got = named(moved), named(grads)
-        if wanted.keys() != got.keys():
-            raise _wrong(
-                layer,
-                f"backward gives gradients for {sorted(got)}, but the parameters are "
-                f"{sorted(wanted)}",
-            )
-        alone = named(layer.gradients(moved, cache, d_output))
+        for method, names in (("backward", got), ("gradients", alone)):
+            if wanted.keys() != names.keys():
+                raise _wrong(
+                    layer,
+                    f"{method} gives gradients for {sorted(names)}, but the parameters are "
+                    f"{sorted(wanted)}",
+                )
         for name, gradient in got.items():
             _expect_like(layer, f"the gradient of {name}", gradient, wanted[name])
-            if not np.array_equal(to_numpy(alone[name]), to_numpy(gradient), equal_nan=True):
+            if not _nearly_equal(_host(alone[name]), _host(gradient), dtype):
                 raise _wrong(layer, f"gradients() and backward() differ in {name}")
         return {INPUT: dx, **got}
 
@@ -331,15 +336,21 @@ def _targets(loss: Loss, shape: tuple[int, ...], rng: Any, targets: Any) -> Any:
     """Bring targets to the shape that the loss computes with, or draw some that it takes."""
     *_, n_samples, n_out = shape
     if targets is not None:
-        return to_numpy(loss.check_targets(np.asarray(to_numpy(targets)), n_out))
+        return _as_trained(loss.check_targets(np.asarray(to_numpy(targets)), n_out))
     for drawn in (
         rng.normal(size=(n_samples, n_out)),
         rng.integers(2, size=(n_samples, n_out)).astype("float64"),
         rng.integers(n_out, size=n_samples, dtype="int32"),
     ):
         with contextlib.suppress(DataError, ShapeError):
-            return to_numpy(loss.check_targets(drawn, n_out))
+            return _as_trained(loss.check_targets(drawn, n_out))
     raise _wrong(loss, "it takes neither values, nor zeros and ones, nor classes: pass targets=")
+
+
+def _as_trained(targets: Any) -> Any:
+    """Make numbers of all targets but class indices, as training does."""
+    classes = targets.ndim == 1 and targets.dtype.kind in "iu"
+    return targets.astype("int32" if classes else "float64")
 
 
 def _rounding(dtype: str) -> Callable[[Any], Any]:
@@ -402,10 +413,19 @@ def _expect_like(subject: Any, what: str, actual: Any, wanted: Array) -> None:
         ("device", device(actual), device(wanted)),
     ):
         if have != want:
-            raise _wrong(subject, f"{what} has {aspect} {have}, expected {want}")
+            raise _wrong(
+                subject, f"of input in {wanted.dtype}, {what} has {aspect} {have}, not {want}"
+            )
 
 
 # Differences -------------------------------------------------------------------------------------
+
+
+def _nearly_equal(one: Any, other: Any, dtype: str) -> bool:
+    """Tell whether arrays differ by no more than the order of a sum makes them differ."""
+    size = np.max(np.abs(other), initial=0.0)
+    allowed = 100 * np.finfo(dtype).eps * max(size, SMALLEST) if np.isfinite(size) else 0.0
+    return bool(np.allclose(one, other, rtol=0.0, atol=allowed, equal_nan=True))
 
 
 def _differences(
@@ -413,7 +433,8 @@ def _differences(
 ) -> dict[str, dict[tuple[int, ...], float]] | None:
     """Take the differences at some entries of each array; None at a kink."""
     here = point.value(backend, point.arrays)
-    if here != point.value(backend, point.arrays) and np.isfinite(here):
+    again = point.value(backend, point.arrays)
+    if not _nearly_equal(np.asarray(again), np.asarray(here), "float64"):
         raise _wrong(
             point.subject,
             "forward does not give the same twice: random numbers belong into `noise`",

@@ -26,6 +26,7 @@ first three fixtures last the session, so fixtures of every scope can take them;
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
@@ -116,6 +117,14 @@ def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
     return made
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let the library allow only what the backend is for, in its own tests alone."""
+    backend = backend_of(item)
+    with under_test(backend) if backend else contextlib.nullcontext():
+        return (yield)
+
+
 def _arguments(mark: pytest.Mark, test: str) -> tuple[set[str], str]:
     """Give the names and the reason of a mark, or say what is wrong with them."""
     texts = (*mark.args, mark.kwargs.get("reason"))
@@ -138,10 +147,9 @@ def fixture(backends: list[Backend]) -> ModuleType:
     """Make a plugin of the one fixture that has parameters, so that a project can override it."""
 
     @pytest.fixture(scope="session", params=backends, ids=[one.spec for one in backends])
-    def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    def backend(request: pytest.FixtureRequest) -> Any:
         """Give the array backend under test."""
-        with under_test(request.param):
-            yield request.param
+        return request.param
 
     plugin = ModuleType(f"{__name__}.chosen")
     plugin.backend = backend  # type: ignore[attr-defined]

@@ -461,3 +461,17 @@ def test_careless_code_fails_with_a_clear_message(foreign, backend):
     outcome.assert_outcomes(failed=len(messages), passed=2 * len(specs) - len(messages))
     for message in messages:
         outcome.stdout.fnmatch_lines(message)
+
+
+def test_the_flags_of_the_strictest_backend_hold_in_its_own_tests_alone(project):
+    tests = """
+        import array_api_strict
+        def test_on_it(backend):
+            x = backend.asarray([1.0])
+            with pytest.raises(RuntimeError, match="boolean_indexing"):
+                x[x > 0]
+        def test_without_it():
+            x = array_api_strict.asarray([1.0])
+            assert x[x > 0].shape == (1,)
+    """
+    run(project, tests, "--backend=array-api-strict:strictest").assert_outcomes(passed=2)
