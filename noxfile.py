@@ -83,7 +83,8 @@ def tests(session: nox.Session, row: str) -> None:
     report = session.cache_dir / f"tests-{row.replace(':', '-')}.xml"
     # JAX compiles the same steps again in every test, and in every row.
     cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(session.cache_dir / "jax"),
+        # An absolute path, because tests of the program change into other folders.
+        "JAX_COMPILATION_CACHE_DIR": str((session.cache_dir / "jax").resolve()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
