@@ -179,7 +179,7 @@ MUTANTS = (
         'grads["bias"] = xp.sum(dy, axis=-1)',
         "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-Dense]",
         "numpy",
-        r"the gradient of bias has shape \(4,\), expected \(3,\)",
+        r"the gradient of bias has shape \(4,\), not \(3,\)",
     ),
     Mutant(
         "the gradient of the bias takes the first axis for the batch",
