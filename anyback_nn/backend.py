@@ -17,13 +17,23 @@ import difflib
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from anyback_nn.errors import BackendUnavailableError
 
-__all__ = ["BACKENDS", "ENVIRONMENT_VARIABLE", "Array", "Backend", "select", "to_numpy"]
+__all__ = [
+    "BACKENDS",
+    "ENVIRONMENT_VARIABLE",
+    "Array",
+    "Backend",
+    "is_host",
+    "select",
+    "select_for",
+    "to_numpy",
+]
 
 Array = Any
 """An array of any library that follows the standard; they share no base class."""
@@ -478,6 +488,34 @@ def select(spec: str | Backend | None = None, *, masks_on_device: bool | None = 
     backend = BACKENDS[name](device_name or None, masks_on_device=bool(masks_on_device))
     backend.check()
     return backend
+
+
+def select_for(x: Array) -> Backend:
+    """Select the backend that computes where an array lies.
+
+    Raises
+    ------
+    TypeError
+        No backend has arrays of this kind.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> select_for(np.zeros(3)).spec
+    'numpy'
+    """
+    import array_api_compat
+
+    # The library of an array has been imported.
+    for backend in (kind() for kind in BACKENDS.values() if kind.module in sys.modules):
+        if backend.owns(x):
+            device = array_api_compat.device(x)
+            named = (select(spec) for spec in backend.devices())
+            return next((one for one in (backend, *named) if one.device == device), backend)
+    raise TypeError(
+        f"expected an array of one of {', '.join(BACKENDS)}, got {type(x).__module__}."
+        f"{type(x).__name__}"
+    )
 
 
 def is_host(x: object) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anyback_nn.backend import Array, Backend, select, to_numpy
-from anyback_nn.errors import AnybackError, CheckpointError, DivergenceError
+from anyback_nn.errors import (
+    AnybackError,
+    BackendUnavailableError,
+    CheckpointError,
+    DivergenceError,
+)
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
@@ -39,6 +46,12 @@ class LayerSummary(NamedTuple):
     layer: str
     output_shape: tuple[None, int]
     parameters: int
+
+
+@lru_cache(maxsize=64)
+def _compiled(*architecture: Any) -> dict[Any, Callable[..., Any]]:
+    """Keep the compiled computations of one architecture on one backend."""
+    return {}
 
 
 class Model:
@@ -118,7 +131,7 @@ class Model:
         self.encoding: dict[str, Any] | None = None
         self.n_in: int | None = None
         self._training: TrainingState | None = None
-        self._compiled: dict[Any, Callable[..., Any]] = {}
+        self._own_compiled: dict[Any, Callable[..., Any]] = {}
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.network.layers))
@@ -128,12 +141,18 @@ class Model:
         """Hold NumPy arrays, which can be read anywhere, and no compiled function."""
         return {
             **self.__dict__,
-            "_compiled": {},
+            "_own_compiled": {},
             "_training": self._training and self._training.map(to_numpy),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """Compute on the same backend again, or on NumPy where that cannot be used."""
         self.__dict__.update(state)
+        try:
+            self.backend.check()
+        except BackendUnavailableError as error:
+            self.backend = select("numpy")
+            warnings.warn(f"the model is on NumPy from now on, because: {error}", stacklevel=2)
         if self._training is not None:
             with self.backend.scope(self.dtype):
                 self._training = self._training.map(self.backend.asarray).copy()
@@ -161,7 +180,7 @@ class Model:
             # A copy, because a layer may have given memory that it still holds, or the same twice.
             self._training = TrainingState(self.layout.store(params), state).copy()
         self.n_in = n_in
-        self._compiled.clear()
+        self._own_compiled.clear()
 
     @property
     def training(self) -> TrainingState:
@@ -422,10 +441,19 @@ class Model:
     def compiled(
         self, key: Any, build: Callable[[], Callable[..., Any]], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any]:
-        """Build and compile one of the model's computations when it is first needed."""
-        if key not in self._compiled:
-            self._compiled[key] = self.backend.compile(build(), donate)
-        return self._compiled[key]
+        """Build and compile one of the model's computations when it is first needed.
+
+        Models of the same architecture share what is compiled, so that the folds of a
+        cross-validation, say, do not compile the same steps again.
+        """
+        try:
+            store = _compiled(self.backend, self.network, self.loss, self.metrics, self.n_in)
+        except TypeError:  # a layer, loss or metric of the user's that cannot be hashed
+            store = self._own_compiled
+        key = (key, self.dtype, self.layout.packed)
+        if key not in store:
+            store[key] = self.backend.compile(build(), donate)
+        return store[key]
 
     def evaluate(
         self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 4096

@@ -320,6 +320,15 @@ class Poisson(Loss):
 # Classification ----------------------------------------------------------------------------------
 
 
+def _check_smoothing(loss: Any) -> None:
+    """Raise `ValueError` unless the loss's label smoothing is a share."""
+    if not 0.0 <= loss.label_smoothing <= 1.0:
+        raise ValueError(
+            f"{type(loss).__name__}: expected label_smoothing from 0 to 1, got "
+            f"{loss.label_smoothing}"
+        )
+
+
 class _YesOrNo(Loss):
     """What losses of one or several labels, each from 0 to 1, have in common."""
 
@@ -351,15 +360,27 @@ class BinaryCrossEntropy(_YesOrNo):
 
     ``mean_j (max(z, 0) - z t + log(1 + exp(-|z|)))``, which is ``-t log a - (1 - t) log(1 - a)``
     with ``a = sigmoid(z)``, without the overflow. The link is the sigmoid.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        The share ``s``, from 0 to 1, by which each target is moved to the middle:
+        ``(1 - s) t + s / 2`` (C. Szegedy et al., CVPR 2016).
     """
 
+    label_smoothing: float = 0.0
     threshold = 0.0
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self)
 
     def link(self, outputs: Array) -> Array:
         return sigmoid(outputs)
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
+        if self.label_smoothing:
+            targets = (1.0 - self.label_smoothing) * targets + 0.5 * self.label_smoothing
         tail = xp.log1p(xp.exp(-xp.abs(outputs)))
         values = xp.mean(xp.maximum(outputs, 0.0) - outputs * targets + tail, axis=-1)
         return values, (outputs, targets)
@@ -420,11 +441,7 @@ class SoftmaxCrossEntropy(Loss):
     classifies = True
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.label_smoothing <= 1.0:
-            raise ValueError(
-                "SoftmaxCrossEntropy: expected label_smoothing from 0 to 1, got "
-                f"{self.label_smoothing}"
-            )
+        _check_smoothing(self)
 
     def link(self, outputs: Array) -> Array:
         return softmax(outputs)

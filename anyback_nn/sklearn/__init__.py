@@ -1,0 +1,24 @@
+"""scikit-learn's multi-layer perceptrons on any backend: change the import, keep the code.
+
+>>> from anyback_nn.sklearn import MLPClassifier
+>>> from sklearn.datasets import load_iris
+>>> x, y = load_iris(return_X_y=True)
+>>> MLPClassifier(max_iter=300, random_state=0).fit(x, y).score(x, y) > 0.95
+True
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+if find_spec("sklearn") is None:
+    raise ImportError(
+        "anyback_nn.sklearn needs scikit-learn, which is not installed. Install it with: "
+        "pip install 'anyback-nn[sklearn]'"
+    )
+
+from anyback_nn.sklearn.classifier import MLPClassifier
+from anyback_nn.sklearn.interchange import from_sklearn
+from anyback_nn.sklearn.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]

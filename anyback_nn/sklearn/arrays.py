@@ -1,0 +1,148 @@
+"""What users pass in and get back: NumPy, tables and sparse matrices, or arrays of any library.
+
+Everything on the host is looked at by scikit-learn's own validation. Arrays of other libraries are
+looked at where they are, and what is computed from them is given back there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_array_api_obj, is_numpy_array
+from sklearn import get_config
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.validation import validate_data
+
+from anyback_nn.backend import Array, Backend, is_host, select, select_for, to_numpy
+from anyback_nn.training.checks import DTYPES, check_inputs, check_weights, n_rows
+
+__all__ = [
+    "check_namespace",
+    "choose_backend",
+    "choose_dtype",
+    "given_back",
+    "on_host",
+    "validated",
+    "validated_weights",
+]
+
+
+def on_host(x: Any) -> Any:
+    """Bring arrays of other libraries to NumPy; anything else stays what it is."""
+    return x if is_host(x) else to_numpy(x)
+
+
+def validated(
+    estimator: Any, X: Any, y: Any = None, *, reset: bool, needs_y: bool, y_numeric: bool = False
+) -> tuple[Any, Any]:
+    """Check inputs and targets, and set or check the estimator's number and names of features.
+
+    Returns
+    -------
+    X : array or sparse matrix
+        Of another library than NumPy if it was that.
+    y : numpy.ndarray, sparse matrix or None
+    """
+    if needs_y and y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
+            "is None."
+        )
+    y = on_host(y)
+    if is_host(X):
+        checks = {
+            "accept_sparse": ["csr", "csc"],
+            "dtype": (np.float64, np.float32),
+            "reset": reset,
+        }
+        if needs_y:
+            checks |= {"multi_output": True, "y_numeric": y_numeric}
+            X, y = validate_data(estimator, X, y, **checks)
+        else:
+            X = validate_data(estimator, X, **checks)
+        # Rows of the one sparse format can be taken.
+        return (X.tocsr() if hasattr(X, "tocsr") else X), y
+    X = check_inputs(X)
+    n_features = int(X.shape[1])
+    if reset:
+        estimator.n_features_in_ = n_features
+        vars(estimator).pop("feature_names_in_", None)
+    elif n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {n_features} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
+    if needs_y:
+        y = check_array(
+            y,
+            accept_sparse="csr",
+            ensure_2d=False,
+            dtype="numeric" if y_numeric else None,
+            input_name="y",
+            estimator=estimator,
+        )
+        check_consistent_length(np.empty(n_rows(X)), y)
+    return X, y
+
+
+def validated_weights(sample_weight: Any, n_samples: int) -> Any:
+    """Check the weights of samples: a number for all, or one each; finite, 0 or greater."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(on_host(sample_weight))
+    if weights.ndim == 0:
+        weights = np.full(n_samples, weights)
+    weights = to_numpy(check_weights(weights, n_samples))
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights
+
+
+def choose_backend(spec: Any, X: Any) -> Backend:
+    """Choose what computes: ``"auto"`` follows the input, and the environment for NumPy's."""
+    if isinstance(spec, str) and spec == "auto":
+        return select() if is_host(X) else select_for(X)
+    return select(spec)
+
+
+def choose_dtype(dtype: str | None, X: Any, backend: Backend) -> str:
+    """Choose the dtype of the computation: that of the input, as far as the device has it."""
+    if dtype is not None:
+        return dtype
+    name = str(X.dtype).rpartition(".")[2]
+    if name not in DTYPES:
+        name = "float64" if is_host(X) else "float32"
+    return name if backend.holds(name) else "float32"
+
+
+def given_back(result: Any, X: Any) -> Any:
+    """Bring a result to where the input came from: NumPy for all that is on the host."""
+    if not is_host(X):
+        return select_for(X).asarray(result)
+    result = to_numpy(result)
+    # Some libraries give read-only memory.
+    return result if result.flags.writeable else result.copy()
+
+
+def check_namespace(estimator: Any, X: Array, method: str) -> None:
+    """Refuse, where scikit-learn dispatches on arrays, those of another library than in fit."""
+    if not get_config()["array_api_dispatch"]:
+        return
+    given = "numpy" if is_host(X) else select_for(X).spec
+    if given != estimator._fitted_on:
+        raise ValueError(
+            f"Inputs passed to {type(estimator).__name__}.{method}() must use the same namespace "
+            f"and the same device as those passed to fit(). They are of {given!r}, those of fit "
+            f"were of {estimator._fitted_on!r}. Move them, or switch array_api_dispatch off"
+        )
+
+
+def origin(X: Any) -> str:
+    """Name where the input lies."""
+    return "numpy" if is_host(X) else select_for(X).spec
+
+
+def is_array(x: Any) -> bool:
+    """Tell whether this is an array of another library than NumPy."""
+    return bool(is_array_api_obj(x) and not is_numpy_array(x))

@@ -1,0 +1,315 @@
+"""scikit-learn's classifier."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from array_api_compat import array_namespace
+from scipy.sparse import csr_matrix, issparse
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import column_or_1d, compute_class_weight, compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from anyback_nn.backend import Array, is_host, select_for, to_numpy
+from anyback_nn.network.activations import log_sum_exp, softplus
+from anyback_nn.network.losses import (
+    BinaryCrossEntropy,
+    Loss,
+    ProbabilityCrossEntropy,
+    SoftmaxCrossEntropy,
+)
+from anyback_nn.sklearn import arrays
+from anyback_nn.sklearn.base import BaseMLP, is_stochastic
+
+__all__ = ["MLPClassifier"]
+
+LOSSES = ("log_loss", "binary_cross_entropy", "softmax_cross_entropy")
+"""The names that ``loss`` takes."""
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """DOC."""
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions(set(LOSSES)), Loss],
+        "class_weight": [None, dict, StrOptions({"balanced"})],
+        "label_smoothing": [Interval(Real, 0, 1, closed="both")],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: int = 15000,
+        backend: Any = "auto",
+        dtype: str | None = None,
+        layers: Any = None,
+        dropout: Any = 0.0,
+        batch_norm: bool = False,
+        loss: Any = "log_loss",
+        label_smoothing: float = 0.0,
+        class_weight: Any = None,
+        optimizer: Any = None,
+        schedule: Any = None,
+        clip_norm: float | None = None,
+        l2_per_sample: float = 0.0,
+        average_weights: float | None = None,
+        validation_data: Any = None,
+        early_stopping_metric: Any = None,
+        callbacks: Any = None,
+        progress: bool = False,
+    ) -> None:
+        arguments = locals()
+        for name in self._get_param_names():
+            setattr(self, name, arguments[name])
+
+    # Targets
+
+    def _encode(self, y: Any, *, first: bool, incremental: bool, classes: Any = None) -> Any:
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        multilabel = kind == "multilabel-indicator"
+        if not multilabel and (kind.endswith("multioutput") or issparse(y)):
+            raise ValueError(
+                f"expected one class a sample or a matrix of 0 and 1 for several labels, got {kind}"
+            )
+        if not multilabel:
+            y = column_or_1d(y, warn=True)
+        if first:
+            self._begin_classes(y, multilabel, incremental, classes)
+        else:
+            self._check_classes(y, multilabel, incremental, classes)
+        if multilabel:
+            targets = y.toarray() if issparse(y) else np.asarray(y)
+        else:
+            targets = np.searchsorted(self.classes_, y)
+        return self._choose_loss()[0].check_targets(targets, self.n_outputs_)
+
+    def _begin_classes(self, y: Any, multilabel: bool, incremental: bool, classes: Any) -> None:
+        """Set the classes and the number of outputs."""
+        if incremental and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        self._multilabel, self._sparse_labels = multilabel, issparse(y)
+        if multilabel:
+            self.classes_ = np.arange(y.shape[1])
+        else:
+            self.classes_ = np.unique(y if classes is None else arrays.on_host(classes))
+            if classes is not None:
+                self._check_classes(y, multilabel, incremental=True, classes=None)
+        self.n_outputs_ = len(self.classes_)
+        loss = self._choose_loss()[0]
+        if isinstance(loss, BinaryCrossEntropy | ProbabilityCrossEntropy) and not multilabel:
+            if self.n_outputs_ > 2:
+                raise ValueError(
+                    f"loss: {type(loss).__name__} is for two classes or several labels, but there "
+                    f"are {self.n_outputs_} classes. Use loss='log_loss'"
+                )
+            self.n_outputs_ = 1
+
+    def _check_classes(self, y: Any, multilabel: bool, incremental: bool, classes: Any) -> None:
+        """Compare the classes with those of the earlier calls."""
+        if multilabel != self._multilabel or (multilabel and y.shape[1] != len(self.classes_)):
+            raise ValueError(
+                "`y` has another number of labels than in the call before: expected "
+                f"{len(self.classes_)}{' labels' if self._multilabel else ' classes'}, got "
+                f"{type_of_target(y)}"
+            )
+        if classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                f"{self.classes_!r}"
+            )
+        if multilabel:
+            return
+        found = np.unique(y)
+        if self.warm_start and not incremental and set(found) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {found}"
+            )
+        if len(np.setdiff1d(found, self.classes_)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {found}."
+            )
+
+    def _choose_loss(self) -> tuple[Loss, float]:
+        binary = self._multilabel or len(self.classes_) <= 2
+        smoothing = float(self.label_smoothing)
+        if isinstance(self.loss, Loss):
+            if not self.loss.classifies:
+                raise ValueError(
+                    f"loss: {type(self.loss).__name__} does not classify (its `classifies` is "
+                    "False). Use MLPRegressor"
+                )
+            if smoothing:
+                raise ValueError("label_smoothing: give it to the loss that you pass")
+            return self.loss, 1.0
+        if self.loss == "binary_cross_entropy" or (self.loss == "log_loss" and binary):
+            # scikit-learn adds the labels up, the library averages over them.
+            return BinaryCrossEntropy(smoothing), float(
+                len(self.classes_) if self._multilabel else 1
+            )
+        if self._multilabel:
+            raise ValueError(f"loss={self.loss!r} is not for several labels. Use loss='log_loss'")
+        return SoftmaxCrossEntropy(smoothing), 1.0
+
+    @property
+    def _descent(self) -> float:
+        return 1.0
+
+    @property
+    def _stratifies(self) -> bool:
+        # Of several classes, scikit-learn splits without regard to them.
+        return self.n_outputs_ == 1 and not self._multilabel
+
+    def _with_class_weight(self, weights: Any, targets: Any, y: Any, incremental: bool) -> Any:
+        if self.class_weight is None:
+            return weights
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit, which does not know all "
+                "samples. Compute it with sklearn.utils.compute_class_weight and pass it as a dict"
+            )
+        if self._multilabel:
+            factors = compute_sample_weight(self.class_weight, y)
+        elif incremental:
+            factors = np.asarray(
+                [self.class_weight.get(one, 1.0) for one in self.classes_.tolist()]
+            )
+            factors = factors[np.searchsorted(self.classes_, y)]
+        else:
+            own = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            factors = own[np.searchsorted(self.classes_, y)]
+        return factors if weights is None else factors * weights
+
+    def _score_of(self, outputs: Array, y: Any, weights: Any) -> float:
+        decided = to_numpy(self.model_.loss.decide(outputs))
+        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        return float(accuracy_score(y.astype(int), decided.astype(int), sample_weight=weights))
+
+    # Fitting
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to inputs and classes.
+
+        Parameters
+        ----------
+        X : array, table or sparse matrix, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_labels)
+            Classes, as numbers or text, or 0 and 1 for each of several labels.
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(is_stochastic)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> MLPClassifier:
+        """Go through the data once, and go on from where the last call was.
+
+        With ``early_stopping``, every call scores ``validation_data``, or else a part of its own
+        data that it sets aside; once the score has not improved for ``n_iter_no_change`` calls, the
+        best weights are put back, ``converged_`` is True, and further calls change nothing.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array-like, optional
+            All classes that will come; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    # Use
+
+    def predict(self, X: Any) -> Array:
+        """Predict the class of each sample, or 0 and 1 for each of several labels."""
+        decided = self._compute(X, "predict", self._decide)
+        if self._multilabel:
+            if not is_host(X):
+                return decided
+            decided = decided.reshape(-1, len(self.classes_)).astype(int)
+            return csr_matrix(decided) if self._sparse_labels else decided
+        if is_host(X) or self.classes_.dtype.kind not in "biuf":
+            return self.classes_[np.minimum(to_numpy(decided), len(self.classes_) - 1)]
+        xp = array_namespace(decided)
+        known = select_for(X).asarray(self.classes_)
+        return xp.take(known, xp.minimum(decided, len(self.classes_) - 1), axis=0)
+
+    def _decide(self, outputs: Array) -> Array:
+        return self.model_.loss.decide(outputs)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict the probability of each class, in the order of ``classes_``."""
+        return self._compute(X, "predict_proba", self._probabilities)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Predict the logarithm of the probability of each class: finite where that rounds to 0."""
+        return self._compute(X, "predict_log_proba", self._log_probabilities)
+
+    def _probabilities(self, outputs: Array) -> Array:
+        xp = array_namespace(outputs)
+        found = self.model_.loss.link(outputs)
+        if self._multilabel or self.n_outputs_ > 1:
+            return found
+        both = xp.concat([1.0 - found, found], axis=-1)
+        return both if len(self.classes_) == 2 else xp.ones_like(found)
+
+    def _log_probabilities(self, outputs: Array) -> Array:
+        xp = array_namespace(outputs)
+        loss = self.model_.loss
+        if isinstance(loss, SoftmaxCrossEntropy):
+            return outputs - log_sum_exp(outputs)
+        if not isinstance(loss, BinaryCrossEntropy):
+            return xp.log(self._probabilities(outputs))
+        if self._multilabel:
+            return -softplus(-outputs)
+        both = xp.concat([-softplus(outputs), -softplus(-outputs)], axis=-1)
+        return both if len(self.classes_) == 2 else xp.zeros_like(outputs)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the share of samples whose class, or all of whose labels, are right."""
+        predicted = arrays.on_host(self.predict(X))
+        weights = arrays.on_host(sample_weight)
+        return float(accuracy_score(arrays.on_host(y), predicted, sample_weight=weights))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

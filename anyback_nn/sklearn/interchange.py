@@ -1,0 +1,152 @@
+"""From scikit-learn's own fitted perceptrons, and to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.neural_network import MLPClassifier as SklearnClassifier
+from sklearn.neural_network import MLPRegressor as SklearnRegressor
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from anyback_nn.backend import Backend, to_numpy
+from anyback_nn.network.activations import Identity, ReLU, Sigmoid, Tanh
+from anyback_nn.network.losses import MeanSquaredError, Poisson
+from anyback_nn.network.network import Network
+
+__all__ = ["from_sklearn", "to_sklearn"]
+
+_ACTIVATIONS = {Identity: "identity", ReLU: "relu", Sigmoid: "logistic", Tanh: "tanh"}
+"""scikit-learn's names of activation layers."""
+
+_COPIED = (
+    "n_features_in_",
+    "feature_names_in_",
+    "n_iter_",
+    "t_",
+    "loss_",
+    "best_loss_",
+    "best_validation_score_",
+    "n_layers_",
+    "n_outputs_",
+    "out_activation_",
+    "_no_improvement_count",
+)
+"""The attributes that mean the same on both sides."""
+
+
+def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None = None) -> Any:
+    """Make an estimator of a fitted one of scikit-learn's: the same predictions, on any backend.
+
+    Parameters
+    ----------
+    mlp : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Fitted. `partial_fit` and ``warm_start`` go on from its weights, with a new optimiser.
+    backend, dtype
+        As for `MLPClassifier`.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> x, y = load_iris(return_X_y=True)
+    >>> theirs = MLPClassifier(solver="lbfgs", max_iter=2000, random_state=0).fit(x, y)
+    >>> ours = from_sklearn(theirs)
+    >>> bool((ours.predict(x) == theirs.predict(x)).all())
+    True
+    """
+    from anyback_nn.sklearn.classifier import MLPClassifier
+    from anyback_nn.sklearn.regressor import MLPRegressor
+
+    kinds = {SklearnClassifier: MLPClassifier, SklearnRegressor: MLPRegressor}
+    kind: Any = next((ours for theirs, ours in kinds.items() if isinstance(mlp, theirs)), None)
+    if kind is None:
+        raise TypeError(
+            "expected a fitted MLPClassifier or MLPRegressor of scikit-learn, got "
+            f"{type(mlp).__name__}"
+        )
+    check_is_fitted(mlp)
+    known = kind._get_param_names()
+    params = {name: one for name, one in mlp.get_params().items() if name in known}
+    ours = kind(**params, backend=backend, dtype=dtype)
+    if isinstance(mlp, SklearnClassifier):
+        ours.classes_ = np.asarray(mlp.classes_)
+        ours._multilabel = mlp._label_binarizer.y_type_.startswith("multilabel")
+        ours._sparse_labels = bool(mlp._label_binarizer.sparse_input_)
+    ours.n_outputs_ = mlp.n_outputs_
+    ours._fitted_on = "numpy"
+    # The input is only looked at for its size and its dtype.
+    ours._begin(np.empty((0, mlp.n_features_in_), mlp.coefs_[0].dtype), check_random_state(0))
+    ours.coefs_, ours.intercepts_ = mlp.coefs_, mlp.intercepts_
+    for name in _COPIED:
+        if hasattr(mlp, name):
+            setattr(ours, name, getattr(mlp, name))
+    ours.converged_ = False
+    scores = getattr(mlp, "validation_scores_", None) or []
+    for position, loss in enumerate(getattr(mlp, "loss_curve_", [])):
+        row = {"epoch": position + 1, "train_loss": float(loss)}
+        if position < len(scores):
+            row["validation_score"] = float(scores[position])
+        ours.model_.history.rows.append(row)
+    ours.model_.training.epoch = len(ours.model_.history)
+    return ours
+
+
+def to_sklearn(estimator: Any) -> Any:
+    """Make scikit-learn's own estimator; see `BaseMLP.to_sklearn`."""
+    check_is_fitted(estimator, "model_")
+    layers = estimator.model_.network.layers
+    functions = {_ACTIVATIONS.get(type(one), type(one).__name__) for one in layers[1::2]}
+    dense = [layer for layer in layers[::2] if type(layer).__name__ == "Dense" and layer.bias]
+    if len(dense) != (len(layers) + 1) // 2 or len(functions - set(_ACTIVATIONS.values())) > 0:
+        raise ValueError(
+            "scikit-learn has dense layers with a bias and one of its activations between them: "
+            f"{', '.join(sorted(_ACTIVATIONS.values()))}; this network is "
+            f"{Network(*layers)!r}"
+        )
+    if len(functions) > 1:
+        raise ValueError(
+            "scikit-learn has the same activation in all hidden layers, this network "
+            f"{', '.join(sorted(functions))}"
+        )
+    classifies = hasattr(estimator, "classes_")
+    loss = estimator.model_.loss
+    binary = classifies and estimator.n_outputs_ != len(estimator.classes_)
+    names = {MeanSquaredError: "squared_error", Poisson: "poisson"}
+    if (
+        classifies and len(estimator.classes_) == 2 and not binary and not estimator._multilabel
+    ) or (not classifies and type(loss) not in names):
+        raise ValueError(f"scikit-learn has no loss like {loss!r} for this kind of targets")
+    kind = SklearnClassifier if classifies else SklearnRegressor
+    known = kind().get_params()
+    params = {name: one for name, one in estimator.get_params(deep=False).items() if name in known}
+    params["hidden_layer_sizes"] = tuple(layer.n_out for layer in dense[:-1])
+    params["activation"] = next(iter(functions), "relu")
+    if not classifies:
+        params["loss"] = names[type(loss)]
+    mlp = kind(**params)
+    for name in _COPIED:
+        if hasattr(estimator, name):
+            setattr(mlp, name, getattr(estimator, name))
+    mlp.coefs_ = [np.array(to_numpy(one)) for one in estimator.coefs_]
+    mlp.intercepts_ = [np.array(to_numpy(one)) for one in estimator.intercepts_]
+    mlp._best_coefs = [one.copy() for one in mlp.coefs_]
+    mlp._best_intercepts = [one.copy() for one in mlp.intercepts_]
+    mlp._random_state = check_random_state(estimator.random_state)
+    if estimator.solver != "lbfgs":
+        mlp.loss_curve_ = list(estimator.loss_curve_)
+        mlp.validation_scores_ = estimator.validation_scores_
+    if classifies:
+        mlp.classes_ = estimator.classes_
+        if estimator._multilabel:
+            labels: Any = np.eye(len(estimator.classes_), dtype=int)
+            mlp._label_binarizer = LabelBinarizer().fit(labels)
+        else:
+            mlp._label_binarizer = LabelBinarizer().fit(estimator.classes_)
+    return mlp

@@ -1,0 +1,160 @@
+"""What scikit-learn's perceptrons minimise, as pure functions to be compiled.
+
+For ``n`` samples in a batch, or samples with the sum of weights ``n``, it is ``mean loss + alpha /
+(2 n) sum w^2``. Weights of samples count within their batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from anyback_nn.backend import Array
+from anyback_nn.network.losses import Loss
+from anyback_nn.network.network import Network
+from anyback_nn.network.parameters import Layout, Storage
+from anyback_nn.sklearn.solvers import average
+from anyback_nn.training.optimizers import Optimizer
+from anyback_nn.training.step import Report, differentiation
+
+__all__ = ["Objective", "Scaled"]
+
+
+@dataclass(frozen=True)
+class Scaled(Loss):
+    """A loss times a factor: scikit-learn halves squares and sums over outputs, not averages."""
+
+    loss: Loss
+    factor: float
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        values, cache = self.loss.forward(outputs, targets)
+        return self.factor * values, cache
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        return self.loss.backward(cache, self.factor * dvalues)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A network, its loss and its penalty.
+
+    Parameters
+    ----------
+    network : Network
+    layout : Layout
+    loss : Loss
+    factor : float
+        What scikit-learn's loss is of the library's.
+    alpha : float
+        The strength of the penalty, which is divided by the number of samples.
+    l2 : float
+        The strength of a penalty that is not.
+    """
+
+    network: Network
+    layout: Layout
+    loss: Loss
+    factor: float
+    alpha: float
+    l2: float
+
+    def gradients(self, descent: float = 1.0) -> Callable[..., tuple[Any, Any, Array]]:
+        """Build ``(tree, state, x, y, weights, noise) -> gradients, cache, value``.
+
+        Parameters
+        ----------
+        descent : float
+            A factor of the loss in the gradients, and not in the value.
+        """
+        factor = self.factor * descent
+        derive = differentiation(
+            self.network, self.loss if factor == 1.0 else Scaled(self.loss, factor)
+        )
+
+        def compute(
+            tree: Any, state: Any, x: Array, y: Array, weights: Array | None, noise: Any
+        ) -> tuple[Any, Any, Array]:
+            count: Any = int(x.shape[0])
+            if weights is not None:
+                xp = array_namespace(weights)
+                total = xp.sum(weights)
+                # A batch whose samples all weigh nothing is left to the penalty.
+                total = xp.where(total > 0, total, xp.ones_like(total))
+                weights, count = weights * (count / total), total
+            grads, cache, (value,) = derive(tree, state, x, y, weights, noise)
+            if descent != 1.0:
+                value = value / descent
+            if self.alpha or self.l2:
+                squares: list[Array] = []
+                strength = self.alpha / count + self.l2
+                grads = _with_penalty(grads, tree, strength, squares)
+                value = value + (0.5 * strength) * sum(squares)
+            return grads, cache, value
+
+        return compute
+
+    def without_penalty(self) -> Objective:
+        """Give the mean loss alone."""
+        return replace(self, alpha=0.0, l2=0.0)
+
+    def training_step(
+        self, optimizer: Optimizer, descent: float, decay: float | None
+    ) -> Callable[..., tuple[Storage, dict[str, Storage], Any, Report]]:
+        """Build the function that takes one step, as `anyback_nn.training.step.training_step`.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+        descent : float
+            See `gradients`.
+        decay : float, optional
+            Of the moving average of the parameters, which is the slot ``"average"``.
+        """
+        compute = self.gradients(descent)
+
+        def step(
+            params: Storage,
+            slots: dict[str, Storage],
+            state: Any,
+            mask: Storage,
+            coefficients: tuple[float, ...],
+            x: Array,
+            y: Array,
+            weights: Array | None,
+            noise: Any,
+        ) -> tuple[Storage, dict[str, Storage], Any, Report]:
+            tree = self.layout.restore(params)
+            grads, cache, value = compute(tree, state, x, y, weights, noise)
+            state = self.network.next_state(state, cache)
+            params, kept = optimizer.update(
+                params, self.layout.store(grads), slots, mask, coefficients
+            )
+            if decay is not None:
+                kept["average"] = average(slots["average"], params, decay)
+            return params, kept, state, (value,)
+
+        return step
+
+
+def _with_penalty(grads: Any, tree: Any, strength: Any, squares: list[Array]) -> Any:
+    """Add the penalty's gradient for every weight, and list their sums of squares."""
+    if isinstance(tree, tuple):
+        return tuple(_with_penalty(g, p, strength, squares) for g, p in zip(grads, tree))
+    if not isinstance(tree, dict):
+        return grads
+    result = {}
+    for name, p in tree.items():
+        g = grads[name]
+        if name == "weight":
+            xp = array_namespace(p)
+            flat = xp.reshape(p, (-1,))
+            squares.append(xp.vecdot(flat, flat))
+            g += strength * p
+        else:
+            g = _with_penalty(g, p, strength, squares)
+        result[name] = g
+    return result
