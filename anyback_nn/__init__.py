@@ -15,9 +15,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "array_api_compat": ("array_namespace",),
     "anyback_nn.model": ("Model",),
-    "anyback_nn.backend": ("BACKENDS", "Backend", "select"),
+    "anyback_nn.backend": ("BACKENDS", "Backend", "array_namespace", "select"),
     "anyback_nn.network.network": ("Network", "Residual"),
     "anyback_nn.network.layer": ("PREDICTION", "Context", "Layer"),
     "anyback_nn.network.layers": ("BatchNorm", "Dense", "Dropout", "LayerNorm"),

@@ -1,7 +1,5 @@
 """The public names, for type checkers and editors."""
 
-from array_api_compat import array_namespace as array_namespace
-
 from anyback_nn import backend as backend
 from anyback_nn import datasets as datasets
 from anyback_nn import errors as errors
@@ -11,6 +9,7 @@ from anyback_nn import testing as testing
 from anyback_nn import training as training
 from anyback_nn.backend import BACKENDS as BACKENDS
 from anyback_nn.backend import Backend as Backend
+from anyback_nn.backend import array_namespace as array_namespace
 from anyback_nn.backend import select as select
 from anyback_nn.errors import AnybackError as AnybackError
 from anyback_nn.errors import BackendUnavailableError as BackendUnavailableError

@@ -29,6 +29,7 @@ __all__ = [
     "ENVIRONMENT_VARIABLE",
     "Array",
     "Backend",
+    "array_namespace",
     "is_host",
     "select",
     "select_for",
@@ -139,8 +140,6 @@ class Backend:
 
     def owns(self, x: object) -> bool:
         """Tell whether ``x`` is an array of this backend's library."""
-        from array_api_compat import array_namespace
-
         try:
             return bool(array_namespace(x) is self.xp)
         except TypeError:
@@ -516,6 +515,34 @@ def select_for(x: Array) -> Backend:
         f"expected an array of one of {', '.join(BACKENDS)}, got {type(x).__module__}."
         f"{type(x).__name__}"
     )
+
+
+_NAMESPACES: dict[type, Any] = {}
+
+
+def array_namespace(x: Array) -> Any:
+    """Find the library of an array, as a namespace of the array API standard.
+
+    What `array_api_compat.array_namespace` finds, remembered for each type of array: it is asked
+    for in every layer at every step.
+
+    Raises
+    ------
+    TypeError
+        ``x`` is not an array of a library that follows the standard.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> array_namespace(np.zeros(3)).__name__
+    'array_api_compat.numpy'
+    """
+    kind = type(x)
+    if kind not in _NAMESPACES:
+        import array_api_compat
+
+        _NAMESPACES[kind] = array_api_compat.array_namespace(x)
+    return _NAMESPACES[kind]
 
 
 def is_host(x: object) -> bool:

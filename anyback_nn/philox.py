@@ -14,9 +14,9 @@ Reference: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from anyback_nn.backend import Array
+from anyback_nn.backend import Array, array_namespace
 
 __all__ = ["WORDS_PER_BLOCK", "block", "words"]
 

@@ -496,7 +496,7 @@ def test_mathematics_and_training_know_no_concrete_library():
 
 def test_mathematics_knows_the_standard_alone():
     known = {"__future__", "abc", "anyback_nn", "array_api_compat", "collections", "dataclasses"}
-    known |= {"math", "typing"}
+    known |= {"functools", "math", "typing"}
     for path in PACKAGE.glob("network/*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -13,8 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from array_api_compat import array_namespace
-
+from anyback_nn.backend import array_namespace
 from anyback_nn.network.initializers import GlorotUniform, HeNormal, Initializer, LeCunNormal
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from array_api_compat import array_namespace
-
+from anyback_nn.backend import array_namespace
 from anyback_nn.network.initializers import GlorotUniform, Initializer
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 

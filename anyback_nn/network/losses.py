@@ -15,11 +15,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from anyback_nn.backend import to_numpy
+from anyback_nn.backend import array_namespace, to_numpy
 from anyback_nn.errors import DataError, ShapeError
-from anyback_nn.network.activations import log_sum_exp, sigmoid, softmax
+from anyback_nn.network.activations import sigmoid, softmax
 
 if TYPE_CHECKING:
     from anyback_nn.backend import Array
@@ -180,7 +180,8 @@ def weighted_mean(values: Array, weights: Array | None) -> Array:
     in each batch, but once over all samples (`Model.fit` does that): then the average of the
     batches is the whole, and a batch of one sample keeps its weight.
     """
-    return array_namespace(values).mean(values if weights is None else values * weights, axis=-1)
+    total = array_namespace(values).sum(values if weights is None else values * weights, axis=-1)
+    return total / max(values.shape[-1], 1)
 
 
 def mean_loss(
@@ -381,17 +382,18 @@ class BinaryCrossEntropy(_YesOrNo):
         xp = array_namespace(outputs)
         if self.label_smoothing:
             targets = (1.0 - self.label_smoothing) * targets + 0.5 * self.label_smoothing
-        tail = xp.log1p(xp.exp(-xp.abs(outputs)))
-        values = xp.mean(xp.maximum(outputs, 0.0) - outputs * targets + tail, axis=-1)
-        return values, (outputs, targets)
+        power = xp.exp(-xp.abs(outputs))
+        error = xp.maximum(outputs, 0.0) - outputs * targets + xp.log1p(power)
+        yes = xp.where(outputs >= 0, xp.ones_like(outputs), power) / (1.0 + power)
+        return xp.mean(error, axis=-1), (yes, targets)
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive: ``(sigmoid(z_j) - t_j) / n_out``.
 
         ``d/dz log(1 + exp(z)) = sigmoid(z)``, and ``z t`` gives ``t``.
         """
-        outputs, targets = cache
-        return (sigmoid(outputs) - targets) * (1.0 / outputs.shape[-1] * dvalues[..., None])
+        yes, targets = cache
+        return (yes - targets) * (1.0 / yes.shape[-1] * dvalues[..., None])
 
 
 @dataclass(frozen=True)
@@ -449,16 +451,22 @@ class SoftmaxCrossEntropy(Loss):
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
         targets = self._distribution(outputs, targets)
-        values = log_sum_exp(outputs)[..., 0] - xp.sum(targets * outputs, axis=-1)
-        return values, (outputs, targets)
+        # Subtracting the largest logit changes nothing, but keeps exp from overflowing.
+        shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
+        powers = xp.exp(shifted)
+        total = xp.sum(powers, axis=-1, keepdims=True)
+        values = xp.log(total[..., 0]) - xp.vecdot(targets, shifted)
+        return values, (powers / total, targets)
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive: ``softmax(z)_j - t_j``.
 
         ``d/dz_j log(sum exp(z)) = exp(z_j) / sum exp(z)``, and the sum gives ``t_j``.
         """
-        outputs, targets = cache
-        return (softmax(outputs) - targets) * dvalues[..., None]
+        probabilities, targets = cache
+        d_outputs = probabilities - targets
+        d_outputs *= dvalues[..., None]
+        return d_outputs
 
     def _distribution(self, outputs: Array, targets: Array) -> Array:
         """Make one row of probabilities a sample out of the targets."""

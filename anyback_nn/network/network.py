@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from anyback_nn.errors import ShapeError
@@ -90,6 +91,14 @@ class Network(Layer):
         return tuple(
             layer.next_state(own_state, own_cache)
             for layer, own_state, own_cache in zip(self.layers, state, cache)
+        )
+
+    @cached_property
+    def is_noisy(self) -> bool:
+        """Whether a layer draws random numbers in training."""
+        return any(
+            layer.is_noisy if isinstance(layer, Network) else type(layer).noise is not Layer.noise
+            for layer in self.layers
         )
 
     def noise(self, shape: tuple[int, ...], draws: Draws) -> Any:

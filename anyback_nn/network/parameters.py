@@ -17,7 +17,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
+
+from anyback_nn.backend import array_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,7 +157,8 @@ class Layout:
         if not self.packed or not arrays:
             return arrays
         xp = array_namespace(arrays[0])
-        return (xp.concat([xp.reshape(array, (-1,)) for array in arrays]),)
+        flat = [array if array.ndim == 1 else xp.reshape(array, (-1,)) for array in arrays]
+        return (xp.concat(flat),)
 
     def restore(self, storage: Storage) -> Any:
         """Make the tree of a storage; of a packed one, the arrays are views where they can be."""
@@ -165,9 +168,12 @@ class Layout:
             return self.tree
         (vector,) = storage
         xp = array_namespace(vector)
-        return map_leaves(
-            lambda leaf: xp.reshape(vector[leaf.start : leaf.stop], leaf.shape), self.tree
-        )
+
+        def view(leaf: Leaf) -> Array:
+            part = vector[leaf.start : leaf.stop]
+            return part if len(leaf.shape) == 1 else xp.reshape(part, leaf.shape)
+
+        return map_leaves(view, self.tree)
 
     def mask(self, storage: Storage, *, everything: bool = False) -> Storage:
         """Mark in storage, by ones among zeros, which parameters the penalties act on.

@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from array_api_compat import array_namespace
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -15,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from anyback_nn.backend import Array, is_host, select_for, to_numpy
+from anyback_nn.backend import Array, array_namespace, is_host, select_for, to_numpy
 from anyback_nn.network.activations import log_sum_exp, softplus
 from anyback_nn.network.losses import (
     BinaryCrossEntropy,

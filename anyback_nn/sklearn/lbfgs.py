@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from anyback_nn.backend import Array, to_numpy
+from anyback_nn.backend import Array, array_namespace, to_numpy
 from anyback_nn.model import Model
 from anyback_nn.network.parameters import Layout, Storage
 from anyback_nn.sklearn.objective import Objective

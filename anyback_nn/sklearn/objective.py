@@ -10,9 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from array_api_compat import array_namespace
-
-from anyback_nn.backend import Array
+from anyback_nn.backend import Array, array_namespace
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import Layout, Storage

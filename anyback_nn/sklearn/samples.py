@@ -14,6 +14,10 @@ from anyback_nn.training.data import Batch, Source, move, take
 __all__ = ["Samples", "samples"]
 
 
+BLOCK = 2**18
+"""How many numbers are gathered at once, at least a batch."""
+
+
 @dataclass(frozen=True)
 class Samples(Source):
     """Batches of rows of arrays, or of a sparse matrix, of which each batch is made dense.
@@ -54,10 +58,16 @@ class Samples(Source):
             chosen = np.arange(self.n_samples)
             self.random.shuffle(chosen)
             self.order[:] = self.order[chosen]
-        for start in range(0, self.n_samples, self.batch_size):
-            stop = min(start + self.batch_size, self.n_samples)
-            some = slice(start, stop) if self.whole else self.order[start:stop]
-            yield self.bring(Batch(*(_rows_of(array, some) for array in self.rows)))
+        n_samples, size = self.n_samples, self.batch_size
+        # Several small batches are gathered at once.
+        block = size * max(1, BLOCK // (size * int(self.rows.x.shape[1])))
+        for begin in range(0, n_samples, block):
+            end = min(begin + block, n_samples)
+            some = slice(begin, end) if self.whole else self.order[begin:end]
+            rows = self.bring(Batch(*(_rows_of(array, some) for array in self.rows)))
+            for start in range(0, end - begin, size):
+                part = slice(start, min(start + size, end - begin))
+                yield Batch(*(None if array is None else array[part, ...] for array in rows))
 
 
 def _rows_of(array: Any, rows: Any) -> Any:

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import array_namespace
-
-from anyback_nn.backend import Array
+from anyback_nn.backend import Array, array_namespace
 from anyback_nn.training.optimizers import Adam, Optimizer
 from anyback_nn.training.schedules import Schedule
 

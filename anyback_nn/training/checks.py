@@ -6,9 +6,9 @@ from operator import index
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import is_array_api_obj
 
-from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.backend import Array, Backend, array_namespace, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 
 __all__ = [

@@ -14,9 +14,9 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.backend import Array, Backend, array_namespace, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.losses import Loss
 from anyback_nn.random import generator

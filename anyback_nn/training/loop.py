@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from anyback_nn.backend import Array, to_numpy
+from anyback_nn.backend import Array, array_namespace, to_numpy
 from anyback_nn.errors import DivergenceError
 from anyback_nn.network.parameters import Storage, leaves
 from anyback_nn.random import Draws, generator
@@ -119,7 +118,9 @@ def steps(
     mask: Storage = ()
     if optimizer.penalizes:
         mask = model.layout.mask(training.params, everything=optimizer.penalize_all)
-    draws = Draws(generator(model.seed, "noise", training.epoch), model.backend, model.dtype)
+    draws = None
+    if model.network.is_noisy:
+        draws = Draws(generator(model.seed, "noise", training.epoch), model.backend, model.dtype)
     done, past = training.epoch - begin, training.history.rows[begin:]
     schedule, n_batches = optimizer.schedule, source.n_batches
     for position, batch in enumerate(source.epoch(training.epoch)):
@@ -136,7 +137,7 @@ def steps(
             mask,
             optimizer.coefficients(training.step, rate),
             *batch,
-            model.network.noise(tuple(batch.x.shape), draws),
+            None if draws is None else model.network.noise(tuple(batch.x.shape), draws),
         )
         _call(callbacks, "on_batch_end", fit)
         yield report, int(batch.x.shape[0]), rate

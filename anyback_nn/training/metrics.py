@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from array_api_compat import array_namespace
-
-from anyback_nn.backend import Array
+from anyback_nn.backend import Array, array_namespace
 from anyback_nn.network.losses import Loss, weighted_mean
 
 __all__ = ["Metric", "absolute_error", "accuracy", "default_metrics", "r2"]

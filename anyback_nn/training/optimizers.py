@@ -21,8 +21,7 @@ from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from array_api_compat import array_namespace
-
+from anyback_nn.backend import array_namespace
 from anyback_nn.training.schedules import Schedule, as_schedule
 
 if TYPE_CHECKING:

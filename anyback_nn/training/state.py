@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from array_api_compat import array_namespace
-
+from anyback_nn.backend import array_namespace
 from anyback_nn.network.parameters import Storage, map_leaves
 from anyback_nn.training.history import History
 from anyback_nn.training.optimizers import Optimizer

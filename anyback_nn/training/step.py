@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from array_api_compat import array_namespace
-
-from anyback_nn.backend import Array
+from anyback_nn.backend import Array, array_namespace
 from anyback_nn.network.layer import Context
 from anyback_nn.network.losses import Loss, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
