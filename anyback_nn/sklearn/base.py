@@ -146,14 +146,13 @@ class BaseMLP(BaseEstimator, ABC):
         classes: Any = None,
     ) -> Self:
         """Check everything, then train."""
-        self._validate_params()
         networks.hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
         if incremental and not first and self.early_stopping and self.converged_:
             warnings.warn(
                 "early stopping has ended the training of this estimator: partial_fit changes "
                 "nothing any more. Call fit, or set early_stopping=False, to go on",
-                stacklevel=3,
+                stacklevel=4,
             )
             return self
         original = X
@@ -195,7 +194,11 @@ class BaseMLP(BaseEstimator, ABC):
             )
         else:
             layers = self.layers
-        pairs = None if self.layers is not None else networks.drawn(layers, n_in, random)
+        pairs = (
+            None
+            if self.layers is not None
+            else networks.drawn(layers, self.activation, n_in, random)
+        )
         # A number is drawn only where one is needed, so that the others stay scikit-learn's.
         seeded = self.layers is not None or bool(self.dropout)
         model = Model(
@@ -226,10 +229,7 @@ class BaseMLP(BaseEstimator, ABC):
         self._no_improvement_count = 0
         self._best: tuple[Any, Any] | None = None
         self._raw: Storage | None = None
-        if self.early_stopping:
-            self.best_loss_, self.best_validation_score_ = None, -np.inf
-        else:
-            self.best_loss_, self.best_validation_score_ = np.inf, None
+        self.best_loss_ = self.best_validation_score_ = None
 
     def _objective(self) -> Objective:
         """Describe what is minimised."""
@@ -286,6 +286,10 @@ class BaseMLP(BaseEstimator, ABC):
             chosen=chosen,
             random=random if self.shuffle else None,
         )
+        if self.early_stopping and self.best_validation_score_ is None:
+            self.best_loss_, self.best_validation_score_ = None, -np.inf
+        elif not self.early_stopping and self.best_loss_ is None:
+            self.best_loss_, self.best_validation_score_ = np.inf, None
         self._resume(incremental)
         optimizer: Any = model.training.optimizer
         objective = self._objective()
@@ -308,7 +312,7 @@ class BaseMLP(BaseEstimator, ABC):
         try:
             loop.train(fit, source, None, step, callbacks)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         finally:
             for one in bar:
                 one.close()
@@ -318,7 +322,7 @@ class BaseMLP(BaseEstimator, ABC):
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _size_of_batch(self, n_samples: int) -> int:
@@ -328,7 +332,7 @@ class BaseMLP(BaseEstimator, ABC):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
-                stacklevel=5,
+                stacklevel=6,
             )
         return min(int(self.batch_size), n_samples)
 
@@ -512,7 +516,9 @@ class BaseMLP(BaseEstimator, ABC):
         with model.backend.scope(model.dtype):
             tree = model.layout.restore(model.training.params)
             found = [a for path, a in named(tree).items() if path.rpartition(".")[2] == name]
-            return found if self._fitted_on != "numpy" else [to_numpy(one) for one in found]
+            if self._fitted_on == "numpy":
+                found = [to_numpy(one) for one in found]
+            return Parameters(found, partial(self._set_leaves, name))
 
     def _set_leaves(self, name: str, values: Sequence[Any]) -> None:
         model = self.model_
@@ -526,6 +532,8 @@ class BaseMLP(BaseEstimator, ABC):
                 for path, leaf in named(tree).items()
             )
             model.training.params = model.layout.store(map_leaves(lambda _: next(leaves), tree))
+
+    # Weights, curves
 
     @property
     def coefs_(self) -> list[Array]:
@@ -639,6 +647,29 @@ class BaseMLP(BaseEstimator, ABC):
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+class Parameters(list[Array]):
+    """The arrays of all layers; to replace one of them is to replace it in the model.
+
+    Parameters
+    ----------
+    arrays : sequence of array
+    keep : callable
+        Puts all of them into the model.
+    """
+
+    def __init__(self, arrays: Sequence[Array], keep: Callable[[Sequence[Array]], None]) -> None:
+        super().__init__(arrays)
+        self._keep = keep
+
+    def __setitem__(self, position: Any, value: Any) -> None:
+        super().__setitem__(position, value)
+        self._keep(self)
+
+    def __reduce__(self) -> Any:
+        """Be a plain list in a copy."""
+        return list, (list(self),)
 
 
 _OUT_ACTIVATIONS = {

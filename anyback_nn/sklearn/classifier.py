@@ -7,12 +7,16 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d, compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import (
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
 
 from anyback_nn.backend import Array, array_namespace, is_host, select_for, to_numpy
 from anyback_nn.network.activations import log_sum_exp, softplus
@@ -118,8 +122,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._multilabel, self._sparse_labels = multilabel, issparse(y)
         if multilabel:
             self.classes_ = np.arange(y.shape[1])
+            if classes is not None and len(classes) != y.shape[1]:
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`: it has {y.shape[1]} labels, and "
+                    f"classes names {len(classes)}."
+                )
         else:
-            self.classes_ = np.unique(y if classes is None else arrays.on_host(classes))
+            self.classes_ = unique_labels(y if classes is None else arrays.on_host(classes))
             if classes is not None:
                 self._check_classes(y, multilabel, incremental=True, classes=None)
         self.n_outputs_ = len(self.classes_)
@@ -216,6 +225,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     # Fitting
 
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to inputs and classes.
 
@@ -233,6 +243,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight)
 
     @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:

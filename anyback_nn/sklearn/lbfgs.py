@@ -131,6 +131,6 @@ def minimize(
             f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}): "
             f"{result.message}. Increase max_iter or max_fun, or scale the inputs",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     return float(result.fun), n_iter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ ACTIVATION_NAMES = tuple(name for name in _NAMED if name != "softmax")
 def hidden_sizes(sizes: Any) -> list[int]:
     """List the numbers of hidden units."""
     sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+    if not all(isinstance(size, Integral) for size in sizes):
+        raise TypeError(f"hidden_layer_sizes must be whole numbers, got {sizes}.")
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [int(size) for size in sizes]
@@ -70,7 +73,9 @@ def stacked(
     return [*layers, Dense(n_outputs)]
 
 
-def drawn(layers: Sequence[Layer], n_in: int, random: Any) -> list[tuple[Any, Any]]:
+def drawn(
+    layers: Sequence[Layer], activation: Any, n_in: int, random: Any
+) -> list[tuple[Any, Any]]:
     """Draw weights and biases as scikit-learn does, in its order: the same numbers for a seed.
 
     Both are uniform within ``sqrt(6 / (n_in + n_out))``, with 2 for 6 around a logistic function
@@ -80,6 +85,8 @@ def drawn(layers: Sequence[Layer], n_in: int, random: Any) -> list[tuple[Any, An
     ----------
     layers : sequence of Layer
         As `stacked` made them.
+    activation : str or other
+        What they were made with: the name counts even where there is no hidden layer.
     n_in : int
     random : numpy.random.RandomState
 
@@ -92,8 +99,8 @@ def drawn(layers: Sequence[Layer], n_in: int, random: Any) -> list[tuple[Any, An
     functions = [one for one in layers if isinstance(one, Activation)]
     for layer in layers:
         if isinstance(layer, Dense):
-            around = functions[min(position, len(functions) - 1)] if functions else None
-            factor = 2.0 if isinstance(around, Sigmoid) else 6.0
+            around = functions[min(position, len(functions) - 1)] if functions else activation
+            factor = 2.0 if isinstance(around, Sigmoid) or around == "logistic" else 6.0
             bound = math.sqrt(factor / (n_in + layer.n_out))
             weight = random.uniform(-bound, bound, (n_in, layer.n_out))
             pairs.append((weight, random.uniform(-bound, bound, layer.n_out)))
