@@ -36,7 +36,148 @@ LOSSES = ("log_loss", "binary_cross_entropy", "softmax_cross_entropy")
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """DOC."""
+    """scikit-learn's `MLPClassifier` on any backend: the same parameters, attributes and results.
+
+    With the parameters that scikit-learn has too, training takes the same course as there, to
+    rounding. Every other parameter is off by default.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int
+        The units of each hidden layer; ``()`` for none.
+    activation : str, Activation or list of them
+        Of the hidden layers: ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``,
+        ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"gelu"``, ``"silu"``, ``"softplus"``, or a layer
+        such as ``LeakyReLU(0.2)``. A list has one for each hidden layer.
+    solver : {"adam", "sgd", "lbfgs"}
+        ``"lbfgs"`` is a quasi-Newton method on all samples at once, good for small data.
+    alpha : float
+        Strength of the L2 penalty on the weights, ``alpha / (2 n) sum w^2`` with ``n`` the samples
+        of a batch (or the sum of their weights): it depends on the size of the batch.
+    batch_size : int or "auto"
+        ``"auto"`` is ``min(200, n_samples)``. Not used by L-BFGS.
+    learning_rate : {"constant", "invscaling", "adaptive"}
+        For ``"sgd"``: the rate stays; falls as ``learning_rate_init / t^power_t``, with ``t`` the
+        samples seen; or is divided by 5 whenever training stagnates.
+    learning_rate_init : float
+        The learning rate, at first.
+    power_t : float
+        The exponent of ``"invscaling"``.
+    max_iter : int
+        The most epochs, or iterations of L-BFGS.
+    shuffle : bool
+        Whether each epoch takes the samples in a new order.
+    random_state : int, RandomState or None
+        Fixes the first weights, the validation split, the order of samples and the dropout masks,
+        on all backends alike. Without dropout and ``layers``, the same numbers are drawn as by
+        scikit-learn.
+    tol : float
+        What counts as an improvement of the loss or the score; for L-BFGS the size of the gradient
+        at which it ends.
+    verbose : bool
+        Whether to print the loss of each epoch.
+    warm_start : bool
+        Whether `fit` goes on from the weights of the last call.
+    momentum : float
+        Of ``"sgd"``, from 0 to 1.
+    nesterovs_momentum : bool
+        Whether ``"sgd"`` looks ahead.
+    early_stopping : bool
+        Whether to end training when the score on held-out data no longer improves, and to put the
+        best weights back. Otherwise the training loss decides.
+    validation_fraction : float
+        The share of the samples that early stopping holds out.
+    beta_1, beta_2, epsilon : float
+        Of ``"adam"``.
+    n_iter_no_change : int
+        How many epochs without an improvement are accepted.
+    max_fun : int
+        The most evaluations of the loss by L-BFGS.
+    backend : str or Backend
+        What computes: ``"numpy"``, ``"cupy"``, ``"torch:cuda:0"``, ... With ``"auto"``, arrays of
+        other libraries than NumPy are computed on where they are, and NumPy's arrays, tables and
+        sparse matrices on NumPy, or on what the environment variable ``ANYBACK_NN_BACKEND`` names.
+        Results are of the kind of the input.
+    dtype : {"float32", "float64"}, optional
+        Of weights and computation. Default: that of the input (float64 for whole numbers).
+    layers : list of Layer, optional
+        The whole network, with the output layer, instead of ``hidden_layer_sizes``,
+        ``activation``, ``dropout`` and ``batch_norm``. The layers draw their own first weights.
+    dropout : float or list of float
+        The probability with which a hidden unit is silenced in training, for each hidden layer.
+    batch_norm : bool
+        Whether each hidden layer is normalised over the batch, in front of its activation.
+    loss : str or Loss
+        ``"log_loss"`` is ``"softmax_cross_entropy"`` for several classes, else
+        ``"binary_cross_entropy"``; or any loss that classifies, your own too. A loss of yours gets
+        class indices and one output a class.
+    label_smoothing : float
+        The share of each target that is spread over all classes.
+    class_weight : "balanced" or dict, optional
+        The weight of each class, by its label; multiplied with ``sample_weight``.
+    optimizer : str or Optimizer, optional
+        One of `anyback_nn.OPTIMIZERS`, instead of ``solver`` and its parameters.
+    schedule : Schedule, optional
+        The learning rate as a function of the epoch, instead of ``learning_rate`` and
+        ``learning_rate_init``.
+    clip_norm : float, optional
+        Scale the gradient, penalty included, down to this length where it is longer.
+    l2_per_sample : float
+        Strength of an L2 penalty that is the same for every size of batch,
+        ``l2_per_sample / 2 sum w^2``, beside ``alpha``.
+    average_weights : float, optional
+        Predict with the exponential moving average of the weights over the steps, of which each
+        step keeps this share, such as 0.999.
+    validation_data : tuple, optional
+        ``(X, y)`` or ``(X, y, sample_weight)``, scored after each epoch. In a pipeline, ``X`` must
+        have gone through the steps before.
+    early_stopping_metric : str or callable, optional
+        The scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
+        ``(estimator, X, y)``. Default: accuracy.
+    callbacks : list of Callback, optional
+        Called while training; see `anyback_nn.Callback`.
+    progress : bool
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    classes_ : numpy.ndarray
+        The labels.
+    coefs_, intercepts_ : list of array
+        Weights, of shape (n_in, n_out), and biases of the dense layers.
+    loss_, best_loss_ : float
+        The last loss and the lowest one (None with early stopping).
+    loss_curve_ : list of float
+        The loss of each epoch (or iteration), penalty included.
+    validation_scores_, validation_curve_ : list of float or None
+        The score and the loss on the held-out data after each epoch; the loss is without penalty.
+    best_validation_score_ : float or None
+    converged_ : bool
+        Whether training ended before ``max_iter`` because it no longer improved.
+    n_iter_, t_ : int
+        The epochs of the last call, and the samples seen in all calls.
+    n_layers_, n_outputs_, n_features_in_ : int
+    feature_names_in_ : numpy.ndarray
+        The names of the columns of a table.
+    out_activation_ : str
+        The link of the loss.
+    model_ : Model
+        The network with its parameters; ``model_.history`` has all that was recorded.
+
+    Notes
+    -----
+    As in scikit-learn, weights of samples count within their batch: with very small batches, which
+    hold few different ones, they count less.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> x, x_test, y, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0)
+    >>> mlp = MLPClassifier(dropout=0.1, early_stopping=True, random_state=0)
+    >>> mlp.fit(x, y).score(x_test, y_test) > 0.95
+    True
+    """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
