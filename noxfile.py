@@ -24,6 +24,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
 # What a single row needs more, so that no test of it is skipped.
 MORE = {name: nox.project.dependency_groups(PROJECT, f"test-{name}") for name in ("numpy", "jax")}
+BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
 PYTHONS = nox.project.python_versions(PROJECT)
 
@@ -133,6 +134,13 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure training times beside scikit-learn's; ``-- --quick`` for a first impression."""
+    session.install(".", *BENCH)
+    session.run("python", "benchmarks/sklearn_estimators.py", *session.posargs)
 
 
 @nox.session(tags=["default"])

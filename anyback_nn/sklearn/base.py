@@ -37,7 +37,7 @@ from anyback_nn.training.callbacks import ProgressBar
 from anyback_nn.training.data import Batch
 from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.training.schedules import Schedule
-from anyback_nn.training.state import TrainingState
+from anyback_nn.training.state import TrainingState, copies
 
 __all__ = ["BaseMLP"]
 
@@ -164,6 +164,8 @@ class BaseMLP(BaseEstimator, ABC):
         self._fitted_on = arrays.origin(X)
         if first:
             self._begin(X, random)
+        # It may have been changed since the last call.
+        self.model_.loss = self._choose_loss()[0]
         self.converged_ = False
         rows = Batch(X, targets, weights)
         try:
@@ -296,6 +298,7 @@ class BaseMLP(BaseEstimator, ABC):
         step = model.compiled(
             (
                 replace(optimizer, learning_rate=1.0),
+                objective.loss,
                 objective.factor,
                 objective.alpha,
                 objective.l2,
@@ -340,7 +343,7 @@ class BaseMLP(BaseEstimator, ABC):
         """Put the parameters back that training goes on from, and begin an optimiser if needed."""
         training = self.model_.training
         if self._raw is not None:
-            training.params, self._raw = self._raw, None
+            training.params, self._raw = self._placed(self._raw), None
         averages = self.average_weights is not None
         goes_on = (
             incremental
@@ -371,10 +374,23 @@ class BaseMLP(BaseEstimator, ABC):
             best = self._best
         if best is not None:
             # Early stopping is about what predicts, so later training goes on from there, too.
-            training.params, training.state = map_leaves(_copied, best)
+            training.params, training.state = self._placed(best)
         elif self.average_weights is not None and training.step > 0:
             self._raw = training.params
             training.params = self._predicting(training)
+
+    def _placed(self, tree: Any) -> Any:
+        """Copy kept arrays to the backend, where they may not be after unpickling."""
+        backend = self.model_.backend
+        return copies(map_leaves(backend.asarray, tree))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hold NumPy arrays, which can be read where the backend cannot be used."""
+        state = dict(super().__getstate__())
+        for name in ("_raw", "_best"):
+            if state.get(name) is not None:
+                state[name] = map_leaves(to_numpy, state[name])
+        return state
 
     # Validation
 
@@ -470,7 +486,7 @@ class BaseMLP(BaseEstimator, ABC):
                 "batch normalisation change at each step. Use solver='adam' or 'sgd'"
             )
         if self._raw is not None:
-            model.training.params, self._raw = self._raw, None
+            model.training.params, self._raw = self._placed(self._raw), None
         chunked = hasattr(rows.x, "toarray") and rows.x.shape[0] > SPARSE_BATCH
         size = SPARSE_BATCH if chunked else int(rows.x.shape[0])
         problem = lbfgs.Problem(
@@ -480,26 +496,38 @@ class BaseMLP(BaseEstimator, ABC):
         if self.validation_data is not None:
             _, measure = self._validation(rows, None, None, None, None)
         fit = loop.Fit(model, int(self.max_iter))
+        bar = [ProgressBar()] if self.progress else []
+        callbacks = [*(self.callbacks or ()), *bar]
 
-        def on_iteration(value: float) -> None:
+        def on_iteration(value: float) -> bool:
             training = model.training
             training.epoch += 1
             row = {"epoch": float(training.epoch), "train_loss": value}
             if measure is not None:
                 row["validation_loss"], row["validation_score"] = measure()
             training.history.rows.append(row)
+            fit.epochs_done += 1
             if self.verbose:
-                print(f"Iteration {training.epoch}, loss = {value:.8f}")
-            for one in self.callbacks or ():
+                print(f"Iteration {fit.epochs_done}, loss = {value:.8f}")
+            for one in callbacks:
                 one.on_epoch_end(fit)
+            return fit.stop_reason is None
 
-        self.loss_, self.n_iter_ = lbfgs.minimize(
-            problem,
-            max_iter=int(self.max_iter),
-            max_fun=int(self.max_fun),
-            tol=float(self.tol),
-            on_iteration=on_iteration,
-        )
+        try:
+            for one in callbacks:
+                one.on_train_begin(fit)
+            self.loss_, self.n_iter_ = lbfgs.minimize(
+                problem,
+                max_iter=int(self.max_iter),
+                max_fun=int(self.max_fun),
+                tol=float(self.tol),
+                on_iteration=on_iteration,
+            )
+            for one in callbacks:
+                one.on_train_end(fit)
+        finally:
+            for one in bar:
+                one.close()
         if not np.all(np.isfinite(problem.start())):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -613,7 +641,9 @@ class BaseMLP(BaseEstimator, ABC):
 
         The file is also one of `anyback_nn.Model`. What it cannot hold is left out, and has its
         default after loading: ``callbacks``, ``validation_data``, a function as
-        ``early_stopping_metric`` and a generator as ``random_state``.
+        ``early_stopping_metric`` and a generator as ``random_state``. Nor does it hold what
+        `partial_fit` would need with ``average_weights`` or ``early_stopping``, the weights that
+        are averaged and the best ones so far: it goes on from the weights that predict.
 
         Raises
         ------
@@ -678,9 +708,3 @@ _OUT_ACTIVATIONS = {
     "Poisson": "exp",
 }
 """scikit-learn's name of a loss's link; of the others it is the identity."""
-
-
-def _copied(array: Array) -> Array:
-    from anyback_nn.training.state import copies
-
-    return copies(array)

@@ -20,6 +20,10 @@ from anyback_nn.sklearn.samples import Samples
 __all__ = ["minimize"]
 
 
+STOPPED = 99
+"""SciPy's status where the callback has ended the minimisation."""
+
+
 @dataclass
 class Problem:
     """The function that is minimised: ``vector -> value, gradient``, in float64 on the host.
@@ -52,7 +56,8 @@ class Problem:
             [np.full(leaf.stop - leaf.start, float(leaf.penalized)) for leaf in model.layout.leaves]
         )
         self.compute = model.compiled(
-            ("lbfgs", self.objective.factor), lambda: _gradient(self.objective, self.vector_layout)
+            ("lbfgs", self.objective.loss, self.objective.factor),
+            lambda: _gradient(self.objective, self.vector_layout),
         )
 
     def start(self) -> Any:
@@ -102,9 +107,18 @@ def minimize(
     max_iter: int,
     max_fun: int,
     tol: float,
-    on_iteration: Callable[[float], None],
+    on_iteration: Callable[[float], bool],
 ) -> tuple[float, int]:
-    """Minimise, warn if that did not converge, and leave the best parameters in the model.
+    """Minimise, warn if that did not converge, and leave the parameters in the model.
+
+    Parameters
+    ----------
+    problem : Problem
+    max_iter, max_fun : int
+    tol : float
+        Where the largest entry of the gradient is below this, the minimum is reached.
+    on_iteration : callable
+        Gets the value after each iteration, and tells whether to go on.
 
     Returns
     -------
@@ -114,7 +128,8 @@ def minimize(
 
     def callback(intermediate_result: Any) -> None:
         problem.put(intermediate_result.x)
-        on_iteration(float(intermediate_result.fun))
+        if not on_iteration(float(intermediate_result.fun)):
+            raise StopIteration
 
     result = scipy_minimize(
         problem,
@@ -124,9 +139,10 @@ def minimize(
         callback=callback,
         options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
     )
-    problem.put(result.x)
+    if result.status != STOPPED:
+        problem.put(result.x)
     n_iter = min(int(result.nit), max_iter)
-    if result.status != 0:
+    if result.status not in (0, STOPPED):
         warnings.warn(
             f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}): "
             f"{result.message}. Increase max_iter or max_fun, or scale the inputs",
