@@ -203,6 +203,21 @@ class Backend:
         """
         return step
 
+    def recorded(
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any]:
+        """Make a compiled step that will be repeated often cheaper to call; here: leave it.
+
+        Parameters
+        ----------
+        step : callable
+            As for `compile`; moreover, it does the same operations whatever the values are, and
+            depends on its arguments alone.
+        donate : tuple of int
+            As for `compile`.
+        """
+        return step
+
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
         """Within it, new arrays lie on this device and ``dtype`` is not cut short."""
@@ -218,6 +233,13 @@ class NumpyBackend(Backend):
     requirement = "numpy"
     hardware = "CPU"
     purpose = "the default: nothing else to install"
+
+    def recorded(
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any]:
+        from anyback_nn.recorded import Recorded
+
+        return Recorded(step, donate)
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
@@ -405,6 +427,7 @@ class StrictBackend(NumpyBackend):
     hardware = "CPU"
     purpose = "testing that code keeps to the standard (slow)"
     packed = False
+    recorded = Backend.recorded
 
     @property
     def device(self) -> Any:

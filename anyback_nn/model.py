@@ -324,6 +324,7 @@ class Model:
                     ),
                     donate=(0, 1, 2),
                 )
+                step = self.repeated(step, optimizer)
                 loop.train(fit, source, held_out, step, [*callbacks, *([bar] if bar else [])])
         except BaseException as error:
             if fit.epochs_done == 0:
@@ -454,6 +455,17 @@ class Model:
         if key not in store:
             store[key] = self.backend.compile(build(), donate)
         return store[key]
+
+    def repeated(self, step: Callable[..., Any], optimizer: Optimizer) -> Callable[..., Any]:
+        """Prepare a compiled training step for being called many times.
+
+        Where an eager backend can record it, that is done only if all parts of the step are the
+        library's own: one of the user's may do what it likes at each call.
+        """
+        parts = (*_parts(self.network), self.loss, optimizer, *self.metrics)
+        if all(_is_own(one) for one in parts):
+            return self.backend.recorded(step, (0, 1))
+        return step
 
     def evaluate(
         self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 4096
@@ -599,6 +611,20 @@ class Model:
             "encoding": self.encoding,
         }
         return arrays, settings
+
+
+def _parts(network: Network) -> Iterable[Layer]:
+    """Go through all layers, those of blocks too."""
+    for layer in network.layers:
+        yield layer
+        if isinstance(layer, Network):
+            yield from _parts(layer)
+
+
+def _is_own(part: Any) -> bool:
+    """Tell whether a layer, loss, optimiser or metric is defined in this library."""
+    defined = part if hasattr(part, "__qualname__") else type(part)
+    return str(getattr(defined, "__module__", "")).startswith("anyback_nn.")
 
 
 def _from_contents(

@@ -308,6 +308,7 @@ class BaseMLP(BaseEstimator, ABC):
             lambda: objective.training_step(optimizer, self._descent, self.average_weights),
             donate=(0, 1, 2),
         )
+        step = model.repeated(step, optimizer)
         fit = loop.Fit(model, 1 if incremental else int(self.max_iter))
         bar = [ProgressBar()] if self.progress else []
         callbacks = [Convergence(self, n_samples, measure), *(self.callbacks or ()), *bar]

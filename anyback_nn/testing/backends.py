@@ -36,6 +36,7 @@ class ReadOnlyNumpyBackend(NumpyBackend):
     """
 
     purpose = "testing that nothing writes into what it was given"
+    recorded = Backend.recorded
 
     @property
     def spec(self) -> str:

@@ -1,0 +1,325 @@
+"""A recorded step against the same step called as it is: the same bits, for everything we have.
+
+`Model.fit` on NumPy records its steps. Here it trains beside a NumPy that does not, whose steps are
+proved right elsewhere.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+import anyback_nn as nn
+from anyback_nn import recorded
+from anyback_nn.backend import Backend, NumpyBackend
+from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.network.parameters import named
+from anyback_nn.recorded import BEFORE_RECORDING, NotRecordable, Plan, Recorded
+from anyback_nn.training.checks import DTYPES
+
+N_SAMPLES, N_IN = 50, 4
+
+
+class PlainNumpy(NumpyBackend):
+    """NumPy whose steps are called as they are."""
+
+    recorded = Backend.recorded
+
+
+@pytest.fixture
+def plans(monkeypatch):
+    """Collect the recordings that succeed, and count how often they are repeated."""
+    made = []
+
+    class Watched(Plan):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.runs = 0
+            made.append(self)
+
+        def run(self, leaves):
+            self.runs += 1
+            return super().run(leaves)
+
+    monkeypatch.setattr(recorded, "Plan", Watched)
+    return made
+
+
+def numbers_of(model):
+    """Give every number that training has changed."""
+    training = model.training
+    trees = (training.params, training.state, training.slots)
+    rows = [[v for k, v in row.items() if k != "seconds"] for row in training.history]
+    return [*(a.copy() for tree in trees for a in named(tree).values()), np.asarray(rows)]
+
+
+def both(plans, layers, loss, y, dtype="float64", optimizer=None, **options):
+    """Train on both; give all numbers of the one that records, and of the one that does not."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((N_SAMPLES, N_IN))
+    results = []
+    for backend in (NumpyBackend(), PlainNumpy()):
+        model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
+        # Batches of 16, and a last one of 2.
+        options = {"epochs": 5, "batch_size": 16} | options
+        model.fit(x, y, optimizer=optimizer or nn.Adam(0.01), progress=False, **options)
+        results.append(numbers_of(model))
+    assert sum(plan.runs for plan in plans) > 10
+    return results
+
+
+def assert_same_bits(results):
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
+CLASSES = np.random.default_rng(1).integers(0, 3, N_SAMPLES)
+VALUES = np.random.default_rng(1).standard_normal((N_SAMPLES, 3))
+
+NETWORKS = {
+    **{name: (nn.Dense(8), layer(), nn.Dense(3)) for name, layer in ACTIVATIONS.items()},
+    "batch norm": (nn.Dense(8), nn.BatchNorm(), nn.ReLU(), nn.Dense(3)),
+    "layer norm": (nn.LayerNorm(), nn.Dense(8), nn.Tanh(), nn.Dense(3, bias=False)),
+    "dropout": (nn.Dense(8), nn.ReLU(), nn.Dropout(0.3), nn.Dense(3)),
+    "residual": (nn.Residual(nn.Dense(6), nn.ReLU(), nn.Dense(4)), nn.Dense(3)),
+    "network": (nn.Network(nn.Dense(6), nn.Dropout(0.5), nn.BatchNorm()), nn.ELU(), nn.Dense(3)),
+    "no hidden layer": (nn.Dense(3),),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
+def test_networks(layers, dtype, plans):
+    assert_same_bits(both(plans, layers, nn.SoftmaxCrossEntropy(), CLASSES, dtype))
+
+
+LOSSES = {
+    "mean squared": (nn.MeanSquaredError(), VALUES),
+    "mean absolute": (nn.MeanAbsoluteError(), VALUES),
+    "huber": (nn.Huber(0.5), VALUES),
+    "poisson": (nn.Poisson(), np.abs(VALUES).round()),
+    "labels": (nn.BinaryCrossEntropy(), VALUES > 0),
+    "smooth labels": (nn.BinaryCrossEntropy(label_smoothing=0.1), VALUES > 0),
+    "classes": (nn.SoftmaxCrossEntropy(), CLASSES),
+    "smooth classes": (nn.SoftmaxCrossEntropy(label_smoothing=0.1), CLASSES),
+    "one-hot": (nn.SoftmaxCrossEntropy(), np.eye(3)[CLASSES]),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("loss", "y"), LOSSES.values(), ids=LOSSES)
+def test_losses(loss, y, weighted, plans):
+    weights = np.random.default_rng(2).uniform(0, 2, N_SAMPLES) if weighted else None
+    layers = (nn.Dense(8), nn.Tanh(), nn.Dense(3))
+    assert_same_bits(both(plans, layers, loss, y, sample_weight=weights))
+
+
+OPTIMIZERS = {
+    **{name: kind(0.01) for name, kind in nn.OPTIMIZERS.items()},
+    "penalties": nn.Adam(0.01, l1=0.01, l2=0.01),
+    "all penalized": nn.GradientDescent(0.1, l2=0.1, penalize_all=True),
+    "clipped": nn.Nesterov(0.1, clip_value=0.01, clip_norm=0.02),
+    "schedule": nn.Momentum(nn.CosineDecay(0.1, epochs=5, warmup=1)),
+    "decay and schedule": nn.AdamW(nn.ExponentialDecay(0.1, 0.5), weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_optimizers(optimizer, dtype, plans):
+    layers = (nn.Dense(8), nn.ReLU(), nn.Dense(3))
+    results = both(plans, layers, nn.SoftmaxCrossEntropy(), CLASSES, dtype, optimizer=optimizer)
+    assert_same_bits(results)
+
+
+def test_every_step_behind_the_first_ones_is_repeated(plans):
+    layers = (nn.Dense(8), nn.BatchNorm(), nn.ReLU(), nn.Dense(3))
+    both(plans, layers, nn.SoftmaxCrossEntropy(), CLASSES, epochs=20)
+    # Three full batches and a small one in each epoch.
+    assert [plan.runs for plan in plans] == [60 - BEFORE_RECORDING - 1, 20 - BEFORE_RECORDING - 1]
+
+
+def test_best_parameters_that_are_put_back(plans):
+    """A callback that changes the model's arrays: what is recorded works in others."""
+
+    class Restart(nn.Callback):
+        def on_epoch_end(self, fit):
+            if fit.epoch == 4:
+                fit.model.training = self.kept
+            if fit.epoch == 2:
+                self.kept = fit.model.training.copy()
+
+    layers = (nn.Dense(8), nn.ReLU(), nn.Dense(3))
+    results = both(
+        plans, layers, nn.SoftmaxCrossEntropy(), CLASSES, epochs=9, callbacks=[Restart()]
+    )
+    assert_same_bits(results)
+
+
+def test_parts_of_a_users_own_are_called_at_every_step(plans):
+    """They may do what they like: nothing of them is recorded."""
+    calls = []
+
+    class Noise(nn.Layer):
+        def forward(self, params, x, context=nn.PREDICTION):
+            calls.append(context.training)
+            return x + len(calls), None
+
+        def backward(self, params, cache, dy):
+            return dy, {}
+
+    def size(loss, outputs, targets):
+        return outputs[:, 0]
+
+    x = np.zeros((40, 2))
+    model = nn.Model(nn.Dense(4), Noise(), nn.Dense(3), loss=nn.SoftmaxCrossEntropy())
+    model.fit(x, CLASSES[:40], epochs=3, batch_size=10, progress=False)
+    assert calls == [True] * 12
+    model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), metrics=[size])
+    model.fit(x, CLASSES[:40], epochs=3, batch_size=10, progress=False)
+    assert not plans
+
+
+def test_an_iterable_that_fills_the_same_memory_again():
+    """What a step was given may be written to before the next one."""
+    rng = np.random.default_rng(0)
+    data = [(rng.standard_normal((8, 4)).astype("float32"), CLASSES[:8]) for _ in range(6)]
+
+    class Refilled:
+        def __iter__(self):
+            memory = np.empty((8, 4), "float32")
+            for x, y in data:
+                memory[...] = x
+                yield memory, y
+
+    histories = []
+    for batches in (Refilled(), data):
+        model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy())
+        histories.append(model.fit(batches, epochs=4, progress=False)["train_loss"])
+    assert histories[0] == histories[1]
+
+
+# The recording itself -----------------------------------------------------------------------------
+
+
+def repeated(step, *arguments, donate=()):
+    """Call a step until it is repeated; give the last result."""
+    recording = Recorded(step, donate)
+    for _ in range(BEFORE_RECORDING + 2):
+        result = recording(*arguments)
+    return recording, result
+
+
+def test_results_are_not_written_to_again():
+    recording, first = repeated(lambda x: (x + 1.0,), np.zeros(3))
+    recording(np.full(3, 9.0))
+    assert first[0].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_memory_is_used_again():
+    def step(x):
+        for _ in range(20):
+            x = x + 1.0
+        return (x,)
+
+    recording, (result,) = repeated(step, np.zeros(1000))
+    (plan,) = recording.plans.values()
+    assert len({id(arguments[-1]) for _, arguments in plan.calls}) <= 3
+    assert result[0] == 20.0
+
+
+def test_a_view_keeps_its_memory():
+    def step(x):
+        part = (x + 1.0)[:2]
+        for _ in range(5):
+            x = x * 2.0
+        return part, x
+
+    _, (part, x) = repeated(step, np.ones(4))
+    assert part.tolist() == [2.0, 2.0]
+    assert x.tolist() == [32.0] * 4
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda x: (x * 2.0 if float(x[0]) > 0 else x,),
+        lambda x: (x * 2.0 if (x > 0).all() else x,),
+        lambda x: (np.exp(x),),
+        lambda x: (x[x > 0],),
+        lambda x: (x[np.asarray([0, 1])],),
+        lambda x: (nn.array_namespace(x).cumulative_sum(x),),
+        lambda x: (x % 2.0,),
+        lambda x: (sum(list(x)),),
+    ],
+)
+def test_what_cannot_be_recorded_is_called_as_it_is(step):
+    x = np.asarray([3.0, 4.0, 5.0])
+    recording, result = repeated(step, x)
+    assert not recording.plans
+    assert np.array_equal(result[0], step(x)[0])
+
+
+def test_numbers_are_those_of_each_call():
+    def step(p, rate, x):
+        p -= rate * x
+        p /= rate
+        return p, rate * x
+
+    p, expected = np.ones(2, "float32"), np.ones(2, "float32")
+    recording = Recorded(step, donate=(0,))
+    for rate in (0.1, 0.2, 0.3, 0.4, 0.7, 1.1):
+        x = np.asarray([rate, 1.0], "float32")
+        p, product = recording(p, rate, x)
+        expected = step(expected, rate, x)[0]
+        assert product.tolist() == (rate * x).tolist()
+    assert recording.plans
+    assert p.tolist() == expected.tolist()
+
+
+def test_memory_that_is_worked_in_is_as_before_if_recording_fails():
+    calls = []
+
+    def step(p):
+        p += 1.0
+        calls.append(p)
+        if not isinstance(p, np.ndarray):
+            raise NotRecordable("half-way")
+        return (p,)
+
+    p = np.zeros(2)
+    recording = Recorded(step, donate=(0,))
+    for _ in range(5):
+        (p,) = recording(p)
+    assert p.tolist() == [5.0, 5.0]
+    assert len(calls) == 6
+
+
+def test_an_error_of_the_step_is_raised():
+    def step(x):
+        if x.shape[0] == 3:
+            raise ValueError("three")
+        return (x,)
+
+    recording = Recorded(step, ())
+    for _ in range(4):
+        with pytest.raises(ValueError, match="three"):
+            recording(np.zeros(3))
+
+
+def test_shapes_and_dtypes_have_recordings_of_their_own():
+    recording = Recorded(lambda x: (x * 2.0,), ())
+    for x in (np.ones(2), np.ones(3), np.ones(2, "float32"), np.ones((2, 1))) * 4:
+        (result,) = recording(x)
+        assert result.dtype == x.dtype
+        assert result.tolist() == (x * 2).tolist()
+    assert len(recording.plans) == 4
+
+
+def test_a_recording_is_let_go_with_its_model():
+    model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy())
+    model.fit(np.zeros((40, 2)), CLASSES[:40], epochs=3, batch_size=10, progress=False)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Plan)]
