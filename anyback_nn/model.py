@@ -29,7 +29,7 @@ from anyback_nn.network.parameters import Layout, map_leaves, named
 from anyback_nn.network.settings import plain
 from anyback_nn.random import Blank, Draws, generator
 from anyback_nn.training import checkpoint, checks, data, loop
-from anyback_nn.training.callbacks import Callback, ProgressBar
+from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
 from anyback_nn.training.optimizers import Adam, Optimizer
@@ -298,10 +298,7 @@ class Model:
         fit = loop.Fit(self, checks.whole_number("epochs", epochs, least=1))
         if batch_size is not None:
             batch_size = checks.whole_number("batch_size", batch_size, least=1)
-        for one in callbacks:
-            if not isinstance(one, Callback):
-                hint = f". Write {one.__name__}()" if isinstance(one, type) else ""
-                raise TypeError(f"expected callbacks to be Callback objects, got {one!r}{hint}")
+        check_callbacks(callbacks)
         before, n_in = self._training, self.n_in
         if optimizer is None:
             optimizer = (before and before.optimizer) or Adam()

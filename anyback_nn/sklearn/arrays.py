@@ -9,20 +9,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_array_api_obj, is_numpy_array
 from sklearn import get_config
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import _safe_indexing, check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from anyback_nn.backend import Array, Backend, is_host, select, select_for, to_numpy
 from anyback_nn.training.checks import DTYPES, check_inputs, check_weights, n_rows
+from anyback_nn.training.data import take
 
 __all__ = [
     "check_namespace",
     "choose_backend",
     "choose_dtype",
+    "for_scorer",
     "given_back",
     "on_host",
+    "origin",
+    "rows_of",
+    "shown",
     "validated",
     "validated_weights",
 ]
@@ -125,6 +129,32 @@ def given_back(result: Any, X: Any) -> Any:
     return result if result.flags.writeable else result.copy()
 
 
+def shown(array: Array) -> Any:
+    """Give a NumPy array that can be written to only if that changes the one that it shows."""
+    if is_host(array):
+        return array
+    result = to_numpy(array).view()
+    result.flags.writeable = False
+    return result
+
+
+def rows_of(X: Any, rows: Any) -> Any:
+    """Choose rows of an array of any library, a table or a sparse matrix."""
+    return _safe_indexing(X, rows) if is_host(X) else take(X, rows)
+
+
+def for_scorer(X: Any, y: Any) -> tuple[Any, Any]:
+    """Bring data to where scikit-learn's metrics can read the predictions for them.
+
+    Without dispatch on arrays that is the host, otherwise where ``X`` is.
+    """
+    if is_host(X):
+        return X, y
+    if get_config()["array_api_dispatch"] and y.dtype.kind in "biuf":
+        return X, select_for(X).asarray(y)
+    return on_host(X), y
+
+
 def check_namespace(estimator: Any, X: Array, method: str) -> None:
     """Refuse, where scikit-learn dispatches on arrays, those of another library than in fit."""
     if not get_config()["array_api_dispatch"]:
@@ -141,8 +171,3 @@ def check_namespace(estimator: Any, X: Array, method: str) -> None:
 def origin(X: Any) -> str:
     """Name where the input lies."""
     return "numpy" if is_host(X) else select_for(X).spec
-
-
-def is_array(x: Any) -> bool:
-    """Tell whether this is an array of another library than NumPy."""
-    return bool(is_array_api_obj(x) and not is_numpy_array(x))

@@ -9,23 +9,24 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.backend import Array, Backend, is_host, to_numpy
 from anyback_nn.errors import DivergenceError, ShapeError
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.losses import Loss, mean_loss
 from anyback_nn.network.parameters import Storage, map_leaves, named
+from anyback_nn.network.settings import plain
 from anyback_nn.random import Blank, generator
 from anyback_nn.sklearn import arrays, files, lbfgs, networks
 from anyback_nn.sklearn.convergence import Convergence
@@ -33,7 +34,7 @@ from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.samples import samples
 from anyback_nn.sklearn.solvers import Recorded, SklearnAdam, SklearnSGD, unbiased
 from anyback_nn.training import loop
-from anyback_nn.training.callbacks import ProgressBar
+from anyback_nn.training.callbacks import ProgressBar, check_callbacks
 from anyback_nn.training.data import Batch
 from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.training.schedules import Schedule
@@ -147,6 +148,7 @@ class BaseMLP(BaseEstimator, ABC):
     ) -> Self:
         """Check everything, then train."""
         networks.hidden_sizes(self.hidden_layer_sizes)
+        check_callbacks(self.callbacks or ())
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
         if incremental and not first and self.early_stopping and self.converged_:
             warnings.warn(
@@ -270,7 +272,7 @@ class BaseMLP(BaseEstimator, ABC):
             )
         if self.clip_norm is not None:
             optimizer = replace(optimizer, clip_norm=float(self.clip_norm))
-        return optimizer
+        return cast(Optimizer, plain(optimizer))
 
     def _descend(
         self, rows: Batch, given: Any, original: Any, y: Any, random: Any, incremental: bool
@@ -413,7 +415,8 @@ class BaseMLP(BaseEstimator, ABC):
             )
             held = Batch(X, self._encode(y_held, first=False, incremental=True))
             weights = arrays.validated_weights(weights, X.shape[0])
-            return None, partial(self._measure, held, weights, scorer, X_user, y_held)
+            shown = arrays.for_scorer(X_user, y_held)
+            return None, partial(self._measure, held, weights, scorer, *shown)
         if not self.early_stopping:
             return None, None
         n_samples = int(rows.x.shape[0])
@@ -439,8 +442,9 @@ class BaseMLP(BaseEstimator, ABC):
             ).epoch(0)
         )
         weights = None if given is None else given[held_rows]
-        shown = None if scorer is None else _safe_indexing(original, held_rows)
-        return train, partial(self._measure, held, weights, scorer, shown, y[held_rows])
+        X = rows.x if not is_host(rows.x) else original
+        shown = arrays.for_scorer(arrays.rows_of(X, held_rows), y[held_rows])
+        return train, partial(self._measure, held, weights, scorer, *shown)
 
     @property
     def _stratifies(self) -> bool:
@@ -517,7 +521,7 @@ class BaseMLP(BaseEstimator, ABC):
         try:
             for one in callbacks:
                 one.on_train_begin(fit)
-            self.loss_, self.n_iter_ = lbfgs.minimize(
+            self.loss_, self.n_iter_, self.converged_ = lbfgs.minimize(
                 problem,
                 max_iter=int(self.max_iter),
                 max_fun=int(self.max_fun),
@@ -546,7 +550,7 @@ class BaseMLP(BaseEstimator, ABC):
             tree = model.layout.restore(model.training.params)
             found = [a for path, a in named(tree).items() if path.rpartition(".")[2] == name]
             if self._fitted_on == "numpy":
-                found = [to_numpy(one) for one in found]
+                found = [arrays.shown(one) for one in found]
             return Parameters(found, partial(self._set_leaves, name))
 
     def _set_leaves(self, name: str, values: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from anyback_nn.backend import Backend, select
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.model import Model
+from anyback_nn.network.settings import plain
 from anyback_nn.training import checkpoint
 
 __all__ = ["read", "write"]
@@ -37,17 +38,11 @@ _ARRAYS = ("classes_", "feature_names_in_")
 
 def write(estimator: Any, path: str | Path) -> None:
     """Write a fitted estimator; see `BaseMLP.save`."""
-    params = {}
-    for name, value in estimator.get_params(deep=False).items():
-        try:
-            params[name] = checkpoint.describe(_plain(value))
-        except CheckpointError:
-            if name in ("layers", "loss", "optimizer", "schedule", "activation"):
-                raise
-    if isinstance(estimator.backend, Backend):
-        params["backend"] = estimator.backend.spec
-    for left_out in ("validation_data", "callbacks"):
-        params.pop(left_out, None)
+    params = {
+        name: _described_parameter(name, value)
+        for name, value in estimator.get_params(deep=False).items()
+        if not _is_left_out(name, value)
+    }
     attributes = {
         name: _plain(getattr(estimator, name)) for name in _ATTRIBUTES if hasattr(estimator, name)
     }
@@ -71,11 +66,26 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
         raise CheckpointError(
             f"{path} holds a model and no estimator: read it with anyback_nn.Model.load"
         )
-    if described["kind"] != cls.__name__:
+    kind = described.get("kind")
+    if kind != cls.__name__:
+        raise CheckpointError(f"{path} holds a {kind}: read it with anyback_nn.sklearn.{kind}.load")
+    try:
+        return _rebuilt(cls, path, described, backend)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} holds a {described['kind']}: read it with {described['kind']}.load"
-        )
+            f"{path}: the contents do not fit together ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _rebuilt(
+    cls: type[Any], path: str | Path, described: Any, backend: str | Backend | None
+) -> Any:
+    """Make an estimator of its description and the model file around it."""
     params = {name: checkpoint.rebuild(one) for name, one in described["params"].items()}
+    if isinstance(params.get("class_weight"), tuple):
+        params["class_weight"] = dict(params["class_weight"])
     wanted = params.get("backend", "auto") if backend is None else backend
     try:
         selected = select(None if wanted == "auto" else wanted)
@@ -95,11 +105,29 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
     return estimator
 
 
+def _is_left_out(name: str, value: Any) -> bool:
+    """Tell whether a file cannot hold this parameter: see `BaseMLP.save`."""
+    return (
+        name in ("callbacks", "validation_data")
+        or (name == "early_stopping_metric" and callable(value))
+        or (name == "random_state" and isinstance(value, np.random.RandomState))
+    )
+
+
+def _described_parameter(name: str, value: Any) -> Any:
+    """Describe a parameter of the estimator."""
+    if isinstance(value, Backend):
+        return value.spec
+    if name == "class_weight" and isinstance(value, dict):
+        return [[_plain(label), _plain(weight)] for label, weight in value.items()]
+    return checkpoint.describe(_plain(value))
+
+
 def _plain(value: Any) -> Any:
     """Turn NumPy's numbers, and arrays of them, into Python's."""
-    if isinstance(value, np.ndarray):
-        return tuple(value.tolist())
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.ndarray | list | tuple):
+        return tuple(map(_plain, value.tolist() if isinstance(value, np.ndarray) else value))
+    return plain(value)
 
 
 def _described(array: Any) -> dict[str, Any]:

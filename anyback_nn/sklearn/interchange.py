@@ -13,8 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from anyback_nn.backend import Backend, to_numpy
 from anyback_nn.network.activations import Identity, ReLU, Sigmoid, Tanh
-from anyback_nn.network.losses import MeanSquaredError, Poisson
-from anyback_nn.network.network import Network
+from anyback_nn.network.layers import Dense, Dropout
+from anyback_nn.network.losses import (
+    BinaryCrossEntropy,
+    MeanSquaredError,
+    Poisson,
+    SoftmaxCrossEntropy,
+)
 
 __all__ = ["from_sklearn", "to_sklearn"]
 
@@ -101,35 +106,39 @@ def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None
 def to_sklearn(estimator: Any) -> Any:
     """Make scikit-learn's own estimator; see `BaseMLP.to_sklearn`."""
     check_is_fitted(estimator, "model_")
-    layers = estimator.model_.network.layers
-    functions = {_ACTIVATIONS.get(type(one), type(one).__name__) for one in layers[1::2]}
-    dense = [layer for layer in layers[::2] if type(layer).__name__ == "Dense" and layer.bias]
-    if len(dense) != (len(layers) + 1) // 2 or len(functions - set(_ACTIVATIONS.values())) > 0:
+    # Dropout is the identity in prediction.
+    layers = [one for one in estimator.model_.network.layers if not isinstance(one, Dropout)]
+    dense, functions = layers[::2], {type(one) for one in layers[1::2]}
+    if (
+        len(layers) % 2 == 0
+        or not all(type(one) is Dense and one.bias for one in dense)
+        or not functions <= set(_ACTIVATIONS)
+        or len(functions) > 1
+    ):
         raise ValueError(
-            "scikit-learn has dense layers with a bias and one of its activations between them: "
-            f"{', '.join(sorted(_ACTIVATIONS.values()))}; this network is "
-            f"{Network(*layers)!r}"
-        )
-    if len(functions) > 1:
-        raise ValueError(
-            "scikit-learn has the same activation in all hidden layers, this network "
-            f"{', '.join(sorted(functions))}"
+            "scikit-learn has dense layers with a bias and between them one and the same "
+            f"activation of {', '.join(sorted(_ACTIVATIONS.values()))}; this network is "
+            f"{estimator.model_.network!r}"
         )
     classifies = hasattr(estimator, "classes_")
-    loss = estimator.model_.loss
-    binary = classifies and estimator.n_outputs_ != len(estimator.classes_)
+    loss = type(estimator.model_.loss)
     names = {MeanSquaredError: "squared_error", Poisson: "poisson"}
-    if (
-        classifies and len(estimator.classes_) == 2 and not binary and not estimator._multilabel
-    ) or (not classifies and type(loss) not in names):
-        raise ValueError(f"scikit-learn has no loss like {loss!r} for this kind of targets")
+    if classifies:
+        one_of_two = not estimator._multilabel and len(estimator.classes_) <= 2
+        known = loss is BinaryCrossEntropy or (loss is SoftmaxCrossEntropy and not one_of_two)
+    else:
+        known = loss in names
+    if not known:
+        raise ValueError(
+            f"scikit-learn has no loss like {estimator.model_.loss!r} for targets of this kind"
+        )
     kind = SklearnClassifier if classifies else SklearnRegressor
     known = kind().get_params()
     params = {name: one for name, one in estimator.get_params(deep=False).items() if name in known}
     params["hidden_layer_sizes"] = tuple(layer.n_out for layer in dense[:-1])
-    params["activation"] = next(iter(functions), "relu")
+    params["activation"] = _ACTIVATIONS[next(iter(functions), ReLU)]
     if not classifies:
-        params["loss"] = names[type(loss)]
+        params["loss"] = names[loss]
     mlp = kind(**params)
     for name in _COPIED:
         if hasattr(estimator, name):

@@ -108,7 +108,7 @@ def minimize(
     max_fun: int,
     tol: float,
     on_iteration: Callable[[float], bool],
-) -> tuple[float, int]:
+) -> tuple[float, int, bool]:
     """Minimise, warn if that did not converge, and leave the parameters in the model.
 
     Parameters
@@ -124,6 +124,7 @@ def minimize(
     -------
     value : float
     n_iter : int
+    converged : bool
     """
 
     def callback(intermediate_result: Any) -> None:
@@ -149,4 +150,4 @@ def minimize(
             ConvergenceWarning,
             stacklevel=6,
         )
-    return float(result.fun), n_iter
+    return float(result.fun), n_iter, result.status == 0

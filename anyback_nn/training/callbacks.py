@@ -10,9 +10,11 @@ from anyback_nn.training.schedules import direction, monitored
 from anyback_nn.training.state import copies
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anyback_nn.training.loop import Fit
 
-__all__ = ["Callback", "EarlyStopping", "ProgressBar"]
+__all__ = ["Callback", "EarlyStopping", "ProgressBar", "check_callbacks"]
 
 
 class Callback:
@@ -47,6 +49,14 @@ class Callback:
 
     def on_batch_end(self, fit: Fit) -> None:
         """After a step. Reading an array here makes the device wait."""
+
+
+def check_callbacks(callbacks: Iterable[Any]) -> None:
+    """Raise `TypeError` unless these are callbacks."""
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            hint = f". Write {one.__name__}()" if isinstance(one, type) else ""
+            raise TypeError(f"expected callbacks to be Callback objects, got {one!r}{hint}")
 
 
 @dataclass

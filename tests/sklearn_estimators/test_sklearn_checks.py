@@ -1,0 +1,267 @@
+"""scikit-learn's own checks of estimators, of which none is left out, on every backend.
+
+What `sklearn.utils.estimator_checks` looks at: that parameters, copies, errors, warnings, dtypes
+and shapes are as scikit-learn's conventions say, and that arrays of other libraries can be passed
+in. There are no expected failures; what a check cannot do on this machine is listed here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+import warnings
+from functools import partial
+from unittest import SkipTest
+
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._array_api import NamespaceAndDevice
+from sklearn.utils.estimator_checks import (
+    check_array_api_input,
+    check_array_api_mixed_inputs,
+    check_array_api_same_namespace,
+    estimator_checks_generator,
+)
+
+from anyback_nn.sklearn import MLPClassifier, MLPRegressor
+
+ESTIMATORS = {
+    "MLPClassifier": MLPClassifier(max_iter=100),
+    "MLPRegressor": MLPRegressor(max_iter=100),
+}
+"""With the limit that scikit-learn sets for its own perceptrons in its tests."""
+
+SETTINGS = {
+    ("MLPClassifier", "check_sample_weight_equivalence_on_dense_data"): {"solver": "lbfgs"},
+    ("MLPRegressor", "check_sample_weight_equivalence_on_dense_data"): {
+        "solver": "sgd",
+        "tol": 1e-2,
+        "random_state": 42,
+    },
+}
+"""What scikit-learn sets for single checks: a sample that counts twice is in two batches else."""
+
+NOT_HERE = (
+    "pandas is not installed",
+    "does not have a decision_function method",
+    # Of the checks with arrays of other libraries: see `outcomes`.
+    "is not installed: not checking array_api input",
+    "does not support float64 on device",
+    "PyTorch test requires cuda, which is not available",
+    "XPU is not available",
+    "no XPU device is available",
+    "MPS is not available",
+    "PYTORCH_ENABLE_MPS_FALLBACK is not set",
+)
+"""Why a check may be skipped: anything else is a failure."""
+
+ARRAYS = "check_array_api"
+
+# The checks make data on which a hundred epochs are too few, or a feature is constant.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+# How checks are found and carried out ------------------------------------------------------------
+
+
+def label(check):
+    """The name of a check with what it is given, as in scikit-learn's own tests."""
+    settings = ",".join(
+        "-".join([name, *(str(part) for part in (value if isinstance(value, tuple) else [value]))])
+        for name, value in check.keywords.items()
+    )
+    return f"{check.func.__name__}({settings})" if settings else check.func.__name__
+
+
+def generated(name, arrays):
+    """The checks that scikit-learn has for an estimator: those with other arrays, or all others."""
+    found = [check for _, check in estimator_checks_generator(ESTIMATORS[name])]
+    return [check for check in found if check.func.__name__.startswith(ARRAYS) == arrays]
+
+
+def every(arrays):
+    """All checks of both estimators, as parameters of a test."""
+    return pytest.mark.parametrize(
+        ("name", "check"),
+        [
+            pytest.param(name, check, id=f"{name}-{label(check)}")
+            for name in ESTIMATORS
+            for check in generated(name, arrays)
+        ],
+    )
+
+
+def follow(came):
+    """Pass, skip or fail as a check did."""
+    if came.startswith("skipped: "):
+        assert any(known in came for known in NOT_HERE), came
+        pytest.skip(came.removeprefix("skipped: "))
+    assert came == "passed", came
+
+
+# With NumPy, and computed by a backend -----------------------------------------------------------
+
+
+def carry_out(name, check, **settings):
+    """Carry out a check, and skip it only for a reason that is known."""
+    settings |= SETTINGS.get((name, check.func.__name__), {})
+    try:
+        check(clone(ESTIMATORS[name]).set_params(**settings))
+    except SkipTest as skipped:
+        follow(f"skipped: {skipped}")
+
+
+@every(arrays=False)
+def test_with_numpy(name, check):
+    carry_out(name, check)
+
+
+QUICKER = {
+    ("array-api-strict", "MLPClassifier"): {"max_iter": 50, "learning_rate_init": 0.005},
+    ("array-api-strict", "MLPRegressor"): {"max_iter": 50, "learning_rate_init": 0.005},
+    ("jax", "MLPClassifier"): {
+        "max_iter": 25,
+        "learning_rate_init": 0.02,
+        "hidden_layer_sizes": (20,),
+    },
+    # The time is that of compiling, which a layer less halves.
+    ("jax", "MLPRegressor"): {
+        "max_iter": 25,
+        "learning_rate_init": 0.1,
+        "hidden_layer_sizes": (),
+    },
+}
+"""For the slower backends, settings with which fewer epochs are enough. Every check is there."""
+
+
+@every(arrays=False)
+def test_on_the_backend(backend, name, check):
+    carry_out(name, check, backend=backend, **QUICKER.get((backend.name, name), {}))
+
+
+# With arrays of other libraries ------------------------------------------------------------------
+#
+# scikit-learn passes them through to its own functions only where SCIPY_ARRAY_API is set before
+# SciPy is imported, and SciPy behaves differently then: so these checks have a process to
+# themselves, one for a backend.
+
+NAMESPACES = {
+    "numpy": ("numpy", None),
+    "array-api-strict": ("array_api_strict", "CPU_DEVICE"),
+    "array-api-strict:device1": ("array_api_strict", "device1"),
+    "array-api-strict:no_float64": ("array_api_strict", "no_float64"),
+    "torch": ("torch", "cpu"),
+    "jax": ("jax.numpy", None),
+    "cupy": ("cupy", None),
+}
+"""The backends as these checks name them. Variants have no arrays of their own."""
+
+OTHERS = {
+    "numpy": NamespaceAndDevice("numpy", None),
+    "array_api_strict": NamespaceAndDevice("array_api_strict", "device1"),
+    "torch": NamespaceAndDevice("torch", "cpu"),
+}
+
+
+def with_arrays_of(spec):
+    """Checks with a backend's arrays, for which scikit-learn has the functions but no list."""
+    here = NamespaceAndDevice(*NAMESPACES[spec])
+    arrays = {"array_namespace": here.xp, "device_name": here.device}
+    found = {}
+    for dtype in ("float32", "float64"):
+        for weights in (False, True):
+            found[f"{dtype}-{'weights' if weights else 'alone'}"] = partial(
+                check_array_api_input,
+                **arrays,
+                dtype_name=dtype,
+                check_values=True,
+                check_sample_weight=weights,
+            )
+    for name, other in OTHERS.items():
+        found[f"targets-of-{name}"] = partial(
+            check_array_api_mixed_inputs, X_ns_and_device=here, other_ns_and_device=other
+        )
+        found[f"inputs-of-{name}"] = partial(
+            check_array_api_mixed_inputs, X_ns_and_device=other, other_ns_and_device=here
+        )
+    found["same_namespace"] = partial(check_array_api_same_namespace, **arrays)
+    return found
+
+
+def outcomes(spec):
+    """Carry out checks with other arrays: what came of each, by estimator and check."""
+    warnings.simplefilter("error")
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    if spec == "jax":
+        import jax
+
+        # The checks compare dtypes with those of NumPy.
+        jax.config.update("jax_enable_x64", True)
+    for name, estimator in ESTIMATORS.items():
+        quick = clone(estimator).set_params(max_iter=10)
+        if spec == "jax":
+            quick.set_params(hidden_layer_sizes=())
+        if spec == "listed":
+            checks = {label(check): check for check in generated(name, arrays=True)}
+        else:
+            checks = {key: partial(one, name) for key, one in with_arrays_of(spec).items()}
+        for key, check in checks.items():
+            try:
+                check(quick)
+                came = "passed"
+            except SkipTest as skipped:
+                came = f"skipped: {skipped}"
+            except Exception:
+                came = traceback.format_exc()
+            yield f"{name}-{key}", came
+
+
+def in_a_process_of_its_own(spec):
+    done = subprocess.run(
+        [sys.executable, __file__, spec],
+        env={**os.environ, "SCIPY_ARRAY_API": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def listed():
+    """What came of the checks in scikit-learn's own list."""
+    return in_a_process_of_its_own("listed")
+
+
+@pytest.fixture(scope="module")
+def own(backend):
+    """What came of the checks with a backend's arrays."""
+    return in_a_process_of_its_own(backend.spec) if backend.spec in NAMESPACES else {}
+
+
+@every(arrays=True)
+def test_with_the_arrays_that_scikit_learn_lists(listed, name, check):
+    follow(listed[f"{name}-{label(check)}"])
+
+
+@pytest.mark.skip_backends(
+    "numpy:readonly",
+    "array-api-strict:strictest",
+    "jax:eager",
+    reason="its arrays are those of its library, which are checked there",
+)
+@pytest.mark.parametrize("key", list(with_arrays_of("numpy")))
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_with_arrays_of_the_backend(backend, own, name, key):
+    if (backend.spec, key) == ("numpy", "same_namespace"):
+        pytest.skip("the other namespace of this check is NumPy")
+    follow(own[f"{name}-{key}"])
+
+
+if __name__ == "__main__":
+    print(json.dumps(dict(outcomes(sys.argv[1]))))
