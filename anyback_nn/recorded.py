@@ -587,6 +587,11 @@ class Recorded:
         for position, one in enumerate(arguments):
             if position in self.donate:
                 donated.append(one)
+            elif one is None:
+                shapes.append(None)
+            elif type(one) is np.ndarray:
+                leaves.append(one)
+                shapes.append((one.shape, one.dtype))
             else:
                 _spread(one, leaves, shapes)
         if UNKNOWN in shapes:
@@ -614,19 +619,22 @@ UNKNOWN = "unknown"
 
 def _spread(value: Any, leaves: list[Any], shapes: list[Any]) -> None:
     """List the arrays and numbers of a tree, and what a recording holds for."""
-    kind = type(value)
-    if kind is np.ndarray:
+    if value is None:
+        shapes.append(None)
+    elif type(value) is np.ndarray:
         leaves.append(value)
         shapes.append((value.shape, value.dtype))
-    elif kind is float:
+    elif type(value) is float:
         leaves.append(value)
         shapes.append(float)
-    elif value is None:
-        shapes.append(None)
     elif isinstance(value, tuple):
         shapes.append(len(value))
         for one in value:
-            _spread(one, leaves, shapes)
+            if type(one) is float:
+                leaves.append(one)
+                shapes.append(float)
+            else:
+                _spread(one, leaves, shapes)
     elif isinstance(value, dict):
         shapes.append(tuple(value))
         for one in value.values():

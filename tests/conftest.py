@@ -22,7 +22,12 @@ from anyback_nn.testing.plugin import backend_of, chosen
 from anyback_nn.training.checks import DTYPES
 
 TESTS = Path(__file__).parent
-BY_NAME = (TESTS / "cli", TESTS / "datasets", TESTS / "test_backend.py")
+BY_NAME = (
+    TESTS / "cli",
+    TESTS / "datasets",
+    TESTS / "sklearn_estimators",
+    TESTS / "test_backend.py",
+)
 """Tests of backends as users name them, which variants that exist for tests have no part in."""
 
 

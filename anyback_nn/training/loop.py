@@ -154,7 +154,7 @@ def _epoch(
     table, finite = _read(reports, (*training.params, *leaves(training.slots)))
     _check_convergence(table[:, 0], finite, training.epoch, rates)
     training.epoch += 1
-    means = np.average(table, axis=0, weights=sizes)
+    means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
     return {
         "epoch": training.epoch,
         "learning_rate": rates[0],
