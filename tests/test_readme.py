@@ -35,7 +35,7 @@ def test_the_table_of_tests_has_every_row_of_the_matrix():
 def test_the_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         exec(example, {"__name__": "readme"})
     assert (tmp_path / "digits.safetensors").is_file()

@@ -7,6 +7,7 @@ proved right elsewhere.
 from __future__ import annotations
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -318,8 +319,16 @@ def test_shapes_and_dtypes_have_recordings_of_their_own():
     assert len(recording.plans) == 4
 
 
-def test_a_recording_is_let_go_with_its_model():
+def test_a_recording_is_let_go_when_training_ends(monkeypatch):
+    made = []
+
+    class Watched(Plan):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(recorded, "Plan", Watched)
     model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy())
     model.fit(np.zeros((40, 2)), CLASSES[:40], epochs=3, batch_size=10, progress=False)
     gc.collect()
-    assert not [one for one in gc.get_objects() if isinstance(one, Plan)]
+    assert [one() for one in made] == [None]

@@ -102,21 +102,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         One of `anyback_nn.OPTIMIZERS`, instead of ``solver`` and its parameters.
     schedule : Schedule, optional
         The learning rate as a function of the epoch, instead of ``learning_rate`` and
-        ``learning_rate_init``.
+        ``learning_rate_init``. Not used by L-BFGS.
     clip_norm : float, optional
-        Scale the gradient, penalty included, down to this length where it is longer.
+        Scale the gradient, penalty included, down to this length where it is longer. Not used by
+        L-BFGS.
     l2_per_sample : float
         Strength of an L2 penalty that is the same for every size of batch,
         ``l2_per_sample / 2 sum w^2``, beside ``alpha``.
     average_weights : float, optional
         Predict with the exponential moving average of the weights over the steps, of which each
-        step keeps this share, such as 0.999.
+        step keeps this share, such as 0.999. Not used by L-BFGS.
     validation_data : tuple, optional
         ``(X, y)`` or ``(X, y, sample_weight)``, scored after each epoch. In a pipeline, ``X`` must
         have gone through the steps before.
     early_stopping_metric : str or callable, optional
         The scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
-        ``(estimator, X, y)``. Default: R2.
+        ``(estimator, X, y)``; used where there are validation data. Default: R2.
     callbacks : list of Callback, optional
         Called while training; see `anyback_nn.Callback`.
     progress : bool

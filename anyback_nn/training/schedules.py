@@ -207,7 +207,7 @@ def direction(quantity: str, mode: str | None = None) -> float:
     Parameters
     ----------
     quantity : str
-        Names that end in ``loss`` or ``error`` should fall; in ``accuracy`` or ``r2``, rise.
+        Names that end in ``loss`` or ``error`` should fall; in ``accuracy``, ``r2`` or ``score``, rise.
     mode : "min" or "max", optional
         Needed for other names.
 
@@ -218,7 +218,7 @@ def direction(quantity: str, mode: str | None = None) -> float:
     """
     if mode is None and quantity.endswith(("loss", "error")):
         return 1.0
-    if mode is None and quantity.endswith(("accuracy", "r2")):
+    if mode is None and quantity.endswith(("accuracy", "r2", "score")):
         return -1.0
     if mode not in ("min", "max"):
         raise ValueError(
@@ -240,7 +240,7 @@ def monitored(by: Any, row: dict[str, float]) -> float:
     if by.monitor not in row:
         raise ValueError(
             f"{type(by).__name__}: {by.monitor!r} is not recorded; the history has "
-            f"{', '.join(row)}. Pass validation= to fit, or monitor another one"
+            f"{', '.join(row)}. Pass validation data, or monitor another one"
         )
     return direction(by.monitor, by.mode) * row[by.monitor]
 
