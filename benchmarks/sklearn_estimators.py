@@ -1,4 +1,4 @@
-"""How long scikit-learn's perceptrons and ours train on the same data: the same steps on both sides.
+"""How long scikit-learn's perceptrons and ours train on the same data, by the same steps.
 
     nox -s bench                                   # or, in an environment that has scikit-learn:
     python benchmarks/sklearn_estimators.py --output benchmarks/results/sklearn_estimators.md

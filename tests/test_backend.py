@@ -17,7 +17,15 @@ import pytest
 from array_api_compat import device
 
 import anyback_nn
-from anyback_nn.backend import BACKENDS, ENVIRONMENT_VARIABLE, Backend, select, to_numpy
+from anyback_nn.backend import (
+    BACKENDS,
+    ENVIRONMENT_VARIABLE,
+    Backend,
+    array_namespace,
+    select,
+    select_for,
+    to_numpy,
+)
 from anyback_nn.errors import AnybackError, BackendUnavailableError
 
 PACKAGE = Path(anyback_nn.__file__).parent
@@ -415,6 +423,71 @@ def test_owns_nothing_else(backend):
         assert not backend.owns(select(spec).asarray([1.0], "float32"))
     for x in (1.0, [1.0], None, "text"):
         assert not backend.owns(x)
+
+
+# From an array to its library --------------------------------------------------------------------
+
+
+def test_an_array_tells_its_backend(backend):
+    for spec in backend.devices():
+        chosen = select(spec)
+        found = select_for(chosen.asarray([1.0, 2.0], "float32"))
+        assert found.name == chosen.name
+        assert found.device == chosen.device
+    # On the device that is the default, the name alone.
+    assert select_for(select(backend.name).asarray([1.0], "float32")) == select(backend.name)
+
+
+def test_the_backend_of_an_array_brings_others_to_it(backend):
+    x = backend.asarray(NUMBERS, "float32")
+    for other in other_libraries():
+        there = select_for(x).asarray(select(other).asarray(NUMBERS, "float32"))
+        assert_array(there, NUMBERS.astype("float32"), backend)
+
+
+@pytest.mark.parametrize("wrong", [1.0, [1.0, 2.0], None, "text"])
+def test_what_is_no_array_has_no_backend(wrong):
+    kind = f"{type(wrong).__module__}.{type(wrong).__name__}"
+    with pytest.raises(TypeError, match=f"expected an array of one of numpy, .*, got {kind}"):
+        select_for(wrong)
+
+
+def test_selecting_for_an_array_imports_no_other_library():
+    code = (
+        "import sys, numpy; from anyback_nn.backend import select_for; "
+        "print(select_for(numpy.zeros(2)).spec, *{'torch', 'jax', 'cupy'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "numpy"
+
+
+def test_the_namespace_of_an_array(backend):
+    import array_api_compat
+
+    x = backend.asarray([1.0], "float32")
+    # Asked for twice, because it is remembered.
+    for _ in range(2):
+        assert array_namespace(x) is backend.xp is array_api_compat.array_namespace(x)
+    assert anyback_nn.array_namespace is array_namespace
+
+
+def test_the_namespace_within_a_compiled_function(backend):
+    seen = []
+
+    def double(x):
+        seen.append(array_namespace(x))
+        return 2 * x
+
+    assert to_numpy(backend.compile(double)(backend.asarray([1.5], "float32"))).tolist() == [3.0]
+    assert seen == [backend.xp]
+
+
+@pytest.mark.parametrize("wrong", [1.0, [1.0], None, "text"])
+def test_what_is_no_array_has_no_namespace(wrong):
+    # Nor has it one when it is asked for again.
+    for _ in range(2):
+        with pytest.raises(TypeError, match="array"):
+            array_namespace(wrong)
 
 
 # Computing ---------------------------------------------------------------------------------------

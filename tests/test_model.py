@@ -691,3 +691,103 @@ def test_a_model_can_be_pickled(backend, moons, dtype):
     copy = pickle.loads(pickle.dumps(model))
     assert copy.predict(moons[0]).dtype == np.dtype(dtype)
     np.testing.assert_array_equal(copy.predict(moons[0]), model.predict(moons[0]))
+
+
+# What is compiled --------------------------------------------------------------------------------
+
+
+class Scaled(nn.Layer):
+    """Has no dataclass's comparison, so every one is another."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def forward(self, params, x, context=nn.PREDICTION):
+        return self.factor * x, None
+
+    def backward(self, params, cache, dy):
+        return self.factor * dy, {}
+
+
+def compiled(model):
+    """The function that a model predicts with, compiled where its backend compiles."""
+    layout, network = model.layout, model.network
+    return model.compiled(
+        "a test", lambda: lambda params, x: network.forward(layout.restore(params), x)[0]
+    )
+
+
+def test_models_of_one_architecture_share_what_is_compiled(backend):
+    first, second = (classifier(backend, seed=seed).build(2) for seed in (0, 1))
+    assert compiled(first) is compiled(second) is compiled(first)
+    # And keep their own parameters.
+    x = backend.asarray(np.ones((3, 2)), "float32")
+    for model in (first, second):
+        found = model.loss.link(compiled(model)(model.training.params, x))
+        np.testing.assert_allclose(to_numpy(found), model.predict(np.ones((3, 2))), atol=1e-6)
+    assert np.abs(first.predict(np.ones((3, 2))) - second.predict(np.ones((3, 2)))).max() > 1e-3
+
+
+def test_a_pickled_copy_shares_them_too(backend):
+    model = classifier(backend).build(2)
+    assert compiled(pickle.loads(pickle.dumps(model))) is compiled(model)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": (nn.Dense(17), nn.Tanh())},
+        {"layers": (nn.Dense(16), nn.ReLU())},
+        {"layers": (nn.Dense(16, bias=False), nn.Tanh())},
+        {"layers": (nn.Dense(16), nn.Tanh(), nn.Dropout(0.5))},
+        {"layers": (nn.Dense(16), nn.LeakyReLU(0.5))},
+        {"n_in": 3},
+        {"loss": nn.SoftmaxCrossEntropy(0.1)},
+        {"loss": nn.MeanSquaredError()},
+        {"metrics": ()},
+        {"dtype": "float64"},
+    ],
+    ids=lambda change: " ".join(map(repr, change.values())),
+)
+def test_models_of_other_architectures_do_not(backend, change):
+    def build(layers=None, n_in=2, loss=None, **options):
+        layers, loss = layers or (nn.Dense(16), nn.Tanh()), loss or nn.SoftmaxCrossEntropy()
+        model = nn.Model(*layers, nn.Dense(2), loss=loss, backend=backend, **options)
+        return model.build(n_in)
+
+    if change.get("dtype") == "float64" and not backend.holds("float64"):
+        pytest.skip("no float64 there")
+    assert compiled(build(**change)) is not compiled(build())
+
+
+def test_every_backend_compiles_for_itself(backend):
+    others = {"numpy", "array-api-strict"} - {backend.spec}
+    for spec in others:
+        here, there = (classifier(one).build(2) for one in (backend, spec))
+        assert compiled(here) is not compiled(there)
+
+
+def test_layers_of_the_users_are_not_taken_for_each_other(backend):
+    x = np.asarray([[1.0, 2.0]])
+    outputs = []
+    for factor in (1.0, 3.0):
+        layers = (Scaled(factor), nn.Dense(1, initializer=nn.Constant(1.0)))
+        model = nn.Model(*layers, loss=nn.MeanSquaredError(), backend=backend).build(2)
+        outputs.append(float(model.predict(x)[0, 0]))
+    assert outputs == [3.0, 9.0]
+
+
+def test_training_of_shared_models_is_that_of_a_model_alone(backend, moons):
+    # The same step serves several optimisers' rates and several models in turn.
+    x, y = moons
+    alone = []
+    for rate in (0.1, 0.01):
+        model = classifier(backend)
+        model.fit(x, y, optimizer=nn.Momentum(rate), epochs=2)
+        alone.append(weights(model))
+    models = [classifier(backend), classifier(backend)]
+    for _ in range(2):
+        for model, rate in zip(models, (0.1, 0.01)):
+            model.fit(x, y, optimizer=nn.Momentum(rate), epochs=1)
+    for model, expected in zip(models, alone):
+        np.testing.assert_array_equal(weights(model), expected)

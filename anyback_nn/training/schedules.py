@@ -207,7 +207,8 @@ def direction(quantity: str, mode: str | None = None) -> float:
     Parameters
     ----------
     quantity : str
-        Names that end in ``loss`` or ``error`` should fall; in ``accuracy``, ``r2`` or ``score``, rise.
+        Names that end in ``loss`` or ``error`` should fall; in ``accuracy``, ``r2`` or ``score``,
+        rise.
     mode : "min" or "max", optional
         Needed for other names.
 

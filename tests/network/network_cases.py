@@ -289,6 +289,7 @@ LOSSES = (
     LossCase("Poisson", Poisson(), _counts),
     LossCase("BinaryCrossEntropy", BinaryCrossEntropy(), _labels),
     LossCase("BinaryCrossEntropy, soft", BinaryCrossEntropy(), _soft_labels),
+    LossCase("BinaryCrossEntropy, smoothed", BinaryCrossEntropy(0.2), _labels),
     LossCase("ProbabilityCrossEntropy", ProbabilityCrossEntropy(), _probabilities),
     LossCase("ProbabilityCrossEntropy, soft", ProbabilityCrossEntropy(), _soft_probabilities),
     LossCase("SoftmaxCrossEntropy, classes", SoftmaxCrossEntropy(), _classes),

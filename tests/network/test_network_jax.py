@@ -132,6 +132,9 @@ REFERENCE_LOSSES = {
     "Poisson": mean_of(lambda o, t: losses.generalized_kl_divergence(o, t, axis=())),
     "BinaryCrossEntropy": mean_of(losses.sigmoid_binary_cross_entropy),
     "BinaryCrossEntropy, soft": mean_of(losses.sigmoid_binary_cross_entropy),
+    "BinaryCrossEntropy, smoothed": mean_of(
+        lambda o, t: losses.sigmoid_binary_cross_entropy(o, 0.8 * t + 0.1)
+    ),
     "ProbabilityCrossEntropy": mean_of(of_probabilities),
     "ProbabilityCrossEntropy, soft": mean_of(of_probabilities),
     "SoftmaxCrossEntropy, classes": cross_entropy,

@@ -30,6 +30,10 @@ THIRD = 1 / 3
         (Poisson(), [[0.0]], [[0.0]], 1.0, [[1.0]]),
         (BinaryCrossEntropy(), [[0.0]], [[1.0]], np.log(2), [[-0.5]]),
         (BinaryCrossEntropy(), [[np.log(3)]], [[0.0]], np.log(4), [[0.75]]),
+        # With s = 0.4 a yes is 0.8: log(4) - 0.8 log(3), and 0.75 - 0.8.
+        (BinaryCrossEntropy(0.4), [[np.log(3)]], [[1.0]], np.log(4 / 3**0.8), [[-0.05]]),
+        (BinaryCrossEntropy(0.4), [[np.log(3)]], [[0.0]], np.log(4 / 3**0.2), [[0.55]]),
+        (BinaryCrossEntropy(1.0), [[0.0]], [[1.0]], np.log(2), [[0.0]]),
         (ProbabilityCrossEntropy(), [[0.25]], [[1.0]], np.log(4), [[-4.0]]),
         (ProbabilityCrossEntropy(), [[0.25]], [[0.0]], np.log(4 / 3), [[4 / 3]]),
         (SoftmaxCrossEntropy(), [[0.0, 0.0, 0.0]], 1, np.log(3), [[THIRD, THIRD - 1, THIRD]]),
@@ -111,7 +115,17 @@ def test_wrong_delta(delta):
         Huber(delta)
 
 
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy, SoftmaxCrossEntropy])
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, float("nan")])
-def test_wrong_smoothing(smoothing):
-    with pytest.raises(ValueError, match=f"label_smoothing from 0 to 1, got {smoothing}"):
-        SoftmaxCrossEntropy(smoothing)
+def test_wrong_smoothing(smoothing, loss):
+    text = f"{loss.__name__}: expected label_smoothing from 0 to 1, got {smoothing}"
+    with pytest.raises(ValueError, match=text):
+        loss(smoothing)
+
+
+def test_smoothing_changes_neither_predictions_nor_scores():
+    plain, smoothed = BinaryCrossEntropy(), BinaryCrossEntropy(0.6)
+    outputs, targets = np.asarray([[0.3], [-0.3], [2.0]]), np.asarray([[1.0], [1.0], [0.0]])
+    np.testing.assert_array_equal(smoothed.link(outputs), plain.link(outputs))
+    np.testing.assert_array_equal(smoothed.decide(outputs), [1, 0, 1])
+    np.testing.assert_array_equal(smoothed.correct(outputs, targets), [1.0, 0.0, 0.0])

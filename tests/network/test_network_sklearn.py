@@ -49,6 +49,7 @@ REFERENCES = {
     "Poisson": poisson,
     "BinaryCrossEntropy": lambda t, o, w: yes_or_no(t, expit(o), w),
     "BinaryCrossEntropy, soft": lambda t, o, w: yes_or_no(t, expit(o), w),
+    "BinaryCrossEntropy, smoothed": lambda t, o, w: yes_or_no(0.8 * t + 0.1, expit(o), w),
     "ProbabilityCrossEntropy": yes_or_no,
     "ProbabilityCrossEntropy, soft": yes_or_no,
     "SoftmaxCrossEntropy, classes": of_classes,

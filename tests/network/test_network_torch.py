@@ -141,6 +141,10 @@ REFERENCE_LOSSES = {
     "Poisson": lambda o, t: poisson(o, t).mean(-1),
     "BinaryCrossEntropy": mean_of(F.binary_cross_entropy_with_logits),
     "BinaryCrossEntropy, soft": mean_of(F.binary_cross_entropy_with_logits),
+    # PyTorch smooths labels of several classes only: here between yes and no.
+    "BinaryCrossEntropy, smoothed": lambda o, t: cross_entropy(
+        torch.stack([0 * o, o], 1), torch.stack([1 - t, t], 1), 0.2
+    ).mean(-1),
     "ProbabilityCrossEntropy": mean_of(F.binary_cross_entropy),
     "ProbabilityCrossEntropy, soft": mean_of(F.binary_cross_entropy),
     "SoftmaxCrossEntropy, classes": cross_entropy,
