@@ -17,7 +17,8 @@ from anyback_nn import recorded
 from anyback_nn.backend import Backend, NumpyBackend
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.parameters import named
-from anyback_nn.recorded import BEFORE_RECORDING, NotRecordable, Plan, Recorded
+from anyback_nn.recorded import BEFORE_RECORDING, Plan, Recorded
+from anyback_nn.recorded.tape import NotRecordable
 from anyback_nn.training.checks import DTYPES
 
 N_SAMPLES, N_IN = 50, 4

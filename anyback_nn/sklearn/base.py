@@ -311,7 +311,8 @@ class BaseMLP(BaseEstimator, ABC):
             donate=(0, 1, 2),
         )
         step = model.repeated(step, optimizer)
-        fit = loop.Fit(model, 1 if incremental else int(self.max_iter))
+        epochs = 1 if incremental else int(self.max_iter)
+        fit = loop.Fit(model, epochs, penalizes=objective.penalizes)
         bar = [ProgressBar()] if self.progress else []
         callbacks = [Convergence(self, n_samples, measure), *(self.callbacks or ()), *bar]
         self.n_iter_ = 0

@@ -90,12 +90,12 @@ class Problem:
 
 def _gradient(objective: Objective, layout: Layout) -> Callable[..., tuple[Array, Array]]:
     """Build ``(vector, state, x, y, weights) -> mean loss, gradient`` of one batch."""
-    compute = objective.without_penalty().gradients()
+    compute = objective.gradients()
 
     def gradient(
         vector: Storage, state: Any, x: Array, y: Array, weights: Array | None
     ) -> tuple[Array, Array]:
-        grads, _, value = compute(layout.restore(vector), state, x, y, weights, None)
+        grads, _, value, _ = compute(layout.restore(vector), state, x, y, weights, None)
         return value, layout.store(grads)[0]
 
     return gradient

@@ -7,7 +7,7 @@ For ``n`` samples in a batch, or samples with the sum of weights ``n``, it is ``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from anyback_nn.backend import Array, array_namespace
@@ -60,8 +60,11 @@ class Objective:
     alpha: float
     l2: float
 
-    def gradients(self, descent: float = 1.0) -> Callable[..., tuple[Any, Any, Array]]:
-        """Build ``(tree, state, x, y, weights, noise) -> gradients, cache, value``.
+    def gradients(self, descent: float = 1.0) -> Callable[..., tuple[Any, Any, Array, Any]]:
+        """Build ``(tree, state, x, y, weights, noise) -> gradients, cache, value, count``.
+
+        They are those of the mean loss, without the penalty; ``count`` is the number of samples,
+        or the sum of their weights.
 
         Parameters
         ----------
@@ -75,7 +78,7 @@ class Objective:
 
         def compute(
             tree: Any, state: Any, x: Array, y: Array, weights: Array | None, noise: Any
-        ) -> tuple[Any, Any, Array]:
+        ) -> tuple[Any, Any, Array, Any]:
             count: Any = int(x.shape[0])
             if weights is not None:
                 xp = array_namespace(weights)
@@ -86,18 +89,14 @@ class Objective:
             grads, cache, (value,) = derive(tree, state, x, y, weights, noise)
             if descent != 1.0:
                 value = value / descent
-            if self.alpha or self.l2:
-                squares: list[Array] = []
-                strength = self.alpha / count + self.l2
-                grads = _with_penalty(grads, tree, strength, squares)
-                value = value + (0.5 * strength) * sum(squares)
-            return grads, cache, value
+            return grads, cache, value, count
 
         return compute
 
-    def without_penalty(self) -> Objective:
-        """Give the mean loss alone."""
-        return replace(self, alpha=0.0, l2=0.0)
+    @property
+    def penalizes(self) -> bool:
+        """Whether there is a penalty."""
+        return bool(self.alpha or self.l2)
 
     def training_step(
         self, optimizer: Optimizer, descent: float, decay: float | None
@@ -126,11 +125,14 @@ class Objective:
             noise: Any,
         ) -> tuple[Storage, dict[str, Storage], Any, Report]:
             tree = self.layout.restore(params)
-            grads, cache, value = compute(tree, state, x, y, weights, noise)
+            slopes, cache, value, count = compute(tree, state, x, y, weights, noise)
             state = self.network.next_state(state, cache)
-            params, kept = optimizer.update(
-                params, self.layout.store(grads), slots, mask, coefficients
-            )
+            grads = self.layout.store(slopes)
+            if self.penalizes:
+                strength = self.alpha / count + self.l2
+                grads, squares = _with_penalty(grads, params, mask, strength)
+                value = value + (0.5 * strength) * squares
+            params, kept = optimizer.update(params, grads, slots, mask, coefficients)
             if decay is not None:
                 kept["average"] = average(slots["average"], params, decay)
             return params, kept, state, (value,)
@@ -138,21 +140,15 @@ class Objective:
         return step
 
 
-def _with_penalty(grads: Any, tree: Any, strength: Any, squares: list[Array]) -> Any:
-    """Add the penalty's gradient for every weight, and list their sums of squares."""
-    if isinstance(tree, tuple):
-        return tuple(_with_penalty(g, p, strength, squares) for g, p in zip(grads, tree))
-    if not isinstance(tree, dict):
-        return grads
-    result = {}
-    for name, p in tree.items():
-        g = grads[name]
-        if name == "weight":
-            xp = array_namespace(p)
-            flat = xp.reshape(p, (-1,))
-            squares.append(xp.vecdot(flat, flat))
-            g += strength * p
-        else:
-            g = _with_penalty(g, p, strength, squares)
-        result[name] = g
-    return result
+def _with_penalty(
+    grads: Storage, params: Storage, mask: Storage, strength: Any
+) -> tuple[Storage, Array]:
+    """Add the penalty's gradient, and give the sum of the squares of what is penalised."""
+    added, squares = [], []
+    for g, p, marked in zip(grads, params, mask):
+        xp = array_namespace(p)
+        penalized = marked * p
+        squares.append(xp.vecdot(xp.reshape(penalized, (-1,)), xp.reshape(p, (-1,))))
+        g += strength * penalized
+        added.append(g)
+    return tuple(added), sum(squares[1:], squares[0])

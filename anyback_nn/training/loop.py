@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,12 +38,16 @@ class Fit:
         The number of batches of an epoch, where it is known.
     stop_reason : str, optional
         Why training was stopped early.
+    penalizes : bool
+        Whether the step has a penalty of its own, beside the optimiser's, so that it is told which
+        parameters are penalised.
     """
 
     model: Model
     epochs: int
     n_batches: int | None = None
     stop_reason: str | None = None
+    penalizes: bool = False
     epochs_done: int = field(default=0, init=False)
 
     @property
@@ -116,7 +121,7 @@ def steps(
     optimizer, begin = training.optimizer, training.first_epoch
     assert optimizer is not None
     mask: Storage = ()
-    if optimizer.penalizes:
+    if optimizer.penalizes or fit.penalizes:
         mask = model.layout.mask(training.params, everything=optimizer.penalize_all)
     draws = None
     if model.network.is_noisy:
@@ -191,21 +196,19 @@ def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
 
 def _read(reports: Sequence[Report], arrays: Storage) -> tuple[Any, bool]:
     """Bring all reports to the host at once, and whether these arrays are finite."""
-    columns = [_stack(list(column)) for column in zip(*reports)]
-    xp = array_namespace(columns[0])
-    flags = [xp.all(xp.isfinite(array)) for array in arrays]
-    flags = [xp.reshape(xp.astype(flag, columns[0].dtype), (1,)) for flag in flags]
-    values = to_numpy(xp.concat([*columns, *flags])).astype(np.float64)
-    n_steps = len(reports)
-    table = values[: n_steps * len(columns)].reshape(len(columns), n_steps).T
-    return table, bool(np.all(values[table.size :] == 1.0))
+    xp = array_namespace(reports[0][0])
+    # A number less itself is 0, but what is not finite gives NaN.
+    nothing = [xp.sum(array - array) for array in arrays]
+    values = to_numpy(_stack([*chain.from_iterable(reports), *nothing])).astype(np.float64)
+    table = values[: len(values) - len(nothing)].reshape(len(reports), -1)
+    return table, not values[table.size :].any()
 
 
 def _stack(values: list[Array], most: int = 64) -> Array:
     """Stack scalars; in parts, because a library that compiles does so for each number of them."""
     xp = array_namespace(values[0])
     parts = [xp.stack(values[i : i + most]) for i in range(0, len(values), most)]
-    return xp.concat(parts)
+    return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
 def _check_convergence(losses: Any, finite: bool, epoch: int, rates: Sequence[float]) -> None:

@@ -1,0 +1,118 @@
+"""Steps on NumPy without Python in between: recorded once, then repeated.
+
+A step of training is a pure function: for inputs of the same shapes it is the same operations, one
+after another. In a small network most of its time goes to finding out which ones, and to memory for
+their results. So a step is followed once, with stand-ins for its arrays that note down each NumPy
+function with the memory that it reads and writes, and from then on only these functions are called.
+Once it is known which results are needed how long, they can lie where they are quickest to reach.
+
+The results are the same bits: the same functions, on the same numbers, in the same order. What
+cannot be noted down, such as a value that is read to decide something, ends the recording, and the
+step is called as it is.
+
+- `anyback_nn.recorded.stand_ins`: what stands for the arrays while a step is followed;
+- `anyback_nn.recorded.tape`: what is noted down;
+- `anyback_nn.recorded.plan`: where everything lies, and the repetition.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from anyback_nn.recorded.plan import Plan
+
+__all__ = ["Recorded"]
+
+BEFORE_RECORDING = 2
+"""How often a step is called as it is first: a step that is not repeated is not worth recording."""
+
+
+class Recorded:
+    """A step that is recorded for each combination of shapes, and repeated from then on.
+
+    Parameters
+    ----------
+    step : callable
+        A pure function of arrays, Python floats and nested dicts and tuples of them, which does
+        the same operations whatever their values and returns a tuple.
+    donate : tuple of int
+        The positions of arguments whose memory the results may take over.
+
+    Examples
+    --------
+    >>> def step(p, rate, x):
+    ...     p -= rate * x
+    ...     return (p,)
+    >>> step = Recorded(step, donate=(0,))
+    >>> p = np.zeros(2)
+    >>> for rate in (1.0, 10.0, 100.0, 1000.0):
+    ...     (p,) = step(p, rate, np.asarray([1.0, 2.0]))
+    >>> p.tolist(), len(step.plans)
+    ([-1111.0, -2222.0], 1)
+    """
+
+    def __init__(self, step: Callable[..., Any], donate: tuple[int, ...]) -> None:
+        self.step, self.donate = step, donate
+        self.plans: dict[Any, Plan] = {}
+        self.seen: dict[Any, int] = defaultdict(int)
+
+    def __call__(self, *arguments: Any) -> Any:
+        donated: list[Any] = []
+        leaves: list[Any] = []
+        shapes: list[Any] = []
+        for position, one in enumerate(arguments):
+            if position in self.donate:
+                donated.append(one)
+            else:
+                _spread(one, leaves, shapes)
+        if UNKNOWN in shapes:
+            return self.step(*arguments)
+        key = tuple(shapes)
+        plan = self.plans.get(key)
+        if plan is not None:
+            if plan.fits(donated):
+                return plan.run(leaves)
+            del self.plans[key]
+            self.seen[key] = 0
+        self.seen[key] += 1
+        if self.seen[key] != BEFORE_RECORDING + 1:
+            return self.step(*arguments)
+        try:
+            self.plans[key] = plan = Plan(self.step, arguments, self.donate)
+        except Exception:  # an error of the step itself comes again
+            return self.step(*arguments)
+        return plan.first_results()
+
+
+UNKNOWN = "unknown"
+"""Stands among the shapes for an argument of another kind."""
+
+
+def _spread(value: Any, leaves: list[Any], shapes: list[Any]) -> None:
+    """List the arrays and numbers of a tree, and what a recording holds for."""
+    if value is None:
+        shapes.append(None)
+    elif type(value) is np.ndarray:
+        leaves.append(value)
+        shapes.append((value.shape, value.dtype))
+    elif type(value) is float:
+        leaves.append(value)
+        shapes.append(float)
+    elif isinstance(value, tuple):
+        shapes.append(len(value))
+        for one in value:
+            if type(one) is float:
+                leaves.append(one)
+                shapes.append(float)
+            else:
+                _spread(one, leaves, shapes)
+    elif isinstance(value, dict):
+        shapes.append(tuple(value))
+        for one in value.values():
+            _spread(one, leaves, shapes)
+    else:
+        shapes.append(UNKNOWN)

@@ -1,0 +1,133 @@
+"""What is noted down while a step is followed: operations, and the memory that they use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Memory", "NotRecordable", "Operation", "Tape", "Value"]
+
+
+class NotRecordable(Exception):
+    """Something happened that cannot be repeated without Python."""
+
+
+@dataclass(eq=False)
+class Memory:
+    """A stretch of memory.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+    array : numpy.ndarray, optional
+        The memory itself; missing until the plan has found a place for it.
+    leaf : int, optional
+        Which of the step's inputs it is: an array that is another one at each call.
+    made, used : int
+        The operations that fill it first and use it last.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    array: Any = None
+    leaf: int | None = None
+    made: int = -1
+    used: int = -1
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """Memory as an operation sees it: the whole, or a view of it.
+
+    Attributes
+    ----------
+    memory : Memory
+    views : tuple of callable
+        What is done to the array, one after another, to get the view.
+    """
+
+    memory: Memory
+    views: tuple[Callable[[Any], Any], ...] = ()
+
+    def of(self, array: Any) -> Any:
+        """Look at an array in this way."""
+        for view in self.views:
+            array = view(array)
+        return array
+
+    @property
+    def array(self) -> Any:
+        """The view, once the memory has its place."""
+        return self.of(self.memory.array)
+
+
+@dataclass(eq=False)
+class Operation:
+    """One call of a NumPy function.
+
+    Attributes
+    ----------
+    function : callable
+    arguments : tuple
+        Values, the one for the result among them, and whatever else NumPy wants.
+    result : Memory, optional
+        The new memory that it fills.
+    replaces : tuple of int
+        The positions of the arguments that the result may be written over, entry by entry.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    result: Memory | None = None
+    replaces: tuple[int, ...] = ()
+
+    @property
+    def values(self) -> Iterator[Value]:
+        """The memory that it uses."""
+        for one in self.arguments:
+            if isinstance(one, Value):
+                yield one
+            elif isinstance(one, tuple):
+                yield from (entry for entry in one if isinstance(entry, Value))
+
+
+@dataclass(eq=False)
+class Tape:
+    """All operations of a step, in order."""
+
+    operations: list[Operation] = field(default_factory=list)
+    constants: dict[Any, Any] = field(default_factory=dict)
+
+    def filled(self, number: Any, like: Any) -> Any:
+        """Give an array of the shape of another that holds a number everywhere."""
+        key = (like.shape, number.dtype, float(number))
+        if key not in self.constants:
+            self.constants[key] = np.full(like.shape, number)
+        return self.constants[key]
+
+    def note(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Note down an operation on memory that is there."""
+        self.operations.append(Operation(function, arguments))
+
+    def make(
+        self,
+        like: Any,
+        function: Callable[..., Any],
+        arguments: Callable[[Value], tuple[Any, ...]],
+        replaces: tuple[int, ...] = (),
+    ) -> Value:
+        """Note down an operation that fills new memory, of the shape and dtype of an array."""
+        result = Value(Memory(like.shape, like.dtype))
+        operation = Operation(function, arguments(result), result.memory, replaces)
+        self.operations.append(operation)
+        return result
