@@ -78,8 +78,10 @@ class Dense(Layer):
 
         The factor 1/m of the mean over the samples is already in ``dy``.
         """
-        xp = array_namespace(dy)
-        return dy @ xp.matrix_transpose(params["weight"]), self.gradients(params, cache, dy)
+        weight = array_namespace(dy).matrix_transpose(params["weight"])
+        # Of a single unit there is nothing to sum, and BLAS is slow at it.
+        dx = dy * weight if self.n_out == 1 else dy @ weight
+        return dx, self.gradients(params, cache, dy)
 
     def gradients(self, params: Any, cache: Any, dy: Array) -> dict[str, Array]:
         """Compute what `backward` gives for the parameters; a subclass overrides both or none."""

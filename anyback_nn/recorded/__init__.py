@@ -59,6 +59,7 @@ class Recorded:
         self.step, self.donate = step, donate
         self.plans: dict[Any, Plan] = {}
         self.seen: dict[Any, int] = defaultdict(int)
+        self.trees: dict[int, tuple[Any, list[Any], list[Any]]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         donated: list[Any] = []
@@ -67,8 +68,19 @@ class Recorded:
         for position, one in enumerate(arguments):
             if position in self.donate:
                 donated.append(one)
+            elif one is None:
+                shapes.append(None)
+            elif type(one) is np.ndarray:
+                leaves.append(one)
+                shapes.append((one.shape, one.dtype))
             else:
-                _spread(one, leaves, shapes)
+                # Many are the very same as at the last call.
+                known = self.trees.get(position)
+                if known is None or known[0] is not one:
+                    known = self.trees[position] = (one, [], [])
+                    _spread(one, *known[1:])
+                leaves += known[1]
+                shapes += known[2]
         if UNKNOWN in shapes:
             return self.step(*arguments)
         key = tuple(shapes)

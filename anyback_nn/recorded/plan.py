@@ -48,6 +48,10 @@ class Plan:
         # What consists of memory that was handed in is the same at every call.
         lent = {id(one) for position in donate for one in leaves(arguments[position])}
         self.output = [_Result(one, lent) for one in output]
+        self.results = [one.tree for one in self.output]
+        self.copied_results = [
+            (position, one) for position, one in enumerate(self.output) if not one.fixed
+        ]
         # The memory that it works in, as it was handed in and as it is given back.
         self.lent = [arguments[position] for position in donate]
         self.given_back = [one.tree if one.fixed else None for one in self.output[: len(donate)]]
@@ -97,7 +101,10 @@ class Plan:
         # Not to keep the last batch alive.
         for arguments, position, *_ in self.changing:
             arguments[position] = None
-        return tuple([one.tree if one.fixed else one.copy() for one in self.output])
+        results = self.results.copy()
+        for position, one in self.copied_results:
+            results[position] = one.copy()
+        return tuple(results)
 
 
 class _Result:

@@ -14,7 +14,7 @@ from anyback_nn.training.data import Batch, Source, move, take
 __all__ = ["Samples", "samples"]
 
 
-BLOCK = 2**18
+BLOCK = 2**16
 """How many numbers are gathered at once, at least a batch."""
 
 
@@ -66,8 +66,8 @@ class Samples(Source):
             some = slice(begin, end) if self.whole else self.order[begin:end]
             rows = self.bring(Batch(*(_rows_of(array, some) for array in self.rows)))
             for start in range(0, end - begin, size):
-                part = slice(start, min(start + size, end - begin))
-                yield Batch(*(None if array is None else array[part, ...] for array in rows))
+                stop = min(start + size, end - begin)
+                yield Batch(*[None if one is None else one[start:stop, ...] for one in rows])
 
 
 def _rows_of(array: Any, rows: Any) -> Any:

@@ -49,6 +49,7 @@ class Fit:
     stop_reason: str | None = None
     penalizes: bool = False
     epochs_done: int = field(default=0, init=False)
+    _mask: Storage | None = field(default=None, init=False)
 
     @property
     def epoch(self) -> int:
@@ -59,6 +60,17 @@ class Fit:
     def history(self) -> History:
         """The recorded quantities of all finished epochs."""
         return self.model.training.history
+
+    def mask(self) -> Storage:
+        """Mark the parameters that penalties act on, see `Layout.mask`; empty if there are none."""
+        if self._mask is None:
+            training, optimizer = self.model.training, self.model.training.optimizer
+            assert optimizer is not None
+            self._mask = ()
+            if optimizer.penalizes or self.penalizes:
+                everything = optimizer.penalize_all
+                self._mask = self.model.layout.mask(training.params, everything=everything)
+        return self._mask
 
     def stop(self, reason: str) -> None:
         """End training after the current batch (called in one) or epoch."""
@@ -120,16 +132,16 @@ def steps(
     model, training = fit.model, fit.model.training
     optimizer, begin = training.optimizer, training.first_epoch
     assert optimizer is not None
-    mask: Storage = ()
-    if optimizer.penalizes or fit.penalizes:
-        mask = model.layout.mask(training.params, everything=optimizer.penalize_all)
+    mask = fit.mask()
     draws = None
     if model.network.is_noisy:
         draws = Draws(generator(model.seed, "noise", training.epoch), model.backend, model.dtype)
     done, past = training.epoch - begin, training.history.rows[begin:]
     schedule, n_batches = optimizer.schedule, source.n_batches
+    begin_batch, end_batch = _hooks(callbacks, "on_batch_begin"), _hooks(callbacks, "on_batch_end")
     for position, batch in enumerate(source.epoch(training.epoch)):
-        _call(callbacks, "on_batch_begin", fit)
+        for hook in begin_batch:
+            hook(fit)
         if not position or (n_batches and not schedule.per_epoch):
             # Where nothing tells how far the epoch has come, the middle of it stands for all.
             share = position / n_batches if n_batches else 0.5
@@ -144,7 +156,8 @@ def steps(
             *batch,
             None if draws is None else model.network.noise(tuple(batch.x.shape), draws),
         )
-        _call(callbacks, "on_batch_end", fit)
+        for hook in end_batch:
+            hook(fit)
         yield report, int(batch.x.shape[0]), rate
         if fit.stop_reason is not None:
             break
@@ -190,8 +203,15 @@ def evaluate(model: Model, source: Source) -> dict[str, float]:
 
 
 def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
-    for callback in callbacks:
-        getattr(callback, event)(fit)
+    for hook in _hooks(callbacks, event):
+        hook(fit)
+
+
+def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], None]]:
+    """List the methods for an event that do something."""
+    nothing = getattr(Callback, event)
+    hooks = [getattr(callback, event) for callback in callbacks]
+    return [hook for hook in hooks if getattr(hook, "__func__", None) is not nothing]
 
 
 def _read(reports: Sequence[Report], arrays: Storage) -> tuple[Any, bool]:
