@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from anyback_nn.errors import BackendUnavailableError
 
@@ -218,6 +218,15 @@ class Backend:
         """
         return step
 
+    @property
+    def scan(self) -> Callable[..., Any] | None:
+        """What chains calls of one function within a compiled one; here: nothing does.
+
+        ``scan(function, carried, sequences)`` calls ``carried, result = function(carried, entry)``
+        for every entry of the sequences, and gives ``carried`` and all results, stacked.
+        """
+        return None
+
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
         """Within it, new arrays lie on this device and ``dtype`` is not cut short."""
@@ -405,6 +414,12 @@ class JaxBackend(Backend):
 
         compiled: Callable[..., Any] = jax.jit(step, donate_argnums=donate)
         return compiled
+
+    @property
+    def scan(self) -> Callable[..., Any] | None:
+        import jax
+
+        return cast("Callable[..., Any]", jax.lax.scan)
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:

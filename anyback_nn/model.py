@@ -35,7 +35,7 @@ from anyback_nn.training.metrics import Metric, default_metrics
 from anyback_nn.training.optimizers import Adam, Optimizer
 from anyback_nn.training.sample_weights import mean_one, training_weights
 from anyback_nn.training.state import TrainingState, copies
-from anyback_nn.training.step import training_step
+from anyback_nn.training.step import chained_steps, training_step
 
 __all__ = ["LayerSummary", "Model"]
 
@@ -313,16 +313,9 @@ class Model:
                     x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
                 self.training = self.training.begun(optimizer)
-                step = self.compiled(
-                    # The rate of each step is an argument of the step.
-                    replace(optimizer, learning_rate=1.0),
-                    lambda: training_step(
-                        self.network, self.loss, self.layout, optimizer, self.metrics
-                    ),
-                    donate=(0, 1, 2),
-                )
-                step = self.repeated(step, optimizer)
-                loop.train(fit, source, held_out, step, [*callbacks, *([bar] if bar else [])])
+                step, chained = self._steps(optimizer)
+                shown = [*callbacks, *([bar] if bar else [])]
+                loop.train(fit, source, held_out, step, shown, chained)
         except BaseException as error:
             if fit.epochs_done == 0:
                 diverged = isinstance(error, DivergenceError)
@@ -332,6 +325,21 @@ class Model:
             if bar:
                 bar.close()
         return self.history.copy()
+
+    def _steps(self, optimizer: Optimizer) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+        """Build and compile the training step and, where it is worth it, many of them in one."""
+        # The rate of each step is an argument of the step.
+        key = replace(optimizer, learning_rate=1.0)
+        parts = (self.network, self.loss, self.layout, optimizer, self.metrics)
+        step = self.compiled(key, lambda: training_step(*parts), donate=(0, 1, 2))
+        scan, chained = self.backend.scan, None
+        if scan is not None and not (self.network.is_noisy and self.backend.masks_on_device):
+            chained = self.compiled(
+                ("chained", key),
+                lambda: chained_steps(training_step(*parts), scan),
+                donate=(0, 1, 2),
+            )
+        return self.repeated(step, optimizer), chained
 
     def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:
         """Be as before a call of fit that did not finish an epoch.

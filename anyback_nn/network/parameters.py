@@ -22,11 +22,11 @@ from array_api_compat import device
 from anyback_nn.backend import array_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from anyback_nn.backend import Array
 
-__all__ = ["Layout", "Leaf", "Storage", "leaves", "map_leaves", "named"]
+__all__ = ["Layout", "Leaf", "Storage", "leaves", "map_leaves", "named", "stacked"]
 
 Storage = tuple[Any, ...]
 """The parameters, or anything of the same shape, as the optimiser sees them."""
@@ -54,6 +54,23 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, tuple):
         return tuple([map_leaves(function, branch) for branch in tree])
     return function(tree)
+
+
+def stacked(trees: Sequence[Any]) -> Any:
+    """Stack trees of NumPy arrays of one form: each array gets a first axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> stacked([({"a": np.zeros(2)}, None), ({"a": np.ones(2)}, None)])
+    ({'a': array([[0., 0.], [1., 1.]])}, None)
+    """
+    first = trees[0]
+    if isinstance(first, dict):
+        return {name: stacked([tree[name] for tree in trees]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(stacked(branches) for branches in zip(*trees))
+    return None if first is None else array_namespace(first).stack(trees)
 
 
 def named(tree: Any, prefix: str = "") -> dict[str, Any]:

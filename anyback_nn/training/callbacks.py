@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyback_nn.training.schedules import direction, monitored
 from anyback_nn.training.state import copies
@@ -30,6 +30,12 @@ class Callback:
     ...     def on_epoch_end(self, fit):
     ...         if fit.history.last["train_loss"] < 0.1:
     ...             fit.stop("the training loss is below 0.1")
+    """
+
+    every_batch: ClassVar[bool] = True
+    """Whether ``on_batch_begin`` and ``on_batch_end`` must be called for every single batch.
+
+    Where they are False or not overridden, a backend that compiles takes many steps in one call.
     """
 
     def on_train_begin(self, fit: Fit) -> None:
@@ -116,6 +122,7 @@ class EarlyStopping(Callback):
 class ProgressBar(Callback):
     """Show the epoch, its batches and the last losses in the terminal."""
 
+    every_batch = False
     _bar: Any = field(default=None, init=False, repr=False)
     _epochs: Any = field(default=None, init=False, repr=False)
 
@@ -138,7 +145,8 @@ class ProgressBar(Callback):
 
     def on_batch_end(self, fit: Fit) -> None:
         if fit.n_batches:
-            self._bar.advance(self._epochs, 1.0 / fit.n_batches)
+            done = fit.epochs_done + fit.batches_done / fit.n_batches
+            self._bar.update(self._epochs, completed=done)
 
     def on_epoch_end(self, fit: Fit) -> None:
         # Two numbers, so that the line fits into 80 columns.

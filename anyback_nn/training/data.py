@@ -61,6 +61,15 @@ class Source(ABC):
     def epoch(self, number: int) -> Iterator[Batch]:
         """Give the batches of the epoch with this number."""
 
+    @property
+    def all_rows(self) -> Batch | None:
+        """All samples, if they are on the device and batches are some of their rows; else None."""
+        return None
+
+    def rows_of_batches(self, number: int) -> Iterator[Any]:
+        """Give the numbers of the rows of each batch of an epoch, if there are `all_rows`."""
+        return iter(())
+
 
 @dataclass(frozen=True)
 class ArraySource(Source):
@@ -79,6 +88,8 @@ class ArraySource(Source):
     seed : int
     chosen : numpy.ndarray, optional
         The numbers of the rows to use. Default: all of them.
+    resident : bool
+        Whether the rows are on the device.
     """
 
     rows: Batch
@@ -87,6 +98,7 @@ class ArraySource(Source):
     shuffle: bool = False
     seed: int = 0
     chosen: Any = None
+    resident: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -105,9 +117,19 @@ class ArraySource(Source):
 
     def epoch(self, number: int) -> Iterator[Batch]:
         order = self._order(number)
+        order = None if order is None else _index_of(self.rows.x, order)
         for start, stop in self._bounds():
             some = slice(start, stop) if order is None else order[start:stop]
             yield self.bring(Batch(*(take(array, some) for array in self.rows)))
+
+    @property
+    def all_rows(self) -> Batch | None:
+        return self.rows if self.resident else None
+
+    def rows_of_batches(self, number: int) -> Iterator[Any]:
+        order = self._order(number)
+        order = np.arange(self.n_samples) if order is None else order
+        return (order[start:stop] for start, stop in self._bounds())
 
     def _order(self, number: int) -> Any:
         """List the rows of an epoch in their order, or None if it is that of the arrays."""
@@ -115,7 +137,7 @@ class ArraySource(Source):
         if self.shuffle:
             order = generator(self.seed, "order", number).permutation(self.n_samples)
             order = order if self.chosen is None else self.chosen[order]
-        return None if order is None else _index_of(self.rows.x, order)
+        return order
 
 
 def array_source(
@@ -141,7 +163,7 @@ def array_source(
         host = (None if array is None else to_numpy(array) for array in rows[1:])
         return ArraySource(Batch(rows.x, *host), bring, **options)
     if resident:
-        return ArraySource(bring(rows), lambda batch: batch, **options)
+        return ArraySource(bring(rows), lambda batch: batch, resident=True, **options)
     return ArraySource(rows, bring, **options)
 
 

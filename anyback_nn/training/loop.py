@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.backend import Array, array_namespace, to_numpy
+from anyback_nn.backend import Array, array_namespace, select, to_numpy
 from anyback_nn.errors import DivergenceError
-from anyback_nn.network.parameters import Storage, leaves
+from anyback_nn.network.parameters import Storage, leaves, map_leaves, stacked
 from anyback_nn.random import Draws, generator
 from anyback_nn.training.callbacks import Callback
-from anyback_nn.training.data import Batch, Source
+from anyback_nn.training.data import Batch, Source, take
 from anyback_nn.training.history import History
 from anyback_nn.training.step import Report, evaluation, prediction_step
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from anyback_nn.model import Model
 
 __all__ = ["Fit", "evaluate", "outputs_of", "steps", "train"]
+
+MOST_STEPS = 512
+"""How many steps are taken in one call at the most: an interrupt waits for its end."""
+
+MOST_NOISE = 2**26
+"""How many bytes the noise of these steps may take."""
 
 
 @dataclass
@@ -38,6 +44,8 @@ class Fit:
         The number of batches of an epoch, where it is known.
     stop_reason : str, optional
         Why training was stopped early.
+    epochs_done, batches_done : int
+        The epochs of this call, and the batches of the running one, that are finished.
     penalizes : bool
         Whether the step has a penalty of its own, beside the optimiser's, so that it is told which
         parameters are penalised.
@@ -49,6 +57,7 @@ class Fit:
     stop_reason: str | None = None
     penalizes: bool = False
     epochs_done: int = field(default=0, init=False)
+    batches_done: int = field(default=0, init=False)
     _mask: Storage | None = field(default=None, init=False)
 
     @property
@@ -83,8 +92,11 @@ def train(
     validation: Source | None,
     step: Callable[..., Any],
     callbacks: Sequence[Callback],
+    chained: Callable[..., Any] | None = None,
 ) -> None:
     """Train for ``fit.epochs`` epochs or until a callback stops it.
+
+    ``chained`` takes many steps in one call, see `chained_steps`.
 
     An epoch that does not come to its end, because of an error, an interrupt or divergence, leaves
     the model as it was when that epoch began.
@@ -99,7 +111,7 @@ def train(
             if fit.stop_reason is not None:
                 break
             started = time.perf_counter()
-            row = _epoch(fit, source, step, callbacks)
+            row = _epoch(fit, source, step, callbacks, chained)
             if validation is not None:
                 means = evaluate(model, validation)
                 row |= {f"validation_{name}": value for name, value in means.items()}
@@ -130,22 +142,17 @@ def steps(
         Its learning rate.
     """
     model, training = fit.model, fit.model.training
-    optimizer, begin = training.optimizer, training.first_epoch
+    optimizer, mask = training.optimizer, fit.mask()
     assert optimizer is not None
-    mask = fit.mask()
     draws = None
     if model.network.is_noisy:
         draws = Draws(generator(model.seed, "noise", training.epoch), model.backend, model.dtype)
-    done, past = training.epoch - begin, training.history.rows[begin:]
-    schedule, n_batches = optimizer.schedule, source.n_batches
     begin_batch, end_batch = _hooks(callbacks, "on_batch_begin"), _hooks(callbacks, "on_batch_end")
-    for position, batch in enumerate(source.epoch(training.epoch)):
+    rates = _rates(fit, source)
+    for fit.batches_done, batch in enumerate(source.epoch(training.epoch)):
         for hook in begin_batch:
             hook(fit)
-        if not position or (n_batches and not schedule.per_epoch):
-            # Where nothing tells how far the epoch has come, the middle of it stands for all.
-            share = position / n_batches if n_batches else 0.5
-            rate = float(schedule(done + share, past))
+        rate = next(rates)
         training.step += 1
         training.params, training.slots, training.state, report = step(
             training.params,
@@ -156,6 +163,7 @@ def steps(
             *batch,
             None if draws is None else model.network.noise(tuple(batch.x.shape), draws),
         )
+        fit.batches_done += 1
         for hook in end_batch:
             hook(fit)
         yield report, int(batch.x.shape[0]), rate
@@ -163,13 +171,114 @@ def steps(
             break
 
 
+def _rates(fit: Fit, source: Source) -> Iterator[float]:
+    """Give the learning rate of each step of an epoch."""
+    training, n_batches = fit.model.training, source.n_batches
+    assert training.optimizer is not None
+    schedule, begin = training.optimizer.schedule, training.first_epoch
+    done, past = training.epoch - begin, training.history.rows[begin:]
+    if schedule.per_epoch or not n_batches:
+        # Where nothing tells how far the epoch has come, the middle of it stands for all.
+        rate = float(schedule(done if n_batches else done + 0.5, past))
+        yield from repeat(rate)
+    else:
+        for position in count():
+            yield float(schedule(done + position / n_batches, past))
+
+
+def _chains(
+    fit: Fit,
+    source: Source,
+    chained: Callable[..., Any],
+    step: Callable[..., Any],
+    callbacks: Sequence[Callback],
+) -> Iterator[tuple[Report, list[int], list[float]]]:
+    """Take the steps of one epoch, many in one call; a last, smaller batch alone.
+
+    Yields
+    ------
+    reports : tuple of array, shape (n_steps,)
+    sizes : list of int
+    rates : list of float
+    """
+    model, training, rows = fit.model, fit.model.training, source.all_rows
+    optimizer, mask, end_batch = training.optimizer, fit.mask(), _hooks(callbacks, "on_batch_end")
+    assert optimizer is not None
+    assert rows is not None
+    xp, backend = array_namespace(rows.x), model.backend
+    batches, rates = list(source.rows_of_batches(training.epoch)), _rates(fit, source)
+    same = [chosen for chosen in batches if len(chosen) == len(batches[0])]
+    shape = (len(batches[0]), *rows.x.shape[1:])
+    noise_of = _noise_on_host(model, training.epoch)
+    n_bytes = sum(one.nbytes for one in leaves(noise_of(shape)) if one is not None)
+    n_chains = max(-(-len(same) // MOST_STEPS), -(-len(same) * n_bytes // MOST_NOISE))
+    noise_of, fit.batches_done = _noise_on_host(model, training.epoch), 0
+    for some in np.array_split(np.stack(same), n_chains):
+        now = list(islice(rates, len(some)))
+        numbers = [optimizer.coefficients(training.step + i + 1, r) for i, r in enumerate(now)]
+        noise = stacked([noise_of(shape) for _ in some])
+        training.params, training.slots, training.state, reports = chained(
+            training.params,
+            training.slots,
+            training.state,
+            mask,
+            tuple(backend.asarray(np.asarray(one), model.dtype) for one in zip(*numbers)),
+            *rows,
+            backend.asarray(some, "int32"),
+            map_leaves(lambda one: None if one is None else backend.asarray(one), noise),
+        )
+        training.step += len(some)
+        fit.batches_done += len(some)
+        for hook in end_batch:
+            hook(fit)
+        yield reports, [len(chosen) for chosen in some], now
+    for chosen in batches[len(same) :]:
+        rate = next(rates)
+        training.step += 1
+        noise = noise_of((len(chosen), *shape[1:]))
+        training.params, training.slots, training.state, report = step(
+            training.params,
+            training.slots,
+            training.state,
+            mask,
+            optimizer.coefficients(training.step, rate),
+            *(take(array, chosen) for array in rows),
+            map_leaves(lambda one: None if one is None else backend.asarray(one), noise),
+        )
+        fit.batches_done += 1
+        for hook in end_batch:
+            hook(fit)
+        yield tuple(xp.reshape(one, (1,)) for one in report), [len(chosen)], [rate]
+
+
+def _noise_on_host(model: Model, epoch: int) -> Callable[[tuple[int, ...]], Any]:
+    """Draw the noise of an epoch's steps, one after another, as NumPy arrays."""
+    if not model.network.is_noisy:
+        return lambda shape: None
+    draws = Draws(generator(model.seed, "noise", epoch), select("numpy"), model.dtype)
+    return lambda shape: model.network.noise(shape, draws)
+
+
 def _epoch(
-    fit: Fit, source: Source, step: Callable[..., Any], callbacks: Sequence[Callback]
+    fit: Fit,
+    source: Source,
+    step: Callable[..., Any],
+    callbacks: Sequence[Callback],
+    chained: Callable[..., Any] | None,
 ) -> dict[str, float]:
     """Train one epoch and give its row of the history."""
     model, training = fit.model, fit.model.training
-    reports, sizes, rates = zip(*steps(fit, source, step, callbacks))
-    table, finite = _read(reports, (*training.params, *leaves(training.slots)))
+    if chained is not None and source.all_rows is not None and not _every_batch(callbacks):
+        reports, *parts = zip(*_chains(fit, source, chained, step, callbacks))
+        sizes, rates = (tuple(chain.from_iterable(one)) for one in parts)
+        xp = array_namespace(reports[0][0])
+        values = [xp.reshape(xp.stack(one, axis=1), (-1,)) for one in reports]
+        values = values[0] if len(values) == 1 else xp.concat(values)
+    else:
+        reports, sizes, rates = zip(*steps(fit, source, step, callbacks))
+        values = _stack(list(chain.from_iterable(reports)))
+    n_metrics = len(reports[0])
+    table, finite = _read(values, n_metrics, (*training.params, *leaves(training.slots)))
     _check_convergence(table[:, 0], finite, training.epoch, rates)
     training.epoch += 1
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
@@ -202,6 +311,12 @@ def evaluate(model: Model, source: Source) -> dict[str, float]:
     return dict(zip(names, to_numpy(report(*outputs_of(model, source))).tolist()))
 
 
+def _every_batch(callbacks: Sequence[Callback]) -> bool:
+    """Tell whether a callback wants to be called for every single batch."""
+    some = [one for one in callbacks if one.every_batch]
+    return bool(_hooks(some, "on_batch_begin") or _hooks(some, "on_batch_end"))
+
+
 def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
     for hook in _hooks(callbacks, event):
         hook(fit)
@@ -214,14 +329,15 @@ def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], No
     return [hook for hook in hooks if getattr(hook, "__func__", None) is not nothing]
 
 
-def _read(reports: Sequence[Report], arrays: Storage) -> tuple[Any, bool]:
+def _read(values: Array, n_metrics: int, arrays: Storage) -> tuple[Any, bool]:
     """Bring all reports to the host at once, and whether these arrays are finite."""
-    xp = array_namespace(reports[0][0])
+    xp = array_namespace(values)
     # A number less itself is 0, but what is not finite gives NaN.
     nothing = [xp.sum(array - array) for array in arrays]
-    values = to_numpy(_stack([*chain.from_iterable(reports), *nothing])).astype(np.float64)
-    table = values[: len(values) - len(nothing)].reshape(len(reports), -1)
-    return table, not values[table.size :].any()
+    read = to_numpy(xp.concat([values, _stack(nothing)]) if nothing else values)
+    read = read.astype(np.float64)
+    n_values = values.shape[0]
+    return read[:n_values].reshape(-1, n_metrics), not read[n_values:].any()
 
 
 def _stack(values: list[Array], most: int = 64) -> Array:

@@ -13,10 +13,18 @@ from anyback_nn.network.layer import Context
 from anyback_nn.network.losses import Loss, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import Layout, Storage
+from anyback_nn.training.data import take
 from anyback_nn.training.metrics import Metric, r2
 from anyback_nn.training.optimizers import Optimizer
 
-__all__ = ["Report", "differentiation", "evaluation", "prediction_step", "training_step"]
+__all__ = [
+    "Report",
+    "chained_steps",
+    "differentiation",
+    "evaluation",
+    "prediction_step",
+    "training_step",
+]
 
 Report = tuple[Array, ...]
 """The mean loss of a batch, and the mean of each metric."""
@@ -53,6 +61,48 @@ def training_step(
         return params, slots, state, report
 
     return step
+
+
+def chained_steps(step: Callable[..., Any], scan: Callable[..., Any]) -> Callable[..., Any]:
+    """Build the function that takes many steps on rows of the same arrays, in one call.
+
+    Parameters
+    ----------
+    step : callable
+        As `training_step` builds it.
+    scan : callable
+        See `anyback_nn.backend.Backend.scan`.
+
+    Returns
+    -------
+    callable
+        ``steps(params, slots, state, mask, coefficients, x, y, weights, rows, noise)`` gives
+        ``params, slots, state, reports``. There is an entry for every step in each coefficient, in
+        ``rows``, the numbers of its samples, in each array of noise and in each report.
+    """
+
+    def steps(
+        params: Storage,
+        slots: dict[str, Storage],
+        state: Any,
+        mask: Storage,
+        coefficients: tuple[Array, ...],
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        rows: Array,
+        noise: Any,
+    ) -> tuple[Storage, dict[str, Storage], Any, Report]:
+        def one(carried: Any, now: Any) -> tuple[Any, Report]:
+            numbers, chosen, drawn = now
+            batch = (take(array, chosen) for array in (x, y, weights))
+            *carried, report = step(*carried, mask, numbers, *batch, drawn)
+            return tuple(carried), report
+
+        carried, reports = scan(one, (params, slots, state), (coefficients, rows, noise))
+        return *carried, reports
+
+    return steps
 
 
 def differentiation(

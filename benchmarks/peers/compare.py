@@ -174,7 +174,8 @@ def report(
         [
             "# Training time beside other libraries",
             f"{options.machine}; {named}; {', '.join(threads)}. Made by "
-            f"`benchmarks/peers/compare.py`, which says how. {short}{data}{options.remark}".rstrip(),
+            "`benchmarks/peers/compare.py`, which says how. "
+            f"{short}{data}{options.remark}".rstrip(),
             f"Milliseconds an epoch, medians of {repeats} after a warm-up:",
             table(results, names, seconds),
             "Their time over that of ours on NumPy, medians of the ratios of each turn (above 1: "
