@@ -18,6 +18,7 @@ from anyback_nn.backend import Backend, NumpyBackend
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.parameters import named
 from anyback_nn.recorded import BEFORE_RECORDING, Plan, Recorded
+from anyback_nn.recorded.plan import BLOCK
 from anyback_nn.recorded.tape import NotRecordable
 from anyback_nn.training.checks import DTYPES
 
@@ -262,6 +263,185 @@ def test_what_cannot_be_recorded_is_called_as_it_is(step):
     recording, result = repeated(step, x)
     assert not recording.plans
     assert np.array_equal(result[0], step(x)[0])
+
+
+# Where results lie --------------------------------------------------------------------------------
+
+
+def memory_of(array):
+    return array.__array_interface__["data"][0]
+
+
+def calls_of(recording):
+    (plan,) = recording.plans.values()
+    return plan.calls
+
+
+def test_results_are_written_over_what_is_not_read_again():
+    def step(x):
+        y = x + 1.0
+        y = y * 2.0
+        return (y - 0.5,)
+
+    recording, (result,) = repeated(step, np.zeros(3))
+    assert len({memory_of(arguments[-1]) for _, arguments in calls_of(recording)}) == 1
+    assert result.tolist() == [1.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        # Read again later; seen transposed or in part beside itself; another shape or dtype.
+        (lambda x: ((y := x + 1.0) * 2.0 + y,), [[3.0, 6.0], [9.0, 12.0]]),
+        (lambda x: ((y := x + 1.0) - transposed(y),), [[0.0, -1.0], [1.0, 0.0]]),
+        (lambda x: ((y := x + 1.0) - y[:1, :],), [[0.0, 0.0], [2.0, 2.0]]),
+        (lambda x: ((x + 1.0)[:1, :] * x,), [[0.0, 2.0], [2.0, 6.0]]),
+        (lambda x: (chosen(x > 1.0, x + 1.0, x * 5.0),), [[0.0, 5.0], [3.0, 4.0]]),
+        (lambda x: (chosen((y := x * 5.0) > 5.0, x + 1.0, y),), [[0.0, 5.0], [3.0, 4.0]]),
+    ],
+)
+def test_what_is_still_needed_is_not_written_over(step, expected):
+    _, (result,) = repeated(step, np.arange(4.0).reshape(2, 2))
+    assert result.tolist() == expected
+
+
+def transposed(x):
+    return nn.array_namespace(x).matrix_transpose(x)
+
+
+def chosen(condition, x, y):
+    return nn.array_namespace(condition).where(condition, x, y)
+
+
+def test_what_is_put_together_is_computed_in_its_place():
+    def step(x):
+        xp = nn.array_namespace(x)
+        square, total = xp.reshape(x @ x, (-1,)), xp.sum(x, axis=0)
+        vector = xp.concat([square, total])
+        vector *= 2.0
+        return (vector,)
+
+    x = np.arange(4.0).reshape(2, 2)
+    recording, (result,) = repeated(step, x)
+    assert np.concatenate not in [function for function, _ in calls_of(recording)]
+    assert result.tolist() == [*(2 * x @ x).ravel(), *(2 * x.sum(axis=0))]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        lambda xp, x: [(y := x + 1.0), y],
+        lambda xp, x: [x, x + 1.0],
+        lambda xp, x: [(x + 1.0)[1:], x * 2.0],
+        lambda xp, x: [(x + 1.0)[::2], x * 2.0],
+        lambda xp, x: [np.ones(2), x * 2.0],
+        lambda xp, x: [(y := x * 2.0), x + y],
+    ],
+)
+def test_what_cannot_be_computed_in_its_place_is_copied_there(parts):
+    def step(x):
+        xp = nn.array_namespace(x)
+        return (xp.concat(parts(xp, x)),)
+
+    x = np.arange(3.0)
+    _, (result,) = repeated(step, x)
+    assert result.tolist() == np.concatenate(parts(np, x)).tolist()
+
+
+def test_an_operand_of_what_is_put_together_that_is_used_again():
+    def step(x):
+        xp = nn.array_namespace(x)
+        y = x + 1.0
+        vector = xp.concat([y, x])
+        vector *= 10.0
+        return vector, y * 1.0
+
+    _, (vector, y) = repeated(step, np.arange(2.0))
+    assert vector.tolist() == [10.0, 20.0, 0.0, 10.0]
+    assert y.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_inputs_are_not_copied_where_they_are_large(size):
+    recording, _ = repeated(lambda x: (x[1:] + 1.0,), np.zeros(size))
+    (plan,) = recording.plans.values()
+    assert bool(plan.changing) == (size > 10)
+    x = np.arange(float(size))
+    assert recording(x)[0].tolist() == (x[1:] + 1.0).tolist()
+
+
+def test_the_last_input_is_let_go():
+    recording, _ = repeated(lambda x: (x + 1.0,), np.zeros(100_000))
+    x = np.ones(100_000)
+    known = weakref.ref(x)
+    recording(x)
+    del x
+    gc.collect()
+    assert known() is None
+
+
+def test_an_input_that_is_handed_on_is_copied():
+    recording, _ = repeated(lambda x: (x, x + 1.0), np.zeros(100_000))
+    x = np.ones(100_000)
+    same, _ = recording(x)
+    x[...] = 5.0
+    assert same[0] == 1.0
+
+
+def test_an_input_that_is_written_to_is_not_recorded():
+    def step(x):
+        x += 1.0
+        return (x * 2.0,)
+
+    recording, _ = repeated(step, np.zeros(3))
+    assert not recording.plans
+
+
+# Long vectors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [BLOCK, BLOCK + 1, 2 * BLOCK])
+def test_long_vectors_go_through_in_blocks(size, dtype):
+    def step(p, rate, g):
+        xp = nn.array_namespace(g)
+        g = xp.abs(g)
+        p *= 0.5
+        p -= rate * g
+        p += xp.sqrt(g)
+        return p, xp.sum(g)
+
+    g = np.random.default_rng(0).uniform(size=size).astype(dtype)
+    p, expected = np.ones(size, dtype), np.ones(size, dtype)
+    recording = Recorded(step, donate=(0,))
+    for rate in (0.1, 0.2, 0.3, 0.4, 0.5):
+        p, total = recording(p, rate, g)
+        expected, other = step(expected, rate, g)
+        assert total == other
+    np.testing.assert_array_equal(p, expected)
+    # All but the one that reads the input, and the sum.
+    inner = [arguments for _, arguments in calls_of(recording)[1:-1]]
+    assert len(inner) >= 2 * 5
+    assert max(one.nbytes for arguments in inner for one in arguments) <= BLOCK
+
+
+def test_vectors_that_overlap_go_through_whole():
+    def step(p):
+        for _ in range(2):
+            part = p[1:]
+            part += p[:-1]
+        return (p,)
+
+    p = np.ones(BLOCK)
+    expected = np.ones(BLOCK)
+    recording = Recorded(step, donate=(0,))
+    for _ in range(5):
+        (p,) = recording(p)
+        (expected,) = step(expected)
+    np.testing.assert_array_equal(p, expected)
+
+
+# What is recorded ---------------------------------------------------------------------------------
 
 
 def test_numbers_are_those_of_each_call():

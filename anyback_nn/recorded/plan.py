@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations, groupby
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from anyback_nn.recorded.stand_ins import Number, Stand
 from anyback_nn.recorded.tape import Memory, Operation, Tape, Value
 
 __all__ = ["Plan"]
+
+Call = tuple[Callable[..., Any], Any]
+"""A function and its arguments: a list if some of them are put in at each call."""
 
 COPIED = 2**13
 """Inputs of up to so many bytes are copied, which is as quick as to put them in their places."""
@@ -42,9 +46,10 @@ class Plan:
         # Where each input goes: into memory of the plan's, or among the arguments of calls.
         self.copied = [_copies_of(one) for one in inputs]
         self.changing: list[tuple[list[Any], int, int, Value]] = []
-        self.calls: list[tuple[Callable[..., Any], Any]] = []
+        self.calls: list[Call] = []
         for operation in tape.operations:
             self._prepare(operation)
+        self.calls = list(in_blocks(self.calls))
         # What consists of memory that was handed in is the same at every call.
         lent = {id(one) for position in donate for one in leaves(arguments[position])}
         self.output = [_Result(one, lent) for one in output]
@@ -269,6 +274,47 @@ def _is_whole(value: Value) -> bool:
         and seen.flags.c_contiguous
         and np.may_share_memory(seen, trial)
     )
+
+
+BLOCK = 2**18
+"""How many bytes of a long vector go through several functions while they are in the cache."""
+
+
+def in_blocks(calls: list[Call]) -> Iterator[Call]:
+    """Take long vectors through functions of entries block by block, all functions for each block.
+
+    An optimiser goes over all parameters a dozen times. Where those do not fit into the cache,
+    that takes most of its time.
+    """
+    for length, group in groupby(calls, key=_length):
+        run = list(group)
+        if length is None or len(run) < 2 or not _apart(run):
+            yield from run
+            continue
+        width = max(one.itemsize for _, arguments in run for one in arguments if one.ndim)
+        for start in range(0, length, BLOCK // width):
+            part = slice(start, start + BLOCK // width)
+            for function, arguments in run:
+                yield function, tuple(one[part] if one.ndim else one for one in arguments)
+
+
+def _length(call: Call) -> int | None:
+    """Tell the length of the vectors of a function of entries; None if it is short or another."""
+    function, arguments = call
+    if not isinstance(function, np.ufunc) or function.signature is not None:
+        return None
+    if not isinstance(arguments, tuple) or not all(isinstance(a, np.ndarray) for a in arguments):
+        return None
+    vectors = [one for one in arguments if one.ndim]
+    if len({one.shape for one in vectors}) != 1 or vectors[0].ndim != 1:
+        return None
+    return len(vectors[0]) if vectors[0].nbytes > 2 * BLOCK else None
+
+
+def _apart(calls: list[Call]) -> bool:
+    """Tell whether the vectors are the same memory or do not overlap."""
+    vectors = {_address(one): one for _, arguments in calls for one in arguments if one.ndim}
+    return not any(np.may_share_memory(a, b) for a, b in combinations(vectors.values(), 2))
 
 
 def _does_nothing(operation: Operation) -> bool:
