@@ -693,6 +693,15 @@ def test_a_model_can_be_pickled(backend, moons, dtype):
     np.testing.assert_array_equal(copy.predict(moons[0]), model.predict(moons[0]))
 
 
+def test_gradients_whose_squares_overflow_are_named(backend):
+    # The parameters and losses are finite.
+    x = np.full((8, 2), 1e10)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    text = "the optimiser's means became NaN or infinite in epoch 1, step 1.*standardise"
+    with pytest.raises(nn.DivergenceError, match=text):
+        model.fit(x, np.full(8, 1e15), batch_size=8, optimizer=nn.Adam(1e-3), progress=False)
+
+
 # What is compiled --------------------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit", "evaluate", "outputs_of", "steps", "train"]
 
+PARAMETERS = "parameters"
+
 MOST_STEPS = 512
 """How many steps are taken in one call at the most: an interrupt waits for its end."""
 
@@ -277,9 +279,9 @@ def _epoch(
     else:
         reports, sizes, rates = zip(*steps(fit, source, step, callbacks))
         values = _stack(list(chain.from_iterable(reports)))
-    n_metrics = len(reports[0])
-    table, finite = _read(values, n_metrics, (*training.params, *leaves(training.slots)))
-    _check_convergence(table[:, 0], finite, training.epoch, rates)
+    kept = {PARAMETERS: training.params, "the optimiser's means": tuple(leaves(training.slots))}
+    table, infinite = _read(values, len(reports[0]), kept)
+    _check_convergence(table[:, 0], infinite, training.epoch, rates)
     training.epoch += 1
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
     return {
@@ -329,15 +331,17 @@ def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], No
     return [hook for hook in hooks if getattr(hook, "__func__", None) is not nothing]
 
 
-def _read(values: Array, n_metrics: int, arrays: Storage) -> tuple[Any, bool]:
-    """Bring all reports to the host at once, and whether these arrays are finite."""
+def _read(values: Array, n_metrics: int, kept: dict[str, Storage]) -> tuple[Any, str | None]:
+    """Bring all reports to the host at once, and which of these arrays are not finite, if any."""
     xp = array_namespace(values)
+    names = [name for name, arrays in kept.items() for _ in arrays]
     # A number less itself is 0, but what is not finite gives NaN.
-    nothing = [xp.sum(array - array) for array in arrays]
+    nothing = [xp.sum(array - array) for arrays in kept.values() for array in arrays]
     read = to_numpy(xp.concat([values, _stack(nothing)]) if nothing else values)
     read = read.astype(np.float64)
     n_values = values.shape[0]
-    return read[:n_values].reshape(-1, n_metrics), not read[n_values:].any()
+    infinite = next((name for name, one in zip(names, read[n_values:]) if one != 0), None)
+    return read[:n_values].reshape(-1, n_metrics), infinite
 
 
 def _stack(values: list[Array], most: int = 64) -> Array:
@@ -347,17 +351,24 @@ def _stack(values: list[Array], most: int = 64) -> Array:
     return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
-def _check_convergence(losses: Any, finite: bool, epoch: int, rates: Sequence[float]) -> None:
-    """Raise `DivergenceError` if a loss or, at the end of the epoch, a parameter is not finite."""
+def _check_convergence(
+    losses: Any, infinite: str | None, epoch: int, rates: Sequence[float]
+) -> None:
+    """Raise `DivergenceError` if a loss or, at the end of the epoch, something is not finite."""
     bad = np.flatnonzero(~np.isfinite(losses))
-    if not bad.size and finite:
+    if not bad.size and infinite is None:
         return
     at = int(bad[0]) if bad.size else len(losses) - 1
-    what = f"the loss became {losses[at]}" if bad.size else "parameters became NaN or infinite"
+    what = f"the loss became {losses[at]}" if bad.size else f"{infinite} became NaN or infinite"
     if bad.size and epoch == 0 and at == 0:
         cause = (
             "it was so before the first update, so the inputs or targets are probably too large, "
             "or hold NaN: standardise them, and replace what is missing"
+        )
+    elif not bad.size and infinite != PARAMETERS:
+        cause = (
+            "gradients, or their squares, are too large for the dtype: standardise the inputs and "
+            "targets, or use clip_norm=1.0 in the optimiser"
         )
     else:
         # A loss shows what the update before it did; the last update shows in the parameters.
