@@ -461,6 +461,26 @@ def test_numbers_are_those_of_each_call():
     assert p.tolist() == expected.tolist()
 
 
+def test_numbers_can_be_computed_with():
+    def step(x, a, b):
+        c = 2.0 * a / 3 - b
+        return x * (1 - c), x + c * c, x - a
+
+    x = np.asarray([3.0, 0.1], "float32")
+    recording = Recorded(step, ())
+    for a, b in ((0.1, 0.2), (0.3, 0.4), (0.5, 0.6), (0.7, 0.8), (0.9, 0.1)):
+        for one, other in zip(recording(x, a, b), step(x, a, b), strict=True):
+            assert one.tolist() == other.tolist()
+    assert recording.plans
+
+
+@pytest.mark.parametrize("step", [lambda x, a: (x * max(a, 0.5),), lambda x, a: (x * a**2,)])
+def test_numbers_that_are_read_are_not_recorded(step):
+    recording, (result,) = repeated(step, np.ones(2), 3.0)
+    assert not recording.plans
+    assert result.tolist() == step(np.ones(2), 3.0)[0].tolist()
+
+
 def test_memory_that_is_worked_in_is_as_before_if_recording_fails():
     calls = []
 

@@ -36,7 +36,7 @@ class Plan:
     def __init__(
         self, step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...]
     ) -> None:
-        tape, inputs, output = _followed(step, arguments, donate)
+        tape, inputs, self.derived, output = _followed(step, arguments, donate)
         found = [one.value.memory for one in leaves(output) if isinstance(one, Stand)]
         for one in inputs:
             # What is handed on must not be what the caller goes on to write to.
@@ -44,7 +44,12 @@ class Plan:
                 one.array, one.leaf = np.empty(one.shape, one.dtype), None
         place(tape.operations, found)
         # Where each input goes: into memory of the plan's, or among the arguments of calls.
-        self.copied = [_copies_of(one) for one in inputs]
+        self.numbers = [(i, one) for i, one in enumerate(inputs) if isinstance(one, Number)]
+        self.copied = [
+            (i, one.array)
+            for i, one in enumerate(inputs)
+            if isinstance(one, Memory) and one.leaf is None
+        ]
         self.changing: list[tuple[list[Any], int, int, Value]] = []
         self.calls: list[Call] = []
         for operation in tape.operations:
@@ -96,9 +101,12 @@ class Plan:
 
     def run(self, inputs: list[Any]) -> tuple[Any, ...]:
         """Repeat the step with other arguments."""
-        for leaf, copies in zip(inputs, self.copied):
-            for array in copies:
-                array[...] = leaf
+        for leaf, number in self.numbers:
+            number.set(inputs[leaf])
+        for number in self.derived:
+            number.update()
+        for leaf, array in self.copied:
+            array[...] = inputs[leaf]
         for arguments, position, leaf, value in self.changing:
             arguments[position] = value.of(inputs[leaf])
         for function, arguments in self.calls:
@@ -139,9 +147,21 @@ class _Result:
 
 def _followed(
     step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...]
-) -> tuple[Tape, list[Memory | Number], tuple[Any, ...]]:
-    """Call a step with stand-ins; give what they noted down, its inputs and its results."""
+) -> tuple[Tape, list[Memory | Number], list[Number], tuple[Any, ...]]:
+    """Call a step with stand-ins.
+
+    Returns
+    -------
+    tape : Tape
+        What they noted down.
+    inputs : list of Memory or Number
+    derived : list of Number
+        What the step computes of its numbers.
+    output : tuple
+        What it returns.
+    """
     tape = Tape()
+    derived: list[Number] = []
     lent: list[Any] = []
     inputs: list[Memory | Number] = []
 
@@ -155,7 +175,7 @@ def _followed(
         if leaf is None:
             return None
         if isinstance(leaf, float):
-            inputs.append(Number(leaf))
+            inputs.append(Number(leaf, derived))
             return inputs[-1]
         memory = Memory(leaf.shape, leaf.dtype, leaf=len(inputs))
         inputs.append(memory)
@@ -172,7 +192,7 @@ def _followed(
         for array, values in zip(lent, before):
             array[...] = values
         raise
-    return tape, inputs, output
+    return tape, inputs, derived, output
 
 
 # Places ------------------------------------------------------------------------------------------
@@ -340,13 +360,6 @@ def _does_nothing(operation: Operation) -> bool:
 def _address(array: Any) -> tuple[int, tuple[int, ...]]:
     """Tell where an array lies."""
     return array.__array_interface__["data"][0], array.strides
-
-
-def _copies_of(one: Memory | Number) -> list[Any]:
-    """List the arrays of the plan's that an input is copied to."""
-    if isinstance(one, Number):
-        return list(one.cells.values())
-    return [one.array] if one.leaf is None else []
 
 
 def _bytes(memory: Memory) -> int:

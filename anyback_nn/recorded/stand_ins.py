@@ -5,9 +5,9 @@ They hold the values of the step that is followed, so that shapes, dtypes and vi
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import array_api_compat.numpy as compat
@@ -80,17 +80,33 @@ class Stand:
 
 
 class Number:
-    """Stands for a number that is handed to the step.
+    """Stands for a number that is handed to the step, or that it computes of such numbers.
 
     For each dtype of the arrays that it is combined with there is an array of no axes that holds
     it, as NumPy itself would make one.
+
+    Parameters
+    ----------
+    number : float
+        What it is in this step.
+    compute : callable, optional
+        Computes it anew from the numbers that it was made of.
+    derived : list of Number
+        All that are computed, in order: those of this one are added.
     """
 
     __array_ufunc__ = None
 
-    def __init__(self, value: float) -> None:
-        self.number = value
+    def __init__(
+        self,
+        number: float,
+        derived: list[Number],
+        compute: Callable[[], float] | None = None,
+    ) -> None:
+        self.number, self.compute, self.derived = number, compute, derived
         self.cells: dict[Any, Any] = {}
+        if compute is not None:
+            derived.append(self)
 
     def cell(self, dtype: Any) -> Any:
         """Give the array of this dtype."""
@@ -98,8 +114,19 @@ class Number:
             self.cells[dtype] = np.asarray(self.number, dtype=dtype)
         return self.cells[dtype]
 
+    def set(self, number: float) -> None:
+        """Take another value."""
+        self.number = number
+        for cell in self.cells.values():
+            cell[...] = number
+
+    def update(self) -> None:
+        """Compute it anew."""
+        if self.compute is not None:
+            self.set(self.compute())
+
     def _refuse(self, *_: Any) -> Any:
-        raise NotRecordable("a number that is computed with")
+        raise NotRecordable("a number that is read")
 
     __bool__ = __float__ = __int__ = __index__ = __array__ = _refuse
 
@@ -343,7 +370,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         for name in ("broadcast_to", "expand_dims", "reshape", "squeeze")
     },
     # An attribute is quicker than the function.
-    "matrix_transpose": viewing(attrgetter("mT")),
+    "matrix_transpose": viewing(operator.attrgetter("mT")),
     **{name: like(getattr(compat, name)) for name in ("full_like", "ones_like", "zeros_like")},
     "argmax": argmax,
     "astype": astype,
@@ -424,4 +451,27 @@ def _operators() -> None:
         setattr(Stand, f"__{python}__", elementwise(function))
 
 
+def _arithmetic() -> None:
+    """Let numbers be computed with."""
+
+    def made(function: Callable[[Any, Any], float], a: Any, b: Any) -> Any:
+        if not all(isinstance(one, Number | float | int) for one in (a, b)):
+            return NotImplemented
+        derived = next(one.derived for one in (a, b) if isinstance(one, Number))
+
+        def compute() -> float:
+            return function(*(one.number if isinstance(one, Number) else one for one in (a, b)))
+
+        return Number(compute(), derived, compute)
+
+    for name in ("add", "sub", "mul", "truediv"):
+        function = getattr(operator, name)
+        for prefix, call in {
+            "": lambda self, other, function=function: made(function, self, other),
+            "r": lambda self, other, function=function: made(function, other, self),
+        }.items():
+            setattr(Number, f"__{prefix}{name}__", call)
+
+
 _operators()
+_arithmetic()

@@ -51,6 +51,8 @@ class Fit:
     penalizes : bool
         Whether the step has a penalty of its own, beside the optimiser's, so that it is told which
         parameters are penalised.
+    numbers : tuple of float
+        What the step is told beside the optimiser's coefficients, behind them.
     """
 
     model: Model
@@ -58,6 +60,7 @@ class Fit:
     n_batches: int | None = None
     stop_reason: str | None = None
     penalizes: bool = False
+    numbers: tuple[float, ...] = ()
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
     _mask: Storage | None = field(default=None, init=False)
@@ -161,7 +164,7 @@ def steps(
             training.slots,
             training.state,
             mask,
-            optimizer.coefficients(training.step, rate),
+            optimizer.coefficients(training.step, rate) + fit.numbers,
             *batch,
             None if draws is None else model.network.noise(tuple(batch.x.shape), draws),
         )
@@ -217,7 +220,10 @@ def _chains(
     noise_of, fit.batches_done = _noise_on_host(model, training.epoch), 0
     for some in np.array_split(np.stack(same), n_chains):
         now = list(islice(rates, len(some)))
-        numbers = [optimizer.coefficients(training.step + i + 1, r) for i, r in enumerate(now)]
+        numbers = [
+            optimizer.coefficients(training.step + i, rate) + fit.numbers
+            for i, rate in enumerate(now, start=1)
+        ]
         noise = stacked([noise_of(shape) for _ in some])
         training.params, training.slots, training.state, reports = chained(
             training.params,
@@ -243,7 +249,7 @@ def _chains(
             training.slots,
             training.state,
             mask,
-            optimizer.coefficients(training.step, rate),
+            optimizer.coefficients(training.step, rate) + fit.numbers,
             *(take(array, chosen) for array in rows),
             map_leaves(lambda one: None if one is None else backend.asarray(one), noise),
         )
