@@ -14,6 +14,7 @@ from sklearn.utils import _safe_indexing, check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
 from anyback_nn.backend import Array, Backend, is_host, select, select_for, to_numpy
+from anyback_nn.errors import DataError
 from anyback_nn.training.checks import DTYPES, check_inputs, check_weights, n_rows
 from anyback_nn.training.data import take
 
@@ -21,7 +22,6 @@ __all__ = [
     "check_namespace",
     "choose_backend",
     "choose_dtype",
-    "for_scorer",
     "given_back",
     "on_host",
     "origin",
@@ -67,6 +67,8 @@ def validated(
             X = validate_data(estimator, X, **checks)
         # Rows of the one sparse format can be taken.
         return (X.tocsr() if hasattr(X, "tocsr") else X), y
+    if "sparse" in str(getattr(X, "layout", "")):
+        raise DataError("expected a dense array, got a sparse one: pass X.to_dense()")
     X = check_inputs(X)
     n_features = int(X.shape[1])
     if reset:
@@ -95,6 +97,9 @@ def validated_weights(sample_weight: Any, n_samples: int) -> Any:
     if sample_weight is None:
         return None
     weights = np.asarray(on_host(sample_weight))
+    if weights.dtype.kind == "O":
+        # As pandas has numbers that were among others.
+        weights = weights.astype(np.float64)
     if weights.ndim == 0:
         weights = np.full(n_samples, weights)
     weights = to_numpy(check_weights(weights, n_samples))
@@ -110,13 +115,19 @@ def choose_backend(spec: Any, X: Any) -> Backend:
     return select(spec)
 
 
-def choose_dtype(dtype: str | None, X: Any, backend: Backend) -> str:
-    """Choose the dtype of the computation: that of the input, as far as the device has it."""
+def choose_dtype(dtype: str | None, X: Any, backend: Backend, *, lbfgs: bool = False) -> str:
+    """Choose the dtype of the computation: that of the input, as far as the device has it.
+
+    For input on the host, L-BFGS computes in float64, as in scikit-learn: in float32, rounding
+    ends its search for lower values long before the minimum.
+    """
     if dtype is not None:
         return dtype
     name = str(X.dtype).rpartition(".")[2]
-    if name not in DTYPES:
-        name = "float64" if is_host(X) else "float32"
+    if is_host(X) and (lbfgs or name not in DTYPES):
+        name = "float64"
+    elif name not in DTYPES:
+        name = "float32"
     return name if backend.holds(name) else "float32"
 
 
@@ -139,27 +150,17 @@ def shown(array: Array) -> Any:
 
 
 def rows_of(X: Any, rows: Any) -> Any:
-    """Choose rows of an array of any library, a table or a sparse matrix."""
+    """Choose rows of an array of any library, a table or a sparse matrix; None stays None."""
+    if X is None:
+        return None
     return _safe_indexing(X, rows) if is_host(X) else take(X, rows)
-
-
-def for_scorer(X: Any, y: Any) -> tuple[Any, Any]:
-    """Bring data to where scikit-learn's metrics can read the predictions for them.
-
-    Without dispatch on arrays that is the host, otherwise where ``X`` is.
-    """
-    if is_host(X):
-        return X, y
-    if get_config()["array_api_dispatch"] and y.dtype.kind in "biuf":
-        return X, select_for(X).asarray(y)
-    return on_host(X), y
 
 
 def check_namespace(estimator: Any, X: Array, method: str) -> None:
     """Refuse, where scikit-learn dispatches on arrays, those of another library than in fit."""
     if not get_config()["array_api_dispatch"]:
         return
-    given = "numpy" if is_host(X) else select_for(X).spec
+    given = origin(X)
     if given != estimator._fitted_on:
         raise ValueError(
             f"Inputs passed to {type(estimator).__name__}.{method}() must use the same namespace "

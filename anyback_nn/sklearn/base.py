@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,21 +22,24 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from anyback_nn.backend import Array, Backend, is_host, to_numpy
+from anyback_nn.backend import Array, Backend, to_numpy
 from anyback_nn.errors import DivergenceError, ShapeError
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
+from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import Loss, mean_loss
+from anyback_nn.network.network import Network
 from anyback_nn.network.parameters import Storage, map_leaves, named
 from anyback_nn.network.settings import plain
 from anyback_nn.random import Blank, generator
 from anyback_nn.sklearn import arrays, files, lbfgs, networks
 from anyback_nn.sklearn.convergence import Convergence
 from anyback_nn.sklearn.objective import Objective
-from anyback_nn.sklearn.samples import samples
+from anyback_nn.sklearn.samples import Samples, rows_at_once, samples
 from anyback_nn.sklearn.solvers import Recorded, SklearnAdam, SklearnSGD, unbiased
+from anyback_nn.sklearn.validation import scoring, takes_weights
 from anyback_nn.training import loop
-from anyback_nn.training.callbacks import ProgressBar, check_callbacks
+from anyback_nn.training.callbacks import Callback, EarlyStopping, ProgressBar, check_callbacks
 from anyback_nn.training.data import Batch
 from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.training.schedules import Schedule
@@ -43,15 +48,22 @@ from anyback_nn.training.state import TrainingState, copies
 __all__ = ["BaseMLP"]
 
 PREDICTION_BATCH = 4096
-"""How many samples are computed at once in prediction."""
+"""How many samples are computed at once in prediction, at most."""
 
-SPARSE_BATCH = 8192
-"""How many sparse samples L-BFGS makes dense at once."""
+Measure = Callable[[], tuple[float, float]]
+"""What gives the loss and the score of the validation data."""
+
+
+class Prepared(NamedTuple):
+    """What a call of fit trains on, and what measures the validation data, if there are any."""
+
+    source: Samples
+    measure: Measure | None
 
 
 def is_stochastic(estimator: BaseMLP) -> bool:
     """Tell whether training goes in epochs, so that there is `partial_fit`."""
-    if estimator.solver == "lbfgs" and estimator.optimizer is None:
+    if not estimator._in_epochs:
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
         )
@@ -116,11 +128,20 @@ class BaseMLP(BaseEstimator, ABC):
     out_activation_: str
     converged_: bool
 
+    def _store(self, arguments: Mapping[str, Any]) -> None:
+        """Keep the arguments of ``__init__``: its ``locals()``.
+
+        Not those that the class is said to have: a subclass may have more, or fewer.
+        """
+        for name, value in arguments.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
     # What the two estimators do differently ---------------------------------------------------
 
     @abstractmethod
     def _encode(self, y: Any, *, first: bool, incremental: bool, classes: Any = None) -> Any:
-        """Turn checked targets into those of the loss: a NumPy array."""
+        """Turn checked targets into numbers: indices of classes, 0 and 1 for labels, or values."""
 
     @abstractmethod
     def _choose_loss(self) -> tuple[Loss, float]:
@@ -147,57 +168,129 @@ class BaseMLP(BaseEstimator, ABC):
         classes: Any = None,
     ) -> Self:
         """Check everything, then train."""
-        networks.hidden_sizes(self.hidden_layer_sizes)
-        check_callbacks(self.callbacks or ())
-        first = not hasattr(self, "model_") or not (self.warm_start or incremental)
-        if incremental and not first and self.early_stopping and self.converged_:
-            warnings.warn(
-                "early stopping has ended the training of this estimator: partial_fit changes "
-                "nothing any more. Call fit, or set early_stopping=False, to go on",
-                stacklevel=4,
-            )
+        before = dict(vars(self))
+        try:
+            prepared = self._prepared(X, y, sample_weight, incremental, classes)
+        except BaseException:
+            # As it was, and not half of it for other data.
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        if prepared is None:
             return self
-        original = X
-        X, y = arrays.validated(self, X, y, reset=first, needs_y=True, y_numeric=self._y_numeric)
-        targets = self._encode(y, first=first, incremental=incremental, classes=classes)
-        given = arrays.validated_weights(sample_weight, X.shape[0])
-        weights = self._with_class_weight(given, targets, y, incremental)
-        random = check_random_state(self.random_state)
-        self._fitted_on = arrays.origin(X)
-        if first:
-            self._begin(X, random)
-        # It may have been changed since the last call.
-        self.model_.loss = self._choose_loss()[0]
-        self.converged_ = False
-        rows = Batch(X, targets, weights)
+        self._set_loss()
+        self.converged_, self.n_iter_ = False, 0
         try:
             with self.model_.backend.scope(self.model_.dtype):
-                if self.solver == "lbfgs" and self.optimizer is None:
-                    self._minimize(rows)
+                if self._in_epochs:
+                    self._descend(prepared, incremental)
                 else:
-                    self._descend(rows, given, original, y, random, incremental)
+                    self._minimize(prepared)
         except DivergenceError as error:
             raise ValueError(f"Solver produced non-finite parameter weights: {error}.") from error
         return self
 
     _y_numeric = False
 
-    def _with_class_weight(self, weights: Any, targets: Any, y: Any, incremental: bool) -> Any:
+    @property
+    def _in_epochs(self) -> bool:
+        """Whether training goes in epochs of steps, and not in iterations of L-BFGS."""
+        return self.solver != "lbfgs" or self.optimizer is not None
+
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any
+    ) -> Prepared | None:
+        """Check everything and set what fit sets before training; None if it has ended for good."""
+        networks.hidden_sizes(self.hidden_layer_sizes)
+        self._check_callbacks()
+        metric = self.early_stopping_metric
+        scorer = None if metric is None else check_scoring(self, scoring=metric)
+        first = not hasattr(self, "model_") or not (self.warm_start or incremental)
+        original = X
+        X, y = arrays.validated(self, X, y, reset=first, needs_y=True, y_numeric=self._y_numeric)
+        labels = self._encode(y, first=first, incremental=incremental, classes=classes)
+        targets = self._choose_loss()[0].check_targets(labels, self.n_outputs_)
+        given = arrays.validated_weights(sample_weight, X.shape[0])
+        weights = self._with_class_weight(given, labels, incremental)
+        if incremental and not first and self.early_stopping and self.converged_:
+            warnings.warn(
+                "early stopping has ended the training of this estimator: partial_fit changes "
+                "nothing any more. Call fit, or set early_stopping=False, to go on",
+                stacklevel=5,
+            )
+            return None
+        random = check_random_state(self.random_state)
+        if first:
+            self._begin(X, random)
+        else:
+            self._warn_of_settings_without_effect()
+        self._fitted_on = arrays.origin(X)
+        model = self.model_
+        with model.backend.scope(model.dtype):
+            self._check_determinism(tuple(X.shape))
+            rows = Batch(X, targets, weights)
+            chosen = measure = None
+            if self.validation_data is not None:
+                measure = self._given_validation(scorer)
+            elif self.early_stopping and self._in_epochs:
+                chosen, held = self._split(labels, random, incremental)
+                part = Batch(*(arrays.rows_of(one, held) for one in (X, targets, given)))
+                # A scorer gets a table where a table was given.
+                shown = original if hasattr(original, "iloc") or hasattr(original, "columns") else X
+                seen = None if scorer is None else (arrays.rows_of(shown, held), y[held])
+                measure = self._measuring(part, scorer, seen)
+            n_samples = int(X.shape[0]) if chosen is None else len(chosen)
+            source = samples(
+                rows,
+                model.backend,
+                model.dtype,
+                self._size_of_batch(n_samples, X),
+                chosen=chosen,
+                random=random if self.shuffle and self._in_epochs else None,
+            )
+        return Prepared(source, measure)
+
+    def _check_callbacks(self) -> None:
+        """Refuse callbacks that are none, or that undo what the parameters ask for."""
+        callbacks = self.callbacks or ()
+        check_callbacks(callbacks)
+        restores = any(isinstance(one, EarlyStopping) and one.restore_best for one in callbacks)
+        if restores and self.average_weights is not None and self._in_epochs:
+            raise ValueError(
+                "callbacks: EarlyStopping puts the best weights back, but with average_weights "
+                "their average predicts. Use early_stopping=True instead, which restores the best "
+                "average, or EarlyStopping(restore_best=False)"
+            )
+
+    def _check_determinism(self, shape: tuple[int, ...]) -> None:
+        """Refuse layers that make of what is minimised another function at each step of L-BFGS."""
+        if self._in_epochs:
+            return
+        model = self.model_
+        noise = model.network.noise(shape, Blank(None, model.backend, model.dtype))
+        if named(model.training.state) or any(leaf is not None for leaf in named(noise).values()):
+            raise ValueError(
+                "solver='lbfgs' minimises one and the same function throughout, which dropout and "
+                "batch normalisation change at each step. Use solver='adam' or 'sgd'"
+            )
+
+    def _with_class_weight(self, weights: Any, labels: Any, incremental: bool) -> Any:
         """Multiply the weights of samples with those of their classes, if there are any."""
         return weights
+
+    def _described_layers(self) -> Sequence[Layer]:
+        """List the layers that the parameters describe."""
+        if self.layers is not None:
+            return cast(Sequence[Layer], self.layers)
+        sizes = networks.hidden_sizes(self.hidden_layer_sizes)
+        return networks.stacked(
+            sizes, self.activation, self.dropout, self.batch_norm, self.n_outputs_
+        )
 
     def _begin(self, X: Any, random: Any) -> None:
         """Make a new model with its first weights, and set what counts from here."""
         backend = arrays.choose_backend(self.backend, X)
-        loss, _ = self._choose_loss()
-        n_in = int(X.shape[1])
-        if self.layers is None:
-            sizes = networks.hidden_sizes(self.hidden_layer_sizes)
-            layers: Sequence[Any] = networks.stacked(
-                sizes, self.activation, self.dropout, self.batch_norm, self.n_outputs_
-            )
-        else:
-            layers = self.layers
+        n_in, layers = int(X.shape[1]), self._described_layers()
         pairs = (
             None
             if self.layers is not None
@@ -207,10 +300,10 @@ class BaseMLP(BaseEstimator, ABC):
         seeded = self.layers is not None or bool(self.dropout)
         model = Model(
             *layers,
-            loss=loss,
+            loss=self._choose_loss()[0],
             backend=backend,
             seed=int(random.randint(2**31 - 1)) if seeded else 0,
-            dtype=arrays.choose_dtype(self.dtype, X, backend),
+            dtype=arrays.choose_dtype(self.dtype, X, backend, lbfgs=not self._in_epochs),
             metrics=(),
         )
         if pairs is None:
@@ -227,28 +320,90 @@ class BaseMLP(BaseEstimator, ABC):
                 f"{self.n_outputs_}: end it with Dense({self.n_outputs_})"
             )
         self.model_ = model
-        self.n_iter_ = self.t_ = 0
+        self._reset(arrays.origin(X))
         self.n_layers_ = len(self.coefs_) + 1
-        self.out_activation_ = _OUT_ACTIVATIONS.get(type(loss).__name__, "identity")
+        self._set_loss()
+
+    def _reset(self, fitted_on: str) -> None:
+        """Set what training counts and keeps to what it is before the first step."""
+        self._fitted_on = fitted_on
+        self.n_iter_ = self.t_ = 0
+        self.converged_ = False
+        self.__dict__.pop("loss_", None)
+        self.best_loss_ = self.best_validation_score_ = None
         self._no_improvement_count = 0
         self._best: tuple[Any, Any] | None = None
         self._raw: Storage | None = None
-        self.best_loss_ = self.best_validation_score_ = None
+        self._rules, self._asked = self._described_rules(), self._spec()
+
+    def _adopt(self) -> None:
+        """Take the weights that came from elsewhere for the best, where their score came too."""
+        score = self.best_validation_score_
+        if score is not None and np.isfinite(score):
+            training = self.model_.training
+            self._best = (copies(training.params), copies(training.state))
+
+    def _set_loss(self) -> None:
+        """Let the model have the loss that the parameters describe: it may be another by now."""
+        model, loss = self.model_, plain(self._choose_loss()[0])
+        if loss != model.loss:
+            model.loss = loss
+            # What is compiled for itself alone is not told apart by the loss.
+            model._own_compiled.clear()
+        self.out_activation_ = _OUT_ACTIVATIONS.get(type(loss).__name__, "identity")
+
+    def _spec(self) -> str:
+        """Give the backend that is asked for as text."""
+        return self.backend.spec if isinstance(self.backend, Backend) else str(self.backend)
+
+    def _warn_of_settings_without_effect(self) -> None:
+        """Say which of our parameters have been changed that count only where a fit begins."""
+        model, changed = self.model_, []
+        if Network(*self._described_layers()) != model.network:
+            changed.append("the network (hidden_layer_sizes, activation, layers, ...)")
+        spec = self._spec()
+        if spec not in ("auto", self._asked, model.backend.spec):
+            changed.append(f"backend={spec!r}")
+        if self.dtype not in (None, model.dtype):
+            changed.append(f"dtype={self.dtype!r}")
+        if changed:
+            warnings.warn(
+                f"{' and '.join(changed)}: what was changed here since the first fit has no effect "
+                "before fit is called with warm_start=False",
+                stacklevel=6,
+            )
 
     def _objective(self) -> Objective:
         """Describe what is minimised."""
-        loss, factor = self._choose_loss()
+        _, factor = self._choose_loss()
         model = self.model_
         return Objective(
-            model.network, model.layout, loss, factor, float(self.alpha), float(self.l2_per_sample)
+            model.network,
+            model.layout,
+            model.loss,
+            factor,
+            float(self.alpha),
+            float(self.l2_per_sample),
         )
+
+    @contextmanager
+    def _called(self) -> Iterator[list[Callback]]:
+        """Give the user's callbacks, and a progress bar that does not outlast training."""
+        bar = ProgressBar() if self.progress else None
+        try:
+            yield [*(self.callbacks or ()), *([bar] if bar else [])]
+        finally:
+            if bar:
+                bar.close()
 
     # The stochastic solvers
 
-    def _rate_mode(self) -> str:
-        """Tell which of scikit-learn's schedules is followed."""
-        own = self.optimizer is None and self.schedule is None and self.solver == "sgd"
-        return str(self.learning_rate) if own else "constant"
+    def _described_rules(self) -> tuple[Any, ...]:
+        """Give our parameters of the optimiser: where they change, a new one begins.
+
+        The parameters that scikit-learn has too count, as there, where an optimiser begins.
+        """
+        return (self.optimizer, self.schedule, self.clip_norm, self.average_weights)
 
     def _new_optimizer(self) -> Optimizer:
         """Make the optimiser that the parameters describe."""
@@ -260,11 +415,10 @@ class BaseMLP(BaseEstimator, ABC):
         elif self.optimizer is not None:
             optimizer = OPTIMIZERS[self.optimizer](rate)
         elif self.solver == "sgd":
-            recorded = self._rate_mode() != "constant"
+            if self.schedule is None and self.learning_rate != "constant":
+                rate = Recorded(rate, self.learning_rate, float(self.power_t))
             optimizer = SklearnSGD(
-                Recorded(rate) if recorded else rate,
-                momentum=float(self.momentum),
-                nesterov=bool(self.nesterovs_momentum),
+                rate, momentum=float(self.momentum), nesterov=bool(self.nesterovs_momentum)
             )
         else:
             optimizer = SklearnAdam(
@@ -274,22 +428,9 @@ class BaseMLP(BaseEstimator, ABC):
             optimizer = replace(optimizer, clip_norm=float(self.clip_norm))
         return cast(Optimizer, plain(optimizer))
 
-    def _descend(
-        self, rows: Batch, given: Any, original: Any, y: Any, random: Any, incremental: bool
-    ) -> None:
+    def _descend(self, prepared: Prepared, incremental: bool) -> None:
         """Train by steps on batches until the rules of convergence, or ``max_iter``, end it."""
-        model = self.model_
-        n_rows = int(rows.x.shape[0])
-        chosen, measure = self._validation(rows, given, original, y, random)
-        n_samples = n_rows if chosen is None else len(chosen)
-        source = samples(
-            rows,
-            model.backend,
-            model.dtype,
-            self._size_of_batch(n_samples),
-            chosen=chosen,
-            random=random if self.shuffle else None,
-        )
+        model, source = self.model_, prepared.source
         if self.early_stopping and self.best_validation_score_ is None:
             self.best_loss_, self.best_validation_score_ = None, -np.inf
         elif not self.early_stopping and self.best_loss_ is None:
@@ -298,9 +439,9 @@ class BaseMLP(BaseEstimator, ABC):
         optimizer: Any = model.training.optimizer
         objective = self._objective()
         step = model.compiled(
+            # The model tells losses apart: those that cannot be hashed, too.
             (
                 replace(optimizer, learning_rate=1.0),
-                objective.loss,
                 objective.factor,
                 objective.alpha,
                 objective.l2,
@@ -313,16 +454,13 @@ class BaseMLP(BaseEstimator, ABC):
         step = model.repeated(step, optimizer)
         epochs = 1 if incremental else int(self.max_iter)
         fit = loop.Fit(model, epochs, penalizes=objective.penalizes)
-        bar = [ProgressBar()] if self.progress else []
-        callbacks = [Convergence(self, n_samples, measure), *(self.callbacks or ()), *bar]
-        self.n_iter_ = 0
+        rules = Convergence(self, source.n_samples, prepared.measure)
         try:
-            loop.train(fit, source, None, step, callbacks)
+            with self._called() as callbacks:
+                loop.train(fit, source, None, step, [rules, *callbacks])
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
         finally:
-            for one in bar:
-                one.close()
             self._keep(incremental)
         if not incremental and fit.stop_reason is None and self.n_iter_ == self.max_iter:
             warnings.warn(
@@ -332,7 +470,11 @@ class BaseMLP(BaseEstimator, ABC):
                 stacklevel=5,
             )
 
-    def _size_of_batch(self, n_samples: int) -> int:
+    def _size_of_batch(self, n_samples: int, X: Any) -> int:
+        """Choose how many samples are computed at once: for L-BFGS, as many as memory allows."""
+        if not self._in_epochs:
+            sparse = hasattr(X, "toarray")
+            return min(n_samples, rows_at_once(int(X.shape[1]))) if sparse else n_samples
         if self.batch_size == "auto":
             return min(200, n_samples)
         if self.batch_size > n_samples:
@@ -343,18 +485,29 @@ class BaseMLP(BaseEstimator, ABC):
             )
         return min(int(self.batch_size), n_samples)
 
+    def _restore_raw(self) -> bool:
+        """Put the weights back in whose place the average is; tell whether there were any."""
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            self.model_.training.params = self._placed(raw)
+        return raw is not None
+
     def _resume(self, incremental: bool) -> None:
         """Put the parameters back that training goes on from, and begin an optimiser if needed."""
         training = self.model_.training
-        if self._raw is not None:
-            training.params, self._raw = self._placed(self._raw), None
-        averages = self.average_weights is not None
+        restored, averages = self._restore_raw(), self.average_weights is not None
+        rules, self._rules = self._rules, self._described_rules()
         goes_on = (
             incremental
             and training.optimizer is not None
+            and rules == self._rules
             and averages == ("average" in training.slots)
         )
         if goes_on:
+            if averages and not restored:
+                # Others have taken their place: the average goes on from those.
+                weight = 1.0 - self.average_weights**training.step
+                training.slots["average"] = tuple(weight * one for one in training.params)
             return
         optimizer = self._new_optimizer()
         slots = optimizer.init(training.params)
@@ -366,7 +519,8 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _predicting(self, training: TrainingState) -> Any:
         """Give the parameters that predict: the averaged ones, if there is an average."""
-        if self.average_weights is None or training.step == 0:
+        # In L-BFGS there is none, whatever steps were taken before.
+        if self.average_weights is None or training.step == 0 or not self._in_epochs:
             return training.params
         return unbiased(training.slots["average"], self.average_weights, training.step)
 
@@ -398,142 +552,142 @@ class BaseMLP(BaseEstimator, ABC):
 
     # Validation
 
-    def _validation(
-        self, rows: Batch, given: Any, original: Any, y: Any, random: Any
-    ) -> tuple[Any, Callable[[], tuple[float, float]] | None]:
-        """Choose the rows to train on, and build what measures the others, if there are any."""
-        metric = self.early_stopping_metric
-        scorer = None if metric is None else check_scoring(self, scoring=metric)
-        if self.validation_data is not None:
-            if len(self.validation_data) not in (2, 3):
-                raise ValueError(
-                    "validation_data: expected (X, y) or (X, y, sample_weight), got "
-                    f"{len(self.validation_data)} entries"
-                )
-            X_user, y_user, weights = (*self.validation_data, None)[:3]
-            X, y_held = arrays.validated(
-                self, X_user, y_user, reset=False, needs_y=True, y_numeric=self._y_numeric
+    def _given_validation(self, scorer: Any) -> Measure:
+        """Check the validation data that were given, and build what measures them."""
+        if len(self.validation_data) not in (2, 3):
+            raise ValueError(
+                "validation_data: expected (X, y) or (X, y, sample_weight), got "
+                f"{len(self.validation_data)} entries"
             )
-            held = Batch(X, self._encode(y_held, first=False, incremental=True))
-            weights = arrays.validated_weights(weights, X.shape[0])
-            shown = arrays.for_scorer(X_user, y_held)
-            return None, partial(self._measure, held, weights, scorer, *shown)
-        if not self.early_stopping:
-            return None, None
-        n_samples = int(rows.x.shape[0])
-        train, held_rows = train_test_split(
+        X_given, y_given, weights = (*self.validation_data, None)[:3]
+        X, y = arrays.validated(
+            self, X_given, y_given, reset=False, needs_y=True, y_numeric=self._y_numeric
+        )
+        labels = self._encode(y, first=False, incremental=True)
+        targets = self._choose_loss()[0].check_targets(labels, self.n_outputs_)
+        weights = arrays.validated_weights(weights, X.shape[0])
+        if weights is not None and scorer is not None and not takes_weights(scorer):
+            raise ValueError(
+                "validation_data: early_stopping_metric does not take the weights that are given "
+                "here. Let it have a parameter sample_weight, or leave them out"
+            )
+        return self._measuring(Batch(X, targets, weights), scorer, (X_given, y))
+
+    def _split(self, labels: Any, random: Any, incremental: bool) -> tuple[Any, Any]:
+        """Draw which rows train and which are set aside."""
+        n_samples = len(labels)
+        stratifies = self._stratifies
+        if incremental:
+            # A batch need not have what a stratified split needs, nor all classes.
+            n_held = math.ceil(self.validation_fraction * n_samples)
+            if n_held < 2:
+                raise ValueError(
+                    f"validation_fraction={self.validation_fraction} of the {n_samples} samples of "
+                    f"this call is {n_held}, too small to be scored. Pass larger batches, or set "
+                    "validation_data"
+                )
+            counts = np.unique(labels, return_counts=True)[1]
+            enough = counts.min() >= 2 and min(n_held, n_samples - n_held) >= len(counts)
+            stratifies = stratifies and enough
+        train, held = train_test_split(
             np.arange(n_samples),
             random_state=random,
             test_size=self.validation_fraction,
-            stratify=rows.y if self._stratifies else None,
+            stratify=labels if stratifies else None,
         )
-        if len(held_rows) < 2:
+        if len(held) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        held = next(
-            samples(
-                rows._replace(weights=None),
-                self.model_.backend,
-                self.model_.dtype,
-                len(held_rows),
-                chosen=held_rows,
-                resident=False,
-            ).epoch(0)
-        )
-        weights = None if given is None else given[held_rows]
-        X = rows.x if not is_host(rows.x) else original
-        shown = arrays.for_scorer(arrays.rows_of(X, held_rows), y[held_rows])
-        return train, partial(self._measure, held, weights, scorer, *shown)
+        return train, held
 
     @property
     def _stratifies(self) -> bool:
         """Whether the validation data get the same share of each class."""
         return False
 
+    def _measuring(self, held: Batch, scorer: Any, seen: Any) -> Measure:
+        """Build what measures rows; a scorer gets ``seen``, their inputs and targets as given."""
+        model, weights = self.model_, held.weights
+        score = None
+        if scorer is not None:
+            X, y = map(arrays.on_host, seen)
+            score = scoring(scorer, self, X, y, weights)
+        size = rows_at_once(int(held.x.shape[1]))
+        source = samples(held._replace(weights=None), model.backend, model.dtype, size)
+        return partial(self._measure, source, weights, score)
+
     def _measure(
-        self, held: Batch, weights: Any, scorer: Any, X: Any, y: Any
+        self, source: Samples, weights: Any, score: Callable[[], float] | None
     ) -> tuple[float, float]:
         """Measure the validation data: the mean loss without penalty, and the score."""
         model = self.model_
         training = model.training
         raw, training.params = training.params, self._predicting(training)
         try:
-            outputs = self._raw_outputs(held.x)
-            loss = self._validation_loss(outputs, held.y, weights)
-            if scorer is None:
-                return loss, float(self._score_of(outputs, to_numpy(held.y), weights))
-            return loss, float(scorer(self, X, y))
+            outputs, y, _ = loop.outputs_of(model, source)
+            loss = self._validation_loss(outputs, y, weights)
+            own = self._score_of(outputs, to_numpy(y), weights) if score is None else score()
+            return loss, float(own)
         finally:
             training.params = raw
 
-    def _validation_loss(self, outputs: Array, y: Any, weights: Any) -> float:
+    def _validation_loss(self, outputs: Array, y: Array, weights: Any) -> float:
         loss, factor = self._choose_loss()
         if getattr(loss, "label_smoothing", 0.0):
             loss = replace(loss, label_smoothing=0.0)  # type: ignore[type-var]
-        backend, dtype = self.model_.backend, self.model_.dtype
         if weights is not None:
-            weights = backend.asarray(weights / weights.mean(), dtype)
-        y = backend.asarray(y, None if y.ndim == 1 else dtype)
+            weights = self.model_.backend.asarray(weights / weights.mean(), self.model_.dtype)
         value, _ = mean_loss(loss, outputs, y, weights)
         return factor * float(to_numpy(value))
 
     # L-BFGS
 
-    def _minimize(self, rows: Batch) -> None:
+    def _minimize(self, prepared: Prepared) -> None:
         """Minimise the loss of all samples together."""
         model = self.model_
-        noise = model.network.noise(tuple(rows.x.shape), Blank(None, model.backend, model.dtype))
-        state = named(model.training.state)
-        if state or any(leaf is not None for leaf in named(noise).values()):
-            raise ValueError(
-                "solver='lbfgs' minimises one and the same function throughout, which dropout and "
-                "batch normalisation change at each step. Use solver='adam' or 'sgd'"
-            )
-        if self._raw is not None:
-            model.training.params, self._raw = self._placed(self._raw), None
-        chunked = hasattr(rows.x, "toarray") and rows.x.shape[0] > SPARSE_BATCH
-        size = SPARSE_BATCH if chunked else int(rows.x.shape[0])
-        problem = lbfgs.Problem(
-            model, self._objective(), samples(rows, model.backend, model.dtype, size)
-        )
-        measure = None
-        if self.validation_data is not None:
-            _, measure = self._validation(rows, None, None, None, None)
+        self._restore_raw()
+        problem = lbfgs.Problem(model, self._objective(), prepared.source)
         fit = loop.Fit(model, int(self.max_iter))
-        bar = [ProgressBar()] if self.progress else []
-        callbacks = [*(self.callbacks or ()), *bar]
+        with self._called() as callbacks:
 
-        def on_iteration(value: float) -> bool:
-            training = model.training
-            training.epoch += 1
-            row = {"epoch": float(training.epoch), "train_loss": value}
-            if measure is not None:
-                row["validation_loss"], row["validation_score"] = measure()
-            training.history.rows.append(row)
-            fit.epochs_done += 1
-            if self.verbose:
-                print(f"Iteration {fit.epochs_done}, loss = {value:.8f}")
-            for one in callbacks:
-                one.on_epoch_end(fit)
-            return fit.stop_reason is None
+            def on_begin() -> bool:
+                for one in callbacks:
+                    one.on_epoch_begin(fit)
+                return fit.stop_reason is None
 
-        try:
+            def on_iteration(value: float) -> bool:
+                training = model.training
+                training.epoch += 1
+                self.loss_, self.n_iter_ = value, self.n_iter_ + 1
+                row = {"epoch": float(training.epoch), "train_loss": value}
+                if prepared.measure is not None:
+                    row["validation_loss"], row["validation_score"] = prepared.measure()
+                training.history.rows.append(row)
+                fit.epochs_done += 1
+                if self.verbose:
+                    print(f"Iteration {fit.epochs_done}, loss = {value:.8f}")
+                for one in callbacks:
+                    one.on_epoch_end(fit)
+                return fit.stop_reason is None
+
             for one in callbacks:
                 one.on_train_begin(fit)
-            self.loss_, self.n_iter_, self.converged_ = lbfgs.minimize(
-                problem,
-                max_iter=int(self.max_iter),
-                max_fun=int(self.max_fun),
-                tol=float(self.tol),
-                on_iteration=on_iteration,
-            )
+            found = None
+            if fit.stop_reason is None:
+                found = lbfgs.minimize(
+                    problem,
+                    max_iter=int(self.max_iter),
+                    max_fun=int(self.max_fun),
+                    tol=float(self.tol),
+                    on_begin=on_begin,
+                    on_iteration=on_iteration,
+                )
+            if found is not None:
+                self.loss_, self.n_iter_, self.converged_ = found
             for one in callbacks:
                 one.on_train_end(fit)
-        finally:
-            for one in bar:
-                one.close()
         if not np.all(np.isfinite(problem.start())):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -542,11 +696,17 @@ class BaseMLP(BaseEstimator, ABC):
 
     # What fitting has left --------------------------------------------------------------------
 
+    def _fitted_model(self) -> Model:
+        """Give the model, or raise what a missing attribute raises."""
+        if "model_" not in vars(self):
+            raise AttributeError(
+                f"this {type(self).__name__} has not been fitted yet: call fit first"
+            )
+        return self.model_
+
     def _leaves(self, name: str) -> list[Array]:
         """List the parameters of that name, layer by layer."""
-        if "model_" not in vars(self):
-            raise AttributeError(f"this {type(self).__name__} has not been fitted yet")
-        model = self.model_
+        model = self._fitted_model()
         with model.backend.scope(model.dtype):
             tree = model.layout.restore(model.training.params)
             found = [a for path, a in named(tree).items() if path.rpartition(".")[2] == name]
@@ -555,17 +715,24 @@ class BaseMLP(BaseEstimator, ABC):
             return Parameters(found, partial(self._set_leaves, name))
 
     def _set_leaves(self, name: str, values: Sequence[Any]) -> None:
-        model = self.model_
-        remaining = iter(values)
+        """Replace the parameters of that name."""
+        model = self._fitted_model()
+        shapes = [leaf.shape for leaf in model.layout.leaves if leaf.name.endswith(f".{name}")]
         with model.backend.scope(model.dtype):
+            given = [model.backend.asarray(one, model.dtype) for one in values]
+            found = [tuple(one.shape) for one in given]
+            if found != shapes:
+                attribute = {"weight": "coefs_", "bias": "intercepts_"}[name]
+                raise ShapeError(f"{attribute}: expected arrays of shapes {shapes}, got {found}")
+            remaining = iter(given)
             tree = model.layout.restore(model.training.params)
             leaves = iter(
-                model.backend.asarray(next(remaining), model.dtype)
-                if path.rpartition(".")[2] == name
-                else leaf
+                next(remaining) if path.rpartition(".")[2] == name else leaf
                 for path, leaf in named(tree).items()
             )
             model.training.params = model.layout.store(map_leaves(lambda _: next(leaves), tree))
+        # Training goes on from these.
+        self._raw = None
 
     # Weights, curves
 
@@ -588,9 +755,7 @@ class BaseMLP(BaseEstimator, ABC):
         self._set_leaves("bias", values)
 
     def _curve(self, name: str) -> list[float]:
-        if "model_" not in vars(self):
-            raise AttributeError(f"this {type(self).__name__} has not been fitted yet")
-        return [row[name] for row in self.model_.history if name in row]
+        return [row[name] for row in self._fitted_model().history if name in row]
 
     @property
     def loss_curve_(self) -> list[float]:
@@ -612,7 +777,8 @@ class BaseMLP(BaseEstimator, ABC):
     def _raw_outputs(self, X: Any) -> Array:
         """Compute the raw outputs of checked inputs, on the model's device."""
         model = self.model_
-        source = samples(Batch(X), model.backend, model.dtype, PREDICTION_BATCH, resident=False)
+        size = min(PREDICTION_BATCH, rows_at_once(int(X.shape[1])))
+        source = samples(Batch(X), model.backend, model.dtype, size, resident=False)
         return loop.outputs_of(model, source).x
 
     def _compute(self, X: Any, method: str, read: Callable[[Array], Array]) -> Array:
@@ -647,9 +813,9 @@ class BaseMLP(BaseEstimator, ABC):
 
         The file is also one of `anyback_nn.Model`. What it cannot hold is left out, and has its
         default after loading: ``callbacks``, ``validation_data``, a function as
-        ``early_stopping_metric`` and a generator as ``random_state``. Nor does it hold what
-        `partial_fit` would need with ``average_weights`` or ``early_stopping``, the weights that
-        are averaged and the best ones so far: it goes on from the weights that predict.
+        ``early_stopping_metric`` and a generator as ``random_state``. Of the weights, it holds
+        those that predict. Training goes on from these, and with early stopping they are the best
+        so far, as they are after `fit`; while `partial_fit` has not ended, those may be others.
 
         Raises
         ------

@@ -99,7 +99,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         sparse matrices on NumPy, or on what the environment variable ``ANYBACK_NN_BACKEND`` names.
         Results are of the kind of the input.
     dtype : {"float32", "float64"}, optional
-        Of weights and computation. Default: that of the input (float64 for whole numbers).
+        Of weights and computation. Default: that of the input; for whole numbers float64 where
+        they are on the host, and float32 where they are arrays of another library. L-BFGS computes
+        what is on the host in float64, as in scikit-learn.
     layers : list of Layer, optional
         The whole network, with the output layer, instead of ``hidden_layer_sizes``,
         ``activation``, ``dropout`` and ``batch_norm``. The layers draw their own first weights.
@@ -110,11 +112,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     loss : str or Loss
         ``"log_loss"`` is ``"softmax_cross_entropy"`` for several classes, else
         ``"binary_cross_entropy"``; or any loss that classifies, your own too. A loss of yours gets
-        class indices and one output a class.
+        class indices and one output a class; for `predict_proba` it needs a ``link`` that makes
+        probabilities of outputs.
     label_smoothing : float
         The share of each target that is spread over all classes.
-    class_weight : "balanced" or dict, optional
-        The weight of each class, by its label; multiplied with ``sample_weight``.
+    class_weight : "balanced", dict or list of dict, optional
+        The weight of each class, by its label; multiplied with ``sample_weight``. For several
+        labels, a list with a dict of the weights of 0 and 1 for each.
     optimizer : str or Optimizer, optional
         One of `anyback_nn.OPTIMIZERS`, instead of ``solver`` and its parameters.
     schedule : Schedule, optional
@@ -134,9 +138,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         have gone through the steps before.
     early_stopping_metric : str or callable, optional
         The scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
-        ``(estimator, X, y)``; used where there are validation data. Default: accuracy.
+        ``(estimator, X, y)``; used where there are validation data, which it gets on the host. It
+        gets their weights if it has a parameter ``sample_weight``. Default: accuracy.
     callbacks : list of Callback, optional
-        Called while training; see `anyback_nn.Callback`.
+        Called while training; see `anyback_nn.Callback`. For L-BFGS, an iteration is an epoch, and
+        there are no batches.
     progress : bool
         Whether to show a progress bar.
 
@@ -183,7 +189,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(LOSSES)), Loss],
-        "class_weight": [None, dict, StrOptions({"balanced"})],
+        "class_weight": [None, dict, list, StrOptions({"balanced"})],
         "label_smoothing": [Interval(Real, 0, 1, closed="both")],
     }
 
@@ -231,9 +237,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         callbacks: Any = None,
         progress: bool = False,
     ) -> None:
-        arguments = locals()
-        for name in self._get_param_names():
-            setattr(self, name, arguments[name])
+        self._store(locals())
 
     # Targets
 
@@ -252,10 +256,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         else:
             self._check_classes(y, multilabel, incremental, classes)
         if multilabel:
-            targets = y.toarray() if issparse(y) else np.asarray(y)
-        else:
-            targets = np.searchsorted(self.classes_, y)
-        return self._choose_loss()[0].check_targets(targets, self.n_outputs_)
+            return y.toarray() if issparse(y) else np.asarray(y)
+        return np.searchsorted(self.classes_, y)
 
     def _begin_classes(self, y: Any, multilabel: bool, incremental: bool, classes: Any) -> None:
         """Set the classes and the number of outputs."""
@@ -273,15 +275,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self.classes_ = unique_labels(y if classes is None else arrays.on_host(classes))
             if classes is not None:
                 self._check_classes(y, multilabel, incremental=True, classes=None)
-        self.n_outputs_ = len(self.classes_)
-        loss = self._choose_loss()[0]
-        if isinstance(loss, BinaryCrossEntropy | ProbabilityCrossEntropy) and not multilabel:
-            if self.n_outputs_ > 2:
-                raise ValueError(
-                    f"loss: {type(loss).__name__} is for two classes or several labels, but there "
-                    f"are {self.n_outputs_} classes. Use loss='log_loss'"
-                )
-            self.n_outputs_ = 1
+        self.n_outputs_ = self._needed_outputs()
+
+    def _needed_outputs(self) -> int:
+        """Tell how many outputs the loss needs."""
+        loss, n_classes = self._choose_loss()[0], len(self.classes_)
+        if not isinstance(loss, BinaryCrossEntropy | ProbabilityCrossEntropy) or self._multilabel:
+            return n_classes
+        if n_classes > 2:
+            raise ValueError(
+                f"loss: {type(loss).__name__} is for two classes or several labels, but there "
+                f"are {n_classes} classes. Use loss='log_loss'"
+            )
+        return 1
 
     def _check_classes(self, y: Any, multilabel: bool, incremental: bool, classes: Any) -> None:
         """Compare the classes with those of the earlier calls."""
@@ -290,6 +296,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "`y` has another number of labels than in the call before: expected "
                 f"{len(self.classes_)}{' labels' if self._multilabel else ' classes'}, got "
                 f"{type_of_target(y)}"
+            )
+        if hasattr(self, "model_") and self._needed_outputs() != self.n_outputs_:
+            raise ValueError(
+                f"loss: {type(self._choose_loss()[0]).__name__} needs another number of outputs, "
+                f"{self._needed_outputs()}, than the fitted network has, {self.n_outputs_}. To "
+                "begin anew, call fit with warm_start=False"
             )
         if classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
             raise ValueError(
@@ -321,6 +333,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 )
             if smoothing:
                 raise ValueError("label_smoothing: give it to the loss that you pass")
+            if self._multilabel and isinstance(self.loss, SoftmaxCrossEntropy):
+                raise _not_for_labels(self.loss)
+            if isinstance(self.loss, ProbabilityCrossEntropy) and self.layers is None:
+                raise ValueError(
+                    "loss: ProbabilityCrossEntropy takes probabilities, and the network gives "
+                    "logits. Use loss='log_loss', or layers=[..., Dense(1), Sigmoid()]"
+                )
             return self.loss, 1.0
         if self.loss == "binary_cross_entropy" or (self.loss == "log_loss" and binary):
             # scikit-learn adds the labels up, the library averages over them.
@@ -328,7 +347,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 len(self.classes_) if self._multilabel else 1
             )
         if self._multilabel:
-            raise ValueError(f"loss={self.loss!r} is not for several labels. Use loss='log_loss'")
+            raise _not_for_labels(self.loss)
         return SoftmaxCrossEntropy(smoothing), 1.0
 
     @property
@@ -340,25 +359,47 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         # Of several classes, scikit-learn splits without regard to them.
         return self.n_outputs_ == 1 and not self._multilabel
 
-    def _with_class_weight(self, weights: Any, targets: Any, y: Any, incremental: bool) -> Any:
-        if self.class_weight is None:
+    def _with_class_weight(self, weights: Any, labels: Any, incremental: bool) -> Any:
+        given = self.class_weight
+        if given is None:
             return weights
-        if incremental and self.class_weight == "balanced":
+        if incremental and given == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which does not know all "
                 "samples. Compute it with sklearn.utils.compute_class_weight and pass it as a dict"
             )
-        if self._multilabel:
-            factors = compute_sample_weight(self.class_weight, y)
-        elif incremental:
-            factors = np.asarray(
-                [self.class_weight.get(one, 1.0) for one in self.classes_.tolist()]
+        if isinstance(given, list) is not self._multilabel and given != "balanced":
+            raise ValueError(
+                "class_weight: expected 'balanced' or a list with one dict of the weights of 0 and "
+                f"1 for each of the {len(self.classes_)} labels, got {given!r}"
+                if self._multilabel
+                else "class_weight: expected 'balanced' or a dict of class to weight (a list of "
+                f"dicts is for several labels), got {given!r}"
             )
-            factors = factors[np.searchsorted(self.classes_, y)]
+        if not self._multilabel:
+            factors = self._weights_of(given, self.classes_, self.classes_[labels])[labels]
+        elif given == "balanced":
+            factors = compute_sample_weight(given, labels)
         else:
-            own = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-            factors = own[np.searchsorted(self.classes_, y)]
+            if len(given) != labels.shape[1]:
+                raise ValueError(
+                    f"class_weight: expected one dict for each of the {labels.shape[1]} labels, "
+                    f"got {len(given)}"
+                )
+            values = np.asarray([0, 1])
+            each = [self._weights_of(own, values, values) for own in given]
+            factors = np.prod([own[y] for own, y in zip(each, labels.T.astype(int))], axis=0)
         return factors if weights is None else factors * weights
+
+    def _weights_of(self, given: Any, classes: Any, y: Any) -> Any:
+        """Compute the weight of each class."""
+        found = compute_class_weight(given, classes=classes, y=y)
+        if not (np.isfinite(found) & (found >= 0)).all() or not found.any():
+            raise ValueError(
+                "class_weight: expected weights that are finite and 0 or greater, at least one of "
+                f"them above 0, got {given!r}"
+            )
+        return found
 
     def _score_of(self, outputs: Array, y: Any, weights: Any) -> float:
         decided = to_numpy(self.model_.loss.decide(outputs))
@@ -392,8 +433,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Go through the data once, and go on from where the last call was.
 
         With ``early_stopping``, every call scores ``validation_data``, or else a part of its own
-        data that it sets aside; once the score has not improved for ``n_iter_no_change`` calls, the
-        best weights are put back, ``converged_`` is True, and further calls change nothing.
+        data that it sets aside. Once the score has not improved in more than ``n_iter_no_change``
+        calls, the best weights are put back and ``converged_`` is True. After that, and after a
+        `fit` that early stopping has ended, a call changes nothing and warns of it.
+
+        The optimiser goes on where it was, unless one of ``optimizer``, ``schedule``,
+        ``clip_norm`` and ``average_weights`` has changed: then it begins anew.
 
         Parameters
         ----------
@@ -465,3 +510,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _not_for_labels(loss: Any) -> ValueError:
+    """Make the error for a loss of several classes where there are several labels."""
+    return ValueError(f"loss={loss!r} is not for several labels. Use loss='log_loss'")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anyback_nn.sklearn.solvers import Recorded
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.state import copies
 
@@ -45,6 +46,12 @@ class Convergence(Callback):
         mlp.loss_ = row["train_loss"]
         if mlp.verbose:
             print(f"Iteration {mlp.n_iter_}, loss = {mlp.loss_:.8f}")
+        optimizer = mlp.model_.training.optimizer
+        assert optimizer is not None
+        recorded, rate = optimizer.learning_rate, row["learning_rate"]
+        if isinstance(recorded, Recorded):
+            # Before the user's metric is called: it may raise, and the next epoch needs this.
+            row["next_learning_rate"] = recorded.after(rate, mlp.t_)
         if self.measure is not None:
             row["validation_loss"], row["validation_score"] = self.measure()
             if mlp.verbose:
@@ -55,21 +62,16 @@ class Convergence(Callback):
             improved = self._by_loss(mlp.loss_)
         mlp._no_improvement_count = 0 if improved else mlp._no_improvement_count + 1
         stagnates = mlp._no_improvement_count > mlp.n_iter_no_change
-        rate = row["learning_rate"]
-        mode = mlp._rate_mode()
-        if mode == "invscaling":
-            row["next_learning_rate"] = mlp.learning_rate_init / (mlp.t_ + 1) ** mlp.power_t
-        elif mode == "adaptive":
-            lowered = stagnates and rate > LOWEST_RATE
-            row["next_learning_rate"] = rate / 5.0 if lowered else rate
-            if lowered:
-                mlp._no_improvement_count = 0
-                self._tell(f"Setting learning rate to {rate / 5.0:f}")
-                return
-        if stagnates:
-            mlp.converged_ = True
-            ending = "Learning rate too small. Stopping." if mode == "adaptive" else "Stopping."
-            fit.stop(self._tell(ending))
+        if not stagnates:
+            return
+        adapts = isinstance(recorded, Recorded) and recorded.mode == "adaptive"
+        if adapts and rate > LOWEST_RATE:
+            row["next_learning_rate"] = rate / 5.0
+            mlp._no_improvement_count = 0
+            self._tell(f"Setting learning rate to {rate / 5.0:f}")
+            return
+        mlp.converged_ = True
+        fit.stop(self._tell("Learning rate too small. Stopping." if adapts else "Stopping."))
 
     def _by_score(self, score: float) -> bool:
         """Compare the validation score with the best so far, and keep the best parameters."""

@@ -13,9 +13,9 @@ from anyback_nn.model import Model
 from anyback_nn.network.settings import plain
 from anyback_nn.training import checkpoint
 
-__all__ = ["read", "write"]
+__all__ = ["SHARED", "read", "write"]
 
-_ATTRIBUTES = (
+SHARED = (
     "n_features_in_",
     "n_iter_",
     "t_",
@@ -25,11 +25,11 @@ _ATTRIBUTES = (
     "n_layers_",
     "n_outputs_",
     "out_activation_",
-    "converged_",
     "_no_improvement_count",
-    "_multilabel",
-    "_sparse_labels",
 )
+"""Numbers and text that mean the same in scikit-learn's own estimators."""
+
+_ATTRIBUTES = (*SHARED, "converged_", "_multilabel", "_sparse_labels")
 """What is a number, a truth value or text."""
 
 _ARRAYS = ("classes_", "feature_names_in_")
@@ -68,7 +68,8 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
         )
     kind = described.get("kind")
     if kind != cls.__name__:
-        raise CheckpointError(f"{path} holds a {kind}: read it with anyback_nn.sklearn.{kind}.load")
+        where = "anyback_nn.sklearn." if kind in ("MLPClassifier", "MLPRegressor") else ""
+        raise CheckpointError(f"{path} holds a {kind}: read it with {where}{kind}.load")
     try:
         return _rebuilt(cls, path, described, backend)
     except CheckpointError as error:
@@ -85,7 +86,7 @@ def _rebuilt(
     """Make an estimator of its description and the model file around it."""
     params = {name: checkpoint.rebuild(one) for name, one in described["params"].items()}
     if isinstance(params.get("class_weight"), tuple):
-        params["class_weight"] = dict(params["class_weight"])
+        params["class_weight"] = _class_weight(params["class_weight"])
     wanted = params.get("backend", "auto") if backend is None else backend
     try:
         selected = select(None if wanted == "auto" else wanted)
@@ -97,11 +98,12 @@ def _rebuilt(
         params["backend"] = backend
     estimator = cls(**params)
     estimator.model_ = Model.load(path, backend=selected, metrics=())
+    estimator._reset("numpy")
     for name, value in described["attributes"].items():
         filled = np.asarray(value["values"], dtype=value["dtype"]) if name in _ARRAYS else value
         setattr(estimator, name, filled)
-    estimator._best = estimator._raw = None
-    estimator._fitted_on = "numpy"
+    with estimator.model_.backend.scope(estimator.model_.dtype):
+        estimator._adopt()
     return estimator
 
 
@@ -118,9 +120,29 @@ def _described_parameter(name: str, value: Any) -> Any:
     """Describe a parameter of the estimator."""
     if isinstance(value, Backend):
         return value.spec
-    if name == "class_weight" and isinstance(value, dict):
-        return [[_plain(label), _plain(weight)] for label, weight in value.items()]
+    if name == "class_weight" and isinstance(value, dict | list):
+        return [
+            _described_parameter(name, one)
+            if isinstance(one, dict)
+            else [_plain(one), _plain(value[one])]
+            for one in value
+        ]
     return checkpoint.describe(_plain(value))
+
+
+def _class_weight(pairs: Any) -> Any:
+    """Make what ``class_weight`` was of its pairs of label and weight: a dict, or a list of them.
+
+    Examples
+    --------
+    >>> _class_weight((("a", 1.0), ("b", 2.0)))
+    {'a': 1.0, 'b': 2.0}
+    >>> _class_weight((((0, 1.0), (1, 2.0)), ()))
+    [{0: 1.0, 1: 2.0}, {}]
+    """
+    if pairs and all(isinstance(one, tuple) for pair in pairs for one in pair):
+        return [dict(one) for one in pairs]
+    return dict(pairs)
 
 
 def _plain(value: Any) -> Any:

@@ -20,25 +20,14 @@ from anyback_nn.network.losses import (
     Poisson,
     SoftmaxCrossEntropy,
 )
+from anyback_nn.sklearn.files import SHARED
 
 __all__ = ["from_sklearn", "to_sklearn"]
 
 _ACTIVATIONS = {Identity: "identity", ReLU: "relu", Sigmoid: "logistic", Tanh: "tanh"}
 """scikit-learn's names of activation layers."""
 
-_COPIED = (
-    "n_features_in_",
-    "feature_names_in_",
-    "n_iter_",
-    "t_",
-    "loss_",
-    "best_loss_",
-    "best_validation_score_",
-    "n_layers_",
-    "n_outputs_",
-    "out_activation_",
-    "_no_improvement_count",
-)
+_COPIED = (*SHARED, "feature_names_in_")
 """The attributes that mean the same on both sides."""
 
 
@@ -85,14 +74,13 @@ def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None
         ours._multilabel = mlp._label_binarizer.y_type_.startswith("multilabel")
         ours._sparse_labels = bool(mlp._label_binarizer.sparse_input_)
     ours.n_outputs_ = mlp.n_outputs_
-    ours._fitted_on = "numpy"
     # The input is only looked at for its size and its dtype.
     ours._begin(np.empty((0, mlp.n_features_in_), mlp.coefs_[0].dtype), check_random_state(0))
     ours.coefs_, ours.intercepts_ = mlp.coefs_, mlp.intercepts_
     for name in _COPIED:
         if hasattr(mlp, name):
             setattr(ours, name, getattr(mlp, name))
-    ours.converged_ = False
+    ours._adopt()
     scores = getattr(mlp, "validation_scores_", None) or []
     for position, loss in enumerate(getattr(mlp, "loss_curve_", [])):
         row = {"epoch": position + 1, "train_loss": float(loss)}

@@ -17,7 +17,7 @@ from anyback_nn.network.parameters import Layout, Storage
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.samples import Samples
 
-__all__ = ["minimize"]
+__all__ = ["Problem", "minimize"]
 
 
 STOPPED = 99
@@ -35,8 +35,6 @@ class Problem:
     objective : Objective
     source : Samples
         All samples, in as many batches as memory asks for.
-    alpha : float
-        The penalty's strength, divided by the samples (or the sum of their weights).
     """
 
     model: Model
@@ -52,18 +50,20 @@ class Problem:
             float(self.source.n_samples) if weights is None else float(to_numpy(weights).sum())
         )
         self.strength = self.objective.alpha / self.total + self.objective.l2
-        self.mask = np.concatenate(
-            [np.full(leaf.stop - leaf.start, float(leaf.penalized)) for leaf in model.layout.leaves]
-        )
+        (mask,) = self.vector_layout.mask(self._stored())
+        self.mask = to_numpy(mask).astype(np.float64)
         self.compute = model.compiled(
-            ("lbfgs", self.objective.loss, self.objective.factor),
+            ("lbfgs", self.objective.factor),
             lambda: _gradient(self.objective, self.vector_layout),
         )
 
+    def _stored(self) -> Storage:
+        """Give the model's parameters as one array on its device."""
+        return self.vector_layout.store(self.model.layout.restore(self.model.training.params))
+
     def start(self) -> Any:
         """Give the model's parameters as a vector."""
-        tree = self.model.layout.restore(self.model.training.params)
-        (vector,) = self.vector_layout.store(tree)
+        (vector,) = self._stored()
         return to_numpy(vector).astype(np.float64)
 
     def put(self, vector: Any) -> None:
@@ -107,8 +107,9 @@ def minimize(
     max_iter: int,
     max_fun: int,
     tol: float,
+    on_begin: Callable[[], bool],
     on_iteration: Callable[[float], bool],
-) -> tuple[float, int, bool]:
+) -> tuple[float, int, bool] | None:
     """Minimise, warn if that did not converge, and leave the parameters in the model.
 
     Parameters
@@ -117,6 +118,8 @@ def minimize(
     max_iter, max_fun : int
     tol : float
         Where the largest entry of the gradient is below this, the minimum is reached.
+    on_begin : callable
+        Is called when an iteration begins, and tells whether to go on.
     on_iteration : callable
         Gets the value after each iteration, and tells whether to go on.
 
@@ -125,21 +128,37 @@ def minimize(
     value : float
     n_iter : int
     converged : bool
+        All three, or None where ``on_begin`` has ended it: the model has the parameters of the
+        iteration before.
     """
+    begun = False
+
+    def evaluate(vector: Any) -> tuple[float, Any]:
+        nonlocal begun
+        # Only where there is another iteration is there another evaluation.
+        if not begun and not on_begin():
+            raise StopIteration
+        begun = True
+        return problem(vector)
 
     def callback(intermediate_result: Any) -> None:
+        nonlocal begun
+        begun = False
         problem.put(intermediate_result.x)
         if not on_iteration(float(intermediate_result.fun)):
             raise StopIteration
 
-    result = scipy_minimize(
-        problem,
-        problem.start(),
-        method="L-BFGS-B",
-        jac=True,
-        callback=callback,
-        options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
-    )
+    try:
+        result = scipy_minimize(
+            evaluate,
+            problem.start(),
+            method="L-BFGS-B",
+            jac=True,
+            callback=callback,
+            options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
+        )
+    except StopIteration:
+        return None
     if result.status != STOPPED:
         problem.put(result.x)
     n_iter = min(int(result.nit), max_iter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,9 @@ def stacked(
     """List the layers: for each hidden one dense, normalisation, activation and dropout."""
     layers: list[Layer] = []
     rates = _one_each("dropout", dropout, len(sizes))
+    for rate in rates:
+        if not isinstance(rate, Real):
+            raise TypeError(f"dropout: expected numbers from 0 to below 1, got {rate!r}")
     for size, function, rate in zip(sizes, activations(activation, len(sizes)), rates):
         layers += [Dense(size), *([BatchNorm()] if batch_norm else []), function]
         layers += [Dropout(rate)] if rate else []

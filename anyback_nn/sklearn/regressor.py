@@ -33,7 +33,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     loss : str or Loss
         ``"squared_error"`` (half the mean square), ``"poisson"``, the library's
         ``"mean_squared_error"``, ``"mean_absolute_error"`` and ``"huber"``, or any loss that does
-        not classify, your own too.
+        not classify, your own too; its ``link`` makes predictions of outputs.
     hidden_layer_sizes : int or sequence of int
         The units of each hidden layer; ``()`` for none.
     activation : str, Activation or list of them
@@ -90,7 +90,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         sparse matrices on NumPy, or on what the environment variable ``ANYBACK_NN_BACKEND`` names.
         Results are of the kind of the input.
     dtype : {"float32", "float64"}, optional
-        Of weights and computation. Default: that of the input (float64 for whole numbers).
+        Of weights and computation. Default: that of the input; for whole numbers float64 where
+        they are on the host, and float32 where they are arrays of another library. L-BFGS computes
+        what is on the host in float64, as in scikit-learn.
     layers : list of Layer, optional
         The whole network, with the output layer, instead of ``hidden_layer_sizes``,
         ``activation``, ``dropout`` and ``batch_norm``. The layers draw their own first weights.
@@ -117,9 +119,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         have gone through the steps before.
     early_stopping_metric : str or callable, optional
         The scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
-        ``(estimator, X, y)``; used where there are validation data. Default: R2.
+        ``(estimator, X, y)``; used where there are validation data, which it gets on the host. It
+        gets their weights if it has a parameter ``sample_weight``. Default: R2.
     callbacks : list of Callback, optional
-        Called while training; see `anyback_nn.Callback`.
+        Called while training; see `anyback_nn.Callback`. For L-BFGS, an iteration is an epoch, and
+        there are no batches.
     progress : bool
         Whether to show a progress bar.
 
@@ -212,9 +216,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         callbacks: Any = None,
         progress: bool = False,
     ) -> None:
-        arguments = locals()
-        for name in self._get_param_names():
-            setattr(self, name, arguments[name])
+        self._store(locals())
 
     # Targets
 
@@ -231,7 +233,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(
                 f"`y` has {n_outputs} outputs, but this estimator was fitted to {self.n_outputs_}"
             )
-        return self._choose_loss()[0].check_targets(y, n_outputs)
+        return y
 
     def _choose_loss(self) -> tuple[Loss, float]:
         if isinstance(self.loss, Loss):
@@ -283,8 +285,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """Go through the data once, and go on from where the last call was.
 
         With ``early_stopping``, every call scores ``validation_data``, or else a part of its own
-        data that it sets aside; once the score has not improved for ``n_iter_no_change`` calls, the
-        best weights are put back, ``converged_`` is True, and further calls change nothing.
+        data that it sets aside. Once the score has not improved in more than ``n_iter_no_change``
+        calls, the best weights are put back and ``converged_`` is True. After that, and after a
+        `fit` that early stopping has ended, a call changes nothing and warns of it.
+
+        The optimiser goes on where it was, unless one of ``optimizer``, ``schedule``,
+        ``clip_norm`` and ``average_weights`` has changed: then it begins anew.
 
         Parameters
         ----------

@@ -11,11 +11,19 @@ import numpy as np
 from anyback_nn.backend import Backend
 from anyback_nn.training.data import Batch, Source, move, take
 
-__all__ = ["Samples", "samples"]
+__all__ = ["Samples", "rows_at_once", "samples"]
 
 
 BLOCK = 2**16
 """How many numbers are gathered at once, at least a batch."""
+
+LIMIT = 2**21
+"""How many numbers of inputs are made dense at once, at least a row, where any number would do."""
+
+
+def rows_at_once(n_features: int) -> int:
+    """Choose the size of batches that memory alone limits."""
+    return max(1, LIMIT // n_features)
 
 
 @dataclass(frozen=True)

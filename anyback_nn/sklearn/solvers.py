@@ -26,13 +26,28 @@ class Recorded(Schedule):
     ----------
     learning_rate : float
         The rate of the first epoch.
+    mode : {"invscaling", "adaptive"}
+    power_t : float
+        The exponent of ``"invscaling"``.
     """
 
     learning_rate: float
+    mode: str
+    power_t: float
     per_epoch = True
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
-        return history[-1]["next_learning_rate"] if history else self.learning_rate
+        # Iterations of L-BFGS have no rate.
+        row = next((row for row in reversed(history) if "learning_rate" in row), None)
+        if row is None:
+            return self.learning_rate
+        return row.get("next_learning_rate", row["learning_rate"])
+
+    def after(self, rate: float, n_seen: int) -> float:
+        """Compute the rate that follows on one, after so many samples, if training goes well."""
+        if self.mode == "invscaling":
+            return float(self.learning_rate / (n_seen + 1) ** self.power_t)
+        return rate
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -304,6 +305,30 @@ def test_coefs_can_be_set_from_any_library(backend, finest, flowers):
     assert_close(ours.predict_proba(x), before, finest)
 
 
+@pytest.mark.parametrize("name", ["coefs_", "intercepts_"])
+def test_what_does_not_fit_the_network_is_not_set(backend, finest, name, flowers):
+    x, y = backend.asarray(flowers[0], finest), flowers[1]
+    ours = classifier().fit(x, y)
+    before = to_numpy(ours.predict_proba(x))
+    given = [to_numpy(one) for one in getattr(ours, name)]
+    shapes = re.escape(str([one.shape for one in given]))
+    for wrong in (given[:1], [*given, given[0]], [np.ones((5, 4)), given[1]]):
+        with pytest.raises(ShapeError, match=f"{name}: expected arrays of shapes {shapes}, got"):
+            setattr(ours, name, wrong)
+        np.testing.assert_array_equal(to_numpy(ours.predict_proba(x)), before)
+    with pytest.raises(AttributeError, match="has not been fitted yet: call fit first"):
+        setattr(classifier(), name, given)
+
+
+def test_a_sparse_tensor_is_refused(flowers):
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(flowers[0])
+    ours = classifier().fit(x, flowers[1])
+    for call in (ours.predict, lambda wrong: ours.fit(wrong, flowers[1])):
+        with pytest.raises(DataError, match=r"expected a dense array, .*: pass X\.to_dense\(\)"):
+            call(x.to_sparse())
+
+
 def test_a_tensor_with_a_gradient(flowers):
     torch = pytest.importorskip("torch")
     x = torch.tensor(flowers[0], requires_grad=True)
@@ -482,10 +507,18 @@ with config_context(array_api_dispatch=True):
         pipeline.predict_proba(there).numpy(), expected.predict_proba(x), atol=1e-9
     )
     assert float(pipeline.score(there, labels)) == expected.score(x, y)
-    for settings in ({"early_stopping": True}, {"validation_data": (there, labels)}):
-        stopped = MLPClassifier(max_iter=3, early_stopping_metric="accuracy", **settings)
-        stopped.fit(there, labels)
-        assert len(stopped.validation_scores_) == 3
+    for metric in ("accuracy", "roc_auc_ovr", "neg_log_loss"):
+        scores = []
+        for settings in (
+            {"early_stopping": True},
+            {"validation_data": (there, labels)},
+            {"validation_data": (x, y)},
+        ):
+            stopped = MLPClassifier(max_iter=3, early_stopping_metric=metric, random_state=0)
+            stopped.set_params(**settings).fit(there, labels)
+            scores.append(stopped.validation_scores_)
+            assert len(scores[-1]) == 3
+        assert scores[1] == scores[2]
     values = MLPRegressor(max_iter=5).fit(there, there[:, 0])
     assert isinstance(values.predict(there), torch.Tensor)
     float(values.score(there, there[:, 0]))

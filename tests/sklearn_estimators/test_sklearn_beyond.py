@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
+import scipy.sparse
 from network_cases import central_differences
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -23,7 +25,7 @@ from sklearn.preprocessing import scale
 import anyback_nn as nn
 from anyback_nn.errors import BackendUnavailableError, ShapeError
 from anyback_nn.network.losses import LOSSES
-from anyback_nn.sklearn import MLPClassifier, MLPRegressor
+from anyback_nn.sklearn import MLPClassifier, MLPRegressor, samples
 
 # Few epochs are enough here, and hardly any fit comes to an end by itself.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -410,6 +412,64 @@ def test_a_loss_of_the_users_that_classifies(iris):
     assert set(ours.predict(x)) <= set(names)
 
 
+@dataclass
+class Absolute(nn.Loss):
+    """Not in the library, and it cannot be hashed: it is no frozen dataclass."""
+
+    factor: float = 1.0
+
+    def forward(self, outputs, targets):
+        error = outputs - targets
+        return self.factor * np.abs(error).mean(axis=-1), error
+
+    def backward(self, cache, dvalues):
+        return self.factor * dvalues[..., None] * np.sign(cache) / cache.shape[-1]
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_loss_that_cannot_be_hashed(solver, values):
+    x, y = values
+    settings = {"solver": solver, "max_iter": 5, "warm_start": True}
+    mine = regressor(loss=Absolute(), **settings).fit(x, y)
+    known = regressor(loss="mean_absolute_error", **settings).fit(x, y)
+    np.testing.assert_allclose(vector(mine), vector(known), rtol=1e-12)
+    # And another one on top of it.
+    mine.set_params(loss=Absolute(3.0)).fit(x, y)
+    assert mine.loss_ > 2 * known.fit(x, y).loss_
+
+
+def test_another_loss_on_a_warm_start(values):
+    x, y = values[0], np.abs(values[1])
+    ours = regressor(warm_start=True, optimizer=STILL).fit(x, y)
+    before = ours.predict(x)
+    ours.set_params(loss="poisson").fit(x, y)
+    assert ours.out_activation_ == "exp"
+    np.testing.assert_allclose(ours.predict(x), np.exp(before))
+    np.testing.assert_allclose(ours.to_sklearn().predict(x), np.exp(before))
+
+
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+def test_a_loss_of_another_number_of_outputs_needs_a_new_beginning(way, tumours):
+    x, y = tumours
+    ours = classifier(warm_start=True).fit(x, y)
+    before = ours.predict_proba(x)
+    ours.set_params(loss="softmax_cross_entropy")
+    text = r"SoftmaxCrossEntropy needs another number of outputs, 2, .* has, 1\. .*warm_start=False"
+    with pytest.raises(ValueError, match=text):
+        getattr(ours, way)(x, y)
+    np.testing.assert_array_equal(ours.predict_proba(x), before)
+    assert ours.set_params(warm_start=False).fit(x, y).n_outputs_ == 2
+
+
+def test_a_loss_of_probabilities_needs_layers_that_make_them(tumours):
+    x, y = tumours
+    loss = nn.ProbabilityCrossEntropy()
+    with pytest.raises(ValueError, match=r"takes probabilities.*layers=\[\.\.\., .*Sigmoid\(\)\]"):
+        classifier(loss=loss).fit(x, y)
+    layers = [nn.Dense(5), nn.Tanh(), nn.Dense(1), nn.Sigmoid()]
+    assert_descends(classifier(loss=loss, layers=layers), x, y, cross_entropy(x, y))
+
+
 @pytest.mark.parametrize("smoothing", [0.1, 0.6])
 def test_label_smoothing_of_classes(smoothing, iris):
     x, y = iris
@@ -525,6 +585,56 @@ def test_class_weight_in_partial_fit(iris):
         ours.partial_fit(x[chosen], y[chosen], classes=[0, 1, 2])
         value = cross_entropy(x[chosen], y[chosen], np.where(y[chosen] == 2, 5.0, 1.0))
         assert ours.loss_ == pytest.approx(value(ours))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+@pytest.mark.parametrize("weights", ["balanced", {"a": 1.0, "c": 4.0}])
+def test_class_weight_of_a_column_of_targets(weights, iris):
+    x, y = iris
+    names = np.asarray(["a", "b", "c"])[y]
+    plain = classifier(class_weight=weights, max_iter=3).fit(x, names)
+    for column in (names[:, None], pl.DataFrame({"name": names})):
+        ours = classifier(class_weight=weights, max_iter=3).fit(x, column)
+        np.testing.assert_array_equal(vector(ours), vector(plain))
+
+
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+def test_class_weight_of_several_labels(way, iris):
+    x, y = iris
+    labels = np.eye(3, dtype=int)[y]
+    ours = classifier(class_weight=[{0: 1.0, 1: 3.0}, {}, {1: 0.5}], max_iter=1)
+    # A batch in which no one has the second label.
+    x, labels = x[y != 1], labels[y != 1]
+    weights = np.where(labels[:, 0], 3.0, 1.0) * np.where(labels[:, 2], 0.5, 1.0)
+    if way == "fit":
+        ours.fit(x, labels)
+    else:
+        ours.partial_fit(x, labels, classes=[0, 1, 2])
+    plain = classifier(max_iter=1).fit(x, labels, weights)
+    np.testing.assert_allclose(vector(ours), vector(plain), rtol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("weights", "several", "text"),
+    [
+        ({0: -1.0}, False, "class_weight: expected weights that are finite and 0 or greater"),
+        ({0: np.nan}, False, "class_weight: expected weights that are finite"),
+        ({0: 0, 1: 0, 2: 0}, False, "class_weight: .*at least one of them above 0"),
+        ({7: 1.0}, False, "class_weight"),
+        ([{0: 1.0}], False, r"class_weight: expected .* dict of class to weight \(a list"),
+        ({0: 1.0}, True, "class_weight: expected .* list with one dict .* each of the 3 labels"),
+        ([{0: 1.0}], True, "class_weight: expected one dict for each of the 3 labels, got 1"),
+        ([{0: -1.0}, {}, {}], True, "class_weight: expected weights that are finite"),
+    ],
+)
+def test_class_weights_that_make_no_sense(weights, several, text, way, iris):
+    x, y = iris
+    more = {} if way == "fit" else {"classes": [0, 1, 2]}
+    ours = classifier(class_weight=weights)
+    with pytest.raises(ValueError, match=text):
+        getattr(ours, way)(x, np.eye(3, dtype=int)[y] if several else y, **more)
+    assert not hasattr(ours, "model_")
 
 
 # Rules of training -------------------------------------------------------------------------------
@@ -719,6 +829,39 @@ def test_averaging_goes_on_in_partial_fit(iris):
     np.testing.assert_allclose(recorder.after, alone.after, rtol=1e-12)
 
 
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+def test_training_and_averaging_go_on_from_weights_that_were_set(way, iris):
+    x, y = iris
+    ours = classifier(average_weights=0.9, max_iter=3, warm_start=True).fit(x, y)
+    ours.set_params(max_iter=1, learning_rate_init=1e-9)
+    put(ours, np.full_like(vector(ours), 2.0))
+    if way == "partial_fit":
+        # The optimiser goes on, at its rate of 0.001.
+        ours.partial_fit(x, y)
+    else:
+        ours.fit(x, y)
+    np.testing.assert_allclose(vector(ours), 2.0, atol=0.002)
+
+
+def test_another_average_begins_anew(iris):
+    x, y = iris
+    ours, recorder = classifier(average_weights=0.5), Recorder()
+    for _ in range(5):
+        ours.partial_fit(x, y, classes=[0, 1, 2])
+    ours.set_params(average_weights=0.99, callbacks=[recorder]).partial_fit(x, y).partial_fit(x, y)
+    np.testing.assert_allclose(flat(ours.model_), averaged(recorder.after, 0.99), rtol=1e-12)
+
+
+def test_averages_and_the_callback_that_restores_weights_exclude_each_other(iris):
+    x, y = iris
+    ours = classifier(average_weights=0.9, callbacks=[nn.EarlyStopping(monitor="train_loss")])
+    with pytest.raises(ValueError, match=r"callbacks: EarlyStopping .* Use early_stopping=True"):
+        ours.fit(x, y)
+    assert not hasattr(ours, "model_")
+    ours.set_params(callbacks=[nn.EarlyStopping(monitor="train_loss", restore_best=False)])
+    ours.fit(x, y)
+
+
 def test_early_stopping_restores_the_average_of_the_best_epoch(iris):
     recorder, metric = Recorder(), Given([0.1, 0.2, 0.9, 0.3, 0.3, 0.3])
     ours = classifier(early_stopping=True, n_iter_no_change=1, max_iter=20, average_weights=0.8)
@@ -870,6 +1013,100 @@ def test_metrics_by_name(iris):
     np.testing.assert_allclose(ours.validation_scores_, -np.asarray(ours.validation_curve_))
 
 
+def weighted_accuracy(estimator, x, y, sample_weight=None):
+    return estimator.score(x, y, sample_weight)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", weighted_accuracy])
+def test_metrics_get_the_weights_of_the_validation_data(metric, iris):
+    x, y = iris
+    w = np.linspace(0.1, 3.0, 20)
+    settings = {"max_iter": 4, "validation_data": (x[:20], y[:20], w)}
+    ours = classifier(early_stopping_metric=metric, **settings).fit(x[20:], y[20:])
+    default = classifier(**settings).fit(x[20:], y[20:])
+    np.testing.assert_allclose(ours.validation_scores_, default.validation_scores_, rtol=1e-12)
+
+
+def test_metrics_get_the_weights_of_the_part_that_is_set_aside(iris):
+    x, y = iris
+    w = np.linspace(0.1, 3.0, len(y))
+    settings = {"max_iter": 4, "early_stopping": True}
+    ours = classifier(early_stopping_metric="accuracy", **settings).fit(x, y, w)
+    default = classifier(**settings).fit(x, y, w)
+    np.testing.assert_allclose(ours.validation_scores_, default.validation_scores_, rtol=1e-12)
+
+
+def test_a_metric_without_weights_is_not_for_weighted_validation_data(iris):
+    x, y = iris
+    ours = classifier(early_stopping_metric=lambda estimator, x, y: 0.5)
+    with pytest.raises(ValueError, match="early_stopping_metric does not take the weights"):
+        ours.set_params(validation_data=(x, y, np.ones(len(y)))).fit(x, y)
+
+
+@pytest.mark.parametrize("given", ["array", "table"])
+def test_names_of_features_are_spoken_of_once(given, iris):
+    x, y = iris
+    table = pl.DataFrame(x, list("abcd"))
+    held, other = (x, table) if given == "array" else (table, x)
+    ours = classifier(max_iter=3, early_stopping_metric="accuracy", validation_data=(held, y))
+    with pytest.warns(UserWarning, match="feature names") as caught:
+        ours.fit(other, y)
+    assert len([one for one in caught if "feature names" in str(one.message)]) == 1
+
+
+@pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
+def test_training_goes_on_after_a_metric_was_interrupted(learning_rate, iris):
+    x, y = iris
+
+    def metric(estimator, x_held, y_held):
+        if len(estimator.loss_curve_) == 2:
+            raise KeyboardInterrupt
+        return 0.5
+
+    settings = {"solver": "sgd", "learning_rate": learning_rate, "validation_data": (x, y)}
+    ours = classifier(early_stopping_metric=metric, **settings)
+    plain = classifier(**settings)
+    ours.partial_fit(x, y, classes=[0, 1, 2])
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        ours.partial_fit(x, y)
+    ours.partial_fit(x, y)
+    for _ in range(3):
+        plain.partial_fit(x, y, classes=[0, 1, 2])
+    np.testing.assert_array_equal(vector(ours), vector(plain))
+
+
+@pytest.fixture
+def largest(monkeypatch):
+    """The largest number of numbers that was made dense at once, in a list of one."""
+    found, make = [0], samples._rows_of
+
+    def noting(array, rows):
+        result = make(array, rows)
+        if hasattr(array, "toarray"):
+            found[0] = max(found[0], result.size)
+        return result
+
+    monkeypatch.setattr(samples, "_rows_of", noting)
+    monkeypatch.setattr(samples, "BLOCK", 1)
+    monkeypatch.setattr(samples, "LIMIT", 2000)
+    return found
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_sparse_inputs_are_made_dense_in_parts(solver, largest):
+    # Of 100 features, 20 rows are as many numbers as are allowed.
+    x = scipy.sparse.random(500, 100, 0.02, "csr", random_state=0)
+    y = (np.asarray(x.sum(axis=1))[:, 0] > 0.9).astype(int)
+    settings = {"solver": solver, "batch_size": 10, "max_iter": 3}
+    settings |= {"early_stopping": True, "validation_fraction": 0.5}
+    ours = classifier(**settings).fit(x, y)
+    found = ours.predict_proba(x)
+    assert 0 < largest[0] <= 2000
+    dense = classifier(**settings).fit(x.toarray(), y)
+    np.testing.assert_allclose(found, dense.predict_proba(x.toarray()), rtol=1e-9)
+    assert ours.validation_scores_ == dense.validation_scores_
+
+
 # Callbacks and progress --------------------------------------------------------------------------
 
 
@@ -900,8 +1137,58 @@ def test_callbacks_of_lbfgs(iris):
     ours = classifier(callbacks=[events], max_iter=3, solver="lbfgs").fit(*iris)
     ends = [("epoch_end", epoch) for epoch in range(1, ours.n_iter_ + 1)]
     assert [one for one in events.calls if one[0] == "epoch_end"] == ends
-    assert events.calls[0] == ("train_begin", 0)
+    begins = [("epoch_begin", epoch) for epoch in range(ours.n_iter_)]
+    assert [one for one in events.calls if one[0] == "epoch_begin"] == begins
+    assert events.calls[:3] == [("train_begin", 0), ("epoch_begin", 0), ("epoch_end", 1)]
     assert events.calls[-1] == ("train_end", ours.n_iter_)
+
+
+class When(nn.Callback):
+    """Does something at the n-th time of an event."""
+
+    def __init__(self, event, times, act):
+        self.event, self.times, self.act = event, times, act
+
+    def __getattribute__(self, name):
+        if name.startswith("on_"):
+            return lambda fit: self.happened(name[3:], fit)
+        return super().__getattribute__(name)
+
+    def happened(self, event, fit):
+        if event == self.event:
+            self.times -= 1
+            if not self.times:
+                self.act(fit)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize(("event", "times"), [("train_begin", 1), ("epoch_begin", 1)])
+def test_a_callback_can_stop_training_before_it_begins(event, times, solver, iris):
+    first = classifier(solver=solver, optimizer=STILL).fit(*iris)
+    stop = When(event, times, lambda fit: fit.stop("enough"))
+    ours = classifier(solver=solver, callbacks=[stop]).fit(*iris)
+    assert (ours.n_iter_, ours.loss_curve_, ours.converged_) == (0, [], False)
+    np.testing.assert_allclose(vector(ours), vector(first))
+
+
+def test_a_callback_can_stop_between_iterations(iris):
+    stop = When("epoch_begin", 3, lambda fit: fit.stop("enough"))
+    ours = classifier(solver="lbfgs", max_iter=50, callbacks=[stop]).fit(*iris)
+    expected = classifier(solver="lbfgs", max_iter=2).fit(*iris)
+    assert (ours.n_iter_, len(ours.loss_curve_), ours.converged_) == (2, 2, False)
+    np.testing.assert_array_equal(vector(ours), vector(expected))
+
+
+def test_an_error_in_lbfgs_leaves_what_was_reached(iris):
+    def fail(fit):
+        raise RuntimeError("mine")
+
+    x, y = iris
+    ours = classifier(solver="lbfgs", max_iter=50, callbacks=[When("epoch_end", 3, fail)])
+    with pytest.raises(RuntimeError, match="mine"):
+        ours.fit(x, y)
+    assert (ours.n_iter_, len(ours.loss_curve_)) == (3, 3)
+    assert ours.loss_ == ours.loss_curve_[-1] == pytest.approx(cross_entropy(x, y)(ours))
 
 
 class StopAt(nn.Callback):
@@ -988,6 +1275,8 @@ def test_partial_fit_stops_early_and_restores_the_best(own_data, iris):
     # From here on, nothing changes, which is said.
     with pytest.warns(UserWarning, match=r"Call fit, or set early_stopping=False, to go on"):
         ours.partial_fit(x, y)
+    with pytest.raises(ValueError, match="X has 3 features, but"):
+        ours.partial_fit(x[:, :3], y)
     np.testing.assert_array_equal(vector(ours), best)
     assert len(metric.calls) == 5
     # fit begins anew.
@@ -1005,6 +1294,72 @@ def test_after_early_stopping_partial_fit_goes_on_without_it(iris):
     before = vector(ours)
     ours.set_params(early_stopping=False).partial_fit(x, y)
     assert not np.array_equal(vector(ours), before)
+
+
+def test_partial_fit_sets_aside_what_a_batch_allows(tumours):
+    # A batch need not hold two of each class, as a stratified split needs.
+    x = tumours[0]
+    y = np.zeros(80, dtype=int)
+    y[[3, 20, 40, 41, 60]] = 1
+    ours = classifier(early_stopping=True)
+    for begin in range(0, 80, 16):
+        ours.partial_fit(x[begin : begin + 16], y[begin : begin + 16], classes=[0, 1])
+    assert len(ours.validation_scores_) == 5
+
+
+def test_a_batch_that_is_too_small_to_set_something_aside(tumours):
+    x, y = tumours
+    ours = classifier(early_stopping=True)
+    with pytest.raises(ValueError, match=r"0\.1 of the 4 samples .* is 1, .* set validation_data"):
+        ours.partial_fit(x[:4], y[:4], classes=[0, 1])
+    assert not hasattr(ours, "n_features_in_")
+    ours.set_params(validation_data=(x, y)).partial_fit(x[:4], y[:4], classes=[0, 1])
+
+
+# Settings that change ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": nn.GradientDescent(1e-30)},
+        {"schedule": nn.StepDecay(1e-30, 2)},
+        {"clip_norm": 1e-30, "solver": "sgd"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_partial_fit_begins_another_optimizer(change, iris):
+    x, y = iris
+    ours = classifier().partial_fit(x, y, classes=[0, 1, 2])
+    before = vector(ours)
+    ours.set_params(**change).partial_fit(x, y)
+    np.testing.assert_allclose(vector(ours), before, atol=1e-20)
+    # Once.
+    ours.partial_fit(x, y)
+    assert ours.model_.training.step == 2
+
+
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"hidden_layer_sizes": (7,)}, r"the network \(hidden_layer_sizes, "),
+        ({"activation": "relu"}, r"the network \("),
+        ({"dropout": 0.1}, r"the network \("),
+        ({"batch_norm": True}, r"the network \("),
+        ({"layers": [nn.Dense(3)]}, r"the network \("),
+        ({"dtype": "float32"}, "dtype='float32'"),
+        ({"backend": "array-api-strict"}, "backend='array-api-strict'"),
+    ],
+    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+)
+def test_changes_without_effect_are_said(change, text, way, iris):
+    x, y = iris
+    ours, plain = (classifier(warm_start=True, backend="numpy").fit(x, y) for _ in range(2))
+    with pytest.warns(UserWarning, match=f"{text}.* no effect before .*warm_start=False"):
+        getattr(ours.set_params(**change), way)(x, y)
+    getattr(plain, way)(x, y)
+    np.testing.assert_array_equal(vector(ours), vector(plain))
 
 
 # What is refused ---------------------------------------------------------------------------------
@@ -1079,6 +1434,11 @@ WRONG = {
         {"dropout": [0.1], "hidden_layer_sizes": (4, 3)},
         ValueError,
         r"dropout: expected one for each of the 2 hidden layers, got 1",
+    ),
+    "a rate that is no number": (
+        {"dropout": ["a"]},
+        TypeError,
+        r"dropout: expected numbers from 0 to below 1, got 'a'",
     ),
     "a rate of 1": (
         {"dropout": [1.0]},
@@ -1169,6 +1529,8 @@ def test_the_softmax_is_not_for_labels(iris):
     x, y = iris
     with pytest.raises(ValueError, match=r"not for several labels\. Use loss='log_loss'"):
         classifier(loss="softmax_cross_entropy").fit(x, np.eye(3, dtype=int)[y])
+    with pytest.raises(ValueError, match=r"not for several labels\. Use loss='log_loss'"):
+        classifier(loss=nn.SoftmaxCrossEntropy()).fit(x, np.eye(3, dtype=int)[y])
 
 
 def test_balanced_needs_all_samples(iris):
@@ -1188,11 +1550,22 @@ def test_a_backend_that_is_not_installed_says_how_to_install_it(iris, monkeypatc
 
 def test_what_is_refused_leaves_a_fitted_estimator_as_it_was(iris):
     x, y = iris
-    ours = classifier(max_iter=3).fit(x, y)
-    before = ours.predict_proba(x)
-    for name in ("too few outputs", "an activation that is none", "dropout in lbfgs"):
-        settings, kind, _ = WRONG[name]
+    names = np.asarray(["a", "b", "c"])[y]
+    ours = classifier(max_iter=3).fit(x, names)
+    state, before, plain = dict(vars(ours)), ours.predict_proba(x), ours.get_params()
+    for settings, kind, _ in WRONG.values():
         with pytest.raises(kind):
+            # The classes are others, so that half of a fit would show.
             ours.set_params(**settings).fit(x, y)
-    ours.set_params(**SMALL)
-    np.testing.assert_array_equal(ours.predict_proba(x), before)
+        ours.set_params(**plain)
+        assert vars(ours) == state
+        np.testing.assert_array_equal(ours.predict_proba(x), before)
+
+
+@pytest.mark.parametrize("name", ["an unknown backend", "too few outputs", "dropout in lbfgs"])
+def test_what_is_refused_leaves_an_estimator_unfitted(name, iris):
+    settings, kind, _ = WRONG[name]
+    ours = classifier(**settings)
+    with pytest.raises(kind):
+        ours.fit(*iris)
+    assert set(vars(ours)) == set(ours.get_params())

@@ -321,12 +321,36 @@ def test_parameters_are_kept(name, tmp_path):
 
 def test_class_weights_are_kept(tmp_path, flowers):
     x, y = flowers
-    for weights in ({0: 2.0, 2: 0.5}, "balanced"):
-        ours = make("classes", class_weight=weights).fit(x, y)
+    labels = np.stack([y > 0, x[:, 0] > 0], axis=1).astype(int)
+    for weights, targets in (
+        ({0: 2.0, 2: 0.5}, y),
+        ({}, y),
+        ("balanced", y),
+        ([{0: 1.0, 1: 3.0}, {}], labels),
+    ):
+        ours = make("classes", class_weight=weights).fit(x, targets)
         ours.save(tmp_path / "c.safetensors")
         loaded = MLPClassifier.load(tmp_path / "c.safetensors")
         assert loaded.class_weight == weights
-        assert_same(loaded.fit(x, y), ours, x)
+        assert_same(loaded.fit(x, targets), ours, x)
+
+
+def far_off(estimator, x, y):
+    """Go on with early stopping at a rate that only makes it worse."""
+    estimator.set_params(warm_start=True, max_iter=3, learning_rate_init=9.0).fit(x, y)
+    assert max(estimator.validation_scores_[-3:]) < estimator.best_validation_score_
+    return estimator
+
+
+def test_the_best_weights_stay_the_best_in_a_file_and_from_scikit_learn(tmp_path, flowers):
+    x, y = flowers
+    settings = {"early_stopping": True, "max_iter": 40, "learning_rate_init": 0.05}
+    ours = make("classes", **settings).fit(x, y)
+    before = ours.predict_proba(x)
+    ours.save(tmp_path / "c.safetensors")
+    theirs = TheirClassifier(**SMALL | settings).fit(x, y)
+    for one in (MLPClassifier.load(tmp_path / "c.safetensors"), from_sklearn(theirs)):
+        np.testing.assert_allclose(far_off(one, x, y).predict_proba(x), before, rtol=1e-12)
 
 
 @pytest.mark.parametrize("settings", [{"average_weights": 0.9}, {"early_stopping": True}])

@@ -38,6 +38,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler, scale
 
 import anyback_nn as nn
+from anyback_nn.errors import CheckpointError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor
 
 QUICK = {"hidden_layer_sizes": (6,), "max_iter": 8, "learning_rate_init": 0.05, "random_state": 0}
@@ -388,3 +389,43 @@ def test_clones_of_a_search_share_nothing(backend, iris):
     before = [np.array(one) for one in first.coefs_]
     clone(first).set_params(random_state=5).fit(*iris)
     assert all(np.array_equal(a, b) for a, b in zip(before, first.coefs_))
+
+
+# Classes of the user's ---------------------------------------------------------------------------
+
+
+class Narrow(MLPClassifier):
+    """A subclass with fewer parameters."""
+
+    def __init__(self, hidden_layer_sizes=(4,)):
+        super().__init__(hidden_layer_sizes=hidden_layer_sizes, max_iter=5, random_state=0)
+
+
+class Named(MLPRegressor):
+    """A subclass with a parameter of its own."""
+
+    def __init__(self, title="none", hidden_layer_sizes=(4,)):
+        super().__init__(hidden_layer_sizes=hidden_layer_sizes, max_iter=5, random_state=0)
+        self.title = title
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        (Narrow, {"hidden_layer_sizes": (3,)}),
+        (Named, {"hidden_layer_sizes": (3,), "title": "mine"}),
+    ],
+)
+def test_a_subclass_has_its_own_parameters(kind, parameters, iris, tmp_path):
+    x, y = iris
+    ours = kind(**parameters)
+    assert ours.get_params() == clone(ours).get_params() == parameters
+    fitted = clone(ours).fit(x, y)
+    plain = kind.__base__(hidden_layer_sizes=(3,), max_iter=5, random_state=0).fit(x, y)
+    np.testing.assert_array_equal(fitted.predict(x), plain.predict(x))
+    fitted.save(tmp_path / "one.safetensors")
+    loaded = kind.load(tmp_path / "one.safetensors")
+    assert (loaded.get_params(), loaded.max_iter) == (parameters, 5)
+    np.testing.assert_array_equal(loaded.predict(x), plain.predict(x))
+    with pytest.raises(CheckpointError, match=f"holds a {kind.__name__}: .* {kind.__name__}.load"):
+        kind.__base__.load(tmp_path / "one.safetensors")

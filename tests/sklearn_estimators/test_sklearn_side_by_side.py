@@ -756,6 +756,21 @@ def test_partial_fit_lowers_the_rate(learning_rate):
     same(theirs, ours)
 
 
+@pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
+@pytest.mark.parametrize("change", [{"learning_rate": "constant"}, {"solver": "adam"}])
+def test_partial_fit_keeps_the_rule_of_the_rate(change, learning_rate):
+    x, y = data("values")
+    settings = {"solver": "sgd", "learning_rate": learning_rate, "tol": 10.0, "n_iter_no_change": 1}
+    theirs, ours = pair("values", **settings)
+    for one in (theirs, ours):
+        for _ in range(3):
+            one.partial_fit(x, y)
+        one.set_params(**change)
+        for _ in range(5):
+            one.partial_fit(x, y)
+    same(theirs, ours)
+
+
 def test_partial_fit_goes_on_after_it_has_converged():
     x, y = data("values")
     theirs, ours = pair("values", tol=9.0, n_iter_no_change=1)
@@ -1160,7 +1175,9 @@ def test_weights_of_samples_in_partial_fit():
 
 
 @pytest.mark.parametrize(
-    "weights", [2, 0.5, list(range(150)), np.arange(150, dtype=np.float32)], ids=type
+    "weights",
+    [2, 0.5, list(range(150)), np.arange(150, dtype=np.float32), np.arange(150, dtype=object)],
+    ids=["int", "float", "list", "float32", "objects"],
 )
 def test_kinds_of_weights(weights):
     x, y = data("classes")
@@ -1224,6 +1241,32 @@ def test_sparse_inputs_with_early_stopping_and_partial_fit():
     same(theirs, ours)
 
 
+class Convertible:
+    """What NumPy can make an array of, and no more."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.array, dtype=dtype)
+
+    def __len__(self):
+        return len(self.array)
+
+
+@pytest.mark.filterwarnings("ignore::scipy.sparse.SparseEfficiencyWarning")
+@pytest.mark.parametrize("metric", [None, "accuracy"])
+@pytest.mark.parametrize(
+    "kind", ["coo", "dia", "bsr", "lil", "csr", Convertible, np.ndarray.tolist]
+)
+def test_every_kind_of_input_with_early_stopping(kind, metric):
+    x, y = data("classes")
+    given = sp.csr_matrix(x).asformat(kind) if isinstance(kind, str) else kind(x)
+    theirs, ours = pair("classes", early_stopping=True)
+    ours.set_params(early_stopping_metric=metric)
+    same(theirs.fit(given, y), ours.fit(given, y))
+
+
 def test_names_of_features():
     x, y = data("classes")
     table = pl.DataFrame(x, schema=["a", "b", "c", "d"])
@@ -1248,17 +1291,31 @@ def test_names_of_features_with_early_stopping():
 
 
 @pytest.mark.parametrize("name", ["classes", "labels", "values", "outputs", "counts"])
-@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_float32_inputs_give_float32_weights(name, solver):
     x, y = data(name)
     x = x.astype(np.float32)
     theirs, ours = (one.fit(x, y) for one in pair(name, solver=solver, max_iter=5))
-    if solver != "lbfgs":  # where scikit-learn's become float64
-        same_weights(theirs, ours, 1e-5)
+    same_weights(theirs, ours, 1e-5)
     assert {c.dtype for c in [*ours.coefs_, *ours.intercepts_]} == {np.dtype(np.float32)}
     assert ours.predict(x).dtype == (y.dtype if is_classifier(ours) else np.float32)
     if is_classifier(ours):
         assert ours.predict_proba(x).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["binary", "classes", "labels", "values", "counts"])
+def test_lbfgs_reaches_the_minimum_from_float32_inputs_too(name):
+    # SciPy's vector makes scikit-learn's weights float64, whatever it began with.
+    x, y = data(name)
+    x = x.astype(np.float32)
+    settings = {"hidden_layer_sizes": (), "alpha": 1.0, "tol": 1e-9, "max_iter": 1000}
+    theirs, ours = (one.fit(x, y) for one in pair(name, solver="lbfgs", **settings))
+    assert ours.converged_
+    same_weights(theirs, ours, 1e-4)
+    assert ours.loss_ <= theirs.loss_ * (1 + 1e-6)
+    for one in (theirs, ours):
+        assert {c.dtype for c in [*one.coefs_, *one.intercepts_]} == {np.dtype(np.float64)}
+    assert ours.predict(x).dtype == theirs.predict(x).dtype
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int32, np.uint8, bool, np.longdouble])
