@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from array_api_compat import device
@@ -170,12 +171,17 @@ class Layout:
 
     def store(self, tree: Any) -> Storage:
         """Put a tree of arrays into storage, by their names; packing copies them."""
-        arrays = tuple(_in_order(self.tree, tree))
+        arrays = tuple(_at(tree, path) for path in self._paths)
         if not self.packed or not arrays:
             return arrays
         xp = array_namespace(arrays[0])
         flat = [array if array.ndim == 1 else xp.reshape(array, (-1,)) for array in arrays]
         return (xp.concat(flat),)
+
+    @cached_property
+    def _paths(self) -> tuple[tuple[Any, ...], ...]:
+        """How to get to every parameter in a tree."""
+        return tuple(_paths_in(self.tree))
 
     def restore(self, storage: Storage) -> Any:
         """Make the tree of a storage; of a packed one, the arrays are views where they can be."""
@@ -215,13 +221,18 @@ class Layout:
         return (xp.concat(parts),)
 
 
-def _in_order(pattern: Any, tree: Any) -> Iterator[Any]:
-    """Go through the leaves of a tree in the order of another: dicts may list names in any."""
-    if isinstance(pattern, dict):
-        for name, branch in pattern.items():
-            yield from _in_order(branch, tree[name])
-    elif isinstance(pattern, tuple):
-        for branch, own in zip(pattern, tree):
-            yield from _in_order(branch, own)
+def _paths_in(tree: Any) -> Iterator[tuple[Any, ...]]:
+    """List the positions and names on the way to each leaf of a tree."""
+    if isinstance(tree, dict | tuple):
+        for key, branch in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            for path in _paths_in(branch):
+                yield key, *path
     else:
-        yield tree
+        yield ()
+
+
+def _at(tree: Any, path: tuple[Any, ...]) -> Any:
+    """Go to a leaf."""
+    for key in path:
+        tree = tree[key]
+    return tree

@@ -6,6 +6,7 @@ everything is an array on the backend's device.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ __all__ = [
     "IterableSource",
     "Source",
     "array_source",
+    "batches_of",
     "move",
     "peek",
     "split",
@@ -90,6 +92,8 @@ class ArraySource(Source):
         The numbers of the rows to use. Default: all of them.
     resident : bool
         Whether the rows are on the device.
+    in_blocks : bool
+        Whether small batches are cut from blocks of several that are gathered at once.
     """
 
     rows: Batch
@@ -99,6 +103,7 @@ class ArraySource(Source):
     seed: int = 0
     chosen: Any = None
     resident: bool = False
+    in_blocks: bool = True
 
     @property
     def n_samples(self) -> int:
@@ -118,9 +123,15 @@ class ArraySource(Source):
     def epoch(self, number: int) -> Iterator[Batch]:
         order = self._order(number)
         order = None if order is None else _index_of(self.rows.x, order)
-        for start, stop in self._bounds():
+
+        def gather(start: int, stop: int) -> Batch:
             some = slice(start, stop) if order is None else order[start:stop]
-            yield self.bring(Batch(*(take(array, some) for array in self.rows)))
+            return self.bring(Batch(*(take(array, some) for array in self.rows)))
+
+        n = self.n_samples
+        size = min(self.batch_size or n, n)
+        width = math.prod(self.rows.x.shape[1:]) if self.in_blocks else BLOCK
+        return batches_of(gather, n, size, width)
 
     @property
     def all_rows(self) -> Batch | None:
@@ -138,6 +149,36 @@ class ArraySource(Source):
             order = generator(self.seed, "order", number).permutation(self.n_samples)
             order = order if self.chosen is None else self.chosen[order]
         return order
+
+
+BLOCK = 2**16
+"""How many numbers are gathered at once, at least a batch: what fits in the processor's cache."""
+
+
+def batches_of(
+    gather: Callable[[int, int], Batch], n_samples: int, size: int, width: int
+) -> Iterator[Batch]:
+    """Cut batches from blocks of several that are gathered at once, which takes fewer calls.
+
+    Parameters
+    ----------
+    gather : callable
+        Gives the samples of an epoch from one number to another.
+    n_samples, size : int
+        Of the epoch, and of a batch.
+    width : int
+        How many numbers a sample has.
+    """
+    step = size * max(1, BLOCK // max(size * width, 1))
+    for begin in range(0, n_samples, step):
+        end = min(begin + step, n_samples)
+        block = gather(begin, end)
+        if end - begin <= size:
+            yield block
+            continue
+        for start in range(0, end - begin, size):
+            stop = min(start + size, end - begin)
+            yield Batch(*[None if one is None else one[start:stop, ...] for one in block])
 
 
 def array_source(
@@ -158,6 +199,8 @@ def array_source(
         Of `ArraySource`.
     """
     bring = partial(move, backend=backend, dtype=dtype)
+    # What compiles does so for each place that a slice begins at.
+    options["in_blocks"] = backend.scan is None
     if isinstance(rows.x, np.memmap):
         # What belongs to a memory map is indexed together with it, on the host.
         host = (None if array is None else to_numpy(array) for array in rows[1:])

@@ -167,3 +167,33 @@ def test_a_split_needs_a_fraction(fraction):
 def test_a_split_needs_rows_on_both_sides():
     with pytest.raises(nn.DataError, match="leaves one side empty"):
         data.split(2, 0.1, 0)
+
+
+# Blocks of batches ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [1, 12, 30, 1000])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_batches_that_are_cut_from_blocks_are_the_same(backend, most, shuffle, monkeypatch):
+    x, y = np.arange(22.0).reshape(11, 2), np.arange(11)
+    rows = data.Batch(backend.asarray(x, "float32"), backend.asarray(y, "int32"))
+    options = {"batch_size": 3, "shuffle": shuffle, "seed": 5}
+    calls = []
+
+    def bring(batch):
+        calls.append(batch)
+        return batch
+
+    monkeypatch.setattr(data, "BLOCK", most)
+    source = data.ArraySource(rows, bring, **options)
+    cut = [tuple(map(to_numpy, batch[:2])) for batch in source.epoch(0)]
+    # A batch has 6 numbers, so that 12 hold two batches, and 30 all of them.
+    assert len(calls) == {1: 4, 12: 2, 30: 1, 1000: 1}[most]
+    assert [len(one) for one, _ in cut] == [3, 3, 3, 2]
+    whole = data.ArraySource(rows, lambda batch: batch, in_blocks=False, **options)
+    for (x_cut, y_cut), batch in zip(cut, whole.epoch(0), strict=True):
+        np.testing.assert_array_equal(x_cut, to_numpy(batch.x))
+        np.testing.assert_array_equal(y_cut, to_numpy(batch.y))
+    seen = np.concatenate([one for _, one in cut])
+    assert sorted(seen) == list(range(11))
+    assert (seen.tolist() == list(range(11))) == (not shuffle)
