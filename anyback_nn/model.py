@@ -33,6 +33,7 @@ from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
 from anyback_nn.training.optimizers import Adam, Optimizer
+from anyback_nn.training.out_of_memory import explain_setup
 from anyback_nn.training.sample_weights import mean_one, training_weights
 from anyback_nn.training.state import TrainingState, copies
 from anyback_nn.training.step import chained_steps, training_step
@@ -294,6 +295,9 @@ class Model:
         DivergenceError
             The loss or a parameter is no longer finite; the model keeps the parameters from the
             start of that epoch.
+        OutOfMemoryError
+            The device's memory is used up; it says which batch size would fit, and the model
+            keeps the parameters from the start of that epoch.
         """
         fit = loop.Fit(self, checks.whole_number("epochs", epochs, least=1))
         if batch_size is not None:
@@ -313,31 +317,41 @@ class Model:
                     x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
                 self.training = self.training.begun(optimizer)
-                step, chained = self._steps(optimizer)
+                parts = (self.network, self.loss, self.layout, optimizer, self.metrics)
+                step, chained = self.steps("fit", optimizer, lambda: training_step(*parts))
                 shown = [*callbacks, *([bar] if bar else [])]
                 loop.train(fit, source, held_out, step, shown, chained)
         except BaseException as error:
             if fit.epochs_done == 0:
                 diverged = isinstance(error, DivergenceError)
                 self._undo(before, n_in, keep_parameters=diverged)
+            explain_setup(error, self, x)
             raise
         finally:
             if bar:
                 bar.close()
         return self.history.copy()
 
-    def _steps(self, optimizer: Optimizer) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
-        """Build and compile the training step and, where it is worth it, many of them in one."""
+    def steps(
+        self, key: Any, optimizer: Optimizer, build: Callable[[], Callable[..., Any]]
+    ) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+        """Build and compile a training step and, where it is worth it, many of them in one call.
+
+        Parameters
+        ----------
+        key : hashable
+            Tells the step apart from others of this model with the same optimiser.
+        optimizer : Optimizer
+        build : callable
+            Builds the step, see `anyback_nn.training.step.training_step`.
+        """
         # The rate of each step is an argument of the step.
-        key = replace(optimizer, learning_rate=1.0)
-        parts = (self.network, self.loss, self.layout, optimizer, self.metrics)
-        step = self.compiled(key, lambda: training_step(*parts), donate=(0, 1, 2))
+        key = (key, replace(optimizer, learning_rate=1.0))
+        step = self.compiled(key, build, donate=(0, 1, 2))
         scan, chained = self.backend.scan, None
         if scan is not None and not (self.network.is_noisy and self.backend.masks_on_device):
             chained = self.compiled(
-                ("chained", key),
-                lambda: chained_steps(training_step(*parts), scan),
-                donate=(0, 1, 2),
+                ("chained", key), lambda: chained_steps(build(), scan), donate=(0, 1, 2)
             )
         return self.repeated(step, optimizer), chained
 
@@ -489,6 +503,11 @@ class Model:
         dict of str to float
             ``loss``, the metrics and, for a loss that does not classify, ``r2``: the share of the
             targets' variance that is explained, averaged over the outputs.
+
+        Raises
+        ------
+        OutOfMemoryError
+            The device's memory is used up; it says which batch size would fit.
         """
         batch_size = checks.whole_number("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
@@ -514,6 +533,11 @@ class Model:
         array, shape (n_samples, n_outputs)
             The loss's link of the outputs. An array of the backend's library if ``x`` is one,
             else a NumPy array.
+
+        Raises
+        ------
+        OutOfMemoryError
+            The device's memory is used up; it says which batch size would fit.
         """
         return self._apply(x, batch_size, self.loss.link)
 

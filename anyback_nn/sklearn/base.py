@@ -438,26 +438,20 @@ class BaseMLP(BaseEstimator, ABC):
         self._resume(incremental)
         optimizer: Any = model.training.optimizer
         objective = self._objective()
-        step = model.compiled(
+        settings = (optimizer, self._descent, self.average_weights)
+        step, chained = model.steps(
             # The model tells losses apart: those that cannot be hashed, too.
-            (
-                replace(optimizer, learning_rate=1.0),
-                objective.factor,
-                objective.alpha,
-                objective.l2,
-                self._descent,
-                self.average_weights,
-            ),
-            lambda: objective.training_step(optimizer, self._descent, self.average_weights),
-            donate=(0, 1, 2),
+            (objective.factor, len(objective.numbers), *settings[1:]),
+            optimizer,
+            lambda: objective.training_step(*settings),
         )
-        step = model.repeated(step, optimizer)
         epochs = 1 if incremental else int(self.max_iter)
-        fit = loop.Fit(model, epochs, penalizes=objective.penalizes)
+        numbers = objective.numbers
+        fit = loop.Fit(model, epochs, penalizes=bool(numbers), numbers=numbers)
         rules = Convergence(self, source.n_samples, prepared.measure)
         try:
             with self._called() as callbacks:
-                loop.train(fit, source, None, step, [rules, *callbacks])
+                loop.train(fit, source, None, step, [rules, *callbacks], chained)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=5)
         finally:

@@ -6,7 +6,7 @@ For ``n`` samples in a batch, or samples with the sum of weights ``n``, it is ``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,9 +94,9 @@ class Objective:
         return compute
 
     @property
-    def penalizes(self) -> bool:
-        """Whether there is a penalty."""
-        return bool(self.alpha or self.l2)
+    def numbers(self) -> tuple[float, ...]:
+        """What the step is told at each call, so that other strengths need no other step."""
+        return (self.alpha, self.l2) if self.alpha or self.l2 else ()
 
     def training_step(
         self, optimizer: Optimizer, descent: float, decay: float | None
@@ -118,7 +118,7 @@ class Objective:
             slots: dict[str, Storage],
             state: Any,
             mask: Storage,
-            coefficients: tuple[float, ...],
+            coefficients: Sequence[float],
             x: Array,
             y: Array,
             weights: Array | None,
@@ -128,11 +128,12 @@ class Objective:
             slopes, cache, value, count = compute(tree, state, x, y, weights, noise)
             state = self.network.next_state(state, cache)
             grads = self.layout.store(slopes)
-            if self.penalizes:
-                strength = self.alpha / count + self.l2
+            if self.numbers:
+                *coefficients, alpha, l2 = coefficients
+                strength = alpha / count + l2
                 grads, squares = _with_penalty(grads, params, mask, strength)
                 value = value + (0.5 * strength) * squares
-            params, kept = optimizer.update(params, grads, slots, mask, coefficients)
+            params, kept = optimizer.update(params, grads, slots, mask, tuple(coefficients))
             if decay is not None:
                 kept["average"] = average(slots["average"], params, decay)
             return params, kept, state, (value,)

@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.backend import Backend
-from anyback_nn.training.data import Batch, Source, move, take
+from anyback_nn.training.data import Batch, Source, batches_of, move, take
 
 __all__ = ["Samples", "rows_at_once", "samples"]
 
-
-BLOCK = 2**16
-"""How many numbers are gathered at once, at least a batch."""
 
 LIMIT = 2**21
 """How many numbers of inputs are made dense at once, at least a row, where any number would do."""
@@ -42,6 +39,8 @@ class Samples(Source):
         What shuffles. Default: nothing does.
     whole : bool
         Whether all rows are used in the arrays' order, so that a batch is a slice.
+    resident : bool
+        Whether the rows are on the device.
     """
 
     rows: Batch
@@ -50,6 +49,7 @@ class Samples(Source):
     order: Any
     random: Any = None
     whole: bool = False
+    resident: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -61,21 +61,29 @@ class Samples(Source):
         return -(-self.n_samples // self.batch_size)
 
     def epoch(self, number: int) -> Iterator[Batch]:
+        self._shuffle()
+
+        def gather(start: int, stop: int) -> Batch:
+            some = slice(start, stop) if self.whole else self.order[start:stop]
+            return self.bring(Batch(*(_rows_of(array, some) for array in self.rows)))
+
+        return batches_of(gather, self.n_samples, self.batch_size, int(self.rows.x.shape[1]))
+
+    @property
+    def all_rows(self) -> Batch | None:
+        return self.rows if self.resident else None
+
+    def rows_of_batches(self, number: int) -> Iterator[Any]:
+        self._shuffle()
+        starts = range(0, self.n_samples, self.batch_size)
+        return (self.order[start : start + self.batch_size] for start in starts)
+
+    def _shuffle(self) -> None:
+        """Change the order as sklearn.utils.shuffle does, so that it is the same as there."""
         if self.random is not None:
-            # As sklearn.utils.shuffle does it, so that the order is the same as there.
             chosen = np.arange(self.n_samples)
             self.random.shuffle(chosen)
             self.order[:] = self.order[chosen]
-        n_samples, size = self.n_samples, self.batch_size
-        # Several small batches are gathered at once.
-        block = size * max(1, BLOCK // (size * int(self.rows.x.shape[1])))
-        for begin in range(0, n_samples, block):
-            end = min(begin + block, n_samples)
-            some = slice(begin, end) if self.whole else self.order[begin:end]
-            rows = self.bring(Batch(*(_rows_of(array, some) for array in self.rows)))
-            for start in range(0, end - begin, size):
-                stop = min(start + size, end - begin)
-                yield Batch(*[None if one is None else one[start:stop, ...] for one in rows])
 
 
 def _rows_of(array: Any, rows: Any) -> Any:
@@ -115,6 +123,7 @@ def samples(
 
     whole = chosen is None and random is None
     order = np.arange(rows.x.shape[0]) if chosen is None else np.array(chosen)
-    if resident and not hasattr(rows.x, "toarray"):
+    resident = resident and not hasattr(rows.x, "toarray")
+    if resident:
         rows, bring = bring(rows), lambda batch: batch
-    return Samples(rows, bring, batch_size, order, random, whole)
+    return Samples(rows, bring, batch_size, order, random, whole, resident)

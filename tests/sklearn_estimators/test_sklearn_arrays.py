@@ -448,6 +448,30 @@ def test_an_unavailable_backend_in_the_environment_is_named(flowers, monkeypatch
         classifier().fit(*flowers)
 
 
+# What is compiled --------------------------------------------------------------------------------
+
+
+def test_other_strengths_of_the_penalty_compile_nothing_anew(backend, finest, flowers, monkeypatch):
+    x, y = backend.asarray(flowers[0], finest), flowers[1]
+    settings = {"hidden_layer_sizes": (3, 2), "l2_per_sample": 0.1}
+    first = classifier(alpha=1.0, **settings).fit(x, y)
+    compiled = []
+    build = type(backend).compile
+
+    def counted(self, step, donate=()):
+        compiled.append(step)
+        return build(self, step, donate)
+
+    monkeypatch.setattr(type(backend), "compile", counted)
+    second = classifier(alpha=5.0, **settings).fit(x, y)
+    assert not compiled
+    third = classifier(alpha=5.0, **{**settings, "l2_per_sample": 0.9}).fit(x, y)
+    assert not compiled
+    losses = [one.loss_ for one in (first, second, third)]
+    assert losses == sorted(losses)
+    assert losses[2] - losses[1] > 1e-2
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 

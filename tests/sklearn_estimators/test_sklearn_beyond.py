@@ -26,6 +26,7 @@ import anyback_nn as nn
 from anyback_nn.errors import BackendUnavailableError, ShapeError
 from anyback_nn.network.losses import LOSSES
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, samples
+from anyback_nn.training import data
 
 # Few epochs are enough here, and hardly any fit comes to an end by itself.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -1087,7 +1088,7 @@ def largest(monkeypatch):
         return result
 
     monkeypatch.setattr(samples, "_rows_of", noting)
-    monkeypatch.setattr(samples, "BLOCK", 1)
+    monkeypatch.setattr(data, "BLOCK", 1)
     monkeypatch.setattr(samples, "LIMIT", 2000)
     return found
 
