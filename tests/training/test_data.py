@@ -169,7 +169,7 @@ def test_a_split_needs_rows_on_both_sides():
         data.split(2, 0.1, 0)
 
 
-# Blocks of batches ---------------------------------------------------------------------------------
+# Blocks of batches -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("most", [1, 12, 30, 1000])
