@@ -299,6 +299,7 @@ def test_results_are_written_over_what_is_not_read_again():
         (lambda x: (chosen(x > 1.0, x + 1.0, x * 5.0),), [[0.0, 5.0], [3.0, 4.0]]),
         (lambda x: (chosen((y := x * 5.0) > 5.0, x + 1.0, y),), [[0.0, 5.0], [3.0, 4.0]]),
     ],
+    ids=["again", "transposed", "a row", "a row of another shape", "chosen", "chosen and asked"],
 )
 def test_what_is_still_needed_is_not_written_over(step, expected):
     _, (result,) = repeated(step, np.arange(4.0).reshape(2, 2))
