@@ -124,7 +124,7 @@ MUTANTS = (
         "network/test_network_compile.py::test_loss[array-api-strict-SoftmaxCrossEntropy, "
         "classes-unweighted]",
         "array-api-strict",
-        "Only numeric dtypes are allowed in vecdot",
+        "Only numeric dtypes are allowed in __mul__",
     ),
     Mutant(
         "a rule makes a float64 array of a number",

@@ -455,7 +455,8 @@ class SoftmaxCrossEntropy(Loss):
         shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
         powers = xp.exp(shifted)
         total = xp.sum(powers, axis=-1, keepdims=True)
-        values = xp.log(total[..., 0]) - xp.vecdot(targets, shifted)
+        # Not vecdot, which PyTorch computes as a stack of products of matrices.
+        values = xp.log(total[..., 0]) - xp.sum(targets * shifted, axis=-1)
         return values, (powers / total, targets)
 
     def backward(self, cache: Any, dvalues: Array) -> Array:

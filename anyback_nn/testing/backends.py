@@ -92,6 +92,10 @@ class EagerJaxBackend(JaxBackend):
     def compile(self, step: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
         return step
 
+    @property
+    def scan(self) -> None:
+        return None
+
 
 VARIANTS: dict[str, Backend] = {
     variant.spec: variant
