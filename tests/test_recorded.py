@@ -426,6 +426,24 @@ def test_long_vectors_go_through_in_blocks(size, dtype):
     assert max(one.nbytes for arguments in inner for one in arguments) <= BLOCK
 
 
+def test_large_matrices_go_through_in_blocks():
+    def step(x, bias):
+        xp = nn.array_namespace(x)
+        y = xp.maximum(x @ x + bias, 0.0)
+        return xp.sum(y * xp.astype(y > 1.0, y.dtype), axis=0), xp.sum(y)
+
+    n = 600
+    x = np.random.default_rng(0).standard_normal((n, n)).astype("float32")
+    recording, results = repeated(step, x, x[:1, :])
+    for one, other in zip(results, step(x, x[:1, :]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    names = [getattr(function, "__name__", "maximum") for function, _ in calls_of(recording)]
+    n_blocks = -(-n * n * 4 // BLOCK)
+    for name in ("maximum", "greater", "copyto", "multiply"):
+        assert names.count(name) == n_blocks
+    assert names.count("matmul") == names.count("add") == 1
+
+
 def test_vectors_that_overlap_go_through_whole():
     def step(p):
         for _ in range(2):

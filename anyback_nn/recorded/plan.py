@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import combinations, groupby
 from typing import Any
 
@@ -54,7 +55,7 @@ class Plan:
         self.calls: list[Call] = []
         for operation in tape.operations:
             self._prepare(operation)
-        self.calls = list(in_blocks(self.calls))
+        self.calls = list(in_blocks(self.calls, tape.constants.values()))
         # What consists of memory that was handed in is the same at every call.
         lent = {id(one) for position in donate for one in leaves(arguments[position])}
         self.output = [_Result(one, lent) for one in output]
@@ -297,44 +298,75 @@ def _is_whole(value: Value) -> bool:
 
 
 BLOCK = 2**18
-"""How many bytes of a long vector go through several functions while they are in the cache."""
+"""How many bytes of an array go through several functions while they are in the cache."""
 
 
-def in_blocks(calls: list[Call]) -> Iterator[Call]:
-    """Take long vectors through functions of entries block by block, all functions for each block.
+def in_blocks(calls: list[Call], constants: Iterable[Any]) -> Iterator[Call]:
+    """Take large arrays through functions of entries block by block, all functions for each block.
 
     An optimiser goes over all parameters a dozen times. Where those do not fit into the cache,
     that takes most of its time.
+
+    Parameters
+    ----------
+    calls : list of (function, arguments)
+    constants : iterable of numpy.ndarray
+        Arrays with the same number everywhere: one block of them serves for all.
     """
-    for length, group in groupby(calls, key=_length):
+    same = {id(one) for one in constants}
+    for size, group in groupby(calls, key=_size):
         run = list(group)
-        if length is None or len(run) < 2 or not _apart(run):
+        repeats = len(run) > 1 or any(id(one) in same for one in run[0][1])
+        if size is None or not repeats or not _apart(run):
             yield from run
             continue
-        width = max(one.itemsize for _, arguments in run for one in arguments if one.ndim)
-        for start in range(0, length, BLOCK // width):
-            part = slice(start, start + BLOCK // width)
-            for function, arguments in run:
-                yield function, tuple(one[part] if one.ndim else one for one in arguments)
+        length = BLOCK // max(one.itemsize for _, arguments in run for one in _large(arguments))
+        flat = [
+            (function, [one.reshape(-1) if _is_large(one) else one for one in arguments])
+            for function, arguments in run
+        ]
+        shared = [[id(one) in same for one in arguments] for _, arguments in run]
+        for start in range(0, size, length):
+            stop = min(start + length, size)
+            for (function, arguments), constant in zip(flat, shared):
+                yield (
+                    function,
+                    tuple(
+                        (one[: stop - start] if is_constant else one[start:stop])
+                        if _is_large(one)
+                        else one
+                        for one, is_constant in zip(arguments, constant)
+                    ),
+                )
 
 
-def _length(call: Call) -> int | None:
-    """Tell the length of the vectors of a function of entries; None if it is short or another."""
+def _is_large(one: Any) -> bool:
+    """Tell whether an argument is an array, and not a number or a word."""
+    return isinstance(one, np.ndarray) and one.ndim > 0
+
+
+def _large(arguments: Iterable[Any]) -> list[Any]:
+    return [one for one in arguments if _is_large(one)]
+
+
+def _size(call: Call) -> int | None:
+    """Tell the size of the arrays of a function of entries; None if it is small or another."""
     function, arguments = call
-    if not isinstance(function, np.ufunc) or function.signature is not None:
+    of_entries = (isinstance(function, np.ufunc) and function.signature is None) or (
+        function is np.copyto or isinstance(function, partial)
+    )
+    if not of_entries or not isinstance(arguments, tuple):
         return None
-    if not isinstance(arguments, tuple) or not all(isinstance(a, np.ndarray) for a in arguments):
+    large = _large(arguments)
+    if len({one.shape for one in large}) != 1 or not all(a.flags.c_contiguous for a in large):
         return None
-    vectors = [one for one in arguments if one.ndim]
-    if len({one.shape for one in vectors}) != 1 or vectors[0].ndim != 1:
-        return None
-    return len(vectors[0]) if vectors[0].nbytes > 2 * BLOCK else None
+    return int(large[0].size) if max(one.nbytes for one in large) > 2 * BLOCK else None
 
 
 def _apart(calls: list[Call]) -> bool:
-    """Tell whether the vectors are the same memory or do not overlap."""
-    vectors = {_address(one): one for _, arguments in calls for one in arguments if one.ndim}
-    return not any(np.may_share_memory(a, b) for a, b in combinations(vectors.values(), 2))
+    """Tell whether the arrays are the same memory or do not overlap."""
+    arrays = {one.__array_interface__["data"][0]: one for _, a in calls for one in _large(a)}
+    return not any(np.may_share_memory(a, b) for a, b in combinations(arrays.values(), 2))
 
 
 def _does_nothing(operation: Operation) -> bool:
