@@ -86,6 +86,7 @@ class Ours(System):
         rate = RATES[work.optimizer]
         optimizer = nn.Adam(rate) if work.optimizer == "adam" else nn.Momentum(rate, MOMENTUM)
         self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
+        self.result: Any = None
         system = self
 
         class Pause(nn.Callback):
@@ -100,18 +101,22 @@ class Ours(System):
                 system.done.release()
                 system.wait()
 
-        threading.Thread(
-            target=self.model.fit,
-            args=(self.x, self.y),
-            kwargs={
-                "optimizer": optimizer,
-                "epochs": 10**6,
-                "batch_size": work.batch,
-                "callbacks": [Pause()],
-                "progress": False,
-            },
-            daemon=True,
-        ).start()
+        def fit() -> None:
+            try:
+                self.model.fit(
+                    self.x,
+                    self.y,
+                    optimizer=optimizer,
+                    epochs=10**6,
+                    batch_size=work.batch,
+                    callbacks=[Pause()],
+                    progress=False,
+                )
+            except Exception as error:
+                self.result = error
+                self.done.release()
+
+        threading.Thread(target=fit, daemon=True).start()
 
     def wait(self) -> None:
         """Wait for the next epoch to be asked for."""
@@ -121,6 +126,8 @@ class Ours(System):
     def timed(self) -> tuple[float, float]:
         self.go.release()
         self.done.acquire()
+        if isinstance(self.result, Exception):
+            raise self.result
         return self.result
 
     def epoch(self) -> float:
