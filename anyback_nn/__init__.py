@@ -86,6 +86,7 @@ _PUBLIC = {
         "CheckpointError",
         "DataError",
         "DivergenceError",
+        "OutOfMemoryError",
         "ShapeError",
     ),
 }

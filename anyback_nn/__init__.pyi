@@ -16,6 +16,7 @@ from anyback_nn.errors import BackendUnavailableError as BackendUnavailableError
 from anyback_nn.errors import CheckpointError as CheckpointError
 from anyback_nn.errors import DataError as DataError
 from anyback_nn.errors import DivergenceError as DivergenceError
+from anyback_nn.errors import OutOfMemoryError as OutOfMemoryError
 from anyback_nn.errors import ShapeError as ShapeError
 from anyback_nn.model import Model as Model
 from anyback_nn.network.activations import ACTIVATIONS as ACTIVATIONS

@@ -109,6 +109,10 @@ class Backend:
         """List the specs of all devices that this library can use here."""
         return [self.name]
 
+    def kinds(self) -> list[str]:
+        """List the spec of one device of each kind that can compute here, the default one first."""
+        return [self.name]
+
     def check(self) -> None:
         """Raise `BackendUnavailableError`, saying why, if this backend cannot compute here."""
         if importlib.util.find_spec(self.module) is None:
@@ -189,6 +193,14 @@ class Backend:
 
     def synchronize(self, *arrays: Array) -> None:
         """Wait until the device has computed ``arrays`` (a clock is right only after this)."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Tell whether this is how the library says that memory is used up."""
+        return isinstance(error, MemoryError)
+
+    def free_memory(self) -> int | None:
+        """Ask how many bytes are free on the device, or None where nothing tells."""
+        return _free_host_memory()
 
     def compile(self, step: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
         """Make a function of arrays as fast as the library can; here: leave it as it is.
@@ -315,6 +327,19 @@ class CupyBackend(Backend):
     def synchronize(self, *arrays: Array) -> None:
         self.device.synchronize()
 
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        # CuPy's own error is a MemoryError; CUDA and cuBLAS say it in words.
+        said = ("cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED")
+        return super().is_out_of_memory(error) or any(words in str(error) for words in said)
+
+    def free_memory(self) -> int | None:
+        import cupy
+
+        with self.device:
+            free, _ = cupy.cuda.runtime.memGetInfo()
+            # What CuPy has let go of it keeps for itself.
+            return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
         # Some of CuPy's creation functions ignore `device=`: the current device decides.
@@ -351,6 +376,10 @@ class TorchBackend(Backend):
             found.append("torch:mps")
         return found
 
+    def kinds(self) -> list[str]:
+        first = {spec.split(":")[1]: spec for spec in reversed(self.devices())}
+        return [self.name, *(first[kind] for kind in ("cuda", "mps") if kind in first)]
+
     def check_device(self) -> None:
         import torch
 
@@ -375,6 +404,27 @@ class TorchBackend(Backend):
 
         if self.device.type != "cpu":
             getattr(torch, self.device.type).synchronize()
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        import torch
+
+        if super().is_out_of_memory(error) or isinstance(error, torch.OutOfMemoryError):
+            return True
+        # The allocators of the CPU (also that of Windows) and of Apple's GPUs have no class.
+        said = ("out of memory", "DefaultCPUAllocator: can't allocate", "not enough memory")
+        return isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+
+    def free_memory(self) -> int | None:
+        import torch
+
+        if self.device.type == "cpu":
+            return super().free_memory()
+        if self.device.type != "cuda":
+            return None
+        free, _ = torch.cuda.mem_get_info(self.device)
+        # What PyTorch has let go of it keeps for itself.
+        kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return int(free) + int(kept)
 
 
 class JaxBackend(Backend):
@@ -408,6 +458,24 @@ class JaxBackend(Backend):
         import jax
 
         jax.block_until_ready(arrays)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        import jax
+
+        if super().is_out_of_memory(error):
+            return True
+        # Found while something else was dispatched, it has another status and the same words.
+        said = ("RESOURCE_EXHAUSTED", "Out of memory")
+        known = isinstance(error, jax.errors.JaxRuntimeError)
+        return known and any(words in str(error) for words in said)
+
+    def free_memory(self) -> int | None:
+        if self.device.platform == "cpu":
+            return super().free_memory()
+        known = self.device.memory_stats() or {}
+        if not known.keys() >= {"bytes_limit", "bytes_in_use"}:
+            return None
+        return int(known["bytes_limit"]) - int(known["bytes_in_use"])
 
     def compile(self, step: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
         import jax
@@ -618,6 +686,19 @@ def _host_cast(x: Any, dtype: str | None) -> Any:
     with np.errstate(over="ignore"):  # infinite, as where another library casts
         # Of the libraries, NumPy alone reads the other byte order.
         return x.astype(dtype or x.dtype.newbyteorder("="), copy=False)
+
+
+def _free_host_memory() -> int | None:
+    """Ask the operating system how many bytes of the host's memory are free."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        # Linux counts what it can drop at once, such as files that were read, as free here only.
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            line = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # there is no such question on this system
+        return None
 
 
 def _is_index(text: str, count: int) -> bool:

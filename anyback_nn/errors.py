@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "DivergenceError",
+    "OutOfMemoryError",
     "ShapeError",
 ]
 
@@ -33,6 +34,10 @@ class DataError(AnybackError, ValueError):
 
 class DivergenceError(AnybackError, ArithmeticError):
     """The loss or a parameter became NaN or infinite; the last finite parameters are kept."""
+
+
+class OutOfMemoryError(AnybackError, MemoryError):
+    """The device's memory is used up: says which batch size would fit."""
 
 
 class CheckpointError(AnybackError, ValueError):

@@ -604,6 +604,8 @@ class Model:
         """
         selected = select(backend)
         arrays, settings = checkpoint.read(path)
+        if "estimator" in settings:
+            import anyback_nn.sklearn  # noqa: F401 - its optimisers may be in the file
         try:
             return _from_contents(arrays, settings, selected, metrics)
         except CheckpointError as error:

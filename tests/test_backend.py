@@ -121,6 +121,21 @@ def test_device_by_default_is_one_of_those_listed(backend):
     assert select(backend.name).device in listed
 
 
+def test_the_kinds_of_devices_begin_with_the_default(backend):
+    first, *others = select(backend.name).kinds()
+    assert first == backend.name
+    assert set(others) <= set(backend.devices())
+
+
+def test_one_device_of_each_kind(monkeypatch):
+    torch = BACKENDS["torch"]
+    found = ["torch:cpu", "torch:cuda:0", "torch:cuda:1", "torch:mps"]
+    monkeypatch.setattr(torch, "devices", lambda self: found)
+    assert torch().kinds() == ["torch", "torch:cuda:0", "torch:mps"]
+    monkeypatch.setattr(torch, "devices", lambda self: found[:1])
+    assert torch().kinds() == ["torch"]
+
+
 # Unavailable -------------------------------------------------------------------------------------
 
 SAYINGS = {

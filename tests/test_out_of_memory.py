@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import anyback_nn as nn
-from anyback_nn.backend import Backend, CupyBackend, TorchBackend
+from anyback_nn.backend import Backend, CupyBackend, JaxBackend, TorchBackend
 from anyback_nn.errors import OutOfMemoryError
 from anyback_nn.network.parameters import leaves
 from anyback_nn.training import out_of_memory
@@ -27,6 +27,12 @@ def library_error(backend):
     raise AssertionError("there was room for it")
 
 
+def compile_anew(monkeypatch):
+    """Forget what has been compiled, which is shared and would not call what a test puts in."""
+    store = {}
+    monkeypatch.setattr("anyback_nn.model._compiled", lambda *key: store.setdefault(key, {}))
+
+
 @pytest.fixture
 def room_for(backend, monkeypatch):
     """Make a device without room for more rows in a dense layer; nothing tells what is free."""
@@ -41,8 +47,7 @@ def room_for(backend, monkeypatch):
 
         monkeypatch.setattr(nn.Dense, "forward", limited)
         monkeypatch.setattr(Backend, "free_memory", lambda self: None)
-        # What has been compiled is shared, and would not call the layer again.
-        monkeypatch.setattr("anyback_nn.model._compiled", lambda *_: {})
+        compile_anew(monkeypatch)
 
     return limit
 
@@ -70,9 +75,8 @@ def values(model):
 def explained(caught, model, used):
     """The message, once what every one says has been seen."""
     message = str(caught.value)
-    assert message.startswith(
-        f"backend {model.backend.spec!r} (device {model.backend.device_label}"
-    )
+    backend = model.backend
+    assert message.startswith(f"backend {backend.spec!r} (device {backend.device_label})")
     assert f"batches of {used:,} rows" in message
     assert isinstance(caught.value, nn.AnybackError)
     assert backend.is_out_of_memory(caught.value.__cause__)
@@ -103,6 +107,13 @@ def test_errors_of_devices_that_are_not_here(backend_class, said):
     if backend_class is TorchBackend:
         pytest.importorskip("torch")
     assert backend_class().is_out_of_memory(RuntimeError(said))
+
+
+def test_an_error_within_another_computation_of_jax():
+    jax = pytest.importorskip("jax")
+    said = "INTERNAL: Error dispatching computation: Out of memory allocating 633229136 bytes."
+    assert JaxBackend().is_out_of_memory(jax.errors.JaxRuntimeError(said))
+    assert not JaxBackend().is_out_of_memory(jax.errors.JaxRuntimeError("INTERNAL: ptxas"))
 
 
 def test_the_error_of_a_gpu_in_pytorch():
@@ -224,7 +235,7 @@ def test_the_outputs_of_all_batches_together(model, rows, monkeypatch):
     x, _ = rows
     model.build(x.shape[1])
     monkeypatch.setattr(nn.backend.array_namespace(model.training.params[0]), "concat", concat)
-    monkeypatch.setattr("anyback_nn.model._compiled", lambda *_: {})
+    compile_anew(monkeypatch)
     with pytest.raises(OutOfMemoryError, match="pass the data in several parts"):
         model.predict(x, batch_size=100)
 
@@ -249,7 +260,7 @@ def test_other_errors_stay_what_they_are(model, rows, monkeypatch):
         raise RuntimeError("something else")
 
     monkeypatch.setattr(nn.Dense, "forward", broken)
-    monkeypatch.setattr("anyback_nn.model._compiled", lambda *_: {})
+    compile_anew(monkeypatch)
     for call in model.fit, model.build(2).evaluate:
         with pytest.raises(RuntimeError, match="something else"):
             call(*rows)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import anyback_nn
-from anyback_nn.cli import backends, evaluate, predict, train, verify
+from anyback_nn.cli import backends, bench, evaluate, predict, train, verify
 from anyback_nn.errors import AnybackError
 
 __all__ = ["main"]
@@ -34,6 +34,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("verify")(verify.verify)
+app.command("bench")(bench.bench)
 app.command("backends")(backends.backends)
 
 

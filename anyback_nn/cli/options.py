@@ -20,6 +20,7 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nesterov", "adagrad", "rmspro
 SCHEDULES = ("cosine", "constant")
 TASKS = ("auto", "classification", "regression")
 DTYPES = ("float32", "float64")
+GROWTHS = ("batch", "width")
 
 
 def widths(text: str) -> tuple[int, ...]:
@@ -45,12 +46,17 @@ def names(text: str) -> list[str]:
     return list(dict.fromkeys(name for word in text.split(",") if (name := word.strip())))
 
 
-def _check_dtypes(text: str) -> str:
-    if not names(text) or set(names(text)) - set(DTYPES):
-        raise typer.BadParameter(
-            f"expected {', '.join(DTYPES)} or {','.join(DTYPES)}, got {text!r}"
-        )
-    return text
+def _some_of(known: Sequence[str]) -> Callable[[str], str]:
+    """Make the check that all of some names are known."""
+
+    def check(text: str) -> str:
+        if not names(text) or set(names(text)) - set(known):
+            raise typer.BadParameter(
+                f"expected {', '.join(known)} or {','.join(known)}, got {text!r}"
+            )
+        return text
+
+    return check
 
 
 def _check_widths(text: str) -> str:
@@ -96,7 +102,7 @@ def _checked(fits: Callable[[Any], bool], expected: str) -> Callable[[Any], Any]
 
 _AT_LEAST_1 = _checked(lambda value: value >= 1, "at least 1")
 _DATA, _NETWORK, _TRAINING = "Data", "Network", "Training"
-_COMPUTING, _OUTPUT = "Where to compute", "Output"
+_TIMING, _COMPUTING, _OUTPUT = "Timing", "Where to compute", "Output"
 
 # Data --------------------------------------------------------------------------------------------
 
@@ -109,7 +115,7 @@ Data = Annotated[
         "xor, circles, moons, spirals, blobs.",
     ),
 ]
-VerifyData = Annotated[
+OptionalData = Annotated[
     str,
     typer.Argument(metavar="DATA", help="As for train.", show_default=True),
 ]
@@ -268,6 +274,27 @@ Seed = Annotated[
     ),
 ]
 
+# Timing ------------------------------------------------------------------------------------------
+
+Grow = Annotated[
+    str,
+    typer.Option(
+        metavar="WHAT",
+        callback=_some_of(GROWTHS),
+        help=f"What grows: {', '.join(GROWTHS)} or {','.join(GROWTHS)}.",
+        rich_help_panel=_TIMING,
+    ),
+]
+Seconds = Annotated[
+    float,
+    typer.Option(
+        metavar="N",
+        callback=_checked(lambda value: value > 0, "a number above 0"),
+        help="About how long the timing may take.",
+        rich_help_panel=_TIMING,
+    ),
+]
+
 # Where to compute --------------------------------------------------------------------------------
 
 BackendSpec = Annotated[
@@ -295,7 +322,7 @@ Dtypes = Annotated[
     typer.Option(
         "--dtype",
         metavar="DTYPES",
-        callback=_check_dtypes,
+        callback=_some_of(DTYPES),
         help=f"{', '.join(DTYPES)} or {','.join(DTYPES)}.",
         rich_help_panel=_COMPUTING,
     ),

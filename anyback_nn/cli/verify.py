@@ -23,7 +23,7 @@ SHOWN = ("loss", "gradients", "parameters")
 
 
 def verify(
-    data: options.VerifyData = "digits",
+    data: options.OptionalData = "digits",
     target: options.Target = None,
     task: options.Task = "auto",
     hidden: options.Hidden = "64,32",

@@ -9,11 +9,15 @@ True
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 
-if find_spec("sklearn") is None:
+try:
+    _found = version("scikit-learn")
+except PackageNotFoundError:
+    _found = "none"
+if _found == "none" or tuple(map(int, _found.split(".")[:2])) < (1, 9):
     raise ImportError(
-        "anyback_nn.sklearn needs scikit-learn, which is not installed. Install it with: "
+        f"anyback_nn.sklearn needs scikit-learn 1.9 or newer, and found {_found}. Install it with: "
         "pip install 'anyback-nn[sklearn]'"
     )
 

@@ -23,6 +23,7 @@ __all__ = [
     "choose_backend",
     "choose_dtype",
     "given_back",
+    "named_dtype",
     "on_host",
     "origin",
     "rows_of",
@@ -30,6 +31,10 @@ __all__ = [
     "validated",
     "validated_weights",
 ]
+
+
+KINDS = {"U": "text", "S": "text", "M": "dates", "m": "durations"}
+"""What cannot be computed with, by NumPy's letter for it."""
 
 
 def on_host(x: Any) -> Any:
@@ -55,6 +60,10 @@ def validated(
         )
     y = on_host(y)
     if is_host(X):
+        kind = getattr(getattr(X, "dtype", None), "kind", None)
+        if kind in KINDS:
+            # NumPy would turn them into numbers without a word.
+            raise ValueError(f"X: expected numbers, got {KINDS[kind]} ({X.dtype})")
         checks = {
             "accept_sparse": ["csr", "csc"],
             "dtype": (np.float64, np.float32),
@@ -113,6 +122,19 @@ def choose_backend(spec: Any, X: Any) -> Backend:
     if isinstance(spec, str) and spec == "auto":
         return select() if is_host(X) else select_for(X)
     return select(spec)
+
+
+def named_dtype(dtype: Any) -> str | None:
+    """Give the name of a dtype that may be given as NumPy has it; None stays None."""
+    if dtype is None:
+        return None
+    try:
+        name = str(np.dtype(dtype).name)
+    except TypeError:
+        name = str(dtype)
+    if name not in DTYPES:
+        raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
+    return name
 
 
 def choose_dtype(dtype: str | None, X: Any, backend: Backend, *, lbfgs: bool = False) -> str:

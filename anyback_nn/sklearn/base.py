@@ -101,7 +101,7 @@ class BaseMLP(BaseEstimator, ABC):
         ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "backend": [str, Backend],
-        "dtype": [None, StrOptions({"float32", "float64"})],
+        "dtype": [None, str, type, np.dtype],
         "layers": [None, list, tuple],
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "batch_norm": ["boolean"],
@@ -281,6 +281,13 @@ class BaseMLP(BaseEstimator, ABC):
     def _described_layers(self) -> Sequence[Layer]:
         """List the layers that the parameters describe."""
         if self.layers is not None:
+            own = {"activation": "relu", "dropout": 0.0, "batch_norm": False}
+            others = [name for name, usual in own.items() if getattr(self, name) != usual]
+            if others:
+                raise ValueError(
+                    f"layers describes the whole network, and {' and '.join(others)} would have no "
+                    "effect: put them into layers, or leave layers out"
+                )
             return cast(Sequence[Layer], self.layers)
         sizes = networks.hidden_sizes(self.hidden_layer_sizes)
         return networks.stacked(
@@ -291,6 +298,7 @@ class BaseMLP(BaseEstimator, ABC):
         """Make a new model with its first weights, and set what counts from here."""
         backend = arrays.choose_backend(self.backend, X)
         n_in, layers = int(X.shape[1]), self._described_layers()
+        dtype = arrays.named_dtype(self.dtype)
         pairs = (
             None
             if self.layers is not None
@@ -303,7 +311,7 @@ class BaseMLP(BaseEstimator, ABC):
             loss=self._choose_loss()[0],
             backend=backend,
             seed=int(random.randint(2**31 - 1)) if seeded else 0,
-            dtype=arrays.choose_dtype(self.dtype, X, backend, lbfgs=not self._in_epochs),
+            dtype=arrays.choose_dtype(dtype, X, backend, lbfgs=not self._in_epochs),
             metrics=(),
         )
         if pairs is None:
@@ -364,7 +372,7 @@ class BaseMLP(BaseEstimator, ABC):
         spec = self._spec()
         if spec not in ("auto", self._asked, model.backend.spec):
             changed.append(f"backend={spec!r}")
-        if self.dtype not in (None, model.dtype):
+        if arrays.named_dtype(self.dtype) not in (None, model.dtype):
             changed.append(f"dtype={self.dtype!r}")
         if changed:
             warnings.warn(

@@ -11,6 +11,7 @@ from anyback_nn.backend import Backend, select
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.model import Model
 from anyback_nn.network.settings import plain
+from anyback_nn.sklearn.arrays import named_dtype
 from anyback_nn.training import checkpoint
 
 __all__ = ["SHARED", "read", "write"]
@@ -60,6 +61,8 @@ def write(estimator: Any, path: str | Path) -> None:
 
 def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any:
     """Read an estimator; see `BaseMLP.load`."""
+    if backend is not None:
+        select(backend)  # what is wrong with it is not the file's fault
     _, settings = checkpoint.read(path)
     described = settings.get("estimator")
     if not isinstance(described, dict):
@@ -120,6 +123,8 @@ def _described_parameter(name: str, value: Any) -> Any:
     """Describe a parameter of the estimator."""
     if isinstance(value, Backend):
         return value.spec
+    if name == "dtype":
+        return named_dtype(value)
     if name == "class_weight" and isinstance(value, dict | list):
         return [
             _described_parameter(name, one)

@@ -57,6 +57,10 @@ class Samples(Source):
         return int(self.order.shape[0])
 
     @property
+    def rows_a_batch(self) -> int:
+        return self.batch_size
+
+    @property
     def n_batches(self) -> int:
         return -(-self.n_samples // self.batch_size)
 

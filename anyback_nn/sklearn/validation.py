@@ -41,6 +41,14 @@ def scoring(
         with warnings.catch_warnings(), config_context(array_api_dispatch=False):
             # What may have been said once, when the data were checked, is not said every epoch.
             warnings.filterwarnings("ignore", "X (has|does not have valid) feature names")
-            return float(scorer(estimator, X, y, **options))
+            try:
+                return float(scorer(estimator, X, y, **options))
+            except Exception as error:
+                raise ValueError(
+                    f"early_stopping_metric could not score the validation data "
+                    f"({type(error).__name__}: {error}). It must suit the targets (for several "
+                    "classes 'roc_auc_ovr', not 'roc_auc'); a function is called as "
+                    "function(estimator, X, y)"
+                ) from error
 
     return score

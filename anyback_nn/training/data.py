@@ -59,6 +59,11 @@ class Source(ABC):
     def n_batches(self) -> int | None:
         """The number of batches of an epoch; None if nothing tells it."""
 
+    @property
+    def rows_a_batch(self) -> int:
+        """The number of rows in a batch (the last one, where they differ); 0 if nothing tells."""
+        return 0
+
     @abstractmethod
     def epoch(self, number: int) -> Iterator[Batch]:
         """Give the batches of the epoch with this number."""
@@ -114,10 +119,13 @@ class ArraySource(Source):
     def n_batches(self) -> int:
         return len(self._bounds())
 
+    @property
+    def rows_a_batch(self) -> int:
+        return min(self.batch_size or self.n_samples, self.n_samples)
+
     def _bounds(self) -> list[tuple[int, int]]:
         """List where each batch starts and stops."""
-        n = self.n_samples
-        size = min(self.batch_size or n, n)
+        n, size = self.n_samples, self.rows_a_batch
         return [(start, min(start + size, n)) for start in range(0, n, size)]
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -128,8 +136,7 @@ class ArraySource(Source):
             some = slice(start, stop) if order is None else order[start:stop]
             return self.bring(Batch(*(take(array, some) for array in self.rows)))
 
-        n = self.n_samples
-        size = min(self.batch_size or n, n)
+        n, size = self.n_samples, self.rows_a_batch
         width = math.prod(self.rows.x.shape[1:]) if self.in_blocks else BLOCK
         return batches_of(gather, n, size, width)
 
@@ -234,6 +241,7 @@ class IterableSource(Source):
     n_in: int
     n_out: int
     _checked: bool = field(default=False, init=False)
+    _rows_a_batch: int = field(default=0, init=False)
 
     @property
     def n_batches(self) -> int | None:
@@ -242,6 +250,10 @@ class IterableSource(Source):
         except TypeError:  # some have the method but cannot tell
             return None
 
+    @property
+    def rows_a_batch(self) -> int:
+        return self._rows_a_batch
+
     def epoch(self, number: int) -> Iterator[Batch]:
         position = -1
         for position, batch in enumerate(self.batches):
@@ -249,6 +261,7 @@ class IterableSource(Source):
                 rows = self._rows(batch)
             except (DataError, ShapeError) as error:
                 raise type(error)(f"batch {position}: {error}") from None
+            self._rows_a_batch = n_rows(rows.x)
             yield move(rows, self.backend, self.dtype)
         if position < 0:
             used_up = iter(self.batches) is self.batches

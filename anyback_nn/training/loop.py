@@ -17,6 +17,7 @@ from anyback_nn.random import Draws, generator
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.data import Batch, Source, take
 from anyback_nn.training.history import History
+from anyback_nn.training.out_of_memory import explain, explained
 from anyback_nn.training.step import Report, evaluation, prediction_step
 
 if TYPE_CHECKING:
@@ -121,9 +122,10 @@ def train(
                 means = evaluate(model, validation)
                 row |= {f"validation_{name}": value for name, value in means.items()}
             row["seconds"] = time.perf_counter() - started
-        except BaseException:
+        except BaseException as error:
             # Also for Ctrl-C: a half-done update in place must not be kept.
             model.training = before
+            explain(error, model, source, training=True)
             raise
         del before
         model.training.history.rows.append(row)
@@ -299,24 +301,26 @@ def _epoch(
 
 def outputs_of(model: Model, source: Source) -> Batch:
     """Compute the raw outputs for all batches of a source, beside their targets and weights."""
-    predict = model.compiled("predict", lambda: prediction_step(model.network, model.layout))
-    parts = []
-    for x, y, weights in source.epoch(0):
-        outputs = predict(model.training.params, model.training.state, x)
-        parts.append((outputs, y, weights))
-    xp = array_namespace(parts[0][0])
-    if any(weights is not None for *_, weights in parts):
-        # An iterable may give weights for some batches only.
-        ones = [xp.ones_like(outputs[:, 0]) for outputs, *_ in parts]
-        parts = [(o, y, one if w is None else w) for (o, y, w), one in zip(parts, ones)]
-    return Batch(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
+    with explained(model, source):
+        predict = model.compiled("predict", lambda: prediction_step(model.network, model.layout))
+        parts = []
+        for x, y, weights in source.epoch(0):
+            outputs = predict(model.training.params, model.training.state, x)
+            parts.append((outputs, y, weights))
+        xp = array_namespace(parts[0][0])
+        if any(weights is not None for *_, weights in parts):
+            # An iterable may give weights for some batches only.
+            ones = [xp.ones_like(outputs[:, 0]) for outputs, *_ in parts]
+            parts = [(o, y, one if w is None else w) for (o, y, w), one in zip(parts, ones)]
+        return Batch(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
 
 
 def evaluate(model: Model, source: Source) -> dict[str, float]:
     """Average the loss and the metrics over all samples of a source."""
     report = model.compiled("evaluate", lambda: evaluation(model.loss, model.metrics))
     names = [*model.metric_names, *([] if model.loss.classifies else ["r2"])]
-    return dict(zip(names, to_numpy(report(*outputs_of(model, source))).tolist()))
+    with explained(model, source):
+        return dict(zip(names, to_numpy(report(*outputs_of(model, source))).tolist()))
 
 
 def _every_batch(callbacks: Sequence[Callback]) -> bool:
@@ -374,14 +378,14 @@ def _check_convergence(
     elif not bad.size and infinite != PARAMETERS:
         cause = (
             "gradients, or their squares, are too large for the dtype: standardise the inputs and "
-            "targets, or use clip_norm=1.0 in the optimiser"
+            "targets, or set clip_norm=1.0"
         )
     else:
         # A loss shows what the update before it did; the last update shows in the parameters.
         rate = rates[max(at - 1, 0)] if bad.size else rates[at]
         cause = (
             f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, "
-            "clip_norm=1.0 in the optimiser, or standardise the inputs"
+            "clip_norm=1.0, or standardise the inputs"
         )
     raise DivergenceError(
         f"{what} in epoch {epoch + 1}, step {at + 1} of it; {cause}. The model has the parameters "

@@ -13,7 +13,7 @@ from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.training.checks import DTYPES
 from anyback_nn.training.optimizers import OPTIMIZERS
 
-COMMANDS = ("train", "evaluate", "predict", "verify", "backends")
+COMMANDS = ("train", "evaluate", "predict", "verify", "bench", "backends")
 
 
 def run(*arguments, **settings):

@@ -1570,3 +1570,45 @@ def test_what_is_refused_leaves_an_estimator_unfitted(name, iris):
     with pytest.raises(kind):
         ours.fit(*iris)
     assert set(vars(ours)) == set(ours.get_params())
+
+
+# What a newcomer tried ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), "float32"])
+def test_a_dtype_as_numpy_has_it(dtype, iris):
+    ours = MLPClassifier(max_iter=1, dtype=dtype).fit(*iris)
+    assert ours.model_.dtype == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["float16", np.int64, "text"])
+def test_a_dtype_that_is_none_of_them(dtype, iris):
+    with pytest.raises(ValueError, match=r"dtype: expected 'float32' or 'float64', got"):
+        MLPClassifier(max_iter=1, dtype=dtype).fit(*iris)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("U3", "text"), ("S3", "text"), ("M8[D]", "dates"), ("m8[D]", "durations")]
+)
+def test_inputs_that_are_no_numbers(kind, text, iris):
+    x, y = iris
+    wrong = np.ones_like(x, dtype="int64").astype(kind)
+    with pytest.raises(ValueError, match=rf"X: expected numbers, got {text}"):
+        MLPClassifier(max_iter=1).fit(wrong, y)
+    with pytest.raises(ValueError, match=rf"X: expected numbers, got {text}"):
+        MLPClassifier(max_iter=1).fit(x, y).predict(wrong)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", lambda y, p: 1.0])
+def test_a_metric_that_does_not_suit_says_so(metric, iris):
+    mlp = MLPClassifier(max_iter=1, early_stopping=True, early_stopping_metric=metric)
+    text = r"early_stopping_metric could not score .*'roc_auc_ovr'.*function\(estimator, X, y\)"
+    with pytest.raises(ValueError, match=text):
+        mlp.fit(*iris)
+
+
+@pytest.mark.parametrize("change", [{"dropout": 0.5}, {"batch_norm": True}, {"activation": "tanh"}])
+def test_layers_leave_nothing_to_other_parameters(change, iris):
+    mlp = MLPClassifier(max_iter=1, layers=[nn.Dense(3)], **change)
+    with pytest.raises(ValueError, match=f"{next(iter(change))} would have no effect"):
+        mlp.fit(*iris)

@@ -9,6 +9,8 @@ import copy
 import io
 import json
 import pickle
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -767,3 +769,23 @@ def test_what_is_not_theirs_is_named(wrong):
 def test_theirs_must_be_fitted():
     with pytest.raises(NotFittedError):
         from_sklearn(TheirClassifier())
+
+
+def test_a_wrong_backend_is_not_the_files_fault(tmp_path):
+    x, y = load_iris(return_X_y=True)
+    MLPClassifier(max_iter=1).fit(x, y).save(tmp_path / "mlp.safetensors")
+    with pytest.raises(ValueError, match="^unknown backend 'nump'.*Did you mean 'numpy'"):
+        MLPClassifier.load(tmp_path / "mlp.safetensors", backend="nump")
+
+
+def test_a_file_can_be_read_as_a_model_by_who_has_not_imported_the_estimators(tmp_path):
+    x, y = load_iris(return_X_y=True)
+    mlp = MLPClassifier(max_iter=1).fit(x, y)
+    mlp.save(tmp_path / "mlp.safetensors")
+    code = (
+        "import sys, numpy, anyback_nn as nn; model = nn.Model.load(sys.argv[1]); "
+        "print(model.predict(numpy.ones((1, 4))).tolist())"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "mlp.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == mlp.predict_proba(np.ones((1, 4))).tolist()
