@@ -138,9 +138,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure training times beside scikit-learn's; ``-- --quick`` for a first impression."""
+    """Measure training, prediction, start-up and memory beside other libraries.
+
+    ``nox -s bench -- --quick`` for a first impression; a full run writes ``benchmarks/results/``.
+    From a plain index PyTorch alone is several gigabytes: PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL
+    can name where its CPU builds are.
+    """
     session.install(".", *BENCH)
-    session.run("python", "benchmarks/sklearn_estimators.py", *session.posargs)
+    session.run("python", "benchmarks/run.py", *session.posargs)
 
 
 @nox.session(tags=["default"])

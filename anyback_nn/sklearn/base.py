@@ -101,7 +101,7 @@ class BaseMLP(BaseEstimator, ABC):
         ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "backend": [str, Backend],
-        "dtype": [None, str, type, np.dtype],
+        "dtype": [None, StrOptions({"float32", "float64"}), type, np.dtype],
         "layers": [None, list, tuple],
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "batch_norm": ["boolean"],
@@ -281,8 +281,7 @@ class BaseMLP(BaseEstimator, ABC):
     def _described_layers(self) -> Sequence[Layer]:
         """List the layers that the parameters describe."""
         if self.layers is not None:
-            own = {"activation": "relu", "dropout": 0.0, "batch_norm": False}
-            others = [name for name, usual in own.items() if getattr(self, name) != usual]
+            others = [name for name in ("dropout", "batch_norm") if getattr(self, name)]
             if others:
                 raise ValueError(
                     f"layers describes the whole network, and {' and '.join(others)} would have no "

@@ -1581,7 +1581,7 @@ def test_a_dtype_as_numpy_has_it(dtype, iris):
     assert ours.model_.dtype == "float32"
 
 
-@pytest.mark.parametrize("dtype", ["float16", np.int64, "text"])
+@pytest.mark.parametrize("dtype", [np.float16, np.int64, np.dtype("int8"), dict])
 def test_a_dtype_that_is_none_of_them(dtype, iris):
     with pytest.raises(ValueError, match=r"dtype: expected 'float32' or 'float64', got"):
         MLPClassifier(max_iter=1, dtype=dtype).fit(*iris)
@@ -1607,7 +1607,7 @@ def test_a_metric_that_does_not_suit_says_so(metric, iris):
         mlp.fit(*iris)
 
 
-@pytest.mark.parametrize("change", [{"dropout": 0.5}, {"batch_norm": True}, {"activation": "tanh"}])
+@pytest.mark.parametrize("change", [{"dropout": 0.5}, {"batch_norm": True}])
 def test_layers_leave_nothing_to_other_parameters(change, iris):
     mlp = MLPClassifier(max_iter=1, layers=[nn.Dense(3)], **change)
     with pytest.raises(ValueError, match=f"{next(iter(change))} would have no effect"):

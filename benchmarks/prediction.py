@@ -1,0 +1,355 @@
+"""Prediction beside other libraries: latency and throughput, from a NumPy array to a NumPy array.
+
+    python benchmarks/prediction.py --quick
+
+All systems have the same weights and give probabilities in float32; the largest difference between
+theirs and ours is printed. Each has a process of its own and predicts for a moment when it is its
+turn. A turn gives the median of its calls; times are medians of the turns, ratios are medians of
+the ratios of each turn.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from statistics import median
+from typing import Any, ClassVar
+
+import numpy as np
+from children import Child, ChildError, is_child, serve, use_peers
+from report import parser, preamble, publish, ratio, table, versions
+
+SIZES = ((64, 64, 10), (784, 256, 128, 10))
+BATCHES = (1, 64, 8192)
+OURS = "ours, numpy"
+FEWEST, MOST = 3, 2000
+"""Calls of a turn."""
+
+
+def weights_of(sizes: tuple[int, ...]) -> list[tuple[Any, Any]]:
+    """Draw the weights that all systems get."""
+    use_peers()
+    from work import Work, first_weights
+
+    return first_weights(Work("", sizes, 1))
+
+
+class Predictor(ABC):
+    """A trained network that is called with a NumPy array.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+    """
+
+    packages: ClassVar[tuple[str, ...]]
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
+        self.prepare(weights_of(sizes))
+
+    @abstractmethod
+    def prepare(self, weights: list[tuple[Any, Any]]) -> None:
+        """Build the network with these weights."""
+
+    @abstractmethod
+    def __call__(self, x: Any) -> Any:
+        """Give the probabilities of the classes."""
+
+
+class Ours(Predictor):
+    """`Model.predict`."""
+
+    packages = ("anyback_nn", "numpy")
+    backend = "numpy"
+
+    def prepare(self, weights: list[tuple[Any, Any]]) -> None:
+        import ours
+
+        self.model = ours.with_weights(ours.model(self.sizes, self.backend), weights)
+
+    def __call__(self, x: Any) -> Any:
+        return self.model.predict(x)
+
+
+class OursTorch(Ours):
+    """Ours on PyTorch."""
+
+    packages = ("anyback_nn", "torch")
+    backend = "torch"
+
+
+class OursJax(Ours):
+    """Ours on JAX."""
+
+    packages = ("anyback_nn", "jax")
+    backend = "jax"
+
+
+class Sklearn(Predictor):
+    """scikit-learn's ``predict_proba``."""
+
+    packages = ("scikit-learn",)
+
+    def prepare(self, weights: list[tuple[Any, Any]]) -> None:
+        from sklearn.neural_network import MLPClassifier
+
+        n_classes = self.sizes[-1]
+        self.model = MLPClassifier(self.sizes[1:-1])
+        # One step, for everything but the weights.
+        x = np.zeros((n_classes, self.sizes[0]), np.float32)
+        self.model.partial_fit(x, np.arange(n_classes), classes=np.arange(n_classes))
+        self.model.coefs_, self.model.intercepts_ = (list(one) for one in zip(*weights))
+
+    def __call__(self, x: Any) -> Any:
+        return self.model.predict_proba(x)
+
+
+class Torch(Predictor):
+    """PyTorch, eager, in inference mode."""
+
+    packages = ("torch",)
+
+    def prepare(self, weights: list[tuple[Any, Any]]) -> None:
+        import torch
+        from torch import nn
+
+        layers: list[Any] = []
+        for weight, bias in weights:
+            dense = nn.Linear(*weight.shape)
+            with torch.no_grad():
+                dense.weight.copy_(torch.from_numpy(weight.T))
+                dense.bias.copy_(torch.from_numpy(bias))
+            layers += [dense, nn.ReLU()]
+        self.torch = torch
+        self.model = nn.Sequential(*layers[:-1], nn.Softmax(-1)).eval()
+
+    def __call__(self, x: Any) -> Any:
+        with self.torch.inference_mode():
+            return self.model(self.torch.from_numpy(x)).numpy()
+
+
+class Jax(Predictor):
+    """JAX, one jitted function."""
+
+    packages = ("jax",)
+
+    def prepare(self, weights: list[tuple[Any, Any]]) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        def predict(params: Any, x: Any) -> Any:
+            for weight, bias in params[:-1]:
+                x = jax.nn.relu(x @ weight + bias)
+            weight, bias = params[-1]
+            return jax.nn.softmax(x @ weight + bias)
+
+        self.params = [(jnp.asarray(weight), jnp.asarray(bias)) for weight, bias in weights]
+        self.predict = jax.jit(predict)
+
+    def __call__(self, x: Any) -> Any:
+        return np.asarray(self.predict(self.params, x))
+
+
+class KerasJax(Predictor):
+    """Keras on JAX: ``predict_on_batch``, which is compiled and much quicker than ``predict``."""
+
+    packages = ("keras", "jax")
+
+    def prepare(self, weights: list[tuple[Any, Any]]) -> None:
+        os.environ["KERAS_BACKEND"] = "jax"
+        import keras
+
+        hidden = [keras.layers.Dense(n, "relu") for n in self.sizes[1:-1]]
+        last = keras.layers.Dense(self.sizes[-1], "softmax")
+        self.model = keras.Sequential([keras.Input(self.sizes[:1]), *hidden, last])
+        for layer, pair in zip(self.model.layers, weights):
+            layer.set_weights(list(pair))
+
+    def __call__(self, x: Any) -> Any:
+        return np.asarray(self.model.predict_on_batch(x))
+
+
+class Thinc(Predictor):
+    """Thinc's ``predict``."""
+
+    packages = ("thinc",)
+
+    def prepare(self, weights: list[tuple[Any, Any]]) -> None:
+        import thinc.api as thinc
+
+        hidden = [thinc.Relu(n) for n in self.sizes[1:-1]]
+        self.model = thinc.chain(*hidden, thinc.Softmax(self.sizes[-1]))
+        x = np.zeros((2, self.sizes[0]), np.float32)
+        self.model.initialize(X=x, Y=np.eye(2, self.sizes[-1], dtype=np.float32))
+        for layer, (weight, bias) in zip(self.model.layers, weights):
+            layer.set_param("W", np.ascontiguousarray(weight.T))
+            layer.set_param("b", bias)
+
+    def __call__(self, x: Any) -> Any:
+        return self.model.predict(x)
+
+
+PREDICTORS: dict[str, type[Predictor]] = {
+    OURS: Ours,
+    "ours, torch": OursTorch,
+    "ours, jax": OursJax,
+    "scikit-learn": Sklearn,
+    "torch eager": Torch,
+    "JAX jit": Jax,
+    "Keras on JAX": KerasJax,
+    "Thinc": Thinc,
+}
+
+
+def inputs(batch: int, n_in: int) -> Any:
+    """Draw what is predicted, of about the size 1."""
+    return np.random.default_rng(batch).random((batch, n_in), dtype=np.float32)
+
+
+def latencies(predict: Any, x: Any, seconds: float) -> list[float]:
+    """Call it for a moment; give the seconds of each call."""
+    found: list[float] = []
+    clock, end = time.perf_counter, time.perf_counter() + seconds
+    while len(found) < FEWEST or (len(found) < MOST and clock() < end):
+        started = clock()
+        predict(x)
+        found.append(clock() - started)
+    return found
+
+
+class Server:
+    """One system in its process.
+
+    Parameters
+    ----------
+    name : str
+        Of `PREDICTORS`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.kind = PREDICTORS[name]
+        self.predictors: dict[tuple[int, ...], Predictor] = {}
+
+    def __call__(self, do: str, sizes: list[int], batch: int, seconds: float = 0.0) -> Any:
+        """Answer: ``"values"`` are some probabilities, ``"time"`` is a turn."""
+        key = tuple(sizes)
+        if key not in self.predictors:
+            self.predictors[key] = self.kind(key)
+        predict, x = self.predictors[key], inputs(batch, sizes[0])
+        if do == "values":
+            return np.asarray(predict(x))[:64].tolist()
+        return median(latencies(predict, x, seconds))
+
+
+def measure(
+    children: dict[str, Child], sizes: tuple[int, ...], batch: int, repeats: int, seconds: float
+) -> dict[str, Any]:
+    """Measure one network with one batch.
+
+    Returns
+    -------
+    dict of str to dict
+        ``seconds`` of a call, one entry a turn, and ``difference``, the largest to ours; or the
+        reason why there are none.
+    """
+    found: dict[str, Any] = {}
+    asked = {"sizes": sizes, "batch": batch}
+    expected = None
+    for name, child in children.items():
+        try:
+            values = np.asarray(child.ask(do="values", **asked))
+            child.ask(do="time", seconds=seconds / 4, **asked)
+        except ChildError as error:
+            found[name] = str(error)
+            continue
+        expected = values if expected is None else expected
+        difference = float(np.max(np.abs(values - expected)))
+        found[name] = {"seconds": [], "difference": difference}
+    for _ in range(repeats):
+        for name, child in children.items():
+            if isinstance(found[name], dict):
+                found[name]["seconds"].append(child.ask(do="time", seconds=seconds, **asked))
+    return found
+
+
+def cells(found: dict[str, Any], batch: int) -> list[list[str]]:
+    """Write the latency, the throughput and the ratio to ours of each system."""
+    rows = []
+    for name, one in found.items():
+        if isinstance(one, str):
+            rows.append([f"{name} ({one})", "-", "-", "-"])
+            continue
+        took = median(one["seconds"])
+        to_ours = f"{ratio(one['seconds'], found[OURS]['seconds']):.2f}"
+        rows.append([name, f"{took * 1e6:,.1f}", f"{batch / took:,.0f}", to_ours])
+    return rows
+
+
+def summary(results: dict[str, Any]) -> list[list[str]]:
+    """Write the ratios of all systems, a row for each network and batch."""
+    rows = []
+    for case, found in results.items():
+        ours = found[OURS]["seconds"]
+        ratios = [
+            f"{ratio(one['seconds'], ours):.2f}" if isinstance(one, dict) else "-"
+            for name, one in found.items()
+            if name != OURS
+        ]
+        rows.append([case, f"{median(ours) * 1e6:,.1f}", *ratios])
+    return rows
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    cli = parser(__doc__)
+    cli.add_argument("--repeats", type=int, default=0, help="turns of each; default: 7")
+    options = cli.parse_args()
+    repeats, seconds = (
+        options.repeats or (3 if options.quick else 7),
+        0.05 if options.quick else 0.3,
+    )
+    packages = [one for kind in PREDICTORS.values() for one in kind.packages]
+    results: dict[str, Any] = {}
+    children = {name: Child(__file__, name) for name in PREDICTORS}
+    try:
+        for sizes in SIZES:
+            for batch in BATCHES:
+                case = f"{'-'.join(map(str, sizes))}, batch {batch:,}"
+                results[case] = measure(children, sizes, batch, repeats, seconds)
+    finally:
+        for child in children.values():
+            child.stop()
+    named = versions(packages)
+    differences = [
+        one["difference"]
+        for found in results.values()
+        for one in found.values()
+        if "difference" in one
+    ]
+    parts = [
+        "# Prediction beside other libraries",
+        preamble(options, __file__, named),
+        f"From a NumPy array in float32 to probabilities in a NumPy array, medians of {repeats} "
+        f"turns of {seconds:g} s. The largest difference between a probability of another system "
+        f"and ours on NumPy: {max(differences):.1e}.",
+        "Their time over that of ours on NumPy (above 1: ours is faster), and our microseconds a "
+        "call:",
+        table(["", "ours, us", *(one for one in PREDICTORS if one != OURS)], summary(results)),
+    ]
+    for (case, found), batch in zip(results.items(), BATCHES * len(SIZES)):
+        parts += [
+            f"## {case}",
+            table(["", "us a call", "samples/s", "ratio"], cells(found, batch)),
+        ]
+    publish(options, parts, {"versions": named, "results": results})
+
+
+if __name__ == "__main__":
+    if is_child():
+        import sys
+
+        serve(Server(sys.argv[2]))
+    else:
+        main()
