@@ -60,10 +60,7 @@ def validated(
         )
     y = on_host(y)
     if is_host(X):
-        kind = getattr(getattr(X, "dtype", None), "kind", None)
-        if kind in KINDS:
-            # NumPy would turn them into numbers without a word.
-            raise ValueError(f"X: expected numbers, got {KINDS[kind]} ({X.dtype})")
+        dtype = getattr(X, "dtype", None)
         checks = {
             "accept_sparse": ["csr", "csc"],
             "dtype": (np.float64, np.float32),
@@ -74,6 +71,9 @@ def validated(
             X, y = validate_data(estimator, X, y, **checks)
         else:
             X = validate_data(estimator, X, **checks)
+        if (kind := getattr(dtype, "kind", None)) in KINDS:
+            # What looks like a number has been made one without a word.
+            raise ValueError(f"X: expected numbers, got {KINDS[kind]} ({dtype})")
         # Rows of the one sparse format can be taken.
         return (X.tocsr() if hasattr(X, "tocsr") else X), y
     if "sparse" in str(getattr(X, "layout", "")):
