@@ -454,7 +454,7 @@ class BaseMLP(BaseEstimator, ABC):
         )
         epochs = 1 if incremental else int(self.max_iter)
         numbers = objective.numbers
-        fit = loop.Fit(model, epochs, penalizes=bool(numbers), numbers=numbers)
+        fit = loop.Fit(model, epochs, numbers=numbers)
         rules = Convergence(self, source.n_samples, prepared.measure)
         try:
             with self._called() as callbacks:

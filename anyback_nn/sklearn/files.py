@@ -94,8 +94,7 @@ def _rebuilt(
     try:
         selected = select(None if wanted == "auto" else wanted)
     except (BackendUnavailableError, ValueError):
-        if backend is not None:
-            raise
+        # The estimator's own, which is not here; one that was asked for has been looked at.
         selected = select("numpy")
     if backend is not None:
         params["backend"] = backend

@@ -13,7 +13,7 @@ import numpy as np
 from anyback_nn.backend import Array, array_namespace, select, to_numpy
 from anyback_nn.errors import DivergenceError
 from anyback_nn.network.parameters import Storage, leaves, map_leaves, stacked
-from anyback_nn.random import Draws, generator
+from anyback_nn.random import Blank, Draws, generator
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.data import Batch, Source, take
 from anyback_nn.training.history import History
@@ -49,18 +49,15 @@ class Fit:
         Why training was stopped early.
     epochs_done, batches_done : int
         The epochs of this call, and the batches of the running one, that are finished.
-    penalizes : bool
-        Whether the step has a penalty of its own, beside the optimiser's, so that it is told which
-        parameters are penalised.
     numbers : tuple of float
-        What the step is told beside the optimiser's coefficients, behind them.
+        The strengths of a penalty that the step has of its own, beside the optimiser's: it is told
+        them behind the optimiser's coefficients, and which parameters are penalised.
     """
 
     model: Model
     epochs: int
     n_batches: int | None = None
     stop_reason: str | None = None
-    penalizes: bool = False
     numbers: tuple[float, ...] = ()
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
@@ -82,7 +79,7 @@ class Fit:
             training, optimizer = self.model.training, self.model.training.optimizer
             assert optimizer is not None
             self._mask = ()
-            if optimizer.penalizes or self.penalizes:
+            if optimizer.penalizes or self.numbers:
                 everything = optimizer.penalize_all
                 self._mask = self.model.layout.mask(training.params, everything=everything)
         return self._mask
@@ -216,10 +213,14 @@ def _chains(
     batches, rates = list(source.rows_of_batches(training.epoch)), _rates(fit, source)
     same = [chosen for chosen in batches if len(chosen) == len(batches[0])]
     shape = (len(batches[0]), *rows.x.shape[1:])
-    noise_of = _noise_on_host(model, training.epoch)
-    n_bytes = sum(one.nbytes for one in leaves(noise_of(shape)) if one is not None)
+    blank = model.network.noise(shape, Blank(None, select("numpy"), model.dtype))
+    n_bytes = sum(one.nbytes for one in leaves(blank) if one is not None)
     n_chains = max(-(-len(same) // MOST_STEPS), -(-len(same) * n_bytes // MOST_NOISE))
     noise_of, fit.batches_done = _noise_on_host(model, training.epoch), 0
+
+    def moved(noise: Any) -> Any:
+        return map_leaves(lambda one: None if one is None else backend.asarray(one), noise)
+
     for some in np.array_split(np.stack(same), n_chains):
         now = list(islice(rates, len(some)))
         numbers = [
@@ -235,7 +236,7 @@ def _chains(
             tuple(backend.asarray(np.asarray(one), model.dtype) for one in zip(*numbers)),
             *rows,
             backend.asarray(some, "int32"),
-            map_leaves(lambda one: None if one is None else backend.asarray(one), noise),
+            moved(noise),
         )
         training.step += len(some)
         fit.batches_done += len(some)
@@ -253,7 +254,7 @@ def _chains(
             mask,
             optimizer.coefficients(training.step, rate) + fit.numbers,
             *(take(array, chosen) for array in rows),
-            map_leaves(lambda one: None if one is None else backend.asarray(one), noise),
+            moved(noise),
         )
         fit.batches_done += 1
         for hook in end_batch:
