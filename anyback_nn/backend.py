@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from anyback_nn.errors import BackendUnavailableError
 
@@ -55,6 +55,11 @@ class Backend:
         Whether dropout masks are computed on the device, where it has int64, and not on the host
         and moved: the same bits. Slower on the CPUs where it was measured, see
         ``benchmarks/results/dropout_masks.md``, and untested on a GPU.
+    tf32 : bool
+        Whether products of float32 matrices may round what goes in to the 11 binary digits of TF32,
+        which NVIDIA GPUs multiply several times as fast from Ampere on; sums are in float32.
+        Elsewhere it has no effect. Off, it is left to the library: CuPy and PyTorch then use
+        float32, but JAX uses TF32 (see ``jax.default_matmul_precision``). Untested on a GPU.
 
     Notes
     -----
@@ -64,6 +69,7 @@ class Backend:
 
     device_name: str | None = None
     masks_on_device: bool = False
+    tf32: bool = False
 
     name: ClassVar[str]
     """The name in a spec."""
@@ -79,6 +85,14 @@ class Backend:
     """What it is good for, for the table in the README."""
     packed: ClassVar[bool] = True
     """Whether the parameters are stored as one vector (see `anyback_nn.network.parameters`)."""
+    compiles: ClassVar[bool] = False
+    """Whether functions are compiled, for each combination of shapes anew."""
+    steps_a_call: ClassVar[int] = 1
+    """How many steps `chained` takes in one call at the most: an interrupt waits for its end."""
+    narrow: ClassVar[tuple[str, ...]] = ()
+    """The dtypes of 16 bits, of which the standard has none, that the library computes in."""
+    has_tf32: ClassVar[bool] = False
+    """Whether the library can be asked for TF32."""
 
     @property
     def spec(self) -> str:
@@ -115,6 +129,12 @@ class Backend:
 
     def check(self) -> None:
         """Raise `BackendUnavailableError`, saying why, if this backend cannot compute here."""
+        if self.tf32 and not self.has_tf32:
+            known = ", ".join(name for name, kind in BACKENDS.items() if kind.has_tf32)
+            raise BackendUnavailableError(
+                f"backend {self.spec!r}: it has no TF32, a format of NVIDIA's GPUs. Leave out "
+                f"tf32=True, or use one of {known}"
+            )
         if importlib.util.find_spec(self.module) is None:
             raise BackendUnavailableError(
                 f"backend {self.spec!r}: {self.module} is not installed. "
@@ -170,7 +190,9 @@ class Backend:
         return self.xp.astype(array, getattr(self.xp, dtype))
 
     def holds(self, dtype: str) -> bool:
-        """Tell whether the device has a dtype: some have no float64."""
+        """Tell whether the device has a dtype: some have no float64, few have bfloat16."""
+        if dtype in self.narrow:
+            return True
         with self.scope(dtype):
             return dtype in self.xp.__array_namespace_info__().dtypes(device=self.device)
 
@@ -230,12 +252,25 @@ class Backend:
         """
         return step
 
-    @property
-    def scan(self) -> Callable[..., Any] | None:
-        """What chains calls of one function within a compiled one; here: nothing does.
+    def chained(
+        self, step: Callable[..., Any], n_carried: int, donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any] | None:
+        """Make a function that takes many steps in one call; here: None, nothing is gained by it.
 
-        ``scan(function, carried, sequences)`` calls ``carried, result = function(carried, entry)``
-        for every entry of the sequences, and gives ``carried`` and all results, stacked.
+        Parameters
+        ----------
+        step : callable
+            As for `recorded`: ``step(*carried, *fixed, *entry)`` gives ``*carried, result``.
+        n_carried : int
+            How many arguments are carried from step to step. Their memory is used up.
+        donate : tuple of int
+            The positions of those, the first ones, that the step works in.
+
+        Returns
+        -------
+        callable or None
+            ``steps(carried, fixed, entries)`` gives ``carried`` and all results, stacked. The
+            entries are tuples of one form and shape, of floats and NumPy arrays.
         """
         return None
 
@@ -254,13 +289,25 @@ class NumpyBackend(Backend):
     requirement = "numpy"
     hardware = "CPU"
     purpose = "the default: nothing else to install"
+    steps_a_call = 32
+    # BLAS knows no float16: NumPy multiplies such matrices in a loop of its own, which is slow.
+    narrow: ClassVar[tuple[str, ...]] = ("float16",)
 
     def recorded(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any]:
         from anyback_nn.recorded import Recorded
+        from anyback_nn.recorded.of_numpy import NUMPY
 
-        return Recorded(step, donate)
+        return Recorded(step, donate, NUMPY)
+
+    def chained(
+        self, step: Callable[..., Any], n_carried: int, donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any] | None:
+        from anyback_nn.recorded.chain import Chain
+        from anyback_nn.recorded.of_numpy import NUMPY
+
+        return Chain(step, donate, NUMPY)
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
@@ -280,6 +327,9 @@ class CupyBackend(Backend):
     requirement = "anyback-nn[cuda13]"
     hardware = "NVIDIA GPU"
     purpose = "training on the GPU (untested on a GPU so far)"
+    # Its bfloat16, new in version 14, is not one of its namespace, and experimental.
+    narrow = ("float16",)
+    has_tf32 = True
 
     @property
     def device(self) -> Any:
@@ -343,8 +393,24 @@ class CupyBackend(Backend):
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
         # Some of CuPy's creation functions ignore `device=`: the current device decides.
-        with self.device:
+        with self.device, self._products():
             yield
+
+    @contextlib.contextmanager
+    def _products(self) -> Iterator[None]:
+        """Allow TF32 in products, if that is wanted."""
+        if not self.tf32:
+            yield
+            return
+        # What is documented, CUPY_TF32 in the environment, is read before the first product only.
+        from cupy._core import _routines_linalg as products
+
+        before = products.get_compute_type("float32")
+        products.set_compute_type("float32", products.COMPUTE_TYPE_TF32)
+        try:
+            yield
+        finally:
+            products.set_compute_type("float32", before)
 
 
 class TorchBackend(Backend):
@@ -356,6 +422,9 @@ class TorchBackend(Backend):
     requirement = "anyback-nn[torch]"
     hardware = "CPU; NVIDIA, AMD or Apple GPU"
     purpose = "arrays that are already PyTorch's (GPUs untested so far)"
+    steps_a_call = 32
+    narrow = ("float16", "bfloat16")
+    has_tf32 = True
 
     @property
     def device(self) -> Any:
@@ -399,6 +468,36 @@ class TorchBackend(Backend):
         writable = x.flags.writeable and all(stride >= 0 for stride in x.strides)
         return super()._from_numpy(x if writable else np.array(x))
 
+    def recorded(
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any]:
+        if self.device.type != "cpu":  # nobody has tried it elsewhere
+            return step
+        from anyback_nn.recorded import Recorded
+        from anyback_nn.recorded.of_torch import TORCH
+
+        return Recorded(step, donate, TORCH)
+
+    def chained(
+        self, step: Callable[..., Any], n_carried: int, donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any] | None:
+        if self.device.type != "cpu":
+            return None
+        import torch
+
+        from anyback_nn.network.parameters import map_leaves
+        from anyback_nn.recorded.chain import Chain
+        from anyback_nn.recorded.of_torch import TORCH
+
+        chain = Chain(step, donate, TORCH)
+
+        def brought(leaf: Any) -> Any:
+            return leaf if leaf is None or isinstance(leaf, float) else torch.from_numpy(leaf)
+
+        return lambda carried, fixed, entries: chain(
+            carried, fixed, (map_leaves(brought, entry) for entry in entries)
+        )
+
     def synchronize(self, *arrays: Array) -> None:
         import torch
 
@@ -426,6 +525,22 @@ class TorchBackend(Backend):
         kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         return int(free) + int(kept)
 
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        if not self.tf32:
+            yield
+            return
+        import torch
+
+        # A setting of the whole process.
+        products = torch.backends.cuda.matmul
+        before = products.fp32_precision
+        products.fp32_precision = "tf32"
+        try:
+            yield
+        finally:
+            products.fp32_precision = before
+
 
 class JaxBackend(Backend):
     """JAX: steps are compiled; ``jax:1`` is its second device."""
@@ -436,8 +551,12 @@ class JaxBackend(Backend):
     requirement = "anyback-nn[jax]"
     hardware = "CPU; GPU or TPU with their JAX plugins"
     purpose = "compiled steps (GPUs and TPUs untested so far)"
+    narrow = ("float16", "bfloat16")
+    has_tf32 = True
     # Slices of one vector as matrix operands leave XLA's fast path on the CPU.
     packed = False
+    compiles = True
+    steps_a_call = 512
 
     @property
     def device(self) -> Any:
@@ -483,20 +602,40 @@ class JaxBackend(Backend):
         compiled: Callable[..., Any] = jax.jit(step, donate_argnums=donate)
         return compiled
 
-    @property
-    def scan(self) -> Callable[..., Any] | None:
+    def chained(
+        self, step: Callable[..., Any], n_carried: int, donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any] | None:
         import jax
+        import numpy as np
 
-        return cast("Callable[..., Any]", jax.lax.scan)
+        from anyback_nn.network.parameters import map_leaves, stacked
+
+        def scanned(carried: Any, fixed: Any, entries: Any) -> Any:
+            def one(carried: Any, entry: Any) -> Any:
+                *carried, result = step(*carried, *fixed, *entry)
+                return tuple(carried), result
+
+            return jax.lax.scan(one, carried, entries)
+
+        compiled = self.compile(scanned, donate=(0,))
+
+        def steps(carried: Any, fixed: Any, entries: Any) -> Any:
+            on_host = map_leaves(
+                lambda one: None if one is None else np.asarray(one), stacked(list(entries))
+            )
+            return compiled(carried, fixed, jax.device_put(on_host, self.device))
+
+        return steps
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
         import jax
 
-        if dtype == "float64":
-            with jax.enable_x64(True):
-                yield
-        else:
+        with contextlib.ExitStack() as settings:
+            if dtype == "float64":
+                settings.enter_context(jax.enable_x64(True))
+            if self.tf32:
+                settings.enter_context(jax.default_matmul_precision("tensorfloat32"))
             yield
 
 
@@ -510,7 +649,10 @@ class StrictBackend(NumpyBackend):
     hardware = "CPU"
     purpose = "testing that code keeps to the standard (slow)"
     packed = False
+    narrow = ()
+    steps_a_call = 1
     recorded = Backend.recorded
+    chained = Backend.chained
 
     @property
     def device(self) -> Any:
@@ -536,7 +678,12 @@ BACKENDS: dict[str, type[Backend]] = {
 """Every supported backend by its name."""
 
 
-def select(spec: str | Backend | None = None, *, masks_on_device: bool | None = None) -> Backend:
+def select(
+    spec: str | Backend | None = None,
+    *,
+    masks_on_device: bool | None = None,
+    tf32: bool | None = None,
+) -> Backend:
     """Select the backend that computes.
 
     Parameters
@@ -547,6 +694,9 @@ def select(spec: str | Backend | None = None, *, masks_on_device: bool | None = 
     masks_on_device : bool, optional
         Where dropout masks are made, see `Backend`. Default: on the host, or as the given backend
         does it.
+    tf32 : bool, optional
+        Whether products may be computed in TF32, see `Backend`. Default: as the given backend, if
+        it is one, else not.
 
     Returns
     -------
@@ -558,7 +708,7 @@ def select(spec: str | Backend | None = None, *, masks_on_device: bool | None = 
     ValueError
         The name is not one of `BACKENDS`.
     BackendUnavailableError
-        The library is not installed, or has no driver, no device or not that device.
+        The library is not installed, or has no driver, no device or not that device, or no TF32.
 
     Examples
     --------
@@ -566,15 +716,16 @@ def select(spec: str | Backend | None = None, *, masks_on_device: bool | None = 
     >>> backend.spec, backend.asarray([1, 2], dtype="float32").dtype.name
     ('numpy', 'float32')
     """
+    asked = {"masks_on_device": masks_on_device, "tf32": tf32}
+    options: dict[str, Any] = {name: on for name, on in asked.items() if on is not None}
     if isinstance(spec, Backend):
-        if masks_on_device is not None:
-            spec = replace(spec, masks_on_device=masks_on_device)
+        spec = replace(spec, **options) if options else spec
         spec.check()
         return spec
     if spec is None:
         named = os.environ.get(ENVIRONMENT_VARIABLE)
         try:
-            return select(named or "numpy", masks_on_device=masks_on_device)
+            return select(named or "numpy", **options)
         except (BackendUnavailableError, ValueError) as error:
             said = f" (chosen by the environment variable {ENVIRONMENT_VARIABLE})" if named else ""
             raise type(error)(f"{error}{said}") from error
@@ -590,7 +741,7 @@ def select(spec: str | Backend | None = None, *, masks_on_device: bool | None = 
             f"unknown backend {spec!r}: expected NAME or NAME:DEVICE with NAME one of "
             f"{', '.join(BACKENDS)}.{hint}"
         )
-    backend = BACKENDS[name](device_name or None, masks_on_device=bool(masks_on_device))
+    backend = BACKENDS[name](device_name or None, **options)
     backend.check()
     return backend
 

@@ -32,11 +32,18 @@ from anyback_nn.training import checkpoint, checks, data, loop
 from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
+from anyback_nn.training.mixed_precision import (
+    LOSS_SCALE,
+    LossScaling,
+    mixed_step,
+    needs_scale,
+    with_scale,
+)
 from anyback_nn.training.optimizers import Adam, Optimizer
 from anyback_nn.training.out_of_memory import explain_setup
 from anyback_nn.training.sample_weights import mean_one, training_weights
 from anyback_nn.training.state import TrainingState, copies
-from anyback_nn.training.step import chained_steps, training_step
+from anyback_nn.training.step import step_on_rows, training_step
 
 __all__ = ["LayerSummary", "Model"]
 
@@ -74,6 +81,12 @@ class Model:
         backends alike.
     dtype : str
         ``"float32"`` or ``"float64"``, of the parameters and of all computation.
+    compute_dtype : str, optional
+        ``"float16"`` or ``"bfloat16"``: what steps of training compute in, forward and backward,
+        while parameters, optimiser, loss and reports stay in float32, see
+        `anyback_nn.training.mixed_precision`. PyTorch and JAX have both, CuPy and NumPy float16.
+        It is for GPUs (untested on one); on CPUs it is slower, above all with NumPy. Default:
+        they compute in ``dtype``.
     metrics : sequence of callable, optional
         What is recorded beside the loss, see `anyback_nn.training.metrics`. Default: accuracy for
         a loss that classifies, else the absolute error.
@@ -104,6 +117,7 @@ class Model:
         backend: str | Backend | None = None,
         seed: int = 0,
         dtype: str = "float32",
+        compute_dtype: str | None = None,
         metrics: Sequence[Metric] | None = None,
     ) -> None:
         if not isinstance(loss, Loss):
@@ -123,6 +137,7 @@ class Model:
         self.backend = select(backend)
         self.seed = checks.whole_number("seed", seed, least=0)
         self.dtype = checks.check_dtype(dtype, self.backend)
+        self.compute_dtype = checks.check_compute_dtype(compute_dtype, self.dtype, self.backend)
         self.metrics = tuple(default_metrics(loss) if metrics is None else metrics)
         if len({*self.metric_names, "r2"}) < len(self.metric_names) + 1:
             raise ValueError(
@@ -154,6 +169,7 @@ class Model:
         except BackendUnavailableError as error:
             self.backend = select("numpy")
             warnings.warn(f"the model is on NumPy from now on, because: {error}", stacklevel=2)
+        self.compute_dtype = _held(state.get("compute_dtype"), self.dtype, self.backend)
         if self._training is not None:
             with self.backend.scope(self.dtype):
                 self._training = self._training.map(self.backend.asarray).copy()
@@ -260,7 +276,8 @@ class Model:
         ----------
         x : array, shape (n_samples, n_features), or iterable
             Inputs of any array library, or a NumPy memory map (read batch by batch), or, with
-            ``y=None``, an iterable that gives ``(x, y)`` or ``(x, y, weights)`` for each batch.
+            ``y=None``, an iterable that gives ``(x, y)`` or ``(x, y, weights)`` for each batch,
+            such as `anyback_nn.datasets.parquet_batches`.
         y : array, shape (n_samples,) or (n_samples, n_outputs)
             Targets: class indices for a loss that classifies, else values.
         optimizer : Optimizer, optional
@@ -317,8 +334,7 @@ class Model:
                     x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
                 self.training = self.training.begun(optimizer)
-                parts = (self.network, self.loss, self.layout, optimizer, self.metrics)
-                step, chained = self.steps("fit", optimizer, lambda: training_step(*parts))
+                step, chained = self._training_steps(optimizer)
                 shown = [*callbacks, *([bar] if bar else [])]
                 loop.train(fit, source, held_out, step, shown, chained)
         except BaseException as error:
@@ -331,6 +347,18 @@ class Model:
             if bar:
                 bar.close()
         return self.history.copy()
+
+    def _training_steps(
+        self, optimizer: Optimizer
+    ) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+        """Make the steps of `fit`."""
+        parts = (self.network, self.loss, self.layout, optimizer, self.metrics)
+        narrow = self.compute_dtype
+        if narrow is None:
+            return self.steps("fit", optimizer, lambda: training_step(*parts))
+        if needs_scale(narrow):
+            self.training = with_scale(self.training, self.backend, self.dtype)
+        return self.steps(narrow, optimizer, lambda: mixed_step(*parts, narrow, self.dtype))
 
     def steps(
         self, key: Any, optimizer: Optimizer, build: Callable[[], Callable[..., Any]]
@@ -348,12 +376,23 @@ class Model:
         # The rate of each step is an argument of the step.
         key = (key, replace(optimizer, learning_rate=1.0))
         step = self.compiled(key, build, donate=(0, 1, 2))
-        scan, chained = self.backend.scan, None
-        if scan is not None and not (self.network.is_noisy and self.backend.masks_on_device):
-            chained = self.compiled(
-                ("chained", key), lambda: chained_steps(build(), scan), donate=(0, 1, 2)
-            )
-        return self.repeated(step, optimizer), chained
+        parts = (*_parts(self.network), self.loss, optimizer, *self.metrics)
+        backend, chained = self.backend, None
+
+        def chain() -> Callable[..., Any] | None:
+            return backend.chained(step_on_rows(build()), n_carried=3, donate=(0, 1))
+
+        in_chains = not (self.network.is_noisy and backend.masks_on_device)
+        if backend.compiles:
+            if in_chains:
+                chained = self._kept(("chained", key), chain)
+        elif self.compute_dtype is None and all(_is_own(one) for one in parts):
+            # A part of the user's may do what it likes at each call: it is not recorded. Nor is a
+            # step of mixed precision, whose results lie in new memory each time.
+            step = backend.recorded(step, (0, 1))
+            if in_chains:
+                chained = chain()
+        return step, chained
 
     def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:
         """Be as before a call of fit that did not finish an epoch.
@@ -466,25 +505,19 @@ class Model:
         Models of the same architecture share what is compiled, so that the folds of a
         cross-validation, say, do not compile the same steps again.
         """
+        made: Callable[..., Any] = self._kept(key, lambda: self.backend.compile(build(), donate))
+        return made
+
+    def _kept(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Make something that is compiled when it is first needed."""
         try:
             store = _compiled(self.backend, self.network, self.loss, self.metrics, self.n_in)
         except TypeError:  # a layer, loss or metric of the user's that cannot be hashed
             store = self._own_compiled
         key = (key, self.dtype, self.layout.packed)
         if key not in store:
-            store[key] = self.backend.compile(build(), donate)
+            store[key] = make()
         return store[key]
-
-    def repeated(self, step: Callable[..., Any], optimizer: Optimizer) -> Callable[..., Any]:
-        """Prepare a compiled training step for being called many times.
-
-        Where an eager backend can record it, that is done only if all parts of the step are the
-        library's own: one of the user's may do what it likes at each call.
-        """
-        parts = (*_parts(self.network), self.loss, optimizer, *self.metrics)
-        if all(_is_own(one) for one in parts):
-            return self.backend.recorded(step, (0, 1))
-        return step
 
     def evaluate(
         self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 4096
@@ -620,8 +653,10 @@ class Model:
         training = self.training
         with self.backend.scope(self.dtype):
             params = self.layout.restore(training.params)
+            slots = dict(training.slots)
             trees = {"parameters": params, "state": training.state}
-            for slot, storage in training.slots.items():
+            trees[LOSS_SCALE] = slots.pop(LOSS_SCALE, ())
+            for slot, storage in slots.items():
                 trees[f"optimizer.{slot}"] = self.layout.restore(storage)
             arrays = {
                 f"{part}.{name}": to_numpy(array)
@@ -634,6 +669,7 @@ class Model:
             "optimizer": checkpoint.describe(training.optimizer),
             "n_in": self.n_in,
             "dtype": self.dtype,
+            "compute_dtype": self.compute_dtype,
             "seed": self.seed,
             "step": training.step,
             "epoch": training.epoch,
@@ -658,6 +694,15 @@ def _is_own(part: Any) -> bool:
     return str(getattr(defined, "__module__", "")).startswith("anyback_nn.")
 
 
+def _held(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:
+    """Give what steps can compute in where a model comes to, whose parameters can go anywhere."""
+    try:
+        return checks.check_compute_dtype(compute_dtype, dtype, backend)
+    except ValueError as error:
+        warnings.warn(f"the model computes in {dtype} from now on, because: {error}", stacklevel=4)
+        return None
+
+
 def _from_contents(
     arrays: Mapping[str, Any],
     settings: Mapping[str, Any],
@@ -671,6 +716,7 @@ def _from_contents(
         backend=backend,
         seed=settings["seed"],
         dtype=settings["dtype"],
+        compute_dtype=_held(settings.get("compute_dtype"), settings["dtype"], backend),
         metrics=metrics,
     )
     model._build(settings["n_in"], Blank(generator(model.seed, "weights"), backend, model.dtype))
@@ -706,6 +752,9 @@ def _from_contents(
                 slot: model.layout.store(filled(f"optimizer.{slot}", model.layout.tree))
                 for slot in optimizer.slots
             }
+            if needs_scale(model.compute_dtype) and f"{LOSS_SCALE}.0" in arrays:
+                scale = LossScaling().init(backend, model.dtype)
+                training.slots[LOSS_SCALE] = filled(LOSS_SCALE, scale)
     training.step = settings["step"]
     training.epoch = settings["epoch"]
     training.first_epoch = settings["first_epoch"]

@@ -2,7 +2,8 @@
 
 A test that takes the ``backend`` fixture runs on that backend. What does not depend on a backend
 (data readers, schedules, doctests) runs with NumPy only, so no time is spent on it twice; and what
-needs float64 is left out on a device that has none.
+needs float64, or a dtype of 16 bits, is left out where there is none, as is TF32, and what compares
+recorded steps with others on a backend that records none.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import contextlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from anyback_nn import recorded
 from anyback_nn.backend import Backend
+from anyback_nn.recorded import Plan
 from anyback_nn.testing import VARIANTS
 from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.plugin import backend_of, chosen
-from anyback_nn.training.checks import DTYPES
+from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
 
 TESTS = Path(__file__).parent
 BY_NAME = (
@@ -27,6 +31,7 @@ BY_NAME = (
     TESTS / "datasets",
     TESTS / "sklearn_estimators",
     TESTS / "test_backend.py",
+    TESTS / "test_tf32.py",
 )
 """Tests of backends as users name them, which variants that exist for tests have no part in."""
 
@@ -59,8 +64,13 @@ def belongs(item: pytest.Item, with_numpy: bool) -> bool:
         return with_numpy
     if backend.spec in VARIANTS and any(item.path.is_relative_to(path) for path in BY_NAME):
         return False
-    finer = "float64" in item.fixturenames or item.callspec.params.get("dtype") == "float64"
-    return not finer or backend.holds("float64")
+    if "plans" in item.fixturenames and type(backend).recorded is Backend.recorded:
+        return False
+    if "tf32" in item.fixturenames and not backend.has_tf32:
+        return False
+    needed = {item.callspec.params.get(name) for name in ("dtype", "compute_dtype")}
+    needed |= {"float64"} & set(item.fixturenames)
+    return all(backend.holds(one) for one in needed & {"float64", *COMPUTE_DTYPES})
 
 
 # Fixtures ----------------------------------------------------------------------------------------
@@ -100,3 +110,22 @@ def float64(backend: Backend) -> Iterator[str]:
     """The dtype of comparisons with central differences, within the backend's scope for it."""
     with scope_with_warnings(backend, "float64") as name:
         yield name
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collect the recordings that succeed, and count how often they are repeated."""
+    made: list[Any] = []
+
+    class Watched(Plan):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.runs = 0
+            made.append(self)
+
+        def run(self, inputs: list[Any]) -> tuple[Any, ...]:
+            self.runs += 1
+            return super().run(inputs)
+
+    monkeypatch.setattr(recorded, "Plan", Watched)
+    return made

@@ -396,6 +396,35 @@ MUTANTS = (
         "numpy",
         "Arrays are not equal",
     ),
+    # Mixed precision.
+    Mutant(
+        "an overflow is looked at",
+        "training/mixed_precision.py",
+        "taken = finite | (scale <= scaling.least)",
+        "taken = finite if finite else scale <= scaling.least",
+        f"training/test_mixed_precision.py::test_a_step_reads_nothing[{DEVICE}]",
+        DEVICE,
+        r"read back to the host by bool\(\)",
+    ),
+    Mutant(
+        "an overflow is written over what it should leave",
+        "training/mixed_precision.py",
+        "copies(own), mask",
+        "own, mask",
+        "training/test_mixed_precision.py::test_an_overflow_is_no_step[numpy-float32-float64]",
+        "numpy",
+        "Arrays are not equal",
+    ),
+    Mutant(
+        "statistics are taken in float16",
+        "network/precision.py",
+        "wide if _needs_precision(layer) else narrow",
+        "narrow",
+        "network/test_network_precision.py::test_squares_beyond_float16_are_normalized"
+        "[numpy-batch-float16]",
+        "numpy",
+        "overflow encountered",
+    ),
 )
 ROWS = tuple(dict.fromkeys(mutant.row for mutant in MUTANTS))
 

@@ -20,6 +20,7 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nesterov", "adagrad", "rmspro
 SCHEDULES = ("cosine", "constant")
 TASKS = ("auto", "classification", "regression")
 DTYPES = ("float32", "float64")
+COMPUTE_DTYPES = ("float16", "bfloat16")
 GROWTHS = ("batch", "width")
 
 
@@ -72,6 +73,16 @@ def selected(spec: str | None) -> Backend:
         return select(spec)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--backend'") from error
+
+
+def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> None:
+    """Say that steps cannot compute in this dtype there: wrong usage, too."""
+    from anyback_nn.training import checks
+
+    try:
+        checks.check_compute_dtype(compute_dtype, dtype, backend)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--compute-dtype'") from error
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:
@@ -333,6 +344,16 @@ Dtype = Annotated[
         metavar="DTYPE",
         callback=_one_of(DTYPES),
         help=f"{' or '.join(DTYPES)}.",
+        rich_help_panel=_COMPUTING,
+    ),
+]
+ComputeDtype = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DTYPE",
+        callback=lambda value: value if value is None else _one_of(COMPUTE_DTYPES)(value),
+        help=f"Mixed precision: steps compute in {' or '.join(COMPUTE_DTYPES)}.",
+        show_default="as --dtype",
         rich_help_panel=_COMPUTING,
     ),
 ]

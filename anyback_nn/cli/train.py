@@ -38,6 +38,7 @@ def train(
     seed: options.Seed = 0,
     backend: options.BackendSpec = None,
     dtype: options.Dtype = "float32",
+    compute_dtype: options.ComputeDtype = None,
     output: options.RunFolder = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -53,6 +54,7 @@ def train(
             param_hint="'--early-stopping'",
         )
     selected = options.selected(backend)
+    options.check_compute_dtype(compute_dtype, dtype, selected)
 
     from anyback_nn import __version__
     from anyback_nn.cli import run
@@ -64,7 +66,7 @@ def train(
     dataset = load(data, target=target, task=task)
     run.free_folder(output, dataset.name)  # hours of training should not end with this error
     layers = hidden_layers(options.widths(hidden), activation, dropout)
-    model = build(layers, dataset, selected, seed, dtype)
+    model = build(layers, dataset, selected, seed, dtype, compute_dtype)
 
     report = Report(as_json=json, quiet=quiet)
     report.notes(dataset.notes)
@@ -147,7 +149,12 @@ def hidden_layers(widths: tuple[int, ...], activation: str, dropout: float) -> l
 
 
 def build(
-    layers: list[Layer], dataset: Dataset, backend: Backend | str, seed: int, dtype: str
+    layers: list[Layer],
+    dataset: Dataset,
+    backend: Backend | str,
+    seed: int,
+    dtype: str,
+    compute_dtype: str | None = None,
 ) -> Model:
     """Make the model that suits the data, with its initial parameters."""
     from anyback_nn.model import Model
@@ -161,6 +168,7 @@ def build(
         backend=backend,
         seed=seed,
         dtype=dtype,
+        compute_dtype=compute_dtype,
     )
     model.encoding = dataset.encoding.to_json()
     return model.build(dataset.n_features)
@@ -173,6 +181,7 @@ def course(model: Model, kept: int) -> dict[str, Any]:
         "backend": model.backend.spec,
         "device": model.backend.device_label,
         "dtype": model.dtype,
+        "compute_dtype": model.compute_dtype,
         "parameters": model.layout.size,
         "epochs": len(model.history),
         "kept_epoch": kept,

@@ -405,6 +405,8 @@ class Softmax(Activation):
     Not needed before `SoftmaxCrossEntropy`, which takes logits.
     """
 
+    full_precision = True
+
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         y = softmax(x)
         return y, y

@@ -10,7 +10,7 @@ parameters); nothing is registered anywhere.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from anyback_nn.backend import Array
@@ -65,6 +65,10 @@ class Layer(ABC):
     >>> float(y[0, 0]), float(dx[0, 0])
     (9.0, 6.0)
     """
+
+    full_precision: ClassVar[bool] = False
+    """Whether it is computed in the model's dtype where others are in 16 bits, because it sums many
+    squares or exponentials. One that carries a state always is."""
 
     @abstractmethod
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:

@@ -172,6 +172,7 @@ class BatchNorm(Layer):
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+    full_precision = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.momentum < 1.0:
@@ -248,6 +249,7 @@ class LayerNorm(Layer):
     """
 
     epsilon: float = 1e-5
+    full_precision = True
 
     def __post_init__(self) -> None:
         if not self.epsilon > 0:

@@ -58,7 +58,7 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def stacked(trees: Sequence[Any]) -> Any:
-    """Stack trees of NumPy arrays of one form: each array gets a first axis.
+    """Stack trees of arrays of one form: each array gets a first axis, numbers are listed.
 
     Examples
     --------
@@ -71,6 +71,8 @@ def stacked(trees: Sequence[Any]) -> Any:
         return {name: stacked([tree[name] for tree in trees]) for name in first}
     if isinstance(first, tuple):
         return tuple(stacked(branches) for branches in zip(*trees))
+    if type(first) is float:  # and not one of NumPy's
+        return list(trees)
     return None if first is None else array_namespace(first).stack(trees)
 
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import combinations, groupby
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from anyback_nn.network.parameters import leaves, map_leaves
+from anyback_nn.recorded.library import Library
 from anyback_nn.recorded.stand_ins import Number, Stand
 from anyback_nn.recorded.tape import Memory, Operation, Tape, Value
 
 __all__ = ["Plan"]
 
-Call = tuple[Callable[..., Any], Any]
-"""A function and its arguments: a list if some of them are put in at each call."""
+
+class Call(NamedTuple):
+    """A function and its arguments: a list if some of them are put in at each call."""
+
+    function: Callable[..., Any]
+    arguments: Any
+    options: Mapping[str, Any]
+    operation: Operation
+
 
 COPIED = 2**13
 """Inputs of up to so many bytes are copied, which is as quick as to put them in their places."""
@@ -32,18 +39,26 @@ class Plan:
     arguments : tuple
     donate : tuple of int
         The positions of arguments whose memory is worked in.
+    library : Library
+        That of the arrays.
     """
 
     def __init__(
-        self, step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...]
+        self,
+        step: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        donate: tuple[int, ...],
+        library: Library,
     ) -> None:
-        tape, inputs, self.derived, output = _followed(step, arguments, donate)
+        self.library = library
+        tape, inputs, self.derived, output = _followed(step, arguments, donate, library)
         found = [one.value.memory for one in leaves(output) if isinstance(one, Stand)]
         for one in inputs:
             # What is handed on must not be what the caller goes on to write to.
             if isinstance(one, Memory) and (_bytes(one) <= COPIED or one in found):
-                one.array, one.leaf = np.empty(one.shape, one.dtype), None
-        place(tape.operations, found)
+                one.array, one.leaf = library.empty(one.shape, one.dtype), None
+        operations = library.simplified(tape.operations, found)
+        place(operations, found, library)
         # Where each input goes: into memory of the plan's, or among the arguments of calls.
         self.numbers = [(i, one) for i, one in enumerate(inputs) if isinstance(one, Number)]
         self.copied = [
@@ -52,13 +67,15 @@ class Plan:
             if isinstance(one, Memory) and one.leaf is None
         ]
         self.changing: list[tuple[list[Any], int, int, Value]] = []
-        self.calls: list[Call] = []
-        for operation in tape.operations:
-            self._prepare(operation)
-        self.calls = list(in_blocks(self.calls, tape.constants.values()))
+        needed = (one for operation in operations for one in _needed(operation, library))
+        calls = [self._prepared(one) for one in needed]
+        calls = list(in_blocks(calls, tape.constants.values(), library))
+        self.calls = [call[:3] for call in calls]
+        # What each call stems from, for those who look into a plan.
+        self.operations = [call.operation for call in calls]
         # What consists of memory that was handed in is the same at every call.
         lent = {id(one) for position in donate for one in leaves(arguments[position])}
-        self.output = [_Result(one, lent) for one in output]
+        self.output = [_Result(one, lent, library) for one in output]
         self.results = [one.tree for one in self.output]
         self.copied_results = [
             (position, one) for position, one in enumerate(self.output) if not one.fixed
@@ -67,26 +84,34 @@ class Plan:
         self.lent = [arguments[position] for position in donate]
         self.given_back = [one.tree if one.fixed else None for one in self.output[: len(donate)]]
         self.first = tuple(
-            one.tree if one.fixed else map_leaves(_followed_value, tree)
+            one.tree if one.fixed else map_leaves(self._followed_value, tree)
             for one, tree in zip(self.output, output)
         )
 
-    def _prepare(self, operation: Operation) -> None:
+    def _prepared(self, operation: Operation) -> Call:
         """Fill in the arguments that are the same at every call, and remember the others."""
-        if _does_nothing(operation):
-            return
         arguments: list[Any] = []
+        changes = False
         for position, one in enumerate(operation.arguments):
             if isinstance(one, Value) and one.memory.leaf is not None:
                 self.changing.append((arguments, position, one.memory.leaf, one))
+                changes = True
                 one = None
             elif isinstance(one, Value):
                 one = one.array
             elif isinstance(one, tuple):
                 one = tuple(entry.array if isinstance(entry, Value) else entry for entry in one)
             arguments.append(one)
-        changes = bool(self.changing) and self.changing[-1][0] is arguments
-        self.calls.append((operation.function, arguments if changes else tuple(arguments)))
+        options = {
+            name: one.array if isinstance(one, Value) else one
+            for name, one in operation.options.items()
+        }
+        filled = arguments if changes else tuple(arguments)
+        return Call(operation.function, filled, options, operation)
+
+    def _followed_value(self, leaf: Any) -> Any:
+        """Give the values of the step that was followed."""
+        return self.library.copied(leaf.array) if isinstance(leaf, Stand) else leaf
 
     def fits(self, donated: list[Any]) -> bool:
         """Tell whether these arguments are the memory that it works in."""
@@ -102,16 +127,20 @@ class Plan:
 
     def run(self, inputs: list[Any]) -> tuple[Any, ...]:
         """Repeat the step with other arguments."""
+        copy = self.library.copy
         for leaf, number in self.numbers:
             number.set(inputs[leaf])
         for number in self.derived:
             number.update()
         for leaf, array in self.copied:
-            array[...] = inputs[leaf]
+            copy(array, inputs[leaf])
         for arguments, position, leaf, value in self.changing:
             arguments[position] = value.of(inputs[leaf])
-        for function, arguments in self.calls:
-            function(*arguments)
+        for function, arguments, options in self.calls:
+            if options:
+                function(*arguments, **options)
+            else:  # a little quicker
+                function(*arguments)
         # Not to keep the last batch alive.
         for arguments, position, *_ in self.changing:
             arguments[position] = None
@@ -129,25 +158,28 @@ class _Result:
     tree : nested tuples and dicts of stand-ins and constants
     lent : set of int
         The arrays that were handed in to be worked in.
+    library : Library
     """
 
-    def __init__(self, tree: Any, lent: set[int]) -> None:
+    def __init__(self, tree: Any, lent: set[int], library: Library) -> None:
         self.tree = map_leaves(_memory_of, tree)
         stands = [one for one in leaves(tree) if isinstance(one, Stand)]
         self.fixed = all(id(one.value.array) in lent for one in stands)
         self.flat = isinstance(self.tree, tuple) and all(
-            isinstance(one, np.ndarray) for one in self.tree
+            isinstance(one, library.array) for one in self.tree
         )
+        self.library = library
 
     def copy(self) -> Any:
         """Give it in memory of its own: the step's own is filled again at the next call."""
+        copied, array = self.library.copied, self.library.array
         if self.flat:
-            return tuple([one.copy() for one in self.tree])
-        return map_leaves(_copied, self.tree)
+            return tuple([copied(one) for one in self.tree])
+        return map_leaves(lambda one: copied(one) if isinstance(one, array) else one, self.tree)
 
 
 def _followed(
-    step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...]
+    step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...], library: Library
 ) -> tuple[Tape, list[Memory | Number], list[Number], tuple[Any, ...]]:
     """Call a step with stand-ins.
 
@@ -161,16 +193,19 @@ def _followed(
     output : tuple
         What it returns.
     """
-    tape = Tape()
+    tape = Tape(library)
     derived: list[Number] = []
     lent: list[Any] = []
     inputs: list[Memory | Number] = []
 
+    def stand(leaf: Any, memory: Memory) -> Stand:
+        return library.stand(tape, leaf, Value(memory))
+
     def work_in(leaf: Any) -> Any:
-        if not isinstance(leaf, np.ndarray):
+        if not isinstance(leaf, library.array):
             return leaf
         lent.append(leaf)
-        return Stand(tape, leaf, Value(Memory(leaf.shape, leaf.dtype, leaf)))
+        return stand(leaf, Memory(tuple(leaf.shape), leaf.dtype, leaf))
 
     def stand_for(leaf: Any) -> Any:
         if leaf is None:
@@ -178,20 +213,20 @@ def _followed(
         if isinstance(leaf, float):
             inputs.append(Number(leaf, derived))
             return inputs[-1]
-        memory = Memory(leaf.shape, leaf.dtype, leaf=len(inputs))
+        memory = Memory(tuple(leaf.shape), leaf.dtype, leaf=len(inputs))
         inputs.append(memory)
-        return Stand(tape, leaf, Value(memory))
+        return stand(leaf, memory)
 
     stands = [
         map_leaves(work_in if position in donate else stand_for, one)
         for position, one in enumerate(arguments)
     ]
-    before = [array.copy() for array in lent]
+    before = [library.copied(array) for array in lent]
     try:
         output = step(*stands)
     except Exception:
         for array, values in zip(lent, before):
-            array[...] = values
+            library.copy(array, values)
         raise
     return tape, inputs, derived, output
 
@@ -199,7 +234,7 @@ def _followed(
 # Places ------------------------------------------------------------------------------------------
 
 
-def place(operations: list[Operation], kept: Iterable[Memory]) -> None:
+def place(operations: list[Operation], kept: Iterable[Memory], library: Library) -> None:
     """Find a place for the memory of every result.
 
     Memory is used again as soon as nothing that comes later reads it. The entries of a result are
@@ -211,6 +246,7 @@ def place(operations: list[Operation], kept: Iterable[Memory]) -> None:
     operations : list of Operation
     kept : iterable of Memory
         What must still be there in the end.
+    library : Library
     """
     for position, operation in enumerate(operations):
         if operation.result is not None:
@@ -219,23 +255,22 @@ def place(operations: list[Operation], kept: Iterable[Memory]) -> None:
             value.memory.used = position
     for memory in kept:
         memory.used = len(operations)
-    parts = dict(_parts(operations))
+    parts = dict(_parts(operations, library))
     free: dict[Any, list[Any]] = defaultdict(list)
     placed: set[Memory] = set()
 
     def find(memory: Memory) -> Any:
         kind = (memory.shape, memory.dtype)
         placed.add(memory)
-        return free[kind].pop() if free[kind] else np.empty(*kind)
+        return free[kind].pop() if free[kind] else library.empty(*kind)
 
     for position, operation in enumerate(operations):
         result = operation.result
         if result in parts:
-            whole, start = parts[result]
-            if whole.array is None:
-                whole.array = find(whole)
-            part = whole.array[start : start + result.size]
-            result.array = part.reshape(result.shape)
+            target = parts[result]
+            if target.memory.array is None:
+                target.memory.array = find(target.memory)
+            result.array = target.array.reshape(result.shape)
         elif result is not None and result.array is None:
             victim = _victim(operation, position, placed)
             if victim is None:
@@ -267,41 +302,54 @@ def _victim(operation: Operation, position: int, placed: set[Memory]) -> Memory 
     return None
 
 
-def _parts(operations: list[Operation]) -> Iterable[tuple[Memory, tuple[Memory, int]]]:
-    """Find results that are only put together into a vector: the vector, and where they begin."""
+def _parts(operations: list[Operation], library: Library) -> Iterable[tuple[Memory, Value]]:
+    """Find results that are only put together into a vector, and where in it they belong."""
     seen: set[Memory] = set()
     for position, operation in enumerate(operations):
-        if operation.function is not np.concatenate or operation.arguments[1] != 0:
+        if operation.kind != "join":
             continue
-        start = 0
-        for value in operation.arguments[0]:
-            size = value.memory.size if isinstance(value, Value) else value.size
-            if isinstance(value, Value) and _is_whole(value):
+        for value, target in _targets(operation, library):
+            if isinstance(value, Value) and _is_whole(value, library):
                 memory = value.memory
                 if memory.made >= 0 and memory.used == position and memory not in seen:
                     seen.add(memory)
-                    assert operation.result is not None
-                    yield memory, (operation.result, start)
-            start += size
+                    yield memory, target
 
 
-def _is_whole(value: Value) -> bool:
+def _targets(operation: Operation, library: Library) -> Iterator[tuple[Any, Value]]:
+    """Give each part of what is put together, and where it goes."""
+    assert operation.result is not None
+    start = 0
+    for part in operation.arguments[0]:
+        stop = start + _seen(part, library).shape[0]
+        yield part, Value(operation.result, (partial(_rows, start, stop),))
+        start = stop
+
+
+def _rows(start: int, stop: int, array: Any) -> Any:
+    return array[start:stop]
+
+
+def _seen(part: Any, library: Library) -> Any:
+    """Give an array that looks like a value."""
+    if not isinstance(part, Value):
+        return part
+    return part.of(library.empty(part.memory.shape, part.memory.dtype))
+
+
+def _is_whole(value: Value, library: Library) -> bool:
     """Tell whether a value is all of its memory, in order, as a vector."""
-    trial = np.empty(value.memory.shape, value.memory.dtype)
+    trial = library.empty(value.memory.shape, value.memory.dtype)
     seen = value.of(trial)
     return bool(
         seen.ndim == 1
-        and seen.size == trial.size
-        and seen.flags.c_contiguous
-        and np.may_share_memory(seen, trial)
+        and seen.shape[0] == value.memory.size
+        and library.is_contiguous(seen)
+        and library.overlap(seen, trial)
     )
 
 
-BLOCK = 2**18
-"""How many bytes of an array go through several functions while they are in the cache."""
-
-
-def in_blocks(calls: list[Call], constants: Iterable[Any]) -> Iterator[Call]:
+def in_blocks(calls: list[Call], constants: Iterable[Any], library: Library) -> Iterator[Call]:
     """Take large arrays through functions of entries block by block, all functions for each block.
 
     An optimiser goes over all parameters a dozen times. Where those do not fit into the cache,
@@ -309,107 +357,80 @@ def in_blocks(calls: list[Call], constants: Iterable[Any]) -> Iterator[Call]:
 
     Parameters
     ----------
-    calls : list of (function, arguments)
-    constants : iterable of numpy.ndarray
+    calls : list of Call
+    constants : iterable of array
         Arrays with the same number everywhere: one block of them serves for all.
+    library : Library
     """
     same = {id(one) for one in constants}
-    for size, group in groupby(calls, key=_size):
+    for size, group in groupby(calls, key=lambda call: _size(call, library)):
         run = list(group)
-        repeats = len(run) > 1 or any(id(one) in same for one in run[0][1])
-        if size is None or not repeats or not _apart(run):
+        repeats = len(run) > 1 or any(id(one) in same for one in _large(run[0], library))
+        if size is None or not repeats or not _apart(run, library):
             yield from run
             continue
-        length = BLOCK // max(one.itemsize for _, arguments in run for one in _large(arguments))
-        flat = [
-            (function, [one.reshape(-1) if _is_large(one) else one for one in arguments])
-            for function, arguments in run
-        ]
-        shared = [[id(one) in same for one in arguments] for _, arguments in run]
+        length = library.block // max(
+            one.dtype.itemsize for call in run for one in _large(call, library)
+        )
         for start in range(0, size, length):
             stop = min(start + length, size)
-            for (function, arguments), constant in zip(flat, shared):
-                yield (
-                    function,
-                    tuple(
-                        (one[: stop - start] if is_constant else one[start:stop])
-                        if _is_large(one)
-                        else one
-                        for one, is_constant in zip(arguments, constant)
-                    ),
-                )
+
+            def part(one: Any, start: int = start, stop: int = stop) -> Any:
+                if not library.is_large(one):
+                    return one
+                flat = one.reshape(-1)
+                return flat[: stop - start] if id(one) in same else flat[start:stop]
+
+            for function, arguments, options, operation in run:
+                cut = {name: part(one) for name, one in options.items()}
+                yield Call(function, tuple(map(part, arguments)), cut, operation)
 
 
-def _is_large(one: Any) -> bool:
-    """Tell whether an argument is an array, and not a number or a word."""
-    return isinstance(one, np.ndarray) and one.ndim > 0
+def _large(call: Call, library: Library) -> list[Any]:
+    """List the arrays of a call."""
+    return [one for one in (*call.arguments, *call.options.values()) if library.is_large(one)]
 
 
-def _large(arguments: Iterable[Any]) -> list[Any]:
-    return [one for one in arguments if _is_large(one)]
-
-
-def _size(call: Call) -> int | None:
+def _size(call: Call, library: Library) -> int | None:
     """Tell the size of the arrays of a function of entries; None if it is small or another."""
-    function, arguments = call
-    of_entries = (isinstance(function, np.ufunc) and function.signature is None) or (
-        function is np.copyto or isinstance(function, partial)
-    )
-    if not of_entries or not isinstance(arguments, tuple):
+    if call.operation.kind not in ("entries", "copy") or not isinstance(call.arguments, tuple):
         return None
-    large = _large(arguments)
-    if len({one.shape for one in large}) != 1 or not all(a.flags.c_contiguous for a in large):
+    large = _large(call, library)
+    if len({tuple(one.shape) for one in large}) != 1 or not all(map(library.is_contiguous, large)):
         return None
-    return int(large[0].size) if max(one.nbytes for one in large) > 2 * BLOCK else None
+    size = math.prod(large[0].shape)
+    return size if size * max(one.dtype.itemsize for one in large) > 2 * library.block else None
 
 
-def _apart(calls: list[Call]) -> bool:
+def _apart(calls: list[Call], library: Library) -> bool:
     """Tell whether the arrays are the same memory or do not overlap."""
-    arrays = {one.__array_interface__["data"][0]: one for _, a in calls for one in _large(a)}
-    return not any(np.may_share_memory(a, b) for a, b in combinations(arrays.values(), 2))
+    arrays = {library.address(one)[0]: one for call in calls for one in _large(call, library)}
+    return not any(library.overlap(a, b) for a, b in combinations(arrays.values(), 2))
 
 
-def _does_nothing(operation: Operation) -> bool:
-    """Tell whether everything is in its place already."""
-    if operation.function is np.copyto and len(operation.arguments) == 2:
+def _needed(operation: Operation, library: Library) -> list[Operation]:
+    """List what is left to do of an operation where some things are in their places already."""
+    if operation.kind == "copy":
         target, source = operation.arguments
-        return isinstance(source, Value) and source.memory.array is target.memory.array
-    if operation.function is np.concatenate and operation.arguments[1] == 0:
-        values, _, target = operation.arguments
-        start = 0
-        for value in values:
-            if not isinstance(value, Value) or value.memory.array is None:
-                return False
-            array = value.array
-            stop = start + array.shape[0]
-            if _address(array) != _address(target.array[start:stop]) or array.ndim != 1:
-                return False
-            start = stop
-        return True
-    return False
-
-
-def _address(array: Any) -> tuple[int, tuple[int, ...]]:
-    """Tell where an array lies."""
-    return array.__array_interface__["data"][0], array.strides
+        same = isinstance(source, Value) and source.memory.array is target.memory.array
+        return [] if same else [operation]
+    if operation.kind != "join":
+        return [operation]
+    copies = []
+    for part, target in _targets(operation, library):
+        placed = isinstance(part, Value) and part.memory.array is not None
+        if not placed or library.address(part.array) != library.address(target.array):
+            copies.append(Operation(library.copy, (target, part), kind="copy"))
+    return copies if len(copies) < len(operation.arguments[0]) else [operation]
 
 
 def _bytes(memory: Memory) -> int:
     return memory.size * int(memory.dtype.itemsize)
 
 
-def _followed_value(leaf: Any) -> Any:
-    """Give the values of the step that was followed."""
-    return leaf.array.copy() if isinstance(leaf, Stand) else leaf
-
-
 def _memory_of(leaf: Any) -> Any:
     """Give what holds the values when the step is repeated."""
     return leaf.value.array if isinstance(leaf, Stand) else leaf
-
-
-def _copied(leaf: Any) -> Any:
-    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def _same(tree: Any, other: Any) -> bool:

@@ -1,21 +1,33 @@
 """Stand-ins for the arrays and numbers of a step, which note down what is done with them.
 
-They hold the values of the step that is followed, so that shapes, dtypes and views are NumPy's own.
+They hold the values of the step that is followed, so that shapes, dtypes and views are the array
+library's own.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import array_api_compat.numpy as compat
-import numpy as np
+from anyback_nn.recorded.tape import Kind, NotRecordable, Operation, Tape, Value
 
-from anyback_nn.recorded.tape import NotRecordable, Tape, Value
+if TYPE_CHECKING:
+    from anyback_nn.recorded.library import Library
 
-__all__ = ["Number", "Stand"]
+__all__ = [
+    "Namespace",
+    "Number",
+    "Stand",
+    "copying",
+    "entries",
+    "in_place",
+    "like",
+    "opened",
+    "operators",
+    "viewing",
+]
 
 
 class Stand:
@@ -24,21 +36,27 @@ class Stand:
     Parameters
     ----------
     tape : Tape
-    array : numpy.ndarray
+    array : array
         The array, with the values of this step.
     value : Value
         The memory that it will be when the step is repeated.
     """
 
+    library: ClassVar[Library]
+    namespace: ClassVar[Namespace]
+
     # NumPy's arrays leave operations with this to it.
     __array_ufunc__ = None
-    device = "cpu"
 
     def __init__(self, tape: Tape, array: Any, value: Value) -> None:
         self.tape, self.array, self.value = tape, array, value
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        return NAMESPACE
+        return self.namespace
+
+    @property
+    def device(self) -> Any:
+        return getattr(self.array, "device", "cpu")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -54,7 +72,7 @@ class Stand:
 
     @property
     def size(self) -> int:
-        return int(self.array.size)
+        return math.prod(self.shape)
 
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, tuple):
@@ -68,10 +86,11 @@ class Stand:
     def view(self, look: Callable[[Any], Any]) -> Stand:
         """Stand for a view of this."""
         views = (*self.value.views, look)
-        return Stand(self.tape, look(self.array), Value(self.value.memory, views))
+        return type(self)(self.tape, look(self.array), Value(self.value.memory, views))
 
-    def __pow__(self, exponent: Any) -> Any:
-        return power(self, exponent)
+    def made(self, result: Any, operation: Callable[[Value], Operation]) -> Stand:
+        """Stand for the result of an operation, see `Tape.make`."""
+        return type(self)(self.tape, result, self.tape.make(result, operation))
 
     def _refuse(self, *_: Any) -> Any:
         raise NotRecordable("a value that is read")
@@ -83,16 +102,16 @@ class Number:
     """Stands for a number that is handed to the step, or that it computes of such numbers.
 
     For each dtype of the arrays that it is combined with there is an array of no axes that holds
-    it, as NumPy itself would make one.
+    it, as the library itself would make one.
 
     Parameters
     ----------
     number : float
         What it is in this step.
-    compute : callable, optional
-        Computes it anew from the numbers that it was made of.
     derived : list of Number
         All that are computed, in order: those of this one are added.
+    compute : callable, optional
+        Computes it anew from the numbers that it was made of.
     """
 
     __array_ufunc__ = None
@@ -105,20 +124,22 @@ class Number:
     ) -> None:
         self.number, self.compute, self.derived = number, compute, derived
         self.cells: dict[Any, Any] = {}
+        self.fills: list[Callable[[float], Any]] = []
         if compute is not None:
             derived.append(self)
 
-    def cell(self, dtype: Any) -> Any:
+    def cell(self, dtype: Any, library: Library) -> Any:
         """Give the array of this dtype."""
         if dtype not in self.cells:
-            self.cells[dtype] = np.asarray(self.number, dtype=dtype)
+            made = self.cells[dtype] = library.scalar(self.number, dtype)
+            self.fills.append(lambda number: library.fill(made, number))
         return self.cells[dtype]
 
     def set(self, number: float) -> None:
         """Take another value."""
         self.number = number
-        for cell in self.cells.values():
-            cell[...] = number
+        for fill in self.fills:
+            fill(number)
 
     def update(self) -> None:
         """Compute it anew."""
@@ -131,115 +152,67 @@ class Number:
     __bool__ = __float__ = __int__ = __index__ = __array__ = _refuse
 
 
-# Functions ---------------------------------------------------------------------------------------
+# How functions are recorded ----------------------------------------------------------------------
 
 
-def elementwise(function: np.ufunc) -> Callable[..., Any]:
-    """Record a function of entries, or of matrices, that can be told where to write."""
-    replaces = (0, 1) if function.signature is None else ()
+def entries(
+    function: Callable[..., Any],
+    *,
+    by_name: bool,
+    of_entries: bool = True,
+    filled: bool = False,
+) -> Callable[..., Any]:
+    """Record a function of arrays that can be told where to write.
+
+    Parameters
+    ----------
+    function : callable
+    by_name : bool
+        Whether it is told so by the name ``out``, and not behind its operands.
+    of_entries : bool
+        Whether it does the same for each entry.
+    filled : bool
+        Whether it gets an array in the place of a number, where it computes real numbers.
+    """
 
     def call(*operands: Any) -> Any:
-        tape, arrays, values = opened(operands)
-        result = np.asarray(function(*arrays))
-        noted: Callable[..., Any] = function
-        if function in (np.maximum, np.minimum):
-            noted = partial(_named, function)
-            if result.dtype.kind == "f":
-                # With a number, NumPy's takes three times as long.
-                values = tuple(
-                    tape.filled(value, result) if isinstance(one, float | int) else value
-                    for one, value in zip(operands, values)
-                )
-        made = tape.make(result, noted, lambda out: (*values, out), replaces[: len(operands)])
-        return Stand(tape, result, made)
+        stand, arrays, values = opened(operands)
+        result = stand.library.namespace.asarray(function(*arrays))
+        if filled and stand.library.is_real(result.dtype):
+            values = tuple(
+                stand.tape.filled(one, result) if isinstance(one, float | int) else value
+                for one, value in zip(operands, values)
+            )
+        kind: Kind = "entries" if of_entries else "other"
+        replaces = tuple(range(len(operands))) if of_entries else ()
+
+        def operation(out: Value) -> Operation:
+            arguments, options = (values, {"out": out}) if by_name else ((*values, out), {})
+            return Operation(function, arguments, options, kind, replaces=replaces)
+
+        return stand.made(result, operation)
 
     return call
 
 
-def _named(function: np.ufunc, *operands: Any) -> None:
-    """Call a function that wants the memory for its result by its name."""
-    *inputs, memory = operands
-    function(*inputs, out=memory)
+def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Record a function that writes into its first operand.
 
-
-def in_place(function: np.ufunc) -> Callable[..., Any]:
-    """Record a function that writes into its first operand."""
+    Parameters
+    ----------
+    function : callable
+        Called as ``function(target, other, out=target)``.
+    """
 
     def call(self: Stand, other: Any) -> Any:
-        tape, arrays, (target, value) = opened((self, other))
+        _, arrays, (target, value) = opened((self, other))
         if target.memory.leaf is not None:
             raise NotRecordable("an input that is written to")
-        function(*arrays, arrays[0])
-        tape.note(function, target, value, target)
+        function(*arrays, out=arrays[0])
+        self.tape.note(Operation(function, (target, value), {"out": target}, "entries"))
         return self
 
     return call
-
-
-def reduction(function: np.ufunc) -> Callable[..., Any]:
-    """Record a reduction along axes."""
-
-    def call(x: Stand, /, *, axis: Any = None, keepdims: bool = False) -> Any:
-        result = np.asarray(function.reduce(x.array, axis=axis, keepdims=keepdims))
-        made = x.tape.make(
-            result, function.reduce, lambda out: (x.value, axis, None, out, keepdims)
-        )
-        return Stand(x.tape, result, made)
-
-    return call
-
-
-def mean(x: Stand, /, *, axis: Any = None, keepdims: bool = False) -> Any:
-    """Record a mean: as NumPy computes it, a sum and a division."""
-    if x.dtype.kind != "f":
-        raise NotRecordable("a mean of whole numbers")
-    total = FUNCTIONS["sum"](x, axis=axis, keepdims=keepdims)
-    total /= x.size // total.size
-    return total
-
-
-def where(condition: Any, x: Any, y: Any, /) -> Any:
-    """Record a choice: all of one, then the other where it is wanted."""
-    tape, arrays, (chosen, first, second) = opened((condition, x, y), alike=(1, 2))
-    result = np.where(*arrays)
-    made = tape.make(result, np.copyto, lambda out: (out, second), replaces=(1,))
-    tape.note(np.copyto, made, first, "same_kind", chosen)
-    return Stand(tape, result, made)
-
-
-def argmax(x: Stand, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Record where the largest entry stands."""
-    if keepdims:
-        raise NotRecordable("argmax with keepdims")
-    result = np.asarray(np.argmax(x.array, axis))
-    made = x.tape.make(result, np.argmax, lambda out: (x.value, axis, out))
-    return Stand(x.tape, result, made)
-
-
-def power(self: Stand, exponent: Any) -> Any:
-    """Record ``x ** exponent``, for which NumPy has several functions."""
-    if exponent == 2:
-        return elementwise(np.square)(self)
-    if exponent in (-1, 0, 0.5, 1):
-        raise NotRecordable("a power that NumPy computes in a way of its own")
-    return FUNCTIONS["pow"](self, exponent)
-
-
-def astype(x: Stand, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-    """Record a cast."""
-    if not copy and x.dtype == dtype:
-        return x
-    result = x.array.astype(dtype)
-    made = x.tape.make(result, np.copyto, lambda out: (out, x.value, "unsafe"))
-    return Stand(x.tape, result, made)
-
-
-def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
-    """Record a concatenation."""
-    tape, opened_arrays, values = opened(tuple(arrays))
-    result = np.concatenate(opened_arrays, axis)
-    made = tape.make(result, np.concatenate, lambda out: (values, axis, out))
-    return Stand(tape, result, made)
 
 
 def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -250,17 +223,25 @@ def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(array, *arguments, **options)
 
         result = look(x.array)
-        if np.may_share_memory(result, x.array):
+        if x.library.overlap(result, x.array):
             return x.view(look)
-        made = x.tape.make(result, _copy_of, lambda out: (out, look, x.value))
-        return Stand(x.tape, result, made)
+        return copying(look)(x)
 
     return call
 
 
-def _copy_of(memory: Any, look: Callable[[Any], Any], array: Any) -> None:
-    """Call a function that cannot be told where to write."""
-    memory[...] = look(array)
+def copying(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Record a function of one array that cannot be told where to write."""
+
+    def call(x: Stand, /) -> Any:
+        copy = x.library.copy
+
+        def compute(memory: Any, array: Any) -> None:
+            copy(memory, function(array))
+
+        return x.made(function(x.array), lambda out: Operation(compute, (out, x.value)))
+
+    return call
 
 
 def like(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -274,8 +255,8 @@ def like(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def opened(
     operands: tuple[Any, ...], alike: tuple[int, ...] | None = None
-) -> tuple[Tape, tuple[Any, ...], tuple[Any, ...]]:
-    """Give the tape, the arrays of this step, and what is noted down for them.
+) -> tuple[Stand, tuple[Any, ...], tuple[Any, ...]]:
+    """Give one of the stand-ins, the arrays of this step, and what is noted down for them.
 
     Parameters
     ----------
@@ -284,111 +265,52 @@ def opened(
     alike : tuple of int, optional
         The positions whose dtypes belong together. Default: all.
     """
-    beside = operands if alike is None else tuple(operands[i] for i in alike)
-    dtype = next((one.dtype for one in beside if isinstance(one, Stand | np.ndarray)), None)
-    tape = next((one.tape for one in operands if isinstance(one, Stand)), None)
-    if tape is None:
+    stand = next((one for one in operands if isinstance(one, Stand)), None)
+    if stand is None:
         raise NotRecordable("an operation without an array of the step")
-    constants = [_constant(one, dtype) for one in operands]
+    library = stand.library
+    beside = operands if alike is None else tuple(operands[i] for i in alike)
+    dtype = next((one.dtype for one in beside if isinstance(one, Stand | library.array)), None)
+    constants = [_constant(one, dtype, library) for one in operands]
     arrays = tuple(one.array if isinstance(one, Stand) else one for one in constants)
     values = tuple(one.value if isinstance(one, Stand) else one for one in constants)
-    return tape, arrays, values
+    return stand, arrays, values
 
 
-def _constant(one: Any, dtype: Any) -> Any:
-    """Give what NumPy's function gets for an operand; a stand-in stays one."""
-    if isinstance(one, Stand | np.ndarray | np.generic):
+def _constant(one: Any, dtype: Any, library: Library) -> Any:
+    """Give what the library's function gets for an operand; a stand-in stays one."""
+    if isinstance(one, Stand | library.array) or library.is_scalar(one):
         return one
-    real = dtype is not None and dtype.kind == "f"
+    real = dtype is not None and library.is_real(dtype)
     if isinstance(one, Number):
         if not real:
             raise NotRecordable("a number beside an array that is not of real numbers")
-        return one.cell(dtype)
+        return one.cell(dtype, library)
     if not isinstance(one, bool | int | float):
         raise NotRecordable(f"an operand of type {type(one).__name__}")
-    # What NumPy does with a Python number at every call.
-    return np.asarray(one, dtype=dtype) if real and not isinstance(one, bool) else one
-
-
-_UFUNCS: dict[str, np.ufunc] = {
-    "abs": np.absolute,
-    "add": np.add,
-    "atan2": np.arctan2,
-    "ceil": np.ceil,
-    "cos": np.cos,
-    "divide": np.divide,
-    "equal": np.equal,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "floor": np.floor,
-    "greater": np.greater,
-    "greater_equal": np.greater_equal,
-    "isfinite": np.isfinite,
-    "isinf": np.isinf,
-    "isnan": np.isnan,
-    "less": np.less,
-    "less_equal": np.less_equal,
-    "log": np.log,
-    "log10": np.log10,
-    "log1p": np.log1p,
-    "log2": np.log2,
-    "logical_and": np.logical_and,
-    "logical_not": np.logical_not,
-    "logical_or": np.logical_or,
-    "matmul": np.matmul,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "multiply": np.multiply,
-    "negative": np.negative,
-    "not_equal": np.not_equal,
-    "positive": np.positive,
-    "pow": np.power,
-    "sign": np.sign,
-    "sin": np.sin,
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "subtract": np.subtract,
-    "tan": np.tan,
-    "tanh": np.tanh,
-    "vecdot": np.vecdot,
-}
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: elementwise(function) for name, function in _UFUNCS.items()},
-    **{
-        name: reduction(function)
-        for name, function in {
-            "sum": np.add,
-            "max": np.maximum,
-            "min": np.minimum,
-            "all": np.logical_and,
-            "any": np.logical_or,
-        }.items()
-    },
-    **{
-        name: viewing(getattr(compat, name))
-        for name in ("broadcast_to", "expand_dims", "reshape", "squeeze")
-    },
-    # An attribute is quicker than the function.
-    "matrix_transpose": viewing(operator.attrgetter("mT")),
-    **{name: like(getattr(compat, name)) for name in ("full_like", "ones_like", "zeros_like")},
-    "argmax": argmax,
-    "astype": astype,
-    "concat": concat,
-    "mean": mean,
-    "where": where,
-}
-"""The functions of the standard that can be recorded."""
+    # What the library does with a Python number at every call.
+    return library.scalar(one, dtype) if real and not isinstance(one, bool) else one
 
 
 class Namespace:
-    """The array API standard for stand-ins."""
+    """The array API standard for stand-ins.
+
+    Parameters
+    ----------
+    known : module
+        The standard for the arrays that they stand for.
+    functions : dict of str to callable
+        What can be recorded.
+    """
+
+    def __init__(self, known: Any, functions: dict[str, Callable[..., Any]]) -> None:
+        self._known, self._functions = known, functions
 
     def __getattr__(self, name: str) -> Any:
-        known = getattr(compat, name)
+        known = getattr(self._known, name)
         if not callable(known) or isinstance(known, type):
             return known
-        recorded = FUNCTIONS.get(name)
+        recorded = self._functions.get(name)
 
         def call(*arguments: Any, **options: Any) -> Any:
             if not any(map(_stands, arguments)):
@@ -404,9 +326,6 @@ class Namespace:
         return call
 
 
-NAMESPACE = Namespace()
-
-
 def _stands(one: Any) -> bool:
     """Tell whether this is, or holds, a stand-in."""
     return isinstance(one, Stand | Number) or (
@@ -414,41 +333,51 @@ def _stands(one: Any) -> bool:
     )
 
 
-def _operators() -> None:
-    """Give the stand-ins Python's operators."""
-    binary = {
-        "add": "add",
-        "sub": "subtract",
-        "mul": "multiply",
-        "truediv": "divide",
-        "matmul": "matmul",
-    }
-    for python, name in binary.items():
-        call = FUNCTIONS[name]
-        setattr(Stand, f"__{python}__", lambda self, other, call=call: call(self, other))
-        setattr(Stand, f"__r{python}__", lambda self, other, call=call: call(other, self))
-        if python != "matmul":
-            setattr(Stand, f"__i{python}__", in_place(_UFUNCS[name]))
-    compared = {
-        "lt": "less",
-        "le": "less_equal",
-        "gt": "greater",
-        "ge": "greater_equal",
-        "eq": "equal",
-        "ne": "not_equal",
-    }
-    for python, name in compared.items():
-        call = FUNCTIONS[name]
-        setattr(Stand, f"__{python}__", lambda self, other, call=call: call(self, other))
-    functions: dict[str, np.ufunc] = {
-        "and": np.bitwise_and,
-        "or": np.bitwise_or,
-        "neg": np.negative,
-        "abs": np.absolute,
-        "invert": np.invert,
-    }
-    for python, function in functions.items():
-        setattr(Stand, f"__{python}__", elementwise(function))
+# Python's operators ------------------------------------------------------------------------------
+
+BINARY = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "matmul": "matmul",
+    "pow": "pow",
+}
+OTHERS = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "neg": "negative",
+    "abs": "abs",
+    "invert": "bitwise_invert",
+}
+
+
+def operators(
+    functions: dict[str, Callable[..., Any]], changing: dict[str, Callable[..., Any]]
+) -> dict[str, Callable[..., Any]]:
+    """List Python's operators for stand-ins by the names of their methods.
+
+    Parameters
+    ----------
+    functions, changing : dict of str to callable
+        The library's functions that can be recorded, and those that work in place.
+    """
+    methods: dict[str, Callable[..., Any]] = {}
+    for python, name in (BINARY | OTHERS).items():
+        call = functions[name]
+        methods[f"__{python}__"] = lambda *operands, call=call: call(*operands)
+    for python, name in BINARY.items():
+        call = functions[name]
+        methods[f"__r{python}__"] = lambda self, other, call=call: call(other, self)
+        if name in changing:
+            methods[f"__i{python}__"] = changing[name]
+    return methods
 
 
 def _arithmetic() -> None:
@@ -473,5 +402,4 @@ def _arithmetic() -> None:
             setattr(Number, f"__{prefix}{name}__", call)
 
 
-_operators()
 _arithmetic()

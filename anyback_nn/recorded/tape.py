@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    from anyback_nn.recorded.library import Library
 
-__all__ = ["Memory", "NotRecordable", "Operation", "Tape", "Value"]
+__all__ = ["Kind", "Memory", "NotRecordable", "Operation", "Tape", "Value"]
+
+Kind = Literal["entries", "copy", "join", "other"]
+"""What a function does: the same for each entry, a copy of each entry, vectors put together."""
 
 
 class NotRecordable(Exception):
@@ -23,8 +27,8 @@ class Memory:
     Attributes
     ----------
     shape : tuple of int
-    dtype : numpy.dtype
-    array : numpy.ndarray, optional
+    dtype : dtype
+    array : array, optional
         The memory itself; missing until the plan has found a place for it.
     leaf : int, optional
         Which of the step's inputs it is: an array that is another one at each call.
@@ -73,13 +77,18 @@ class Value:
 
 @dataclass(eq=False)
 class Operation:
-    """One call of a NumPy function.
+    """One call of a function of the array library.
 
     Attributes
     ----------
     function : callable
     arguments : tuple
-        Values, the one for the result among them, and whatever else NumPy wants.
+        Values, the one for the result among them, and whatever else the function wants.
+    options : mapping
+        The same for what it wants by name.
+    kind : str
+        What it does, see `Kind`. A copy has what it copies to and from as its arguments, vectors
+        are put together from a tuple, the first argument.
     result : Memory, optional
         The new memory that it fills.
     replaces : tuple of int
@@ -88,13 +97,15 @@ class Operation:
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    kind: Kind = "other"
     result: Memory | None = None
     replaces: tuple[int, ...] = ()
 
     @property
     def values(self) -> Iterator[Value]:
         """The memory that it uses."""
-        for one in self.arguments:
+        for one in (*self.arguments, *self.options.values()):
             if isinstance(one, Value):
                 yield one
             elif isinstance(one, tuple):
@@ -103,31 +114,43 @@ class Operation:
 
 @dataclass(eq=False)
 class Tape:
-    """All operations of a step, in order."""
+    """All operations of a step, in order.
 
+    Attributes
+    ----------
+    library : Library
+        What computes.
+    operations : list of Operation
+    constants : dict
+        The arrays that hold one number everywhere.
+    """
+
+    library: Library
     operations: list[Operation] = field(default_factory=list)
     constants: dict[Any, Any] = field(default_factory=dict)
 
     def filled(self, number: Any, like: Any) -> Any:
-        """Give an array of the shape of another that holds a number everywhere."""
-        key = (like.shape, number.dtype, float(number))
+        """Give an array of the shape and dtype of another that holds a number everywhere."""
+        key = (tuple(like.shape), like.dtype, float(number))
         if key not in self.constants:
-            self.constants[key] = np.full(like.shape, number)
+            self.constants[key] = self.library.namespace.full_like(like, float(number))
         return self.constants[key]
 
-    def note(self, function: Callable[..., Any], *arguments: Any) -> None:
+    def note(self, operation: Operation) -> None:
         """Note down an operation on memory that is there."""
-        self.operations.append(Operation(function, arguments))
-
-    def make(
-        self,
-        like: Any,
-        function: Callable[..., Any],
-        arguments: Callable[[Value], tuple[Any, ...]],
-        replaces: tuple[int, ...] = (),
-    ) -> Value:
-        """Note down an operation that fills new memory, of the shape and dtype of an array."""
-        result = Value(Memory(like.shape, like.dtype))
-        operation = Operation(function, arguments(result), result.memory, replaces)
         self.operations.append(operation)
+
+    def make(self, like: Any, operation: Callable[[Value], Operation]) -> Value:
+        """Note down an operation that fills new memory, of the shape and dtype of an array.
+
+        Parameters
+        ----------
+        like : array
+        operation : callable
+            Gives the operation, told where its result goes.
+        """
+        result = Value(Memory(tuple(like.shape), like.dtype))
+        noted = operation(result)
+        noted.result = result.memory
+        self.operations.append(noted)
         return result

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from anyback_nn.backend import Array, Backend, array_namespace, to_numpy
+from anyback_nn.backend import BACKENDS, Array, Backend, array_namespace, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 
 __all__ = [
+    "COMPUTE_DTYPES",
     "DTYPES",
     "as_targets",
+    "check_compute_dtype",
     "check_dtype",
     "check_inputs",
     "check_same_length",
@@ -25,6 +27,9 @@ __all__ = [
 
 DTYPES = ("float32", "float64")
 """What a model can compute in."""
+
+COMPUTE_DTYPES = ("float16", "bfloat16")
+"""What training steps of a float32 model can compute in instead."""
 
 
 def as_array(x: Any) -> Array:
@@ -145,6 +150,30 @@ def check_dtype(dtype: str, backend: Backend) -> str:
     if not backend.holds(dtype):
         raise ValueError(f"the device of {backend.spec!r} has no {dtype}: use float32")
     return dtype
+
+
+def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:
+    """Raise `ValueError` unless steps can compute in this dtype, or in the model's (None)."""
+    if compute_dtype is None:
+        return None
+    if compute_dtype not in COMPUTE_DTYPES:
+        raise ValueError(
+            f"expected compute_dtype to be None or one of {', '.join(COMPUTE_DTYPES)}, got "
+            f"{compute_dtype!r}"
+        )
+    if dtype != "float32":
+        raise ValueError(
+            f"compute_dtype={compute_dtype!r} is for parameters in float32, got dtype={dtype!r}"
+        )
+    if not backend.holds(compute_dtype):
+        held = [one for one in COMPUTE_DTYPES if backend.holds(one)]
+        others = ", ".join(name for name, kind in BACKENDS.items() if compute_dtype in kind.narrow)
+        instead = f"compute_dtype={held[0]!r}" if held else "compute_dtype=None"
+        raise ValueError(
+            f"backend {backend.spec!r} has no {compute_dtype}: use {instead}, or a backend that "
+            f"has it ({others})"
+        )
+    return compute_dtype
 
 
 def whole_number(name: str, value: Any, *, least: int) -> int:

@@ -28,6 +28,7 @@ from anyback_nn.training.checks import (
     check_weights,
     n_rows,
 )
+from anyback_nn.training.memory_map import announce
 
 __all__ = [
     "ArraySource",
@@ -131,8 +132,14 @@ class ArraySource(Source):
     def epoch(self, number: int) -> Iterator[Batch]:
         order = self._order(number)
         order = None if order is None else _index_of(self.rows.x, order)
+        # Now and not earlier: rows to train with and to validate with can be of one map.
+        mapped = isinstance(self.rows.x, np.memmap)
+        soon = announce(self.rows.x, random=self.shuffle) if mapped else None
 
         def gather(start: int, stop: int) -> Batch:
+            if soon is not None and order is not None:
+                # The rows behind these are read while these are computed with.
+                soon(order[stop if start else 0 : 2 * stop - start])
             some = slice(start, stop) if order is None else order[start:stop]
             return self.bring(Batch(*(take(array, some) for array in self.rows)))
 
@@ -207,7 +214,7 @@ def array_source(
     """
     bring = partial(move, backend=backend, dtype=dtype)
     # What compiles does so for each place that a slice begins at.
-    options["in_blocks"] = backend.scan is None
+    options["in_blocks"] = not backend.compiles
     if isinstance(rows.x, np.memmap):
         # What belongs to a memory map is indexed together with it, on the host.
         host = (None if array is None else to_numpy(array) for array in rows[1:])
@@ -221,8 +228,9 @@ def array_source(
 class IterableSource(Source):
     """Batches that the user makes: an iterable of ``(x, y)`` or ``(x, y, weights)``.
 
-    It is gone through once an epoch, in its own order. Values are checked the first time only,
-    because a check reads them back from the device.
+    It is gone through once an epoch, in its own order; if it has a method ``epoch(number)``, that
+    gives the batches of the epoch. Values are checked the first time only, because a check reads
+    them back from the device.
 
     Parameters
     ----------
@@ -256,7 +264,10 @@ class IterableSource(Source):
 
     def epoch(self, number: int) -> Iterator[Batch]:
         position = -1
-        for position, batch in enumerate(self.batches):
+        # What has an order of its own for each epoch is told which one it is.
+        of_epoch = getattr(self.batches, "epoch", None)
+        batches = of_epoch(number) if callable(of_epoch) else self.batches
+        for position, batch in enumerate(batches):
             try:
                 rows = self._rows(batch)
             except (DataError, ShapeError) as error:

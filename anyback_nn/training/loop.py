@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count, islice, repeat
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anyback_nn.backend import Array, array_namespace, select, to_numpy
 from anyback_nn.errors import DivergenceError
-from anyback_nn.network.parameters import Storage, leaves, map_leaves, stacked
+from anyback_nn.network.parameters import Storage, leaves, stacked
 from anyback_nn.random import Blank, Draws, generator
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.data import Batch, Source, take
@@ -27,11 +28,8 @@ __all__ = ["Fit", "evaluate", "outputs_of", "steps", "train"]
 
 PARAMETERS = "parameters"
 
-MOST_STEPS = 512
-"""How many steps are taken in one call at the most: an interrupt waits for its end."""
-
 MOST_NOISE = 2**26
-"""How many bytes the noise of these steps may take."""
+"""How many bytes the noise of steps that are taken in one call may take."""
 
 
 @dataclass
@@ -99,7 +97,7 @@ def train(
 ) -> None:
     """Train for ``fit.epochs`` epochs or until a callback stops it.
 
-    ``chained`` takes many steps in one call, see `chained_steps`.
+    ``chained`` takes many steps in one call, see `anyback_nn.backend.Backend.chained`.
 
     An epoch that does not come to its end, because of an error, an interrupt or divergence, leaves
     the model as it was when that epoch began.
@@ -145,34 +143,59 @@ def steps(
     rate : float
         Its learning rate.
     """
-    model, training = fit.model, fit.model.training
-    optimizer, mask = training.optimizer, fit.mask()
-    assert optimizer is not None
-    draws = None
-    if model.network.is_noisy:
-        draws = Draws(generator(model.seed, "noise", training.epoch), model.backend, model.dtype)
     begin_batch, end_batch = _hooks(callbacks, "on_batch_begin"), _hooks(callbacks, "on_batch_end")
-    rates = _rates(fit, source)
-    for fit.batches_done, batch in enumerate(source.epoch(training.epoch)):
+    now = _Now(fit, source)
+    for batch in source.epoch(fit.epoch):
         for hook in begin_batch:
             hook(fit)
-        rate = next(rates)
-        training.step += 1
-        training.params, training.slots, training.state, report = step(
-            training.params,
-            training.slots,
-            training.state,
-            mask,
-            optimizer.coefficients(training.step, rate) + fit.numbers,
-            *batch,
-            None if draws is None else model.network.noise(tuple(batch.x.shape), draws),
-        )
-        fit.batches_done += 1
+        report, rate = _single(fit, step, now, batch)
         for hook in end_batch:
             hook(fit)
         yield report, int(batch.x.shape[0]), rate
         if fit.stop_reason is not None:
             break
+
+
+class _Now:
+    """What each step of an epoch gets beside its batch, step after step.
+
+    Parameters
+    ----------
+    fit : Fit
+    source : Source
+    on_host : bool
+        Whether noise is drawn as NumPy arrays.
+    """
+
+    def __init__(self, fit: Fit, source: Source, on_host: bool = False) -> None:
+        model, training = fit.model, fit.model.training
+        assert training.optimizer is not None
+        self.fit, self.rates, self.on_host = fit, _rates(fit, source), on_host
+        self.coefficients = training.optimizer.coefficients
+        self.is_noisy = model.network.is_noisy
+        self.random = generator(model.seed, "noise", training.epoch) if self.is_noisy else None
+        fit.batches_done = 0
+
+    def __call__(self, shape: tuple[int, ...]) -> tuple[float, tuple[float, ...], Any]:
+        """Give the learning rate, the coefficients and the noise of the next step."""
+        fit, model = self.fit, self.fit.model
+        model.training.step += 1
+        rate, noise = next(self.rates), None
+        if self.is_noisy:
+            backend = select("numpy") if self.on_host else model.backend
+            noise = model.network.noise(shape, Draws(self.random, backend, model.dtype))
+        return rate, self.coefficients(model.training.step, rate) + fit.numbers, noise
+
+
+def _single(fit: Fit, step: Callable[..., Any], now: _Now, batch: Batch) -> tuple[Report, float]:
+    """Take one step; give its report and its learning rate."""
+    training = fit.model.training
+    rate, numbers, noise = now(tuple(batch.x.shape))
+    training.params, training.slots, training.state, report = step(
+        training.params, training.slots, training.state, fit.mask(), numbers, *batch, noise
+    )
+    fit.batches_done += 1
+    return report, rate
 
 
 def _rates(fit: Fit, source: Source) -> Iterator[float]:
@@ -205,69 +228,50 @@ def _chains(
     sizes : list of int
     rates : list of float
     """
-    model, training, rows = fit.model, fit.model.training, source.all_rows
-    optimizer, mask, end_batch = training.optimizer, fit.mask(), _hooks(callbacks, "on_batch_end")
-    assert optimizer is not None
+    training, rows, end_batch = (
+        fit.model.training,
+        source.all_rows,
+        _hooks(callbacks, "on_batch_end"),
+    )
     assert rows is not None
-    xp, backend = array_namespace(rows.x), model.backend
-    batches, rates = list(source.rows_of_batches(training.epoch)), _rates(fit, source)
-    same = [chosen for chosen in batches if len(chosen) == len(batches[0])]
-    shape = (len(batches[0]), *rows.x.shape[1:])
-    blank = model.network.noise(shape, Blank(None, select("numpy"), model.dtype))
-    n_bytes = sum(one.nbytes for one in leaves(blank) if one is not None)
-    n_chains = max(-(-len(same) // MOST_STEPS), -(-len(same) * n_bytes // MOST_NOISE))
-    noise_of, fit.batches_done = _noise_on_host(model, training.epoch), 0
+    batches, n_in = list(source.rows_of_batches(training.epoch)), rows.x.shape[1:]
+    n_same = sum(len(chosen) == len(batches[0]) for chosen in batches)
+    now, rates = _Now(fit, source, on_host=True), []
 
-    def moved(noise: Any) -> Any:
-        return map_leaves(lambda one: None if one is None else backend.asarray(one), noise)
+    def entry(chosen: Any) -> tuple[tuple[float, ...], Any, Any]:
+        rate, numbers, noise = now((len(chosen), *n_in))
+        rates.append(rate)
+        return numbers, chosen, noise
 
-    for some in np.array_split(np.stack(same), n_chains):
-        now = list(islice(rates, len(some)))
-        numbers = [
-            optimizer.coefficients(training.step + i, rate) + fit.numbers
-            for i, rate in enumerate(now, start=1)
-        ]
-        noise = stacked([noise_of(shape) for _ in some])
-        training.params, training.slots, training.state, reports = chained(
-            training.params,
-            training.slots,
-            training.state,
-            mask,
-            tuple(backend.asarray(np.asarray(one), model.dtype) for one in zip(*numbers)),
-            *rows,
-            backend.asarray(some, "int32"),
-            moved(noise),
-        )
-        training.step += len(some)
+    for some in _divided(batches[:n_same], fit.model, n_in):
+        rates.clear()
+        carried = training.params, training.slots, training.state
+        carried, reports = chained(carried, (fit.mask(), *rows), map(entry, some))
+        training.params, training.slots, training.state = carried
         fit.batches_done += len(some)
         for hook in end_batch:
             hook(fit)
-        yield reports, [len(chosen) for chosen in some], now
-    for chosen in batches[len(same) :]:
-        rate = next(rates)
-        training.step += 1
-        noise = noise_of((len(chosen), *shape[1:]))
-        training.params, training.slots, training.state, report = step(
-            training.params,
-            training.slots,
-            training.state,
-            mask,
-            optimizer.coefficients(training.step, rate) + fit.numbers,
-            *(take(array, chosen) for array in rows),
-            moved(noise),
-        )
-        fit.batches_done += 1
+        yield reports, [len(chosen) for chosen in some], rates.copy()
+    now.on_host = False
+    for chosen in batches[n_same:]:
+        report, rate = _single(fit, step, now, Batch(*(take(array, chosen) for array in rows)))
         for hook in end_batch:
             hook(fit)
-        yield tuple(xp.reshape(one, (1,)) for one in report), [len(chosen)], [rate]
+        yield stacked([report]), [len(chosen)], [rate]
 
 
-def _noise_on_host(model: Model, epoch: int) -> Callable[[tuple[int, ...]], Any]:
-    """Draw the noise of an epoch's steps, one after another, as NumPy arrays."""
-    if not model.network.is_noisy:
-        return lambda shape: None
-    draws = Draws(generator(model.seed, "noise", epoch), select("numpy"), model.dtype)
-    return lambda shape: model.network.noise(shape, draws)
+def _divided(batches: list[Any], model: Model, n_in: tuple[int, ...]) -> list[list[Any]]:
+    """Divide the batches of an epoch into those whose steps are taken in one call."""
+    most = model.backend.steps_a_call
+    if model.network.is_noisy:
+        blank = Blank(None, select("numpy"), model.dtype)
+        noise = leaves(model.network.noise((len(batches[0]), *n_in), blank))
+        n_bytes = sum(one.nbytes for one in noise if one is not None)
+        most = max(1, min(most, MOST_NOISE // max(n_bytes, 1)))
+    n_parts = -(-len(batches) // most)
+    # Parts of the same length as far as can be: a library may compile for each length.
+    bounds = [round(i * len(batches) / n_parts) for i in range(n_parts + 1)]
+    return [batches[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
 def _epoch(
@@ -290,7 +294,7 @@ def _epoch(
         values = _stack(list(chain.from_iterable(reports)))
     kept = {PARAMETERS: training.params, "the optimiser's means": tuple(leaves(training.slots))}
     table, infinite = _read(values, len(reports[0]), kept)
-    _check_convergence(table[:, 0], infinite, training.epoch, rates)
+    _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
     training.epoch += 1
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
     return {
@@ -363,7 +367,11 @@ def _stack(values: list[Array], most: int = 64) -> Array:
 
 
 def _check_convergence(
-    losses: Any, infinite: str | None, epoch: int, rates: Sequence[float]
+    losses: Any,
+    infinite: str | None,
+    epoch: int,
+    rates: Sequence[float],
+    compute_dtype: str | None,
 ) -> None:
     """Raise `DivergenceError` if a loss or, at the end of the epoch, something is not finite."""
     bad = np.flatnonzero(~np.isfinite(losses))
@@ -388,6 +396,8 @@ def _check_convergence(
             f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, "
             "clip_norm=1.0, or standardise the inputs"
         )
+    if compute_dtype == "float16":
+        cause += '. The range of float16 ends at 65504: compute_dtype="bfloat16" goes further'
     raise DivergenceError(
         f"{what} in epoch {epoch + 1}, step {at + 1} of it; {cause}. The model has the parameters "
         "from the start of that epoch"

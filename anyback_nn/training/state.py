@@ -27,7 +27,7 @@ class TrainingState:
     optimizer : Optimizer, optional
         The settings with which ``slots`` came about.
     slots : dict of tuple of array
-        What the optimiser keeps for each parameter.
+        What the optimiser keeps for each parameter; in mixed precision the scale of the loss, too.
     step : int
         The steps that this optimiser has taken.
     epoch : int
@@ -69,7 +69,8 @@ class TrainingState:
 
     def copy(self) -> TrainingState:
         """Copy it so that further training does not change the copy."""
-        return replace(self.map(_copy), history=self.history.copy())
+        # Its rows are added to, not changed.
+        return replace(self.map(_copy), history=History(list(self.history.rows)))
 
 
 def copies(tree: Any) -> Any:

@@ -19,10 +19,10 @@ from anyback_nn.training.optimizers import Optimizer
 
 __all__ = [
     "Report",
-    "chained_steps",
     "differentiation",
     "evaluation",
     "prediction_step",
+    "step_on_rows",
     "training_step",
 ]
 
@@ -63,46 +63,39 @@ def training_step(
     return step
 
 
-def chained_steps(step: Callable[..., Any], scan: Callable[..., Any]) -> Callable[..., Any]:
-    """Build the function that takes many steps on rows of the same arrays, in one call.
+def step_on_rows(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Build the function that takes a step on some rows of all samples.
 
     Parameters
     ----------
     step : callable
         As `training_step` builds it.
-    scan : callable
-        See `anyback_nn.backend.Backend.scan`.
 
     Returns
     -------
     callable
-        ``steps(params, slots, state, mask, coefficients, x, y, weights, rows, noise)`` gives
-        ``params, slots, state, reports``. There is an entry for every step in each coefficient, in
-        ``rows``, the numbers of its samples, in each array of noise and in each report.
+        ``step(params, slots, state, mask, x, y, weights, coefficients, rows, noise)``: what is
+        carried on, what is the same for all steps, and what is not.
     """
 
-    def steps(
+    def on_rows(
         params: Storage,
         slots: dict[str, Storage],
         state: Any,
         mask: Storage,
-        coefficients: tuple[Array, ...],
         x: Array,
         y: Array,
         weights: Array | None,
+        coefficients: tuple[float, ...],
         rows: Array,
         noise: Any,
     ) -> tuple[Storage, dict[str, Storage], Any, Report]:
-        def one(carried: Any, now: Any) -> tuple[Any, Report]:
-            numbers, chosen, drawn = now
-            batch = (take(array, chosen) for array in (x, y, weights))
-            *carried, report = step(*carried, mask, numbers, *batch, drawn)
-            return tuple(carried), report
+        batch = (take(array, rows) for array in (x, y, weights))
+        taken: tuple[Storage, dict[str, Storage], Any, Report]
+        taken = step(params, slots, state, mask, coefficients, *batch, noise)
+        return taken
 
-        carried, reports = scan(one, (params, slots, state), (coefficients, rows, noise))
-        return *carried, reports
-
-    return steps
+    return on_rows
 
 
 def differentiation(
@@ -113,16 +106,24 @@ def differentiation(
     Returns
     -------
     callable
-        ``derive(params, state, x, y, weights, noise)`` gives ``grads, cache, report``, with
-        parameters and gradients as trees.
+        ``derive(params, state, x, y, weights, noise, scale=None)`` gives ``grads, cache, report``,
+        with parameters and gradients as trees. A ``scale`` is a factor of the gradients alone.
     """
 
     def derive(
-        params: Any, state: Any, x: Array, y: Array, weights: Array | None, noise: Any
+        params: Any,
+        state: Any,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        noise: Any,
+        scale: Array | None = None,
     ) -> tuple[Any, Any, Report]:
         outputs, cache = network.forward(params, x, Context(True, state, noise))
         value, d_outputs = mean_loss(loss, outputs, y, weights)
         means = [weighted_mean(metric(loss, outputs, y), weights) for metric in metrics]
+        if scale is not None:
+            d_outputs = scale * d_outputs
         return network.gradients(params, cache, d_outputs), cache, (value, *means)
 
     return derive

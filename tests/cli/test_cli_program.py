@@ -10,7 +10,7 @@ import pytest
 import anyback_nn
 from anyback_nn.cli import options
 from anyback_nn.network.activations import ACTIVATIONS
-from anyback_nn.training.checks import DTYPES
+from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.training.optimizers import OPTIMIZERS
 
 COMMANDS = ("train", "evaluate", "predict", "verify", "bench", "backends")
@@ -64,6 +64,7 @@ def test_the_names_in_the_help_are_those_of_the_library():
     assert set(options.ACTIVATIONS) == set(ACTIVATIONS)
     assert set(options.OPTIMIZERS) == set(OPTIMIZERS)
     assert options.DTYPES == DTYPES
+    assert options.COMPUTE_DTYPES == COMPUTE_DTYPES
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,18 @@ def test_the_names_in_the_help_are_those_of_the_library():
         (["train", "digits", "--optimizer", "adm"], ["--optimizer", "'adam'?", "rmsprop"]),
         (["train", "digits", "--task", "regresion"], ["--task", "'regression'?"]),
         (["train", "digits", "--dtype", "float16"], ["--dtype", "float32, float64"]),
+        (
+            ["train", "digits", "--compute-dtype", "float61"],
+            ["--compute-dtype", "'float16'?", "float16, bfloat16"],
+        ),
+        (
+            ["train", "digits", "--backend", "numpy", "--compute-dtype", "bfloat16"],
+            ["--compute-dtype", "'numpy' has no bfloat16", "'float16'", "torch, jax"],
+        ),
+        (
+            ["train", "digits", "--compute-dtype", "float16", "--dtype", "float64"],
+            ["--compute-dtype", "dtype='float64'"],
+        ),
         (["train", "digits", "--backend", "numpi"], ["--backend", "'numpy'?"]),
         (["evaluate", "run", "digits", "--backend", "numpi"], ["--backend", "'numpy'?"]),
         (["predict", "run", "digits", "--backend", "numpi"], ["--backend", "'numpy'?"]),

@@ -102,6 +102,14 @@ def test_json(program, backend):
     assert result["output"] == "runs/moons-1"
 
 
+@pytest.mark.parametrize("compute_dtype", ["float16", "bfloat16"])
+def test_mixed_precision(program, backend, compute_dtype, tmp_path):
+    arguments = (*QUICK, "--compute-dtype", compute_dtype, "--backend", backend.spec)
+    assert program("train", *arguments, "--json").json["compute_dtype"] == compute_dtype
+    written = Model.load(tmp_path / "runs" / "moons-1" / "model.safetensors", backend=backend)
+    assert written.compute_dtype == compute_dtype
+
+
 def test_regression(program, houses, tmp_path):
     arguments = ("train", houses, "--target", "price", "--hidden", "8", "--epochs", "3")
     outcome = program(*arguments)

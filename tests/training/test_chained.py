@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import anyback_nn as nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.backend import Backend, to_numpy
 from anyback_nn.network.parameters import named
 from anyback_nn.training import loop
 
@@ -29,6 +29,11 @@ class Counting(nn.Callback):
 
     def on_batch_end(self, fit):
         self.seen.append((fit.epochs_done, fit.batches_done))
+
+
+def chains(backend):
+    """Tell whether a backend takes many steps in one call."""
+    return type(backend).chained is not Backend.chained
 
 
 NETWORKS = {
@@ -100,16 +105,19 @@ def test_ways_to_make_batches(backend, float64, data, options):
 
 
 @pytest.mark.parametrize("layers", [NETWORKS["dense"], NETWORKS["dropout"]])
-@pytest.mark.parametrize(("name", "most"), [("MOST_STEPS", 2), ("MOST_NOISE", 16 * 8 * 2)])
-def test_long_epochs_are_divided(backend, float64, data, layers, name, most, monkeypatch):
+@pytest.mark.parametrize("limited", ["steps", "noise"])
+def test_long_epochs_are_divided(backend, float64, data, layers, limited, monkeypatch):
     one_by_one = train(backend, float64, data, layers, [EveryBatch()])
-    monkeypatch.setattr(loop, name, most)
+    if limited == "steps":
+        monkeypatch.setattr(type(backend), "steps_a_call", 2)
+    else:
+        monkeypatch.setattr(loop, "MOST_NOISE", 16 * 8 * 2)
     counting = Counting()
     assert_same(train(backend, float64, data, layers, [counting]), one_by_one)
     # Three batches of 16 and one of 2 an epoch.
     noisy = any(isinstance(one, nn.Dropout) for one in layers)
-    divided = [2, 3, 4] if name == "MOST_STEPS" or noisy else [3, 4]
-    ends = divided if backend.scan else [1, 2, 3, 4]
+    divided = [2, 3, 4] if limited == "steps" or noisy else [3, 4]
+    ends = divided if chains(backend) else [1, 2, 3, 4]
     assert counting.seen == [(epoch, end) for epoch in range(3) for end in ends]
 
 
@@ -136,7 +144,7 @@ def test_nothing_is_compiled_again_in_later_epochs(backend, data, monkeypatch):
     # An architecture of its own, which no other test has compiled.
     model = nn.Model(nn.Dense(7), nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend=backend)
     model.fit(*data, epochs=1, batch_size=16, progress=False)
-    if backend.scan:
+    if backend.compiles:
         # Three steps in one call, and the last batch.
         assert len(compiled) == 2
         model.fit(*data, epochs=3, batch_size=16, progress=False)

@@ -1,0 +1,492 @@
+"""Steps in 16 bits: near those in float32, and none at all where they overflow.
+
+The mathematics of the scale knows no dtype: what keeps to the standard, which has none of 16 bits,
+and what happens at an overflow, is shown with float32 inside float64 too.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import anyback_nn as nn
+from anyback_nn import model as model_module
+from anyback_nn.backend import to_numpy
+from anyback_nn.network.parameters import Layout, leaves, named
+from anyback_nn.network.precision import mixed
+from anyback_nn.random import Draws, generator
+from anyback_nn.training.checks import COMPUTE_DTYPES
+from anyback_nn.training.mixed_precision import (
+    LOSS_SCALE,
+    LossScaling,
+    mixed_step,
+    scaled_step,
+)
+from anyback_nn.training.state import TrainingState, copies
+from anyback_nn.training.step import training_step
+
+EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
+
+each_narrow = pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES)
+half = pytest.mark.parametrize("compute_dtype", ["float16"])
+
+
+class EveryBatch(nn.Callback):
+    """Has the loop take the steps one by one."""
+
+    def on_batch_end(self, fit):
+        pass
+
+
+# A step ------------------------------------------------------------------------------------------
+
+
+class Steps:
+    """One network with state and noise, and what its steps are called with."""
+
+    network = nn.Network(
+        nn.Dense(8, bias=False), nn.BatchNorm(), nn.Tanh(), nn.Dropout(0.2), nn.Dense(3)
+    )
+    loss = nn.SoftmaxCrossEntropy()
+
+    def __init__(self, backend, wide, optimizer=None, weight=1.0):
+        self.backend, self.wide = backend, wide
+        self.optimizer = optimizer or nn.GradientDescent(0.5)
+        draws = Draws(generator(0, "weights"), backend, wide)
+        params = self.network.init(5, draws)
+        self.layout = Layout.of(params, backend.packed)
+        self.params = self.layout.store(params)
+        self.state = self.network.init_state(5, draws)
+        rng = np.random.default_rng(0)
+        self.batch = (
+            backend.asarray(rng.standard_normal((16, 5)), wide),
+            backend.asarray(rng.integers(0, 3, 16), "int32"),
+            backend.asarray(np.full(16, weight), wide),
+            self.network.noise((16, 5), draws),
+        )
+
+    @property
+    def parts(self):
+        return self.network, self.loss, self.layout, self.optimizer, ()
+
+    def begin(self, scaling=None):
+        """Give parameters, slots and state to begin with."""
+        training = TrainingState(self.params, self.state).copy().begun(self.optimizer)
+        slots = dict(training.slots)
+        if scaling:
+            slots[LOSS_SCALE] = scaling.init(self.backend, self.wide)
+        return training.params, slots, training.state
+
+    def take(self, step, begin, n=1):
+        """Take steps; give all numbers behind each one."""
+        step, mask, found = self.backend.compile(step, (0, 1, 2)), self.layout.mask(begin[0]), []
+        carried = begin
+        for number in range(1, n + 1):
+            coefficients = self.optimizer.coefficients(number, self.optimizer.learning_rate)
+            *carried, report = step(*carried, mask, coefficients, *self.batch)
+            # What is handed in again is used up.
+            found.append([*copies(tuple(carried)), report])
+        return found
+
+    def scaled(self, narrow, scaling, n=1):
+        """Take scaled steps, in a narrow dtype."""
+        network = mixed(self.network, narrow, self.wide)
+        step = scaled_step(network, *self.parts[1:], scaling)
+        return self.take(step, self.begin(scaling), n)
+
+    def gradient(self, step, begin):
+        """Give what a step of gradient descent takes from the parameters, over its rate."""
+        ((params, *_),) = self.take(step, begin)
+        return np.concatenate(
+            [np.ravel(to_numpy(p) - to_numpy(q)) / 0.5 for p, q in zip(self.params, params)]
+        )
+
+
+def numbers(tree):
+    return {name: to_numpy(one) for name, one in named(tree).items()}
+
+
+def assert_same_bits(tree, other):
+    tree, other = numbers(tree), numbers(other)
+    assert tree.keys() == other.keys()
+    for name, one in tree.items():
+        np.testing.assert_array_equal(one, other[name], err_msg=name, strict=True)
+
+
+def relative(found, expected):
+    return np.max(np.abs(found - expected)) / np.max(np.abs(expected))
+
+
+@each_narrow
+def test_gradients_near_float32(backend, compute_dtype):
+    steps = Steps(backend, "float32")
+    with backend.scope("float32"):
+        scaling = LossScaling() if compute_dtype == "float16" else None
+        step = mixed_step(*steps.parts, compute_dtype, "float32")
+        found = steps.gradient(step, steps.begin(scaling))
+        expected = steps.gradient(training_step(*steps.parts), steps.begin())
+    assert 0 < relative(found, expected) < 8 * EPSILON[compute_dtype]
+
+
+def test_gradients_of_float32_near_float64(backend, float64):
+    steps = Steps(backend, float64)
+    step = scaled_step(mixed(steps.network, "float32", float64), *steps.parts[1:])
+    found = steps.gradient(step, steps.begin(LossScaling()))
+    expected = steps.gradient(training_step(*steps.parts), steps.begin())
+    assert 0 < relative(found, expected) < 8 * EPSILON["float32"]
+
+
+@half
+def test_what_vanishes_in_float16_is_kept_by_the_scale(backend, compute_dtype):
+    """Gradients of about 1e-8, where the smallest number above 0 is 6e-8."""
+    steps = Steps(backend, "float32", weight=1e-7)
+    with backend.scope("float32"):
+        network = mixed(steps.network, compute_dtype, "float32")
+        expected = steps.gradient(training_step(*steps.parts), steps.begin())
+        lost, kept = (
+            steps.gradient(scaled_step(network, *steps.parts[1:]), steps.begin(LossScaling(scale)))
+            for scale in (1.0, 2.0**22)
+        )
+    # What the parameters, of about 1, can take up of it.
+    rounding = 2.0**-24 / np.max(np.abs(expected))
+    assert relative(lost, expected) > 0.3
+    assert relative(kept, expected) < 8 * EPSILON[compute_dtype] + 4 * rounding
+
+
+def test_the_scale_rounds_nothing(backend, float64):
+    steps = Steps(backend, float64, nn.Adam(0.1))
+    small, large = (steps.scaled("float32", LossScaling(2.0**n), 3)[-1] for n in (0, 20))
+    for part, other in zip(small, large, strict=True):
+        if isinstance(part, dict):
+            part.pop(LOSS_SCALE), other.pop(LOSS_SCALE)
+        assert_same_bits(part, other)
+
+
+START = {"float16": 2.0**40, "float32": 2.0**150}
+"""Scales with which gradients of about 0.01 leave the range of the dtype."""
+
+in_float64 = pytest.mark.parametrize(("compute_dtype", "dtype"), [("float32", "float64")])
+in_both = pytest.mark.parametrize(
+    ("compute_dtype", "dtype"), [("float16", "float32"), ("float32", "float64")]
+)
+
+
+def overflowing(backend, narrow, wide, optimizer=None, n=1, **bounds):
+    """Take steps from that scale on; give what they began with, all numbers, and the scaling."""
+    with backend.scope(wide):
+        steps = Steps(backend, wide, optimizer or nn.AdamW(0.1, weight_decay=0.1))
+        scaling = LossScaling(START[narrow], most=2 * START[narrow], **bounds)
+        return steps.begin(scaling), steps.scaled(narrow, scaling, n), scaling
+
+
+@in_both
+def test_an_overflow_is_no_step(backend, compute_dtype, dtype):
+    begin, found, scaling = overflowing(backend, compute_dtype, dtype)
+    ((params, slots, state, report),) = found
+    scale, n_finite = slots.pop(LOSS_SCALE)
+    begin[1].pop(LOSS_SCALE)
+    assert_same_bits((params, slots, state), begin)
+    assert to_numpy(scale).tolist() == [0.5 * scaling.start]
+    assert to_numpy(n_finite).tolist() == [0.0]
+    assert np.isfinite(to_numpy(report[0]))
+
+
+@in_float64
+@pytest.mark.parametrize("kind", nn.OPTIMIZERS.values(), ids=nn.OPTIMIZERS)
+def test_no_optimizer_notices_an_overflow(backend, compute_dtype, dtype, kind):
+    begin, found, _ = overflowing(backend, compute_dtype, dtype, kind(0.1), n=2)
+    for params, slots, state, _ in found:
+        ours = {name: slot for name, slot in slots.items() if name != LOSS_SCALE}
+        theirs = {name: slot for name, slot in begin[1].items() if name != LOSS_SCALE}
+        assert_same_bits((params, ours, state), (begin[0], theirs, begin[2]))
+
+
+@in_both
+def test_the_scale_is_halved_until_it_fits(backend, compute_dtype, dtype):
+    # Steps so small that gradients do not grow.
+    begin, found, scaling = overflowing(backend, compute_dtype, dtype, nn.Adam(1e-6), n=40)
+    scales = [float(to_numpy(slots[LOSS_SCALE][0])[0]) for _, slots, *_ in found]
+    skipped = sum(scale != before for before, scale in zip([scaling.start, *scales], scales))
+    assert 2 < skipped < 38
+    assert scales == [max(scaling.start / 2**n, scales[-1]) for n in range(1, 41)]
+    first = numbers(begin[0])
+    for number, (params, *_) in enumerate(found, start=1):
+        same = all(np.array_equal(one, first[name]) for name, one in numbers(params).items())
+        assert same == (number <= skipped)
+    assert all(np.isfinite(to_numpy(one)).all() for one in leaves(tuple(found[-1])))
+
+
+@in_float64
+def test_not_finite_at_the_smallest_scale_is_not_hidden(backend, compute_dtype, dtype):
+    """Where no scale helps, an update that shows it is better than none for ever."""
+    start = START[compute_dtype]
+    _, found, _ = overflowing(backend, compute_dtype, dtype, n=2, least=start / 2)
+    assert all(np.isfinite(to_numpy(one)).all() for one in found[0][0])
+    assert not all(np.isfinite(to_numpy(one)).all() for one in found[1][0])
+    assert to_numpy(found[1][1][LOSS_SCALE][0]).tolist() == [start / 2]
+
+
+def test_the_scale_grows_after_so_many_finite_steps(backend, float64):
+    steps = Steps(backend, float64, nn.Adam(0.001))
+    scaling = LossScaling(4.0, interval=3, most=16.0)
+    found = steps.scaled("float32", scaling, 11)
+    kept = [[float(to_numpy(one)[0]) for one in slots[LOSS_SCALE]] for _, slots, *_ in found]
+    assert [scale for scale, _ in kept] == [4, 4, 8, 8, 8, 16, 16, 16, 16, 16, 16]
+    assert [n for _, n in kept] == [1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]
+
+
+def test_an_overflow_begins_the_count_anew(backend):
+    scaling, one = LossScaling(interval=4), backend.asarray([1.0], "float32")
+    kept, seen = (8 * one, 0 * one), []
+    for finite in (True, True, False, True, True, True, True, True):
+        kept = scaling.next(kept, backend.asarray(finite))
+        seen.append((float(to_numpy(kept[0])[0]), float(to_numpy(kept[1])[0])))
+    assert seen == [(8, 1), (8, 2), (4, 0), (4, 1), (4, 2), (4, 3), (8, 0), (8, 1)]
+    assert all(one.shape == (1,) for one in kept)
+
+
+def test_a_network_without_parameters(backend, float64):
+    steps = Steps(backend, float64)
+    network = nn.Network(nn.Tanh())
+    layout = Layout.of(({},), backend.packed)
+    step = scaled_step(mixed(network, "float32", float64), steps.loss, layout, steps.optimizer, ())
+    begin = ((), {LOSS_SCALE: LossScaling().init(backend, float64)}, ({},))
+    ((params, slots, _, _),) = steps.take(step, begin)
+    assert params == ()
+    assert to_numpy(slots[LOSS_SCALE][1]).tolist() == [1.0]
+
+
+# A model -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return nn.datasets.load_digits()
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return nn.datasets.make_moons(200, noise=0.1, seed=0)
+
+
+def classifier(backend, compute_dtype=None, **options):
+    layers = (nn.Dense(16, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.1), nn.Dense(2))
+    loss = nn.SoftmaxCrossEntropy()
+    return nn.Model(*layers, loss=loss, backend=backend, compute_dtype=compute_dtype, **options)
+
+
+def scale_of(model):
+    return [float(to_numpy(one)[0]) for one in model.training.slots[LOSS_SCALE]]
+
+
+def begin_high(model, x, scale=2.0**24):
+    """Build a model whose scale is so large that the first steps are none."""
+    model.build(x.shape[1])
+    model.training = model.training.begun(nn.Adam(0.01))
+    if model.compute_dtype == "float16":
+        one = model.backend.asarray([scale], "float32")
+        model.training.slots[LOSS_SCALE] = (one, 0.0 * one)
+    return model
+
+
+@each_narrow
+def test_digits_are_learned_as_well(backend, compute_dtype, digits):
+    accuracies = []
+    for narrow in (None, compute_dtype):
+        layers = (nn.Dense(32), nn.ReLU(), nn.Dense(10))
+        loss = nn.SoftmaxCrossEntropy()
+        model = nn.Model(*layers, loss=loss, backend=backend, compute_dtype=narrow)
+        history = model.fit(digits.x_train, digits.y_train, optimizer=nn.Adam(0.005), epochs=4)
+        accuracies.append(model.evaluate(digits.x_test, digits.y_test)["accuracy"])
+        assert history.last["train_accuracy"] > 0.95
+    assert accuracies[1] == pytest.approx(accuracies[0], abs=0.02)
+    assert accuracies[1] > 0.93
+
+
+@each_narrow
+def test_what_is_kept_is_in_float32(backend, compute_dtype, moons):
+    model = classifier(backend, compute_dtype)
+    model.fit(*moons, epochs=1)
+    training = model.training
+    kept = (training.params, training.slots, training.state, model.params)
+    assert all(one.dtype == backend.xp.float32 for tree in kept for one in leaves(tree))
+    assert model.predict(moons[0]).dtype == np.float32
+
+
+def test_without_it_nothing_of_it_is_touched(backend, moons, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("nobody asked for it")
+
+    for name in ("mixed_step", "with_scale", "needs_scale"):
+        monkeypatch.setattr(model_module, name, refuse)
+    model = classifier(backend)
+    model.fit(*moons, epochs=1)
+    assert model.compute_dtype is None
+    assert LOSS_SCALE not in model.training.slots
+
+
+@each_narrow
+def test_prediction_is_that_of_the_same_model_in_float32(backend, compute_dtype, moons):
+    model = classifier(backend, compute_dtype)
+    model.fit(*moons, epochs=1)
+    wide = classifier(backend).build(2)
+    wide.training = model.training.copy()
+    np.testing.assert_array_equal(model.predict(moons[0]), wide.predict(moons[0]))
+    assert model.evaluate(*moons) == wide.evaluate(*moons)
+
+
+@half
+def test_many_steps_in_one_call(backend, compute_dtype, moons):
+    """Overflows are among them. Within a call what is rounded twice may be rounded once."""
+    results = []
+    for callbacks in ([], [EveryBatch()]):
+        model = begin_high(classifier(backend, compute_dtype), moons[0])
+        model.fit(*moons, epochs=3, batch_size=16, callbacks=callbacks)
+        results.append(model)
+    together, alone = results
+    assert scale_of(together) == scale_of(alone)
+    assert scale_of(alone)[0] < 2.0**24
+    assert together.history.last["train_loss"] == pytest.approx(
+        alone.history.last["train_loss"], rel=0.02
+    )
+
+
+@each_narrow
+def test_steps_are_not_recorded(backend, compute_dtype, moons, monkeypatch):
+    """Their results lie in new memory, so a recording would not fit at the next step."""
+
+    def refuse(*_):
+        raise AssertionError("recorded")
+
+    monkeypatch.setattr(type(backend), "recorded", refuse)
+    classifier(backend, compute_dtype).fit(*moons, epochs=2)
+
+
+@each_narrow
+def test_training_that_goes_on_is_the_same(backend, compute_dtype, moons, tmp_path):
+    whole = begin_high(classifier(backend, compute_dtype), moons[0])
+    whole.fit(*moons, epochs=4, batch_size=16)
+    parts = begin_high(classifier(backend, compute_dtype), moons[0])
+    parts.fit(*moons, epochs=2, batch_size=16)
+    before = parts.training.copy()
+    for copy in (saved(parts, tmp_path), pickle.loads(pickle.dumps(parts)), parts.to(backend)):
+        assert copy.compute_dtype == compute_dtype
+        assert_same_bits(copy.training.slots, before.slots)
+        copy.fit(*moons, epochs=2, batch_size=16)
+        for part in ("params", "slots", "state"):
+            assert_same_bits(getattr(copy.training, part), getattr(whole.training, part))
+        assert copy.history["train_loss"] == whole.history["train_loss"]
+
+
+def saved(model, folder):
+    model.save(folder / "model.safetensors")
+    return nn.Model.load(folder / "model.safetensors", backend=model.backend)
+
+
+@half
+def test_another_optimizer_begins_with_a_new_scale(backend, compute_dtype, moons):
+    model = begin_high(classifier(backend, compute_dtype), moons[0], 8.0)
+    model.fit(*moons, epochs=1, batch_size=50)
+    assert scale_of(model) == [8.0, 4.0]
+    model.fit(*moons, optimizer=nn.Momentum(0.01), epochs=1, batch_size=50)
+    assert scale_of(model) == [2.0**15, 4.0]
+
+
+@half
+def test_a_failed_epoch_leaves_the_scale(backend, compute_dtype, moons):
+    class Interrupted(nn.Callback):
+        def on_batch_end(self, fit):
+            raise KeyboardInterrupt
+
+    model = begin_high(classifier(backend, compute_dtype), moons[0])
+    model.fit(*moons, epochs=1, batch_size=50)
+    before = scale_of(model)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*moons, epochs=1, batch_size=10, callbacks=[Interrupted()])
+    assert scale_of(model) == before
+
+
+@half
+def test_divergence_is_found_and_bfloat16_named(backend, compute_dtype, moons):
+    x, y = moons
+    model = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    model.fit(1e5 * x, y, epochs=1)
+    model = nn.Model(
+        nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), backend=backend, compute_dtype=compute_dtype
+    )
+    with pytest.raises(nn.DivergenceError, match="float16 ends at 65504.*bfloat16"):
+        model.fit(1e5 * x, y, epochs=1)
+
+
+# What cannot be ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["float32", "float64", "half", 16])
+def test_other_dtypes_are_refused(backend, wrong):
+    with pytest.raises(ValueError, match="None or one of float16, bfloat16, got"):
+        classifier(backend, wrong)
+
+
+@half
+def test_parameters_in_float64_are_refused(backend, compute_dtype):
+    if backend.holds("float64"):
+        with pytest.raises(ValueError, match="for parameters in float32, got dtype='float64'"):
+            classifier(backend, compute_dtype, dtype="float64")
+
+
+NARROW = {
+    "numpy": ["float16"],
+    "cupy": ["float16"],
+    "torch": ["float16", "bfloat16"],
+    "jax": ["float16", "bfloat16"],
+    "array-api-strict": [],
+}
+
+
+def test_what_a_backend_does_not_have_is_refused(backend):
+    held = NARROW[backend.name]
+    assert [one for one in COMPUTE_DTYPES if backend.holds(one)] == held
+    for missing in set(COMPUTE_DTYPES) - set(held):
+        with pytest.raises(ValueError, match=f"has no {missing}: use compute_dtype=") as refused:
+            classifier(backend, missing)
+        others = [name for name, dtypes in NARROW.items() if missing in dtypes]
+        assert str(refused.value).endswith(f"has it ({', '.join(others)})")
+        assert f"use compute_dtype={held[0]!r}" in str(refused.value) if held else True
+
+
+@each_narrow
+def test_a_model_comes_to_a_backend_without_it(backend, compute_dtype, moons, tmp_path):
+    model = classifier(backend, compute_dtype)
+    model.fit(*moons, epochs=1)
+    model.save(tmp_path / "model.safetensors")
+    said = f"float32 from now on, because: backend 'array-api-strict' has no {compute_dtype}"
+    for bring in (
+        lambda: model.to("array-api-strict"),
+        lambda: nn.Model.load(tmp_path / "model.safetensors", backend="array-api-strict"),
+    ):
+        with pytest.warns(UserWarning, match=said):
+            brought = bring()
+        assert brought.compute_dtype is None
+        np.testing.assert_allclose(brought.predict(moons[0]), model.predict(moons[0]), atol=1e-5)
+        brought.fit(*moons, epochs=1)
+        assert LOSS_SCALE not in brought.training.slots
+
+
+def test_files_from_before_have_none(backend, tmp_path):
+    model = classifier(backend).build(2)
+    arrays, settings = model._contents()
+    del settings["compute_dtype"]
+    nn.training.checkpoint.write(tmp_path / "model.safetensors", arrays, settings)
+    assert nn.Model.load(tmp_path / "model.safetensors", backend=backend).compute_dtype is None
+    state = model.__getstate__()
+    del state["compute_dtype"]
+    old = nn.Model.__new__(nn.Model)
+    old.__setstate__(state)
+    assert old.compute_dtype is None
+
+
+def test_a_step_reads_nothing(backend, float64, no_host_reads):
+    steps = Steps(backend, float64, nn.Adam(0.1, clip_norm=1.0))
+    steps.scaled("float32", LossScaling(2.0**10), 2)
