@@ -5,6 +5,7 @@ from anyback_nn.datasets.digits import load_digits
 from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.idx import read_idx
 from anyback_nn.datasets.load import BUILT_IN, load, read
+from anyback_nn.datasets.parquet import ParquetBatches, parquet_batches
 from anyback_nn.datasets.shapes import (
     make_blobs,
     make_circles,
@@ -17,6 +18,7 @@ __all__ = [
     "BUILT_IN",
     "Dataset",
     "Encoding",
+    "ParquetBatches",
     "Rows",
     "encoding_from_json",
     "load",
@@ -26,6 +28,7 @@ __all__ = [
     "make_moons",
     "make_spirals",
     "make_xor",
+    "parquet_batches",
     "read",
     "read_idx",
 ]

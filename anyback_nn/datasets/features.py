@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,10 +16,22 @@ from anyback_nn.datasets.schema import integer, list_of, read_fields, real, text
 from anyback_nn.datasets.wording import counted, listing
 from anyback_nn.errors import DataError
 
-__all__ = ["Category", "Columns", "Features", "Number", "Scaling", "fit_columns", "fit_features"]
+__all__ = [
+    "MOST_CATEGORIES",
+    "Category",
+    "Columns",
+    "Features",
+    "Number",
+    "Scaling",
+    "fit_categories",
+    "fit_columns",
+    "fit_features",
+    "note_on_gaps",
+    "notes_on",
+]
 
 _MISSING = "(missing)"  # in brackets, lest a file has it as a value
-_MOST_CATEGORIES = 1000
+MOST_CATEGORIES = 1000
 
 
 @dataclass(frozen=True)
@@ -205,12 +218,8 @@ class Columns:
 
     def remarks(self, table: Table) -> tuple[str, ...]:
         """Tell which values were filled in, and which categories training has not seen."""
-        notes = []
-        filled = [(c, int(is_missing(table[c.name]).sum())) for c in self.numbers]
-        if gaps := [f"{n:,} in {c.name!r} ({c.median:.6g})" for c, n in filled if n]:
-            notes.append(
-                f"missing numbers filled with the training median: {listing(gaps, quote=str)}"
-            )
+        filled = ((column, int(is_missing(table[column.name]).sum())) for column in self.numbers)
+        notes = [*note_on_gaps(filled)]
         for column in self.categories:
             texts = _filled(table[column.name])
             if _MISSING in column.values and (n := int(is_missing(table[column.name]).sum())):
@@ -342,14 +351,26 @@ def fit_columns(table: Table) -> tuple[Columns, tuple[str, ...]]:
     used = {name: column for name, column in table.items() if name not in empty}
     columns = Columns(
         _fit_numbers({name: column for name, column in used.items() if is_numbers(column)}),
-        _fit_categories({name: column for name, column in used.items() if not is_numbers(column)}),
+        fit_categories({name: column for name, column in used.items() if not is_numbers(column)}),
     )
-    notes = []
-    if empty:
-        notes.append(f"left out, because no row of the training part has a value: {listing(empty)}")
-    if constant := [name for name, column in used.items() if _is_constant(column)]:
-        notes.append(f"constant in the training part, which teaches nothing: {listing(constant)}")
-    return columns, tuple(notes)
+    constant = [name for name, column in used.items() if _is_constant(column)]
+    return columns, notes_on(empty, constant)
+
+
+def notes_on(empty: Iterable[str], constant: Iterable[str]) -> tuple[str, ...]:
+    """Tell which columns were left out because they have no value, and which are constant."""
+    said = {
+        "left out, because no row of the training part has a value": listing(empty),
+        "constant in the training part, which teaches nothing": listing(constant),
+    }
+    return tuple(f"{what}: {names}" for what, names in said.items() if names)
+
+
+def note_on_gaps(filled: Iterable[tuple[Number, int]]) -> tuple[str, ...]:
+    """Tell which numbers were missing, and how often."""
+    gaps = [f"{n:,} in {column.name!r} ({column.median:.6g})" for column, n in filled if n]
+    said = f"missing numbers filled with the training median: {listing(gaps, quote=str)}"
+    return (said,) if gaps else ()
 
 
 def flattened(raw: np.ndarray, n_features: int) -> np.ndarray:
@@ -375,7 +396,8 @@ def _fit_numbers(table: Table) -> tuple[Number, ...]:
     return tuple(Number(name, *map(float, values)) for name, *values in fitted)
 
 
-def _fit_categories(table: Table) -> tuple[Category, ...]:
+def fit_categories(table: Table) -> tuple[Category, ...]:
+    """Learn the categories of columns of texts."""
     if not table:
         return ()
     _, encoder = _category_pipeline("auto").fit(_stack(table, list(table)))
@@ -384,10 +406,10 @@ def _fit_categories(table: Table) -> tuple[Category, ...]:
         for name, values in zip(table, encoder.categories_, strict=True)
     )
     for column in columns:
-        if len(column.values) > _MOST_CATEGORIES:
+        if len(column.values) > MOST_CATEGORIES:
             raise DataError(
                 f"column {column.name!r} has {len(column.values):,} different texts: expected at "
-                f"most {_MOST_CATEGORIES:,} categories; leave the column out of the file, or "
+                f"most {MOST_CATEGORIES:,} categories; leave the column out of the file, or "
                 "group its values"
             )
     return columns

@@ -65,8 +65,8 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     ...     read_idx(path)
     array([7, 8, 9], dtype=uint8)
     """
-    with naming(path):
-        return _parse(read_bytes(Path(path)))
+    values = _read(path)
+    return values if values.flags.writeable else values.copy()
 
 
 def load_idx_directory(path: str | PathLike[str], *, task: Task = "classification") -> Dataset:
@@ -102,9 +102,9 @@ def load_idx_directory(path: str | PathLike[str], *, task: Task = "classificatio
 
 
 def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
-    """Read the images of one part, uint8, shape (n_samples, ...)."""
+    """Read the images of one part, uint8, shape (n_samples, ...); they cannot be written to."""
     path = _find(folder, part, "images", 3)
-    images = read_idx(path)
+    images = _read(path)
     if images.dtype != np.uint8 or images.ndim < 2 or not images.size:
         raise DataError(
             f"{path}: holds {images.dtype} values of the shape {images.shape}: expected images of "
@@ -116,7 +116,7 @@ def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
 def read_idx_labels(folder: Path, part: PartName, n_images: int) -> np.ndarray:
     """Read the labels of one part, as a column."""
     path = _find(folder, part, "labels", 1)
-    labels = read_idx(path)
+    labels = _read(path)
     if labels.shape != (n_images,):
         raise DataError(
             f"{path}: holds values of the shape {labels.shape}: expected ({n_images},), a label "
@@ -135,6 +135,12 @@ def _find(folder: Path, part: str, content: str, n_axes: int) -> Path:
         f"{folder}: has no {names[0]}: expected a folder with train-images, train-labels, "
         f"t10k-images and t10k-labels in the IDX format; any of {', '.join(names)} would do"
     )
+
+
+def _read(path: str | PathLike[str]) -> np.ndarray:
+    """Read one IDX file; what needs no other byte order stays where it lies, read-only."""
+    with naming(path):
+        return _parse(read_bytes(Path(path)))
 
 
 def _parse(content: bytes) -> np.ndarray:
@@ -162,4 +168,4 @@ def _parse(content: bytes) -> np.ndarray:
             f"{shape}, found {len(content):,}; download it again"
         )
     values = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return values.astype(dtype.newbyteorder("="))
+    return values.astype(dtype.newbyteorder("="), copy=False)

@@ -13,7 +13,16 @@ from anyback_nn.datasets.schema import list_of, optional, read_fields, real, tex
 from anyback_nn.datasets.wording import counted, listing
 from anyback_nn.errors import DataError
 
-__all__ = ["TASKS", "Classes", "Quantity", "Target", "Task", "choose_task", "fit_target"]
+__all__ = [
+    "TASKS",
+    "Classes",
+    "Quantity",
+    "Target",
+    "Task",
+    "choose_task",
+    "fit_target",
+    "require_present",
+]
 
 Task = Literal["classification", "regression"]
 TASKS = ("auto", "classification", "regression")
@@ -83,7 +92,7 @@ class Classes:
         DataError
             If a label is missing or is not one of the classes; names the first such row.
         """
-        _require_present(column, self.name)
+        require_present(column, self.name)
         index = {label: i for i, label in enumerate(self.labels)}
         values, inverse = np.unique(column, return_inverse=True)
         known = [index.get(_label(v), index.get(_number_label(v), -1)) for v in values]
@@ -160,7 +169,7 @@ class Quantity:
         DataError
             If a value is missing; names the first such row.
         """
-        _require_present(column, self.name)
+        require_present(column, self.name)
         _require_numbers(column)
         return ((column - self.mean) / self.scale).astype(np.float32)
 
@@ -205,7 +214,7 @@ def choose_task(column: np.ndarray, task: str = "auto", name: str | None = None)
     >>> choose_task(np.array([0.0, 1.0, 1.0])), choose_task(np.array([0.5, 1.0, 1.0]))
     ('classification', 'regression')
     """
-    _require_present(column, name)
+    require_present(column, name)
     if task == "regression":
         _require_numbers(column)
         return "regression"
@@ -238,7 +247,8 @@ def _number_label(value: Any) -> str:
         return _label(value)
 
 
-def _require_present(column: np.ndarray, name: str | None) -> None:
+def require_present(column: np.ndarray, name: str | None) -> None:
+    """Raise `DataError` if an answer is missing."""
     missing = is_missing(column)
     if missing.any():
         raise DataError(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from anyback_nn.datasets import load, read, read_idx
+from anyback_nn.datasets.idx import read_idx_images
 from anyback_nn.errors import DataError
 
 CODES = {"B": 0x08, "b": 0x09, "h": 0x0B, "i": 0x0C, "f": 0x0D, "d": 0x0E}
@@ -41,6 +42,14 @@ def test_every_type_plain_and_gzipped_whatever_the_name(tmp_path, code, pack):
     assert found.dtype == np.dtype(code)
     assert found.dtype.isnative
     found[0, 0] = 1  # not a view of the file's bytes
+
+
+def test_images_are_not_copied(folder):
+    content = (folder / "train-images-idx3-ubyte").read_bytes()
+    images = read_idx_images(folder, "train")
+    assert images.tobytes() == content[16:]
+    assert not images.flags.writeable  # but a copy is
+    assert load(folder).x_train.flags.writeable
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,493 @@
+"""Parquet files in bounded memory: the oracle is the same file read as a whole."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import anyback_nn as nn
+from anyback_nn.datasets import parquet, parquet_batches, read, streaming
+from anyback_nn.datasets.columns import column_of
+from anyback_nn.datasets.encoding import Encoding
+from anyback_nn.datasets.features import Scaling, fit_columns
+from anyback_nn.datasets.moments import Moments
+from anyback_nn.datasets.targets import Classes, fit_target
+from anyback_nn.errors import DataError
+
+N = 103
+
+
+def rows(n=N, seed=0):
+    """A table of all kinds of columns, with gaps; the first one holds the number of the row."""
+    rng = np.random.default_rng(seed)
+    gap = rng.random((4, n)) < 0.1
+    return pl.DataFrame(
+        {
+            "row": np.arange(n),
+            "width": pl.Series(rng.normal(1e6, 2.0, n)).set(pl.Series(gap[0]), None),
+            "height": pl.Series(rng.normal(size=n).astype(np.float32)).set(
+                pl.Series(gap[1]), float("nan")
+            ),
+            "town": pl.Series(rng.choice(["Oslo", " Rome", "?", "12"], n)).set(
+                pl.Series(gap[2]), None
+            ),
+            "old": rng.random(n) < 0.4,
+            "kind": pl.Series(rng.choice(["1", "2"], n), dtype=pl.Categorical),
+            "flat": np.full(n, 3.0),
+            "sort": rng.choice(["b", "a", "c"], n),
+            "grade": rng.integers(0, 5, n),
+            "price": rng.normal(300.0, 50.0, n),
+        }
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A file in small row groups."""
+    rows().write_parquet(tmp_path / "big.parquet", row_group_size=16)
+    return tmp_path / "big.parquet"
+
+
+def whole(columns, target, task):
+    """The encoding, and its notes, that are learned from all rows at once."""
+    frame = rows()
+    town = [None if text in (None, "?") else text.strip() for text in frame["town"]]
+    table = {
+        "row": frame["row"].to_numpy().astype(float),
+        "width": frame["width"].to_numpy(),
+        "height": frame["height"].to_numpy().astype(float),
+        "town": np.array(town, dtype=object),
+        "old": column_of("old", frame["old"].to_numpy()),
+        "kind": np.array(frame["kind"].to_list(), dtype=object),
+        "flat": frame["flat"].to_numpy(),
+    }
+    features, notes = fit_columns({name: table[name] for name in columns})
+    answers = column_of(target, np.array(frame[target].to_list()))
+    return Encoding(features, fit_target(answers, task, target)), notes
+
+
+FEATURES = ["row", "width", "height", "town", "old", "kind", "flat"]
+
+
+def numbers_of(encoding):
+    return np.array([[n.median, n.mean, n.scale] for n in encoding.features.numbers])
+
+
+def batches_of(path, target="sort", **options):
+    return parquet_batches(path, target, **{"batch_size": 8, "columns": FEATURES} | options)
+
+
+def rows_seen(batches, number):
+    """The rows of each batch of an epoch, by the column with their number."""
+    column = batches.encoding.features.numbers[0]
+    assert column.name == "row"
+    return [
+        (x[:, 0] * column.scale + column.mean).round().astype(int).tolist()
+        for x, _ in batches.epoch(number)
+    ]
+
+
+def flat(lists):
+    return [one for some in lists for one in some]
+
+
+# What is learned of the file ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [16, 30, 1000])
+@pytest.mark.parametrize(
+    ("target", "task"),
+    [("sort", "classification"), ("grade", "classification"), ("price", "regression")],
+)
+def test_the_encoding_is_that_of_the_file_read_as_a_whole(path, monkeypatch, size, target, task):
+    monkeypatch.setattr(parquet, "_BUFFER", size * (len(FEATURES) + 1))
+    batches = batches_of(path, target)
+    expected, notes = whole(FEATURES, target, task)
+    found = batches.encoding
+    assert found.features.names == expected.features.names
+    assert found.features.categories == expected.features.categories
+    # Sums in another order, of numbers about 1e6 with a deviation of 2.
+    np.testing.assert_allclose(numbers_of(found), numbers_of(expected), rtol=1e-11)
+    if task == "classification":
+        assert found.target == expected.target
+    else:
+        assert found.target.mean == pytest.approx(expected.target.mean, rel=1e-12)
+        assert found.target.scale == pytest.approx(expected.target.scale, rel=1e-12)
+    assert set(notes) <= set(batches.notes)
+    filled = f"missing numbers filled with the training median: {rows()['width'].null_count()} in"
+    assert any(note.startswith(filled) for note in batches.notes)
+
+
+def test_what_is_learned_is_the_same_in_bits_each_time(path, monkeypatch):
+    monkeypatch.setattr(parquet, "_BUFFER", 100)
+    assert batches_of(path).encoding == batches_of(path).encoding
+
+
+def test_load_learns_the_same_of_its_training_part(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame({"a": rng.normal(size=50), "b": rng.normal(size=50), "y": [0, 1] * 25})
+    frame.write_parquet(tmp_path / "all.parquet")
+    data = nn.datasets.load(tmp_path / "all.parquet", target="y")
+    a = data.encoding.features.numbers[0]
+    seen = (data.x_train[:, 0] * a.scale + a.mean)[:, None]
+    train = frame.filter(pl.Series((np.abs(frame["a"].to_numpy() - seen) < 1e-6).any(axis=0)))
+    assert train.height == 40
+    train.write_parquet(tmp_path / "train.parquet")
+    found = parquet_batches(tmp_path / "train.parquet", "y").encoding
+    np.testing.assert_allclose(numbers_of(found), numbers_of(data.encoding), rtol=1e-12)
+    assert found.target == data.encoding.target
+
+
+@pytest.mark.parametrize("size", [3, 50])
+def test_medians_of_many_numbers_are_those_of_rows_at_equal_distances(path, monkeypatch, size):
+    monkeypatch.setattr(parquet, "_BUFFER", size * (len(FEATURES) + 1))
+    monkeypatch.setattr(streaming, "_SAMPLE", 4 * 20)  # of 103 rows of 4 columns: every sixth
+    medians = numbers_of(batches_of(path).encoding)[:, 0]
+    some = rows()[::6].select("row", "width", pl.col("height").fill_nan(None), "flat")
+    assert medians.tolist() == [float(v) for v in some.median().row(0)]
+
+
+def test_a_column_without_a_value_among_those_rows_has_its_mean_as_median(tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "_SAMPLE", 3)
+    frame = pl.DataFrame({"a": [None, 1.0, None, 3.0], "y": [0, 1, 0, 1]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    (column,) = parquet_batches(tmp_path / "a.parquet", "y").encoding.features.numbers
+    assert (column.median, column.mean, column.scale) == (2.0, 2.0, np.sqrt(0.5))
+
+
+@pytest.mark.parametrize("parts", [[3, 4], [7], [0, 1, 0, 6, 0]])
+@pytest.mark.parametrize("offset", [0.0, 1e8])
+def test_moments_add_up(parts, offset):
+    values = np.random.default_rng(0).normal(size=7) + offset
+    some = np.split(values, np.cumsum(parts)[:-1])
+    total = sum((Moments.of(one) for one in some), Moments())
+    assert total.count == 7
+    assert total.mean == pytest.approx(values.mean(), rel=1e-15)
+    assert total.deviation == pytest.approx(values.std(), rel=1e-7)
+
+
+def test_a_constant_deviates_by_nothing_whatever_was_rounded():
+    moments = sum((Moments.of(np.full(n, 0.1)) for n in (3, 7, 11, 30)), Moments())
+    assert moments.deviation == 0.0
+
+
+# Batches -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["sort", "grade", "price"])
+@pytest.mark.parametrize("buffer", [12, 16, 1000])
+def test_batches_in_order_are_the_rows_of_the_whole_file(path, target, buffer):
+    batches = batches_of(path, target, shuffle=False, buffer=buffer)
+    expected = read(path, batches.encoding, with_target=True)
+    found = list(batches)
+    assert len(found) == len(batches) == 13
+    assert [len(y) for _, y in found] == [8] * 12 + [7]
+    x, y = (np.concatenate(one) for one in zip(*found, strict=True))
+    assert (x.dtype, y.dtype) == (expected.x.dtype, expected.y.dtype)
+    assert x.tobytes() == expected.x.tobytes()
+    assert y.tobytes() == expected.y.tobytes()
+
+
+@pytest.mark.parametrize("options", [{"buffer": 20}, {"buffer": 60, "places": 3}, {}])
+def test_shuffled_batches_are_the_same_rows_whose_parts_stay_together(path, options):
+    batches = batches_of(path, **options)
+    expected = read(path, batches.encoding, with_target=True)
+    for number in range(2):
+        order = flat(rows_seen(batches, number))
+        assert sorted(order) == list(range(N))
+        assert order != sorted(order)
+        found = list(batches.epoch(number))
+        assert [len(y) for _, y in found] == [8] * 12 + [7]
+        x, y = (np.concatenate(one) for one in zip(*found, strict=True))
+        assert x.tobytes() == expected.x[order].tobytes()
+        assert y.tobytes() == expected.y[order].tobytes()
+
+
+def test_the_order_is_new_in_each_epoch_and_fixed_by_the_seed(path):
+    first, again, other = (
+        batches_of(path, seed=seed, buffer=20, columns=["row"]) for seed in (1, 1, 2)
+    )
+    assert rows_seen(first, 0) == rows_seen(again, 0) == rows_seen(first, 0)
+    assert rows_seen(first, 0) != rows_seen(first, 1)
+    assert rows_seen(first, 0) != rows_seen(other, 0)
+
+
+@pytest.mark.parametrize(("places", "most"), [(1, 20), (5, 4)])
+def test_only_so_many_rows_are_read_at_once_from_so_many_places(path, places, most):
+    batches = batches_of(path, batch_size=20, buffer=20, places=places, columns=["row"])
+    (first, *_) = rows_seen(batches, 0)
+    stretches = {row // most for row in first}
+    assert len(stretches) == places
+    read_at_once = []
+    original = type(batches.scan).read
+
+    def watched(self, columns, start, n_rows):
+        frame = original(self, columns, start, n_rows)
+        read_at_once.append(frame.height)
+        return frame
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(batches.scan), "read", watched)
+        assert len(list(batches)) == 6
+    assert max(read_at_once) == most
+    assert sum(read_at_once) == N
+
+
+def test_stretches_come_in_random_order(path):
+    batches = batches_of(path, batch_size=10, buffer=10, columns=["row"])
+    starts = [some[0] // 10 for some in rows_seen(batches, 0)]
+    assert starts != sorted(starts)
+
+
+def test_by_default_the_buffer_is_bounded_by_the_width_of_encoded_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "_BUFFER", 1000)
+    frame = pl.DataFrame({"town": [f"town {i % 50}" for i in range(200)], "y": [0, 1] * 100})
+    frame.write_parquet(tmp_path / "a.parquet")
+    batches = parquet_batches(tmp_path / "a.parquet", "y")
+    assert batches.encoding.n_features == 50
+    assert batches.stretch == 32  # a batch at the least, though 20 rows have 1,000 numbers
+    assert parquet_batches(tmp_path / "a.parquet", "y", batch_size=4).stretch == 20
+
+
+def test_a_folder_of_files_is_one_table(tmp_path):
+    frame, folder = rows(), tmp_path / "parts"
+    folder.mkdir()
+    for i, start in enumerate(range(0, N, 40)):
+        frame[start : start + 40].write_parquet(folder / f"part-{i}.parquet")
+    frame.write_parquet(tmp_path / "one[1].parquet")
+    several, one = (batches_of(tmp_path / name, seed=3) for name in ("parts", "one[1].parquet"))
+    assert several.encoding == one.encoding
+    assert rows_seen(several, 1) == rows_seen(one, 1)
+
+
+def test_an_encoding_that_is_given_is_taken_as_it_is(path, tmp_path):
+    encoding = batches_of(path).encoding
+    other = rows(60, seed=1).with_columns(pl.lit("Bern").alias("town"), extra=pl.lit("x"))
+    other.write_parquet(tmp_path / "other.parquet")
+    batches = parquet_batches(tmp_path / "other.parquet", encoding=encoding, shuffle=False)
+    expected = read(tmp_path / "other.parquet", encoding, with_target=True)
+    assert batches.encoding is encoding
+    assert batches.notes == ()
+    assert np.concatenate([x for x, _ in batches]).tobytes() == expected.x.tobytes()
+    assert np.concatenate([y for _, y in batches]).tolist() == expected.y.tolist()
+
+
+def test_numbers_can_be_taken_without_standardising_them(path):
+    encoding = Encoding(Scaling(2), Classes(("a", "b", "c")))
+    batches = parquet_batches(
+        path, "sort", encoding=encoding, columns=["flat", "row"], shuffle=False, batch_size=50
+    )
+    x, y = next(iter(batches))
+    assert x.tolist() == [[3.0, float(i)] for i in range(50)]
+    assert encoding.decode(y).tolist() == rows()["sort"][:50].to_list()
+
+
+def test_labels_of_numbers_as_text_are_found_whatever_else_is_near_them(tmp_path):
+    frame = pl.DataFrame({"a": range(6), "y": ["01", "02", "01", "02", "x", "x"]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    options = {"task": "classification", "buffer": 2, "shuffle": False, "batch_size": 2}
+    batches = parquet_batches(tmp_path / "a.parquet", "y", **options)
+    assert batches.encoding.classes == ("01", "02", "x")
+    assert [y.tolist() for _, y in batches] == [[0, 1], [0, 1], [2, 2]]
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+def network(n_out=3):
+    return nn.Model(nn.Dense(4), nn.Tanh(), nn.Dense(n_out), loss=nn.SoftmaxCrossEntropy())
+
+
+def test_a_model_trains_as_from_memory(path):
+    batches = batches_of(path, shuffle=False, buffer=30)
+    data = read(path, batches.encoding, with_target=True)
+    model, reference = network(), network()
+    model.fit(batches, epochs=3)
+    reference.fit(data.x, data.y, epochs=3, batch_size=8, shuffle=False)
+    assert model.history["train_loss"] == reference.history["train_loss"]
+    expected = reference.evaluate(data.x, data.y)["loss"]
+    assert model.evaluate(batches)["loss"] == pytest.approx(expected)
+
+
+def test_training_that_is_resumed_goes_on_in_the_order_it_would_have(path):
+    batches, model, resumed = batches_of(path, buffer=30), network(), network()
+    optimizer = nn.Adam(nn.CosineDecay(0.01, epochs=4))  # whose steps depend on the length
+    model.fit(batches, epochs=3, optimizer=optimizer)
+    for _ in range(3):
+        resumed.fit(batches_of(path, buffer=30), epochs=1, optimizer=optimizer)
+    assert model.history["train_loss"] == resumed.history["train_loss"]
+
+
+def test_the_documentation_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows().write_parquet("homes.parquet")
+    rows(40, seed=1).write_parquet("later.parquet")
+    np.save("x.npy", np.random.default_rng(0).normal(size=(60, 4)))
+    np.save("y.npy", np.arange(60) % 10)
+    text = (Path(__file__).parents[2] / "docs" / "large_data.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(example, {"__name__": "large_data"})
+    model = nn.Model.load("homes.safetensors")
+    new = read("later.parquet", nn.datasets.encoding_from_json(model.encoding), with_target=False)
+    assert model.predict(new.x).shape == (40, 1)
+
+
+def test_the_model_is_told_which_epoch_it_is():
+    class Batches:
+        def __iter__(self):
+            return self.epoch(0)
+
+        def epoch(self, number):
+            asked.append(number)
+            yield np.ones((2, 3)), np.array([0, 1])
+
+    asked, model = [], network(2)
+    model.build(3)
+    model.fit(Batches(), epochs=2)
+    model.fit(Batches(), epochs=1)
+    assert asked == [0, 1, 2]
+
+
+# What is refused ---------------------------------------------------------------------------------
+
+
+def refused(path, message, target="y", **options):
+    with pytest.raises(DataError, match=message):
+        parquet_batches(path, target, **options)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    refused(tmp_path / "nothing.parquet", "nothing.parquet: no such file: expected a Parquet file")
+    (tmp_path / "text.parquet").write_text("a,y\n1,2\n" * 9)
+    refused(tmp_path / "text.parquet", r"text.parquet: cannot be read \(.*\): expected Parquet")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", r"empty: cannot be read \(.*\): expected Parquet")
+    pl.DataFrame({"a": [], "y": []}).write_parquet(tmp_path / "rows.parquet")
+    refused(tmp_path / "rows.parquet", "rows.parquet: has the columns 'a', 'y' but no row")
+
+
+def test_a_file_that_is_gone_while_it_is_read(path):
+    batches = batches_of(path)
+    path.unlink()
+    with pytest.raises(DataError, match="big.parquet: cannot be read"):
+        next(iter(batches))
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        (None, {}, "no target column was named: pass target=, one of 'row', 'width'"),
+        ("sorts", {}, "has no column 'sorts'. Did you mean 'sort'?"),
+        ("sort", {"columns": ["wide"]}, "has no column 'wide'"),
+        ("sort", {"columns": ["sort", "row"]}, "and the target not among them"),
+        ("sort", {"columns": []}, r"features are \(none\).*at least one"),
+        ("sort", {"columns": ["row", "row"]}, "expected at least one feature, each once"),
+        ("sort", {"task": "ranking"}, "the task is 'ranking': expected one of 'auto'"),
+        ("sort", {"task": "regression"}, "non-numeric value 'a' in column 'sort'"),
+        ("flat", {"columns": ["row"]}, "one class only, '3'"),
+        ("flat", {"columns": ["row"], "task": "regression"}, "deviation is 0.0"),
+    ],
+)
+def test_what_does_not_fit_the_file(path, target, options, message):
+    refused(path, message, target, **options)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "buffer", "places"])
+def test_numbers_of_rows_and_places(path, name):
+    with pytest.raises(ValueError, match=f"expected {name} to be at least 1, got 0"):
+        parquet_batches(path, "sort", **{name: 0})
+    with pytest.raises(TypeError, match=f"expected {name} to be a whole number, got 2.5"):
+        parquet_batches(path, "sort", **{name: 2.5})
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            pl.Series([1.0, 2.0, np.inf, 4.0]),
+            "counted from row 3: row 1, column 'a': the value inf",
+        ),
+        (pl.Series([1, 2, 3, 4]).cast(pl.Date), "column 'a' holds Date values: expected numbers"),
+        (
+            pl.Series([[1], [2], [3], [4]]),
+            "column 'a' holds List.*choose the features with",
+        ),
+        (pl.Series(["1", "2", "3", None]), "column 'a' holds numbers written as texts"),
+        (pl.Series(["1", "2", "3", "x"]), "among its different texts: non-numeric value 'x'"),
+        (pl.Series(["2024-01-02", "2024-01-03"] * 2), "among its different texts: .*holds dates"),
+        (pl.Series([None] * 4, dtype=pl.Float64), r"the features are the columns \(none\)"),
+    ],
+)
+def test_columns_that_can_be_no_features(tmp_path, monkeypatch, column, message):
+    monkeypatch.setattr(parquet, "_BUFFER", 4)
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"a": column, "y": [0, 1, 0, 1]}).write_parquet(path)
+    refused(path, f"a.parquet.*{message}")
+
+
+def test_a_column_without_values_is_left_out(tmp_path):
+    columns = {"a": [None] * 4, "b": [None, "?", "", None], "c": range(4), "y": [0, 1] * 2}
+    frame = pl.DataFrame(columns).with_columns(d=pl.lit(None, pl.Float64), e=pl.lit("same"))
+    frame.write_parquet(tmp_path / "a.parquet")
+    batches = parquet_batches(tmp_path / "a.parquet", "y")
+    assert batches.columns == ("c", "e")
+    assert batches.notes == (
+        "left out, because no row of the training part has a value: 'a', 'b', 'd'",
+        "constant in the training part, which teaches nothing: 'e'",
+    )
+    assert [x.shape for x, _ in batches] == [(4, 2)]
+
+
+def test_too_many_texts_are_no_categories(tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "MOST_CATEGORIES", 3)
+    frame = pl.DataFrame({"id": ["a", "b", "c", "d"], "x": range(4), "y": [0, 1] * 2})
+    frame.write_parquet(tmp_path / "a.parquet")
+    refused(tmp_path / "a.parquet", "a.parquet: column 'id' has more than 3 different texts")
+    assert parquet_batches(tmp_path / "a.parquet", "y", columns=["x"]).columns == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            [0, 1, 0, None],
+            r"counted from row 3: the target 'y' is missing in 1 row, first in row 2",
+        ),
+        ([0.5, 1.0, float("nan"), 2.0], "the target 'y' is missing in 1 row, first in row 1"),
+        (["a", "b", "a", "?"], "the target 'y' is missing"),
+        (["1.5", "2", "3", "4"], "column 'y' holds numbers written as texts"),
+        (["a"] * 4, "one class only, 'a'"),
+    ],
+)
+def test_targets_that_cannot_be_learned(tmp_path, monkeypatch, target, message):
+    monkeypatch.setattr(parquet, "_BUFFER", 4)
+    pl.DataFrame({"a": range(4), "y": target}).write_parquet(tmp_path / "a.parquet")
+    refused(tmp_path / "a.parquet", f"a.parquet.*{message}")
+
+
+def test_targets_with_many_values_are_quantities_or_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(streaming, "_MOST_CLASSES", 21)
+    frame = pl.DataFrame({"a": range(25), "y": range(25)})
+    path = tmp_path / "a.parquet"
+    frame.write_parquet(path)
+    target = parquet_batches(path, "y").encoding.target
+    assert (target.mean, target.scale) == (12.0, pytest.approx(np.sqrt(52.0)))
+    refused(path, "more than 21 different labels", task="classification")
+    frame.with_columns(y=pl.format("label {}", "y")).write_parquet(path)
+    refused(path, "more than 21 different labels")
+
+
+def test_an_encoding_that_does_not_fit(path, tmp_path):
+    encoding = batches_of(path).encoding
+    refused(path, "columns and an encoding were given", "sort", encoding=encoding, columns=["row"])
+    refused(path, "the target not among them", "row", encoding=encoding)
+    rows().drop("width").write_parquet(tmp_path / "less.parquet")
+    refused(tmp_path / "less.parquet", "lacks 1 column, 'width'", None, encoding=encoding)
+    rows().with_columns(sort=pl.lit("z")).write_parquet(tmp_path / "new.parquet")
+    batches = parquet_batches(tmp_path / "new.parquet", encoding=encoding, shuffle=False)
+    with pytest.raises(DataError, match="new.parquet: row 1: the label 'z' is not one of"):
+        next(iter(batches))
