@@ -1,6 +1,6 @@
 """Where to make dropout masks: on the host and moved, or on the device (`anyback_nn.philox`).
 
-    python benchmarks/dropout_masks.py --backend jax --output benchmarks/results/dropout_masks.md
+    python benchmarks/dropout_masks.py --backend jax --output dropout_masks
 
 All times are medians, and the variants take turns, so that other work on the machine meets all of
 them. Each variant has been called once before, and what its first call took is a column of its own:
@@ -9,15 +9,13 @@ on JAX, that is mostly compilation, once for each shape.
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from statistics import median
+from typing import Any
 
 import numpy as np
+from report import parser, preamble, publish, table, versions
 
 import anyback_nn as nn
 from anyback_nn.random import Draws, generator
@@ -25,13 +23,12 @@ from anyback_nn.random import Draws, generator
 SHAPES = ((16, 128), (128, 256), (1024, 256), (4096, 512))
 KEEP = 0.8
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MASK_HEAD = ["backend", "entries", "before", "host", "device", "device / host", "first on device"]
 EPOCH_HEAD = ["backend", "host", "device", "device / host", "first, host", "first, device"]
 EPOCH_HEAD += ["same loss"]
 
 
-def alternate(variants: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+def alternate(variants: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Give the median seconds of each variant."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
@@ -96,51 +93,36 @@ def time_epochs(backend: nn.Backend, n_samples: int, repeats: int) -> list[str]:
     return [backend.spec, *times, f"{took['device'] / took['host']:.2f}", *firsts, same]
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Format a Markdown table, whose first column is text and whose others are numbers."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--backend", action="append", metavar="SPEC", help="default: numpy")
-    parser.add_argument("--machine", default=f"{os.cpu_count()}-core CPU", help="how to call it")
-    parser.add_argument("--repeats", type=int, default=31, help="of each mask")
-    parser.add_argument(
-        "--epochs", type=int, default=5, help="of each training run; 0: no training"
-    )
-    parser.add_argument("--samples", type=int, default=60_000, help="of an epoch")
-    parser.add_argument("--remark", default="", help="what else a reader should know")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write the tables")
-    options = parser.parse_args()
+    cli = parser(__doc__)
+    cli.add_argument("--backend", action="append", metavar="SPEC", help="default: numpy")
+    cli.add_argument("--repeats", type=int, default=31, help="of each mask")
+    cli.add_argument("--epochs", type=int, default=5, help="of each training run; 0: no training")
+    cli.add_argument("--samples", type=int, default=0, help="of an epoch; default: 60,000")
+    options = cli.parse_args()
+    n_samples = options.samples or (6_000 if options.quick else 60_000)
     backends = [nn.select(spec) for spec in options.backend or ["numpy"]]
-    versions = {"Python": platform.python_version(), "NumPy": np.__version__}
-    versions |= {one.name: one.version for one in backends if one.name != "numpy"}
-    threads = [f"`{name}={os.environ.get(name, 'not set')}`" for name in THREADS]
+    named = versions(["numpy"]) | {one.name: one.version for one in backends}
     masks = [time_masks(one, shape, options.repeats) for one in backends for shape in SHAPES]
+    epochs = []
+    if options.epochs:
+        epochs = [time_epochs(one, n_samples, options.epochs) for one in backends]
     parts = [
         "# Dropout masks: on the host or on the device",
-        f"{options.machine}; {', '.join(f'{name} {one}' for name, one in versions.items())}; "
-        f"{', '.join(threads)}. Made by `benchmarks/dropout_masks.py`, which says how. "
-        f"{options.remark}".rstrip(),
+        preamble(options, __file__, named),
         "One mask, in microseconds (before: drawn on the host as it was first done, by "
         '`random(dtype="float32") < probability`; the first call in milliseconds):',
         table(MASK_HEAD, masks),
     ]
-    if options.epochs:
-        epochs = [time_epochs(one, options.samples, options.epochs) for one in backends]
+    if epochs:
         parts += [
-            f"One epoch of {options.samples:,} samples, 784-256-128-10 with dropout on both hidden "
+            f"One epoch of {n_samples:,} samples, 784-256-128-10 with dropout on both hidden "
             "layers, batches of 128, float32, in seconds (the first one with compilation and "
             "moving the data):",
             table(EPOCH_HEAD, epochs),
         ]
-    text = "\n\n".join(parts) + "\n"
-    print(text)
-    if options.output:
-        options.output.write_text(text, encoding="utf-8")
+    publish(options, parts, {"versions": named, "masks": masks, "epochs": epochs})
 
 
 if __name__ == "__main__":

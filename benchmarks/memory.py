@@ -14,21 +14,24 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from children import Child, ChildError, is_child, serve, use_peers
+from children import Child, ChildError, is_child, run, serve
+from peers.systems import FLOOR, SYSTEMS, for_epochs
+from peers.work import FASHION, Work, read, write
 from process_memory import MIB, status, touch
 from report import parser, preamble, publish, table, versions
+from turns import in_turns
 
 SIZES, BATCH = (784, 256, 128, 10), 128
+WORK = Work("fashion", SIZES, BATCH)
 NETWORK = "-".join(map(str, SIZES))
 BACKENDS = ("numpy", "torch", "jax", "array-api-strict")
 FILES = {
@@ -43,46 +46,33 @@ FILES = {
 # Peak memory in training -------------------------------------------------------------------------
 
 
-def write_data(folder: Path, samples: int | None) -> None:
-    """Write the inputs and targets that all systems read."""
-    use_peers()
-    from work import load
-
-    x, y = load("fashion")
-    np.save(folder / "x.npy", x[:samples])
-    np.save(folder / "y.npy", y[:samples])
-
-
-def train(name: str, folder: str, epochs: int) -> dict[str, float]:
+def train(name: str, folder: str, samples: int, epochs: int) -> dict[str, float]:
     """Train one system in this process; give what was in memory, in bytes."""
-    use_peers()
-    from systems import SYSTEMS
-    from work import Work
-
-    work, kind = Work("fashion", SIZES, BATCH), SYSTEMS[name]
+    kind = SYSTEMS[name]
     # Once with next to nothing, for what is imported and compiled.
     kind(
-        work, np.zeros((2 * BATCH, SIZES[0]), np.float32), np.arange(2 * BATCH, dtype=np.int32) % 10
+        WORK, np.zeros((2 * BATCH, SIZES[0]), np.float32), np.arange(2 * BATCH, dtype=np.int32) % 10
     )
     found = {"imported": float(status("VmRSS"))}
-    x, y = (np.load(Path(folder, f"{one}.npy")) for one in "xy")
+    data = read(WORK, samples, Path(folder))
     found["data"] = float(status("VmRSS"))
-    system = kind(work, x, y)
-    for _ in range(epochs):
-        system.timed()
+    kind(WORK, *data).train(for_epochs(epochs))
     found["peak"] = float(status("VmHWM"))
     return found
 
 
-def peaks(folder: str, names: list[str], epochs: int) -> dict[str, Any]:
+def peaks(names: list[str], samples: int, epochs: int) -> dict[str, Any]:
     """Train all systems, one after another."""
     found: dict[str, Any] = {}
-    for name in names:
-        with Child(__file__) as child:
-            try:
-                found[name] = child.ask(do="train", name=name, folder=folder, epochs=epochs)
-            except ChildError as error:
-                found[name] = str(error)
+    with tempfile.TemporaryDirectory() as folder:
+        write(WORK, samples, Path(folder))
+        asked = {"folder": folder, "samples": samples, "epochs": epochs}
+        for name in names:
+            with Child(__file__) as child:
+                try:
+                    found[name] = child.ask(do="train", name=name, **asked)
+                except ChildError as error:
+                    found[name] = str(error)
     return found
 
 
@@ -190,9 +180,6 @@ def load(name: str, folder: str, unpacked: str) -> dict[str, float]:
 
 def loading(repeats: int, warm_up: int) -> dict[str, Any]:
     """Load in each way when it is its turn, each time in a new process."""
-    use_peers()
-    from work import FASHION
-
     found: dict[str, Any] = {name: {"seconds": [], "peak": 0.0} for name in LOADERS}
     with tempfile.TemporaryDirectory() as space:
         folder, unpacked = FASHION, Path(space, "unpacked")
@@ -240,30 +227,13 @@ PARTS = ("Python", "import", "backend", "first fit")
 def first_step(backend: str) -> list[float]:
     """Start Python and take a step; give the seconds of each part, and of a second step."""
     # The clock is that of the machine since it was started, the same in all processes.
-    arguments = [repr(time.perf_counter()), backend]
-    done = subprocess.run(
-        [sys.executable, "-c", FIRST_STEP, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip() or "it failed").splitlines()[-1])
-    return [float(one) for one in done.stdout.split()]
+    printed = run("-c", FIRST_STEP, repr(time.perf_counter()), backend)
+    return [float(one) for one in printed.split()]
 
 
 def first_steps(repeats: int, warm_up: int) -> dict[str, Any]:
     """Take a first step on each backend when it is its turn."""
-    found: dict[str, Any] = {name: [] for name in BACKENDS}
-    for turn in range(-warm_up, repeats):
-        for name in BACKENDS:
-            if isinstance(found[name], str):
-                continue
-            try:
-                took = first_step(name)
-            except RuntimeError as error:
-                found[name] = str(error)
-                continue
-            if turn >= 0:
-                found[name].append(took)
-    return found
+    return in_turns({name: partial(first_step, name) for name in BACKENDS}, repeats, warm_up)
 
 
 def first_rows(found: dict[str, Any]) -> list[list[str]]:
@@ -285,27 +255,23 @@ def first_rows(found: dict[str, Any]) -> list[list[str]]:
 
 def answer(do: str, **asked: Any) -> Any:
     """Do in this process what another one asks for."""
-    return {"train": train, "load": load}[do](**asked)
+    tasks: dict[str, Callable[..., Any]] = {"train": train, "load": load}
+    return tasks[do](**asked)
 
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
     cli = parser(__doc__)
     cli.add_argument("--repeats", type=int, default=0, help="of what is timed; default: 7")
-    cli.add_argument("--systems", help="some of peers/systems.py, between semicolons")
+    cli.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="NAME")
     options = cli.parse_args()
-    use_peers()
-    from systems import SYSTEMS
-
     repeats = options.repeats or (1 if options.quick else 7)
     # To compile takes the slowest of them most of a minute.
-    left_out = {"products alone", *(["torch.compile"] if options.quick else [])}
-    names = [one for one in SYSTEMS if one not in left_out and "cupy" not in one]
-    names = [one.strip() for one in options.systems.split(";")] if options.systems else names
-    with tempfile.TemporaryDirectory() as folder:
-        write_data(Path(folder), 6_000 if options.quick else None)
-        trained = peaks(folder, names, 1 if options.quick else 2)
-        n_bytes = Path(folder, "x.npy").stat().st_size
+    left_out = (FLOOR, "torch.compile") if options.quick else (FLOOR,)
+    names = options.systems or [name for name in SYSTEMS if name not in left_out]
+    samples = 6_000 if options.quick else 60_000
+    trained = peaks(names, samples, 1 if options.quick else 2)
+    n_bytes = 4 * SIZES[0] * samples
     # The disk's cache is cold in a first turn.
     turns = {"repeats": repeats, "warm_up": 0 if options.quick else 1}
     loaded, stepped = loading(**turns), first_steps(**turns)

@@ -45,16 +45,14 @@ def model(sizes: Sequence[int], backend: str = "numpy", **options: Any) -> nn.Mo
 
 
 def with_weights(model: nn.Model, weights: Sequence[tuple[Any, Any]]) -> nn.Model:
-    """Give a model of dense layers these weights and biases, one pair a layer."""
+    """Give the dense layers of a model these weights and biases, one pair a layer."""
     model.build(len(weights[0][0]))
     left = iter(weights)
-    tree = []
-    for layer in model.network.layers:
+    tree = list(model.layout.restore(model.training.params))
+    for position, layer in enumerate(model.network.layers):
         if isinstance(layer, nn.Dense):
             weight, bias = (model.backend.asarray(one, model.dtype) for one in next(left))
-            tree.append({"weight": weight, "bias": bias})
-        else:
-            tree.append({})
+            tree[position] = {"weight": weight, "bias": bias}
     model.training.params = model.layout.store(tuple(tree))
     return model
 

@@ -10,29 +10,25 @@ the ratios of each turn.
 
 from __future__ import annotations
 
-import os
+import sys
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 from statistics import median
 from typing import Any, ClassVar
 
 import numpy as np
-from children import Child, ChildError, is_child, serve, use_peers
+from children import Child, ChildError, children, is_child, serve
+from peers import networks
+from peers.work import Work, first_weights
 from report import parser, preamble, publish, ratio, table, versions
+from turns import in_turns
 
 SIZES = ((64, 64, 10), (784, 256, 128, 10))
 BATCHES = (1, 64, 8192)
 OURS = "ours, numpy"
 FEWEST, MOST = 3, 2000
 """Calls of a turn."""
-
-
-def weights_of(sizes: tuple[int, ...]) -> list[tuple[Any, Any]]:
-    """Draw the weights that all systems get."""
-    use_peers()
-    from work import Work, first_weights
-
-    return first_weights(Work("", sizes, 1))
 
 
 class Predictor(ABC):
@@ -47,7 +43,7 @@ class Predictor(ABC):
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
         self.sizes = sizes
-        self.prepare(weights_of(sizes))
+        self.prepare(first_weights(Work("", sizes, 1)))
 
     @abstractmethod
     def prepare(self, weights: list[tuple[Any, Any]]) -> None:
@@ -113,17 +109,9 @@ class Torch(Predictor):
 
     def prepare(self, weights: list[tuple[Any, Any]]) -> None:
         import torch
-        from torch import nn
 
-        layers: list[Any] = []
-        for weight, bias in weights:
-            dense = nn.Linear(*weight.shape)
-            with torch.no_grad():
-                dense.weight.copy_(torch.from_numpy(weight.T))
-                dense.bias.copy_(torch.from_numpy(bias))
-            layers += [dense, nn.ReLU()]
         self.torch = torch
-        self.model = nn.Sequential(*layers[:-1], nn.Softmax(-1)).eval()
+        self.model = networks.of_torch(weights).append(torch.nn.Softmax(-1)).eval()
 
     def __call__(self, x: Any) -> Any:
         with self.torch.inference_mode():
@@ -158,14 +146,7 @@ class KerasJax(Predictor):
     packages = ("keras", "jax")
 
     def prepare(self, weights: list[tuple[Any, Any]]) -> None:
-        os.environ["KERAS_BACKEND"] = "jax"
-        import keras
-
-        hidden = [keras.layers.Dense(n, "relu") for n in self.sizes[1:-1]]
-        last = keras.layers.Dense(self.sizes[-1], "softmax")
-        self.model = keras.Sequential([keras.Input(self.sizes[:1]), *hidden, last])
-        for layer, pair in zip(self.model.layers, weights):
-            layer.set_weights(list(pair))
+        self.model = networks.of_keras(weights, softmax=True)
 
     def __call__(self, x: Any) -> Any:
         return np.asarray(self.model.predict_on_batch(x))
@@ -177,15 +158,7 @@ class Thinc(Predictor):
     packages = ("thinc",)
 
     def prepare(self, weights: list[tuple[Any, Any]]) -> None:
-        import thinc.api as thinc
-
-        hidden = [thinc.Relu(n) for n in self.sizes[1:-1]]
-        self.model = thinc.chain(*hidden, thinc.Softmax(self.sizes[-1]))
-        x = np.zeros((2, self.sizes[0]), np.float32)
-        self.model.initialize(X=x, Y=np.eye(2, self.sizes[-1], dtype=np.float32))
-        for layer, (weight, bias) in zip(self.model.layers, weights):
-            layer.set_param("W", np.ascontiguousarray(weight.T))
-            layer.set_param("b", bias)
+        self.model = networks.of_thinc(weights)
 
     def __call__(self, x: Any) -> Any:
         return self.model.predict(x)
@@ -244,7 +217,7 @@ class Server:
 
 
 def measure(
-    children: dict[str, Child], sizes: tuple[int, ...], batch: int, repeats: int, seconds: float
+    systems: dict[str, Child], sizes: tuple[int, ...], batch: int, repeats: int, seconds: float
 ) -> dict[str, Any]:
     """Measure one network with one batch.
 
@@ -257,7 +230,7 @@ def measure(
     found: dict[str, Any] = {}
     asked = {"sizes": sizes, "batch": batch}
     expected = None
-    for name, child in children.items():
+    for name, child in systems.items():
         try:
             values = np.asarray(child.ask(do="values", **asked))
             child.ask(do="time", seconds=seconds / 4, **asked)
@@ -265,12 +238,14 @@ def measure(
             found[name] = str(error)
             continue
         expected = values if expected is None else expected
-        difference = float(np.max(np.abs(values - expected)))
-        found[name] = {"seconds": [], "difference": difference}
-    for _ in range(repeats):
-        for name, child in children.items():
-            if isinstance(found[name], dict):
-                found[name]["seconds"].append(child.ask(do="time", seconds=seconds, **asked))
+        found[name] = {"difference": float(np.max(np.abs(values - expected)))}
+    tasks = {
+        name: partial(systems[name].ask, do="time", seconds=seconds, **asked)
+        for name, one in found.items()
+        if isinstance(one, dict)
+    }
+    for name, one in in_turns(tasks, repeats).items():
+        found[name] = one if isinstance(one, str) else found[name] | {"seconds": one}
     return found
 
 
@@ -312,21 +287,17 @@ def main() -> None:
     )
     packages = [one for kind in PREDICTORS.values() for one in kind.packages]
     results: dict[str, Any] = {}
-    children = {name: Child(__file__, name) for name in PREDICTORS}
-    try:
+    with children(__file__, PREDICTORS) as systems:
         for sizes in SIZES:
             for batch in BATCHES:
                 case = f"{'-'.join(map(str, sizes))}, batch {batch:,}"
-                results[case] = measure(children, sizes, batch, repeats, seconds)
-    finally:
-        for child in children.values():
-            child.stop()
+                results[case] = measure(systems, sizes, batch, repeats, seconds)
     named = versions(packages)
     differences = [
         one["difference"]
         for found in results.values()
         for one in found.values()
-        if "difference" in one
+        if isinstance(one, dict)
     ]
     parts = [
         "# Prediction beside other libraries",
@@ -348,8 +319,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if is_child():
-        import sys
-
         serve(Server(sys.argv[2]))
     else:
         main()

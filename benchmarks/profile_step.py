@@ -15,20 +15,18 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import partial
 from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import ours
-from children import use_peers
+from peers.work import MOMENTUM, RATES, WORKS, load
 from report import parser, preamble, publish, table, versions
 
 import anyback_nn as nn
 from anyback_nn.network.activations import Activation
 from anyback_nn.recorded.plan import Plan
-from anyback_nn.recorded.tape import Operation, Tape, Value
+from anyback_nn.recorded.tape import Operation, Tape
 from anyback_nn.training.data import ArraySource
 
 PARTS = (
@@ -136,63 +134,18 @@ def plans_noted(stack: Stack) -> Iterator[list[tuple[Plan, Noted]]]:
 
 
 def parts_of_calls(plan: Plan, noted: Noted) -> list[str]:
-    """Find for each call of a plan the operation that it came from, and its part.
-
-    The calls are in the order of the operations, but those that do nothing are left out, and long
-    vectors go through several functions block by block. So an operation is the one for a call if it
-    has the same function, and its arrays lie where those of the call lie.
-    """
-    found, position = [], 0
-    operations = [(one, stretches(one), noted.parts[id(one)]) for one in noted]
-    for function, arguments in plan.calls:
-        order = [*range(position, len(operations)), *range(position)]
-        for index in order:
-            operation, memory, part = operations[index]
-            if operation.function is function and fits(arguments, memory):
-                position = index + 1
-                break
-        else:
-            raise LookupError(f"{name_of(function)}: no operation of the step is this call")
-        found.append(refined(part, function))
-    return found
+    """Find for each call of a plan the part that it came from."""
+    return [
+        refined(noted.parts.get(id(one), "other calls"), one.function) for one in plan.operations
+    ]
 
 
 def refined(part: str, function: Callable[..., Any]) -> str:
     """Tell products and gathers, which are so by their function, from what is around them."""
-    name = name_of(function)
+    name = function.__name__
     if name in ("matmul", "dot", "vecdot") and part == "biases":
         return "products"
     return "gather" if name == "take" else part
-
-
-def name_of(function: Any) -> str:
-    """Name a function of NumPy, also one that is given in part."""
-    while isinstance(function, partial):
-        function = function.args[0] if function.args else function.func
-    return str(getattr(function, "__name__", function))
-
-
-def stretches(operation: Operation) -> list[tuple[int, int] | None]:
-    """Tell where the arrays of an operation lie: the first and the last byte of each."""
-    return [stretch(one) for one in operation.arguments]
-
-
-def stretch(one: Any) -> tuple[int, int] | None:
-    """Tell where an array lies; None for what is none, or is another one at each call."""
-    if isinstance(one, Value):
-        one = None if one.memory.array is None else one.array
-    return np.lib.array_utils.byte_bounds(one) if isinstance(one, np.ndarray) else None
-
-
-def fits(arguments: Any, memory: list[tuple[int, int] | None]) -> bool:
-    """Tell whether the arrays of a call lie within those of an operation."""
-    if len(arguments) != len(memory):
-        return False
-    for one, bounds in zip(arguments, memory):
-        own = stretch(one)
-        if own and (bounds is None or own[0] < bounds[0] or own[1] > bounds[1]):
-            return False
-    return True
 
 
 # Clocks ------------------------------------------------------------------------------------------
@@ -225,8 +178,8 @@ class Clocks(nn.Callback):
                 parts = parts_of_calls(plan, noted)
                 self.calls = max(self.calls, len(parts))
                 plan.calls = [
-                    (self.timed(function, part), arguments)
-                    for (function, arguments), part in zip(plan.calls, parts)
+                    (self.timed(function, part), arguments, options)
+                    for (function, arguments, options), part in zip(plan.calls, parts)
                 ]
 
     def on_epoch_end(self, fit: Any) -> None:
@@ -243,9 +196,9 @@ class Clocks(nn.Callback):
     def timed(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
         """Add the seconds of each call to its part, less what the clock takes."""
 
-        def call(*arguments: Any) -> None:
+        def call(*arguments: Any, **options: Any) -> None:
             started = time.perf_counter()
-            function(*arguments)
+            function(*arguments, **options)
             self.seconds[part] += time.perf_counter() - started - CLOCK
             self.n_timed += 1
 
@@ -318,11 +271,8 @@ def profiled(work: Any, samples: int | None, epochs: int) -> dict[str, Any]:
         ``parts``, the microseconds a step of each of `PARTS`; ``step``, those of a whole step
         without clocks; ``calls``, the number of NumPy calls in one.
     """
-    use_peers()
-    from work import MOMENTUM, RATES, rows
-
-    x, y = rows(work, samples)
-    n_steps = len(x) // work.batch
+    x, y = load(work.data)
+    n_steps = len(x[:samples]) // work.batch
     # All batches alike, so that there is one plan.
     x, y = x[: n_steps * work.batch], y[: n_steps * work.batch]
     rate = RATES[work.optimizer]
@@ -364,9 +314,6 @@ def main() -> None:
     cli.add_argument("--epochs", type=int, default=0, help="of each kind; default: 5")
     cli.add_argument("--works", help="the numbers of some rows, from 0, such as 0,2")
     options = cli.parse_args()
-    use_peers()
-    from work import WORKS, load
-
     epochs = options.epochs or (2 if options.quick else 5)
     chosen = [WORKS[int(one)] for one in options.works.split(",")] if options.works else WORKS
     results = {}

@@ -6,13 +6,14 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -46,6 +47,13 @@ def machine() -> str:
     return f"{os.cpu_count()}-core {model}"
 
 
+def cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Give the versions of Python and of those of the packages that are installed."""
     found = {"Python": platform.python_version()}
@@ -69,11 +77,14 @@ def preamble(options: Any, script: str, named: dict[str, str]) -> str:
     named : dict of str to str
         The versions of what computes.
     """
-    threads = [f"`{name}={os.environ.get(name, 'not set')}`" for name in THREADS]
+    limits = [f"`{name}={os.environ.get(name, 'not set')}`" for name in THREADS]
+    if cores() < (os.cpu_count() or 1):
+        limits.append(f"bound to {cores()} of the cores")
     short = "A quick run, for a first impression. " if options.quick else ""
     return (
         f"{options.machine}; {', '.join(f'{name} {one}' for name, one in named.items())}; "
-        f"{', '.join(threads)}. Made by `benchmarks/{Path(script).name}`, which says how. "
+        f"{', '.join(limits)}. Made by "
+        f"`benchmarks/{Path(script).resolve().relative_to(HERE).as_posix()}`, which says how. "
         f"{short}{options.remark}"
     ).rstrip()
 
@@ -108,6 +119,31 @@ def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
     2.0
     """
     return median(one / other for one, other in zip(theirs, ours))
+
+
+def picture(options: Any, draw: Callable[[Path], None], text: str) -> list[str]:
+    """Draw a picture beside the report, where that is written.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Of `parser`.
+    draw : callable
+        Gets the path.
+    text : str
+        What it shows.
+
+    Returns
+    -------
+    list of str
+        The paragraph that shows it, or none.
+    """
+    if not options.output:
+        return []
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{options.output}.png"
+    draw(path)
+    return [f"![{text}]({path.name})"]
 
 
 def publish(options: Any, parts: Iterable[str], contents: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ BENCHMARKS = {
     "scaling": "scaling.py",
     "profile_step": "profile_step.py",
     "large_data": "large_data.py",
+    "mixed_precision": "mixed_precision.py",
 }
 """The names of the reports, and what makes them."""
 

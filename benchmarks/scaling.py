@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from children import Child, ChildError, is_child, serve
-from report import RESULTS, parser, preamble, publish, table, versions
+from children import Child, ChildError, children, is_child, serve
+from report import parser, picture, preamble, publish, table, versions
 
 BACKENDS = ("numpy", "torch", "jax")
 N_IN, N_CLASSES = 64, 10
@@ -104,11 +105,11 @@ class Server:
         # The rate is small, for noise is learned from here.
         options = {"optimizer": nn.Adam(1e-5), "batch_size": case.batch, "progress": False}
         self.model.fit(self.x, self.y, epochs=epochs, **options)
-        return self.model.history["seconds"][done:]
+        return list(self.model.history["seconds"][done:])
 
 
 def measure(
-    children: dict[str, Child], what: str, values: tuple[int, ...], repeats: int
+    processes: dict[str, Child], what: str, values: tuple[int, ...], repeats: int
 ) -> dict[str, Any]:
     """Measure all values of one quantity.
 
@@ -117,18 +118,18 @@ def measure(
     dict of str to list of float
         For each backend, seconds of a step (of an epoch, for samples) for each value.
     """
-    found: dict[str, Any] = {name: [] for name in children}
+    found: dict[str, Any] = {name: [] for name in processes}
     for value in values:
         per = 1 if what == "samples" else STEPS
-        seconds: dict[str, list[float]] = {name: [] for name in children}
+        seconds: dict[str, list[float]] = {name: [] for name in processes}
         asked = {"what": what, "value": value}
         for turn in range(repeats + 1):
-            for name, child in children.items():
+            for name, child in processes.items():
                 # The first epoch of each call has what only a first one has to do.
                 took = child.ask(epochs=3, **asked)[1:]
                 if turn:
                     seconds[name] += took
-        for name in children:
+        for name in processes:
             found[name].append(median(seconds[name]) / per)
     return found
 
@@ -199,31 +200,21 @@ def main() -> None:
     """Measure, print, and write what was asked for."""
     cli = parser(__doc__)
     cli.add_argument("--repeats", type=int, default=0, help="turns of two epochs; default: 5")
-    cli.add_argument("--picture", type=Path, help="where to draw; default: NAME.png in results/")
     options = cli.parse_args()
     points, repeats = (
         QUICK if options.quick else POINTS,
         options.repeats or (1 if options.quick else 5),
     )
-    children = {}
     results: dict[str, Any] = {}
-    try:
+    with children(__file__, BACKENDS) as processes:
         for name in BACKENDS:
-            children[name] = Child(__file__, name)
             try:
-                children[name].ask(what="width", value=16, epochs=1)
+                processes[name].ask(what="width", value=16, epochs=1)
             except ChildError as error:
                 print(f"{name}: {error}", file=sys.stderr)
-                children.pop(name).stop()
+                del processes[name]
         for what, values in points.items():
-            results[what] = measure(children, what, values, repeats)
-    finally:
-        for child in children.values():
-            child.stop()
-    picture = options.picture or (RESULTS / f"{options.output}.png" if options.output else None)
-    if picture:
-        picture.parent.mkdir(exist_ok=True)
-        draw(results, points, picture)
+            results[what] = measure(processes, what, values, repeats)
     named = versions(("numpy", "anyback_nn", "torch", "jax"))
     publish(
         options,
@@ -234,7 +225,7 @@ def main() -> None:
             f", batch {BASE.batch}, Adam, float32; one of these grows. Milliseconds a step (for "
             f"samples: an epoch), medians of {2 * repeats} epochs, and the slopes on logarithmic "
             "scales: of all points, and of the last three.",
-            *([f"![how time grows]({picture.name})"] if picture else []),
+            *picture(options, partial(draw, results, points), "how time grows"),
             table(
                 [
                     "what grows",

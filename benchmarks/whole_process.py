@@ -10,17 +10,17 @@ nothing else. All take turns; times are medians, ratios are medians of the ratio
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+from children import run
 from report import parser, preamble, publish, ratio, table, versions
+from turns import columns, in_turns
 
 import anyback_nn as nn
 
@@ -51,17 +51,11 @@ LEAST_ACCURACY = 0.9
 """What each program reaches if it trains at all."""
 
 
-def run(arguments: list[str]) -> tuple[float, str]:
+def timed(*arguments: str) -> tuple[float, str]:
     """Run Python with these arguments; give the seconds that it took and what it printed."""
-    environment = os.environ | {"KERAS_BACKEND": "jax"}
     started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip() or "it failed").splitlines()[-1])
-    return seconds, done.stdout
+    printed = run(*arguments, KERAS_BACKEND="jax")
+    return time.perf_counter() - started, printed
 
 
 def write_digits(path: Path) -> None:
@@ -71,9 +65,7 @@ def write_digits(path: Path) -> None:
     np.savez(path, x=digits.x_train, y=y, x_test=digits.x_test, y_test=y_test)
 
 
-def in_turns(
-    commands: dict[str, list[str]], repeats: int, warm_up: int
-) -> tuple[dict[str, Any], dict[str, str]]:
+def measure(commands: dict[str, list[str]], repeats: int, warm_up: int) -> dict[str, Any]:
     """Run each command when it is its turn.
 
     Parameters
@@ -84,27 +76,14 @@ def in_turns(
 
     Returns
     -------
-    seconds : dict of str to list of float
-        Or the reason why there are none.
-    printed : dict of str to str
+    dict of str to dict
+        The ``seconds`` of each turn and what was ``printed``, or the reason why there are none.
     """
-    seconds: dict[str, Any] = {name: [] for name in commands}
-    printed: dict[str, str] = {}
-    for turn in range(-warm_up, repeats):
-        for name, command in commands.items():
-            if isinstance(seconds[name], str):
-                continue
-            try:
-                took, printed[name] = run(command)
-            except RuntimeError as error:
-                seconds[name] = str(error)
-                continue
-            if turn >= 0:
-                seconds[name].append(took)
-    return seconds, printed
+    tasks = {name: partial(timed, *command) for name, command in commands.items()}
+    return columns(in_turns(tasks, repeats, warm_up), "seconds", "printed")
 
 
-def accuracies(seconds: dict[str, Any], printed: dict[str, str]) -> dict[str, float]:
+def accuracies(trained: dict[str, Any]) -> dict[str, float]:
     """Read the accuracy of each program that ran.
 
     Raises
@@ -112,20 +91,23 @@ def accuracies(seconds: dict[str, Any], printed: dict[str, str]) -> dict[str, fl
     RuntimeError
         One has not learned: it does not do the same work.
     """
-    found = {name: float(text) for name, text in printed.items() if seconds[name]}
+    found = {
+        name: float(one["printed"][-1]) for name, one in trained.items() if not isinstance(one, str)
+    }
     for name, accuracy in found.items():
         if accuracy < LEAST_ACCURACY:
             raise RuntimeError(f"{name}: an accuracy of {accuracy}: it has not been trained")
     return found
 
 
-def row(name: str, seconds: dict[str, Any], to: str, *more: str) -> list[str]:
+def row(name: str, found: dict[str, Any], to: str, *more: str) -> list[str]:
     """Write a row of a table: median, range, ratio."""
-    own = seconds[name]
-    if isinstance(own, str):
-        return [f"{name} ({own})", "-", "-", "-", *more]
+    if isinstance(found[name], str):
+        return [f"{name} ({found[name]})", "-", "-", "-", *more]
+    own = found[name]["seconds"]
     spread = f"{min(own):.2f} to {max(own):.2f}"
-    return [name, f"{median(own):.3f}", spread, f"{ratio(own, seconds[to]):.2f}", *more]
+    to_other = f"{ratio(own, found[to]['seconds']):.2f}"
+    return [name, f"{median(own):.3f}", spread, to_other, *more]
 
 
 def main() -> None:
@@ -140,9 +122,10 @@ def main() -> None:
         programs = {
             name: [str(HERE / "programs" / file), str(data)] for name, file in PROGRAMS.items()
         }
-        trained, printed = in_turns(programs, repeats, warm_up)
-    imported, _ = in_turns({name: ["-c", code] for name, code in IMPORTS.items()}, repeats, warm_up)
-    accuracy = accuracies(trained, printed)
+        trained = measure(programs, repeats, warm_up)
+    imports = {name: ["-c", code] for name, code in IMPORTS.items()}
+    imported = measure(imports, repeats, warm_up)
+    accuracy = accuracies(trained)
     named = versions(PACKAGES)
     publish(
         options,

@@ -5,186 +5,246 @@
 
 Every system runs in a process of its own and trains when it is its turn, so that all of them see
 the machine in the same states: an epoch that is not timed, since the others have had the caches,
-then one that is. Times are medians of these; ratios are medians of the ratios of each turn.
+then one that is. Before the first turn, all build their networks and train an epoch at the same
+time, which is when those that compile do so. Times are medians of the turns; ratios are medians of
+the ratios of each turn. (scikit-learn draws first weights of its own.)
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import subprocess
+import math
 import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from systems import SYSTEMS
-from work import FASHION, WORKS, Work, load
+sys.path.append(str(Path(__file__).parents[1]))
+from children import Child, ChildError, children, is_child
+from peers.chart import draw
+from peers.systems import FLOOR, SYSTEMS
+from peers.work import FASHION, WORKS, Work, load, write
+from report import parser, picture, preamble, publish, ratio, table, versions
+from turns import columns, in_turns
 
-HERE = Path(__file__).parent
-RESULTS = HERE.parent / "results"
-OURS = "ours, numpy"
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+Found = dict[str, Any]
+"""Of one row: for each system its ``seconds`` and ``losses``, or the reason why there are none."""
+
+OURS = [name for name in SYSTEMS if name.startswith("ours")]
+PEERS = [name for name in SYSTEMS if name not in (*OURS, FLOOR)]
+REFERENCE = OURS[0]
+PAIRS = {
+    "JAX + Optax": "ours, jax",
+    "JAX + Optax, scan": "ours, jax",
+    "torch eager": "ours, torch",
+}
+"""Peers, and ours on the same library."""
 
 
-class Worker:
-    """A system in a process of its own.
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        Of `SYSTEMS`.
+    repeats : int
+        The epochs of each system that are timed.
+    operations : float
+        Of an epoch's matrix products, at the most: large networks get a part of the samples.
+    batches : float
+        Of an epoch, at the most.
     """
 
-    def __init__(self, name: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+    repeats: int
+    operations: float
+    batches: float = math.inf
 
-    def ask(self, **asked: Any) -> Any:
-        """Send a request and wait for the answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
+    def samples(self, work: Work) -> int:
+        """Choose how many of the samples an epoch has: all, or some whole batches."""
+        n_samples = len(load(work.data)[0])
+        affordable = self.operations / (work.operations * work.batch)
+        # At least two, so that a step has been taken more than twice before it is timed: ours is
+        # recorded in the third one.
+        n_batches = max(2, min(affordable, self.batches))
+        if n_batches * work.batch >= n_samples:
+            return n_samples
+        return int(n_batches) * work.batch
+
+
+FULL = Effort(repeats=7, operations=1.2e11)
+QUICK = Effort(repeats=3, operations=4.5e9, batches=25)
+
+
+# Measuring ---------------------------------------------------------------------------------------
+
+
+def at_once(systems: dict[str, Child], **asked: Any) -> Found:
+    """Ask all for the same, to be done at the same time; give the answers, or why there is none."""
+    for child in systems.values():
+        child.send(**asked)
+    found = {}
+    for name, child in systems.items():
         try:
-            print(json.dumps(asked), file=self.process.stdin, flush=True)
-            return json.loads(self.process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            return "failed"
-
-    def stop(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
-
-
-def measure(index: int, workers: dict[str, Worker], samples: int | None, repeats: int) -> Any:
-    """Time one row: the seconds of each epoch of each system, or why there are none."""
-    found: dict[str, Any] = {}
-    for name, worker in workers.items():
-        reason = worker.ask(do="prepare", work=index, samples=samples)
-        found[name] = reason or {"seconds": [], "losses": []}
-        if not reason:
-            worker.ask(do="epoch")
-    for _ in range(repeats):
-        for name, worker in workers.items():
-            if isinstance(found[name], dict):
-                worker.ask(do="epoch")
-                answer = worker.ask(do="epoch")
-                if answer == "failed":
-                    found[name] = answer
-                    continue
-                found[name]["seconds"].append(answer[0])
-                found[name]["losses"].append(answer[1])
+            found[name] = child.receive()
+        except ChildError as error:
+            found[name] = str(error)
     return found
 
 
-def ratios(found: Any, name: str, to: str = OURS) -> float | None:
-    """Give the median of the ratios of each turn, this system's time over that of another."""
-    if not isinstance(found.get(name), dict) or not isinstance(found.get(to), dict):
-        return None
-    pairs = zip(found[name]["seconds"], found[to]["seconds"])
-    return median(one / other for one, other in pairs)
+def turn(child: Child) -> Any:
+    """Let a system train an epoch for the caches and one that counts; give seconds and loss."""
+    child.ask(do="epoch")
+    return child.ask(do="epoch")
 
 
-def table(results: dict[str, Any], names: list[str], cell: Any) -> str:
-    """Write a Markdown table with a row for each work."""
-    lines = [["", *names], ["---"] + ["---:"] * len(names)]
-    lines += [[work, *(cell(found, name) for name in names)] for work, found in results.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def measure(systems: dict[str, Child], repeats: int, **asked: Any) -> Found:
+    """Measure one row."""
+    prepared = at_once(systems, do="prepare", **asked)
+    ready = {name: systems[name] for name, reason in prepared.items() if reason is None}
+    # Those that compile do it in the first epoch.
+    begun = at_once(ready, do="epoch")
+    tasks = {name: partial(turn, systems[name]) for name in begun if measured(begun, name)}
+    trained = in_turns(tasks, repeats)
+    at_once({name: systems[name] for name in trained if measured(trained, name)}, do="stop")
+    return prepared | begun | columns(trained, "seconds", "losses")
 
 
-def seconds(found: Any, name: str) -> str:
+def measured(found: Found, name: str) -> bool:
+    """Tell whether a system could do what it was asked for."""
+    return not isinstance(found[name], str)
+
+
+# Reporting ---------------------------------------------------------------------------------------
+
+
+def times(found: Found, name: str) -> list[float]:
+    """Give the seconds of each turn, or none."""
+    one = found.get(name)
+    return one["seconds"] if isinstance(one, dict) else []
+
+
+def milliseconds(found: Found, name: str) -> str:
     """Write the median time of an epoch."""
-    one = found[name]
-    return f"{median(one['seconds']) * 1e3:,.1f}" if isinstance(one, dict) else f"- ({one})"
+    return f"{median(times(found, name)) * 1e3:,.1f}" if times(found, name) else "-"
 
 
-def ratio(found: Any, name: str) -> str:
-    """Write how many times as long as ours on NumPy it takes."""
-    value = ratios(found, name)
-    return "-" if value is None else f"{value:.2f}"
+def over(found: Found, one: str | None, other: str | None) -> str:
+    """Write how many times as long as another system one takes."""
+    if one is None or other is None or not (times(found, one) and times(found, other)):
+        return "-"
+    return f"{ratio(times(found, one), times(found, other)):.2f}"
 
 
-def samples_of(work: Work, quick: bool) -> int | None:
-    """Choose how many samples an epoch has: all, or about 40 batches for a first impression."""
-    return min(len(load(work.data)[0]), max(40 * work.batch, 4096)) if quick else None
+def fastest(found: Found, names: list[str]) -> str | None:
+    """Name the system with the least median time."""
+    those = [name for name in names if times(found, name)]
+    return min(those, key=lambda name: median(times(found, name)), default=None)
+
+
+def summary(results: dict[str, Found]) -> str:
+    """Write a table of what is compared most often."""
+    head = ["", "our best", "best peer", "best peer / our best"]
+    head += [f"{theirs} / {ours}" for theirs, ours in PAIRS.items()]
+    head += [f"our best / {FLOOR}"]
+    rows = []
+    for work, found in results.items():
+        ours, peer = fastest(found, OURS), fastest(found, PEERS)
+        pairs = [(peer, ours), *PAIRS.items(), (ours, FLOOR)]
+        rows.append([work, ours or "-", peer or "-", *(over(found, *pair) for pair in pairs)])
+    return table(head, rows, texts=3)
+
+
+def failures(results: dict[str, Found]) -> list[str]:
+    """List what could not be measured, and why: a paragraph, or none."""
+    works: dict[str, list[str]] = {}
+    for work, found in results.items():
+        for name, one in found.items():
+            if isinstance(one, str):
+                works.setdefault(f"{name}: {' '.join(one.split())}", []).append(work)
+    lines = [f"- {reason} ({'; '.join(rows)})" for reason, rows in works.items()]
+    return ["\n".join(["Not measured:", "", *lines])] if lines else []
+
+
+def packages(names: list[str]) -> dict[str, str]:
+    """Give the versions of what computes."""
+    return versions(package for name in names for package in SYSTEMS[name].packages)
 
 
 def main() -> None:
-    """Measure, print the tables, and write them where that is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="short epochs, for a first impression")
-    parser.add_argument("--repeats", type=int, default=0, help="epochs of each; default: 7")
-    parser.add_argument("--systems", help="some of: " + "; ".join(SYSTEMS))
-    parser.add_argument("--works", help="the numbers of some rows, from 0, such as 0,2")
-    parser.add_argument("--machine", default=f"{os.cpu_count()}-core {platform.machine()} CPU")
-    parser.add_argument("--remark", default="", help="what else a reader should know")
-    parser.add_argument("--output", metavar="NAME", help="write NAME.json and NAME.md to results/")
-    options = parser.parse_args()
-    names = options.systems.split(";") if options.systems else list(SYSTEMS)
-    names = [name.strip() for name in names]
-    works = range(len(WORKS))
-    if options.works:
-        works = [int(one) for one in options.works.split(",")]
-    repeats = options.repeats or (5 if options.quick else 7)
-    workers = {name: Worker(name) for name in names}
-    results: dict[str, Any] = {}
-    versions: dict[str, str] = {"Python": platform.python_version()}
-    try:
-        for name in list(workers):
-            answer = workers[name].ask(do="versions")
-            if answer == "failed":
-                print(f"{name}: cannot be started", file=sys.stderr)
-                workers.pop(name).stop()
-            else:
-                versions |= answer
-        for index in works:
-            work = WORKS[index]
-            samples = samples_of(work, options.quick)
-            results[work.name] = measure(index, workers, samples, repeats)
-            print(f"{work.name}: {seconds(results[work.name], OURS)} ms", file=sys.stderr)
-    finally:
-        for worker in workers.values():
-            worker.stop()
-    names = list(workers)
-    text = report(results, names, versions, options, repeats)
-    print(text)
-    if options.output:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{options.output}.md").write_text(f"{text}\n", encoding="utf-8")
-        contents = {"machine": options.machine, "versions": versions, "results": results}
-        (RESULTS / f"{options.output}.json").write_text(json.dumps(contents, indent=1) + "\n")
+    """Measure, print, and write what was asked for."""
+    cli = parser(__doc__)
+    cli.add_argument("--repeats", type=int, default=0, help="timed epochs of each; default: 7")
+    cli.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="NAME", default=[*SYSTEMS])
+    numbers = range(len(WORKS))
+    cli.add_argument("--works", nargs="+", type=int, choices=numbers, default=numbers)
+    options = cli.parse_args()
+    effort = QUICK if options.quick else FULL
+    repeats = options.repeats or effort.repeats
+    results: dict[str, Found] = {}
+    samples: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder, children(__file__, options.systems) as systems:
+        for index in options.works:
+            work, started = WORKS[index], time.perf_counter()
+            n = samples[work.name] = effort.samples(work)
+            write(work, n, Path(folder))
+            asked = {"work": index, "samples": n, "folder": folder}
+            results[work.name] = measure(systems, repeats, **asked)
+            took = time.perf_counter() - started
+            print(f"{work.name}: measured in {took:.0f} s", file=sys.stderr, flush=True)
+    contents = {"versions": packages(options.systems), "samples": samples, "results": results}
+    publish(options, report(options, results, samples, repeats), contents)
+
+
+def relative(results: dict[str, Found]) -> dict[str, dict[str, float]]:
+    """Give the ratios of the times of all systems to those of the reference."""
+    return {
+        work: {name: ratio(one, base) for name in found if (one := times(found, name))}
+        for work, found in results.items()
+        if (base := times(found, REFERENCE))
+    }
 
 
 def report(
-    results: dict[str, Any], names: list[str], versions: dict[str, str], options: Any, repeats: int
-) -> str:
-    """Write everything as Markdown."""
-    threads = [f"`{name}={os.environ.get(name, 'not set')}`" for name in THREADS]
-    data = "" if FASHION.is_dir() else "Noise of the shape of Fashion-MNIST took its place. "
-    short = "Short epochs, of about 40 batches. " if options.quick else ""
-    named = ", ".join(f"{name} {one}" for name, one in versions.items())
-    others = [name for name in names if name != OURS]
-    return "\n\n".join(
-        [
-            "# Training time beside other libraries",
-            f"{options.machine}; {named}; {', '.join(threads)}. Made by "
-            "`benchmarks/peers/compare.py`, which says how. "
-            f"{short}{data}{options.remark}".rstrip(),
-            f"Milliseconds an epoch, medians of {repeats}:",
-            table(results, names, seconds),
-            "Their time over that of ours on NumPy, medians of the ratios of each turn (above 1: "
-            "ours is faster):",
-            table(results, others, ratio),
-        ]
-    )
+    options: Any, results: dict[str, Found], samples: dict[str, int], repeats: int
+) -> list[str]:
+    """Write the paragraphs of the report."""
+    names = options.systems
+    noise = "" if FASHION.is_dir() else " Noise of the shape of Fashion-MNIST took its place."
+    return [
+        "# Training time beside other libraries",
+        preamble(options, __file__, packages(names)) + noise,
+        "Ratios of times, medians of the ratios of each turn. Above 1, ours is faster; the last "
+        "column tells how far we are from NumPy's matrix products alone:",
+        summary(results),
+        f"Milliseconds an epoch, medians of {repeats}. Where there are fewer samples than the data "
+        "have, that is to save time:",
+        table(
+            ["", "samples", *names],
+            [
+                [work, f"{samples[work]:,}", *(milliseconds(found, name) for name in names)]
+                for work, found in results.items()
+            ],
+        ),
+        f"Times over those of {REFERENCE}:",
+        table(
+            ["", *names],
+            [
+                [work, *(over(found, name, REFERENCE) for name in names)]
+                for work, found in results.items()
+            ],
+        ),
+        *failures(results),
+        *picture(options, partial(draw, relative(results), REFERENCE), "time relative to ours"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    if is_child():
+        from peers.worker import serve
+
+        serve(sys.argv[2])
+    else:
+        main()

@@ -1,21 +1,23 @@
 """The systems that are compared: each takes a row of the table and trains it, an epoch at a time.
 
-Every class has the same form: ``versions`` names what computes, ``missing`` says what a system does
-not have, and an instance is called to train one epoch, which gives the last loss that it computed.
-Each is written as its own documentation advises for speed.
+Every class has the same form: ``packages`` names what computes, ``missing`` says what a system does
+not have, and ``train`` trains as long as it is asked for another epoch. Each is written as its own
+documentation advises for speed.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 import warnings
 from abc import ABC, abstractmethod
-from importlib.metadata import version
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from work import MOMENTUM, RATES, Work, first_weights, order
+from peers import networks
+from peers.work import MOMENTUM, RATES, Work, first_weights, order
+
+Another = Callable[[float | None], bool]
+"""Gets the loss of the last epoch, None before the first one; tells whether to train another."""
 
 
 class System(ABC):
@@ -30,13 +32,8 @@ class System(ABC):
     packages: ClassVar[tuple[str, ...]]
 
     def __init__(self, work: Work, x: Any, y: Any) -> None:
-        self.work, self.x, self.y, self.epochs = work, x, y, 0
+        self.work, self.x, self.y = work, x, y
         self.prepare()
-
-    @classmethod
-    def versions(cls) -> dict[str, str]:
-        """Name the packages that compute, with their versions."""
-        return {name: version(name) for name in cls.packages}
 
     @classmethod
     def missing(cls, work: Work) -> str | None:
@@ -48,90 +45,55 @@ class System(ABC):
         """Build the network and move the data."""
 
     @abstractmethod
-    def epoch(self) -> float:
-        """Train one epoch."""
+    def train(self, another: Another) -> None:
+        """Train as long as another epoch is asked for."""
 
-    def timed(self) -> tuple[float, float]:
-        """Train one epoch; give the seconds and the loss."""
-        started = time.perf_counter()
-        loss = self.epoch()
-        self.epochs += 1
-        return time.perf_counter() - started, loss
 
-    def batches(self) -> list[Any]:
-        """Draw the batches of the next epoch."""
-        return order(len(self.x), self.work.batch, self.epochs)
+def for_epochs(n: int) -> Another:
+    """Ask for a number of epochs."""
+    answers = iter([True] * n + [False])
+    return lambda loss: next(answers)
 
 
 class Ours(System):
-    """`Model.fit`, stopped between epochs by a callback, on one of the backends."""
+    """`Model.fit`, held between epochs by a callback, on one of the backends."""
 
     packages = ("anyback_nn", "numpy")
     backend = "numpy"
 
     def prepare(self) -> None:
+        import ours
+
+        work = self.work
+        options = {"dropout": work.dropout, "batch_norm": work.batch_norm}
+        model = ours.model(work.sizes, self.backend, **options)
+        self.model = ours.with_weights(model, first_weights(work))
+
+    def train(self, another: Another) -> None:
         import anyback_nn as nn
 
-        work, layers = self.work, []
-        for position, (weight, _) in enumerate(first_weights(work)):
-            last = position == len(work.sizes) - 2
-            layers.append(nn.Dense(weight.shape[1]))
-            if not last:
-                layers += [nn.BatchNorm()] if work.batch_norm else []
-                layers.append(nn.ReLU())
-                layers += [nn.Dropout(work.dropout)] if work.dropout else []
-        self.model = nn.Model(
-            *layers, loss=nn.SoftmaxCrossEntropy(), backend=self.backend, metrics=()
-        )
-        rate = RATES[work.optimizer]
-        optimizer = nn.Adam(rate) if work.optimizer == "adam" else nn.Momentum(rate, MOMENTUM)
-        self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
-        self.result: Any = None
-        system = self
-
-        class Pause(nn.Callback):
+        class Hold(nn.Callback):
             def on_train_begin(self, fit: Any) -> None:
-                system.wait()
+                self.hold(fit, None)
 
             def on_epoch_end(self, fit: Any) -> None:
-                system.result = (
-                    time.perf_counter() - system.started,
-                    fit.history.last["train_loss"],
-                )
-                system.done.release()
-                system.wait()
+                self.hold(fit, fit.history.last["train_loss"])
 
-        def fit() -> None:
-            try:
-                self.model.fit(
-                    self.x,
-                    self.y,
-                    optimizer=optimizer,
-                    epochs=10**6,
-                    batch_size=work.batch,
-                    callbacks=[Pause()],
-                    progress=False,
-                )
-            except Exception as error:
-                self.result = error
-                self.done.release()
+            def hold(self, fit: Any, loss: float | None) -> None:
+                if not another(loss):
+                    fit.stop("no other epoch is asked for")
 
-        threading.Thread(target=fit, daemon=True).start()
-
-    def wait(self) -> None:
-        """Wait for the next epoch to be asked for."""
-        self.go.acquire()
-        self.started = time.perf_counter()
-
-    def timed(self) -> tuple[float, float]:
-        self.go.release()
-        self.done.acquire()
-        if isinstance(self.result, Exception):
-            raise self.result
-        return self.result
-
-    def epoch(self) -> float:
-        return self.timed()[1]
+        rate = RATES[self.work.optimizer]
+        adam = self.work.optimizer == "adam"
+        self.model.fit(
+            self.x,
+            self.y,
+            optimizer=nn.Adam(rate) if adam else nn.Momentum(rate, MOMENTUM),
+            epochs=10**6,
+            batch_size=self.work.batch,
+            callbacks=[Hold()],
+            progress=False,
+        )
 
 
 class OursTorch(Ours):
@@ -155,7 +117,27 @@ class OursCupy(Ours):
     backend = "cupy"
 
 
-class Sklearn(System):
+class Peer(System):
+    """What trains one epoch when it is called."""
+
+    epochs = 0
+
+    @abstractmethod
+    def epoch(self) -> float | None:
+        """Train one epoch; give the mean loss of its batches."""
+
+    def train(self, another: Another) -> None:
+        loss = None
+        while another(loss):
+            loss = self.epoch()
+            self.epochs += 1
+
+    def batches(self) -> list[Any]:
+        """Draw the batches of the next epoch."""
+        return order(len(self.x), self.work.batch, self.epochs)
+
+
+class Sklearn(Peer):
     """scikit-learn's MLPClassifier: ``partial_fit`` is one epoch."""
 
     packages = ("scikit-learn",)
@@ -176,16 +158,17 @@ class Sklearn(System):
             momentum=MOMENTUM,
             nesterovs_momentum=False,
             alpha=0.0,
-            random_state=0,
         )
         self.classes = np.unique(self.y)
 
     def epoch(self) -> float:
+        # Each call starts from the random state again: without this, in the same order.
+        self.mlp.random_state = self.epochs
         self.mlp.partial_fit(self.x, self.y, classes=self.classes)
         return float(self.mlp.loss_)
 
 
-class Torch(System):
+class Torch(Peer):
     """PyTorch, eager, with the fused optimiser."""
 
     packages = ("torch",)
@@ -193,21 +176,10 @@ class Torch(System):
 
     def prepare(self) -> None:
         import torch
-        from torch import nn
 
-        work, layers = self.work, []
-        for position, (weight, bias) in enumerate(first_weights(work)):
-            dense = nn.Linear(*weight.shape)
-            with torch.no_grad():
-                dense.weight.copy_(torch.from_numpy(weight.T))
-                dense.bias.copy_(torch.from_numpy(bias))
-            layers.append(dense)
-            if position < len(work.sizes) - 2:
-                layers += [nn.BatchNorm1d(weight.shape[1])] if work.batch_norm else []
-                layers.append(nn.ReLU())
-                layers += [nn.Dropout(work.dropout)] if work.dropout else []
-        self.model = nn.Sequential(*layers)
-        self.loss = nn.CrossEntropyLoss()
+        work = self.work
+        self.model = networks.of_torch(first_weights(work), work.dropout, work.batch_norm)
+        self.loss = torch.nn.CrossEntropyLoss()
         rate, parameters = RATES[work.optimizer], self.model.parameters()
         if work.optimizer == "adam":
             self.optimizer = torch.optim.Adam(parameters, rate, fused=True)
@@ -216,7 +188,9 @@ class Torch(System):
         self.inputs, self.targets = torch.from_numpy(self.x), torch.from_numpy(self.y).long()
         self.forward = self.objective
         if self.compiled:
-            self.forward = torch.compile(self.objective)
+            # The last batch of an epoch may be smaller: it gets code of its own, and leaves that
+            # of the others as it is.
+            self.forward = torch.compile(self.objective, dynamic=False)
 
     def objective(self, x: Any, y: Any) -> Any:
         """Compute the loss of a batch."""
@@ -225,15 +199,15 @@ class Torch(System):
     def epoch(self) -> float:
         import torch
 
-        total = None
-        for rows in self.batches():
+        total, batches = torch.zeros(()), self.batches()
+        for rows in batches:
             chosen = torch.from_numpy(rows)
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.forward(self.inputs[chosen], self.targets[chosen])
             loss.backward()
             self.optimizer.step()
-            total = loss.detach() if total is None else total + loss.detach()
-        return float(total) / len(self.batches())
+            total += loss.detach()
+        return float(total) / len(batches)
 
 
 class TorchCompiled(Torch):
@@ -242,7 +216,7 @@ class TorchCompiled(Torch):
     compiled = True
 
 
-class Jax(System):
+class Jax(Peer):
     """JAX with Optax: one jitted step, the data on the device, parameters donated."""
 
     packages = ("jax", "optax")
@@ -280,23 +254,40 @@ class Jax(System):
             values = optax.softmax_cross_entropy_with_integer_labels(logits, y)
             return values.mean(), kept
 
-        def step(params: Any, state: Any, running: Any, key: Any, x: Any, y: Any, rows: Any) -> Any:
+        def step(carried: Any, x: Any, y: Any, rows: Any) -> Any:
+            params, state, running, key = carried
             key, own = jax.random.split(key)
             derive = jax.value_and_grad(objective, has_aux=True)
             (loss, running), grads = derive(params, running, own, x[rows], y[rows])
             updates, state = optimizer.update(grads, state, params)
-            return optax.apply_updates(params, updates), state, running, key, loss
+            return (optax.apply_updates(params, updates), state, running, key), loss
+
+        def steps(carried: Any, x: Any, y: Any, batches: Any) -> Any:
+            return jax.lax.scan(lambda carried, rows: step(carried, x, y, rows), carried, batches)
 
         self.state = (params, optimizer.init(params), running, jax.random.key(0))
-        self.step = jax.jit(step, donate_argnums=(0, 1, 2, 3))
+        self.step, self.steps = (jax.jit(one, donate_argnums=0) for one in (step, steps))
 
     def epoch(self) -> float:
         losses = []
         for rows in self.batches():
-            *state, loss = self.step(*self.state, self.inputs, self.targets, rows)
-            self.state = tuple(state)
+            self.state, loss = self.step(self.state, self.inputs, self.targets, rows)
             losses.append(loss)
         return float(np.mean([float(loss) for loss in losses]))
+
+
+class JaxScan(Jax):
+    """JAX with Optax: the steps of an epoch in one jitted ``lax.scan``, a smaller batch alone."""
+
+    def epoch(self) -> float:
+        batches, data = self.batches(), (self.inputs, self.targets)
+        whole = [rows for rows in batches if len(rows) == len(batches[0])]
+        self.state, found = self.steps(self.state, *data, np.stack(whole))
+        losses = list(np.asarray(found))
+        for rows in batches[len(whole) :]:
+            self.state, loss = self.step(self.state, *data, rows)
+            losses.append(float(loss))
+        return float(np.mean(losses))
 
 
 def _norm(work: Work, n: int, jnp: Any) -> dict[str, Any]:
@@ -306,28 +297,16 @@ def _norm(work: Work, n: int, jnp: Any) -> dict[str, Any]:
     return {"scale": jnp.ones(n), "shift": jnp.zeros(n)}
 
 
-class KerasJax(System):
+class KerasJax(Peer):
     """Keras on JAX: ``fit``, an epoch a call."""
 
     packages = ("keras", "jax")
 
     def prepare(self) -> None:
-        import os
-
-        os.environ["KERAS_BACKEND"] = "jax"
+        work, rate = self.work, RATES
+        self.model = networks.of_keras(first_weights(work), work.dropout, work.batch_norm)
         import keras
 
-        work, layers, rate = self.work, [keras.Input((self.work.sizes[0],))], RATES
-        for n in work.sizes[1:-1]:
-            layers.append(keras.layers.Dense(n))
-            layers += [keras.layers.BatchNormalization()] if work.batch_norm else []
-            layers.append(keras.layers.ReLU())
-            layers += [keras.layers.Dropout(work.dropout)] if work.dropout else []
-        self.model = keras.Sequential([*layers, keras.layers.Dense(work.sizes[-1])])
-        weights = iter(first_weights(work))
-        for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dense):
-                layer.set_weights(list(next(weights)))
         optimizers = {
             "adam": lambda: keras.optimizers.Adam(rate["adam"]),
             "momentum": lambda: keras.optimizers.SGD(rate["momentum"], MOMENTUM),
@@ -344,7 +323,7 @@ class KerasJax(System):
         return float(history.history["loss"][0])
 
 
-class Thinc(System):
+class Thinc(Peer):
     """Thinc on its NumPy operations, or those of BLAS where they are built in."""
 
     packages = ("thinc",)
@@ -356,16 +335,10 @@ class Thinc(System):
     def prepare(self) -> None:
         import thinc.api as thinc
 
-        thinc.set_current_ops(thinc.get_ops("cpu"))
         work, rate = self.work, RATES[self.work.optimizer]
-        layers = [thinc.Relu(n, dropout=work.dropout or None) for n in work.sizes[1:-1]]
-        self.model = thinc.chain(*layers, thinc.Softmax(work.sizes[-1]))
+        self.model = networks.of_thinc(first_weights(work), work.dropout)
         self.labels = np.eye(work.sizes[-1], dtype=np.float32)[self.y]
-        self.model.initialize(X=self.x[:2], Y=self.labels[:2])
-        for layer, (weight, bias) in zip(self.model.layers, first_weights(work)):
-            layer.set_param("W", np.ascontiguousarray(weight.T))
-            layer.set_param("b", bias)
-        plain = {"L2": 0.0, "grad_clip": 0.0, "use_averages": False}
+        plain: dict[str, Any] = {"L2": 0.0, "grad_clip": 0.0, "use_averages": False}
         if work.optimizer == "adam":
             self.optimizer = thinc.Adam(rate, **plain)
         else:  # it has no momentum: plain descent is less work
@@ -382,7 +355,7 @@ class Thinc(System):
         return total / len(batches)
 
 
-class Floor(System):
+class Floor(Peer):
     """No system: the matrix products of an epoch alone, by NumPy, into memory that is there."""
 
     packages = ("numpy",)
@@ -395,7 +368,7 @@ class Floor(System):
         self.outputs = [np.empty_like(one) for one in self.values]
         self.grads = [np.empty_like(w) for w in self.weights]
 
-    def epoch(self) -> float:
+    def epoch(self) -> None:
         n_layers, values = len(self.weights), self.values
         for _ in range(self.n_batches):
             for i, w in enumerate(self.weights):
@@ -404,9 +377,9 @@ class Floor(System):
                 np.matmul(values[i].T, values[i + 1], out=self.grads[i])
                 if i:
                     np.matmul(values[i + 1], self.weights[i].T, out=self.outputs[i])
-        return float("nan")
 
 
+FLOOR = "products alone"
 SYSTEMS: dict[str, type[System]] = {
     "ours, numpy": Ours,
     "ours, torch": OursTorch,
@@ -415,9 +388,10 @@ SYSTEMS: dict[str, type[System]] = {
     "torch eager": Torch,
     "torch.compile": TorchCompiled,
     "JAX + Optax": Jax,
+    "JAX + Optax, scan": JaxScan,
     "Keras on JAX": KerasJax,
     "Thinc": Thinc,
-    "products alone": Floor,
+    FLOOR: Floor,
 }
 
 warnings.filterwarnings("ignore")

@@ -40,6 +40,13 @@ class Work:
     batch_norm: bool = False
 
     @property
+    def operations(self) -> int:
+        """Of the matrix products of a step, for each sample, in floating point."""
+        each = [2 * n_in * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:])]
+        # Forward, and with respect to weights and inputs, but those of the network.
+        return 3 * sum(each) - each[0]
+
+    @property
     def name(self) -> str:
         """How the table calls it."""
         network = "-".join(map(str, self.sizes))
@@ -87,10 +94,21 @@ def load(name: str) -> tuple[Any, Any]:
     return x, y.astype(np.int32)
 
 
-def rows(work: Work, most: int | None = None) -> tuple[Any, Any]:
-    """Give the samples of a row, or the first of them."""
-    x, y = load(work.data)
-    return np.ascontiguousarray(x[:most]), np.ascontiguousarray(y[:most])
+def write(work: Work, samples: int, folder: Path) -> None:
+    """Write the first samples of a row where all systems read them."""
+    for path, array in zip(_files(work, samples, folder), load(work.data)):
+        if not path.exists():
+            np.save(path, array[:samples])
+
+
+def read(work: Work, samples: int, folder: Path) -> tuple[Any, Any]:
+    """Read them."""
+    x, y = (np.load(path) for path in _files(work, samples, folder))
+    return x, y
+
+
+def _files(work: Work, samples: int, folder: Path) -> list[Path]:
+    return [folder / f"{work.data}-{samples}-{one}.npy" for one in "xy"]
 
 
 def first_weights(work: Work) -> list[tuple[Any, Any]]:

@@ -1,36 +1,50 @@
-"""One system in a process of its own, told by lines of JSON what to do: see `compare.py`."""
+"""One system in a process of its own, told line by line what to do: see `compare.py`.
+
+The training loop is the system's own, and in the main thread. It asks before each epoch whether to
+go on, and until it is told so by the next line, it waits.
+"""
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import Any
+import time
+from pathlib import Path
 
-from systems import SYSTEMS
-from work import WORKS, rows
-
-
-def main(name: str) -> None:
-    """Answer each line of standard input by one of standard output."""
-    kind = SYSTEMS[name]
-    system: Any = None
-    # What a library prints must not come between the answers.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if asked["do"] == "versions":
-            answer: Any = kind.versions()
-        elif asked["do"] == "prepare":
-            work = WORKS[asked["work"]]
-            reason = kind.missing(work)
-            system = None
-            if reason is None:
-                system = kind(work, *rows(work, asked["samples"]))
-            answer = reason
-        else:
-            answer = system.timed()
-        print(json.dumps(answer), file=answers, flush=True)
+from children import Requests
+from peers.systems import SYSTEMS
+from peers.work import WORKS, read
 
 
-if __name__ == "__main__":
-    main(sys.argv[1])
+class Turns:
+    """Answers with the seconds and the loss of each epoch, and waits for the next request.
+
+    Parameters
+    ----------
+    requests : Requests
+    """
+
+    def __init__(self, requests: Requests) -> None:
+        self.requests = requests
+        self.started: float | None = None
+
+    def __call__(self, loss: float | None = None) -> bool:
+        """Tell whether another epoch is asked for."""
+        now = time.perf_counter()
+        self.requests.reply(None if self.started is None else [now - self.started, loss])
+        go_on: bool = next(self.requests)["do"] == "epoch"
+        self.started = time.perf_counter()
+        return go_on
+
+
+def serve(name: str) -> None:
+    """Train one row of the table after another."""
+    kind, requests = SYSTEMS[name], Requests()
+    for asked in requests:
+        work = WORKS[asked["work"]]
+        try:
+            answer = kind.missing(work)
+            if answer is None:
+                data = read(work, asked["samples"], Path(asked["folder"]))
+                kind(work, *data).train(Turns(requests))
+            requests.reply(answer)
+        except Exception as error:  # whatever it is, the row of this system says so
+            requests.refuse(error)
