@@ -289,7 +289,7 @@ class NumpyBackend(Backend):
     requirement = "numpy"
     hardware = "CPU"
     purpose = "the default: nothing else to install"
-    steps_a_call = 32
+    steps_a_call = 16
     # BLAS knows no float16: NumPy multiplies such matrices in a loop of its own, which is slow.
     narrow: ClassVar[tuple[str, ...]] = ("float16",)
 
@@ -422,7 +422,7 @@ class TorchBackend(Backend):
     requirement = "anyback-nn[torch]"
     hardware = "CPU; NVIDIA, AMD or Apple GPU"
     purpose = "arrays that are already PyTorch's (GPUs untested so far)"
-    steps_a_call = 32
+    steps_a_call = 16
     narrow = ("float16", "bfloat16")
     has_tf32 = True
 

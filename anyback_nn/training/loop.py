@@ -19,7 +19,7 @@ from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.data import Batch, Source, take
 from anyback_nn.training.history import History
 from anyback_nn.training.out_of_memory import explain, explained
-from anyback_nn.training.step import Report, evaluation, prediction_step
+from anyback_nn.training.step import Report, evaluation, finite, prediction_step
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
@@ -228,11 +228,8 @@ def _chains(
     sizes : list of int
     rates : list of float
     """
-    training, rows, end_batch = (
-        fit.model.training,
-        source.all_rows,
-        _hooks(callbacks, "on_batch_end"),
-    )
+    training, rows = fit.model.training, source.all_rows
+    end_batch = _hooks(callbacks, "on_batch_end")
     assert rows is not None
     batches, n_in = list(source.rows_of_batches(training.epoch)), rows.x.shape[1:]
     n_same = sum(len(chosen) == len(batches[0]) for chosen in batches)
@@ -252,6 +249,8 @@ def _chains(
         for hook in end_batch:
             hook(fit)
         yield reports, [len(chosen) for chosen in some], rates.copy()
+        if fit.stop_reason is not None:
+            return
     now.on_host = False
     for chosen in batches[n_same:]:
         report, rate = _single(fit, step, now, Batch(*(take(array, chosen) for array in rows)))
@@ -293,7 +292,7 @@ def _epoch(
         reports, sizes, rates = zip(*steps(fit, source, step, callbacks))
         values = _stack(list(chain.from_iterable(reports)))
     kept = {PARAMETERS: training.params, "the optimiser's means": tuple(leaves(training.slots))}
-    table, infinite = _read(values, len(reports[0]), kept)
+    table, infinite = _read(model, values, len(reports[0]), kept)
     _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
     training.epoch += 1
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
@@ -346,16 +345,17 @@ def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], No
     return [hook for hook in hooks if getattr(hook, "__func__", None) is not nothing]
 
 
-def _read(values: Array, n_metrics: int, kept: dict[str, Storage]) -> tuple[Any, str | None]:
+def _read(
+    model: Model, values: Array, n_metrics: int, kept: dict[str, Storage]
+) -> tuple[Any, str | None]:
     """Bring all reports to the host at once, and which of these arrays are not finite, if any."""
-    xp = array_namespace(values)
     names = [name for name, arrays in kept.items() for _ in arrays]
-    # A number less itself is 0, but what is not finite gives NaN.
-    nothing = [xp.sum(array - array) for arrays in kept.values() for array in arrays]
-    read = to_numpy(xp.concat([values, _stack(nothing)]) if nothing else values)
-    read = read.astype(np.float64)
     n_values = values.shape[0]
-    infinite = next((name for name, one in zip(names, read[n_values:]) if one != 0), None)
+    if names:
+        flags = model.compiled("finite", lambda: finite)(tuple(kept.values()))
+        values = array_namespace(values).concat([values, flags])
+    read = to_numpy(values).astype(np.float64)
+    infinite = next((name for name, one in zip(names, read[n_values:]) if one != 1.0), None)
     return read[:n_values].reshape(-1, n_metrics), infinite
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Report",
     "differentiation",
     "evaluation",
+    "finite",
     "prediction_step",
     "step_on_rows",
     "training_step",
@@ -155,3 +156,10 @@ def evaluation(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
         return array_namespace(outputs).stack(report)
 
     return evaluate
+
+
+def finite(groups: Sequence[Storage]) -> Array:
+    """Tell, by 1 or 0 for each array of some storages, whether all its entries are finite."""
+    arrays = [array for group in groups for array in group]
+    xp = array_namespace(arrays[0])
+    return xp.stack([xp.astype(xp.all(xp.isfinite(one)), one.dtype) for one in arrays])

@@ -74,7 +74,7 @@ class Effort:
         return int(n_batches) * work.batch
 
 
-FULL = Effort(repeats=7, operations=1.2e11)
+FULL = Effort(repeats=5, operations=1.2e11)
 QUICK = Effort(repeats=3, operations=4.5e9, batches=25)
 
 
@@ -176,7 +176,7 @@ def packages(names: list[str]) -> dict[str, str]:
 def main() -> None:
     """Measure, print, and write what was asked for."""
     cli = parser(__doc__)
-    cli.add_argument("--repeats", type=int, default=0, help="timed epochs of each; default: 7")
+    cli.add_argument("--repeats", type=int, default=0, help="timed epochs of each; default: 5")
     cli.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="NAME", default=[*SYSTEMS])
     numbers = range(len(WORKS))
     cli.add_argument("--works", nargs="+", type=int, choices=numbers, default=numbers)
