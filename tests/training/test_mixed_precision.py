@@ -298,17 +298,17 @@ def test_digits_are_learned_as_well(backend, compute_dtype, digits):
         layers = (nn.Dense(32), nn.ReLU(), nn.Dense(10))
         loss = nn.SoftmaxCrossEntropy()
         model = nn.Model(*layers, loss=loss, backend=backend, compute_dtype=narrow)
-        history = model.fit(digits.x_train, digits.y_train, optimizer=nn.Adam(0.005), epochs=4)
+        data, rule = (digits.x_train, digits.y_train), nn.Adam(0.02)
+        model.fit(*data, optimizer=rule, epochs=3, batch_size=64)
         accuracies.append(model.evaluate(digits.x_test, digits.y_test)["accuracy"])
-        assert history.last["train_accuracy"] > 0.95
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.02)
-    assert accuracies[1] > 0.93
+    assert accuracies[1] > 0.94
 
 
 @each_narrow
 def test_what_is_kept_is_in_float32(backend, compute_dtype, moons):
     model = classifier(backend, compute_dtype)
-    model.fit(*moons, epochs=1)
+    model.fit(*moons, epochs=1, batch_size=100)
     training = model.training
     kept = (training.params, training.slots, training.state, model.params)
     assert all(one.dtype == backend.xp.float32 for tree in kept for one in leaves(tree))
@@ -329,8 +329,7 @@ def test_without_it_nothing_of_it_is_touched(backend, moons, monkeypatch):
 
 @each_narrow
 def test_prediction_is_that_of_the_same_model_in_float32(backend, compute_dtype, moons):
-    model = classifier(backend, compute_dtype)
-    model.fit(*moons, epochs=1)
+    model = classifier(backend, compute_dtype).build(2)
     wide = classifier(backend).build(2)
     wide.training = model.training.copy()
     np.testing.assert_array_equal(model.predict(moons[0]), wide.predict(moons[0]))
@@ -339,11 +338,11 @@ def test_prediction_is_that_of_the_same_model_in_float32(backend, compute_dtype,
 
 @half
 def test_many_steps_in_one_call(backend, compute_dtype, moons):
-    """Overflows are among them. Within a call what is rounded twice may be rounded once."""
+    """Overflows are among them. What is compiled together may be rounded elsewhere."""
     results = []
     for callbacks in ([], [EveryBatch()]):
         model = begin_high(classifier(backend, compute_dtype), moons[0])
-        model.fit(*moons, epochs=3, batch_size=16, callbacks=callbacks)
+        model.fit(*moons, epochs=3, batch_size=50, callbacks=callbacks)
         results.append(model)
     together, alone = results
     assert scale_of(together) == scale_of(alone)
@@ -353,7 +352,7 @@ def test_many_steps_in_one_call(backend, compute_dtype, moons):
     )
 
 
-@each_narrow
+@half
 def test_steps_are_not_recorded(backend, compute_dtype, moons, monkeypatch):
     """Their results lie in new memory, so a recording would not fit at the next step."""
 
@@ -361,28 +360,38 @@ def test_steps_are_not_recorded(backend, compute_dtype, moons, monkeypatch):
         raise AssertionError("recorded")
 
     monkeypatch.setattr(type(backend), "recorded", refuse)
-    classifier(backend, compute_dtype).fit(*moons, epochs=2)
+    classifier(backend, compute_dtype).fit(*moons, epochs=1, batch_size=50)
+
+
+def copies_of(model, folder):
+    """Give a model as it comes back from a file, from pickle, and from another backend."""
+    model.save(folder / "model.safetensors")
+    yield nn.Model.load(folder / "model.safetensors", backend=model.backend)
+    yield pickle.loads(pickle.dumps(model))
+    yield model.to(model.backend)
 
 
 @each_narrow
+def test_it_is_kept(backend, compute_dtype, tmp_path):
+    model = classifier(backend, compute_dtype).build(2)
+    kept = [copy.compute_dtype for copy in copies_of(model, tmp_path)]
+    assert kept == [compute_dtype] * 3
+
+
+@half
 def test_training_that_goes_on_is_the_same(backend, compute_dtype, moons, tmp_path):
-    whole = begin_high(classifier(backend, compute_dtype), moons[0])
-    whole.fit(*moons, epochs=4, batch_size=16)
-    parts = begin_high(classifier(backend, compute_dtype), moons[0])
-    parts.fit(*moons, epochs=2, batch_size=16)
+    whole = begin_high(classifier(backend, compute_dtype), moons[0], 2.0**18)
+    whole.fit(*moons, epochs=3, batch_size=50)
+    parts = begin_high(classifier(backend, compute_dtype), moons[0], 2.0**18)
+    parts.fit(*moons, epochs=2, batch_size=50)
     before = parts.training.copy()
-    for copy in (saved(parts, tmp_path), pickle.loads(pickle.dumps(parts)), parts.to(backend)):
-        assert copy.compute_dtype == compute_dtype
+    assert 0 < scale_of(parts)[1] < 8
+    for copy in copies_of(parts, tmp_path):
         assert_same_bits(copy.training.slots, before.slots)
-        copy.fit(*moons, epochs=2, batch_size=16)
+        copy.fit(*moons, epochs=1, batch_size=50)
         for part in ("params", "slots", "state"):
             assert_same_bits(getattr(copy.training, part), getattr(whole.training, part))
         assert copy.history["train_loss"] == whole.history["train_loss"]
-
-
-def saved(model, folder):
-    model.save(folder / "model.safetensors")
-    return nn.Model.load(folder / "model.safetensors", backend=model.backend)
 
 
 @half
@@ -458,8 +467,7 @@ def test_what_a_backend_does_not_have_is_refused(backend):
 
 @each_narrow
 def test_a_model_comes_to_a_backend_without_it(backend, compute_dtype, moons, tmp_path):
-    model = classifier(backend, compute_dtype)
-    model.fit(*moons, epochs=1)
+    model = begin_high(classifier(backend, compute_dtype), moons[0])
     model.save(tmp_path / "model.safetensors")
     said = f"float32 from now on, because: backend 'array-api-strict' has no {compute_dtype}"
     for bring in (
@@ -470,7 +478,7 @@ def test_a_model_comes_to_a_backend_without_it(backend, compute_dtype, moons, tm
             brought = bring()
         assert brought.compute_dtype is None
         np.testing.assert_allclose(brought.predict(moons[0]), model.predict(moons[0]), atol=1e-5)
-        brought.fit(*moons, epochs=1)
+        brought.fit(*moons, epochs=1, batch_size=100)
         assert LOSS_SCALE not in brought.training.slots
 
 
