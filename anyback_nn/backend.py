@@ -608,7 +608,7 @@ class JaxBackend(Backend):
         import jax
         import numpy as np
 
-        from anyback_nn.network.parameters import map_leaves, stacked
+        from anyback_nn.network.parameters import leaves, map_leaves, stacked
 
         def scanned(carried: Any, fixed: Any, entries: Any) -> Any:
             def one(carried: Any, entry: Any) -> Any:
@@ -620,8 +620,11 @@ class JaxBackend(Backend):
         compiled = self.compile(scanned, donate=(0,))
 
         def steps(carried: Any, fixed: Any, entries: Any) -> Any:
+            # Numbers, which come as lists, are of the dtype of what they change.
+            dtype = next((one.dtype for one in leaves(carried)), None)
             on_host = map_leaves(
-                lambda one: None if one is None else np.asarray(one), stacked(list(entries))
+                lambda one: np.asarray(one, dtype) if isinstance(one, list) else one,
+                stacked(list(entries)),
             )
             return compiled(carried, fixed, jax.device_put(on_host, self.device))
 

@@ -273,6 +273,9 @@ class IterableSource(Source):
             except (DataError, ShapeError) as error:
                 raise type(error)(f"batch {position}: {error}") from None
             self._rows_a_batch = n_rows(rows.x)
+            if self.backend.compiles:
+                # It may compute when the next batch has been written into the same memory.
+                rows = Batch(*(np.array(a) if isinstance(a, np.ndarray) else a for a in rows))
             yield move(rows, self.backend, self.dtype)
         if position < 0:
             used_up = iter(self.batches) is self.batches
