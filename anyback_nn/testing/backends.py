@@ -37,6 +37,7 @@ class ReadOnlyNumpyBackend(NumpyBackend):
 
     purpose = "testing that nothing writes into what it was given"
     recorded = Backend.recorded
+    chained = Backend.chained
 
     @property
     def spec(self) -> str:
@@ -84,6 +85,7 @@ class EagerJaxBackend(JaxBackend):
     """JAX, one operation after another: nothing is compiled as a whole."""
 
     purpose = "testing JAX without jit"
+    chained = Backend.chained
 
     @property
     def spec(self) -> str:
@@ -91,10 +93,6 @@ class EagerJaxBackend(JaxBackend):
 
     def compile(self, step: Callable[..., Any], donate: tuple[int, ...] = ()) -> Callable[..., Any]:
         return step
-
-    @property
-    def scan(self) -> None:
-        return None
 
 
 VARIANTS: dict[str, Backend] = {
