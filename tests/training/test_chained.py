@@ -144,7 +144,7 @@ def test_nothing_is_compiled_again_in_later_epochs(backend, data, monkeypatch):
     # An architecture of its own, which no other test has compiled.
     model = nn.Model(nn.Dense(7), nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend=backend)
     model.fit(*data, epochs=1, batch_size=16, progress=False)
-    if backend.compiles:
+    if backend.compiles and chains(backend):
         # Three steps in one call, the last batch, and whether all is finite.
         assert len(compiled) == 3
         model.fit(*data, epochs=3, batch_size=16, progress=False)
