@@ -253,16 +253,15 @@ class Backend:
         return step
 
     def chained(
-        self, step: Callable[..., Any], n_carried: int, donate: tuple[int, ...] = ()
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
         """Make a function that takes many steps in one call; here: None, nothing is gained by it.
 
         Parameters
         ----------
         step : callable
-            As for `recorded`: ``step(*carried, *fixed, *entry)`` gives ``*carried, result``.
-        n_carried : int
-            How many arguments are carried from step to step. Their memory is used up.
+            As for `recorded`: ``step(*carried, *fixed, *entry)`` gives ``*carried, result``. The
+            memory of what is carried from step to step is used up.
         donate : tuple of int
             The positions of those, the first ones, that the step works in.
 
@@ -302,7 +301,7 @@ class NumpyBackend(Backend):
         return Recorded(step, donate, NUMPY)
 
     def chained(
-        self, step: Callable[..., Any], n_carried: int, donate: tuple[int, ...] = ()
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
         from anyback_nn.recorded.chain import Chain
         from anyback_nn.recorded.of_numpy import NUMPY
@@ -479,7 +478,7 @@ class TorchBackend(Backend):
         return Recorded(step, donate, TORCH)
 
     def chained(
-        self, step: Callable[..., Any], n_carried: int, donate: tuple[int, ...] = ()
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
         if self.device.type != "cpu":
             return None
@@ -603,7 +602,7 @@ class JaxBackend(Backend):
         return compiled
 
     def chained(
-        self, step: Callable[..., Any], n_carried: int, donate: tuple[int, ...] = ()
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
         import jax
         import numpy as np
@@ -653,7 +652,6 @@ class StrictBackend(NumpyBackend):
     purpose = "testing that code keeps to the standard (slow)"
     packed = False
     narrow = ()
-    steps_a_call = 1
     recorded = Backend.recorded
     chained = Backend.chained
 

@@ -380,7 +380,7 @@ class Model:
         backend, chained = self.backend, None
 
         def chain() -> Callable[..., Any] | None:
-            return backend.chained(step_on_rows(build()), n_carried=3, donate=(0, 1))
+            return backend.chained(step_on_rows(build()), donate=(0, 1))
 
         in_chains = not (self.network.is_noisy and backend.masks_on_device)
         if backend.compiles:

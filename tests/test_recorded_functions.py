@@ -123,7 +123,7 @@ def test_a_chain_is_the_same_as_one_step_after_the_other(backend, finest, plans)
     def begin():
         return backend.asarray(np.zeros((2, 4)), finest), backend.asarray(np.ones((2, 4)), finest)
 
-    steps = backend.chained(step, n_carried=2, donate=(0,))
+    steps = backend.chained(step, donate=(0,))
     (total, kept), (doubled, seen) = steps(begin(), (x,), entries)
     one, other = begin()
     for i, (rate, row) in enumerate(entries):
@@ -145,7 +145,7 @@ def test_what_cannot_be_recorded_is_chained_too(backend, finest, plans):
         return total, (total,)
 
     x = backend.asarray([1.0, 2.0], finest)
-    steps = backend.chained(step, n_carried=1)
+    steps = backend.chained(step)
     (total,), (results,) = steps((x * 0.0,), (x,), [(float(i),) for i in range(6)])
     assert to_numpy(total).tolist() == [15.0, 30.0]
     assert to_numpy(results[-1, ...]).tolist() == [15.0, 30.0]

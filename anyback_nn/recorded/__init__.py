@@ -96,7 +96,7 @@ class Recorded:
                 known = self.trees.get(position)
                 if known is None or known[0] is not one:
                     known = self.trees[position] = (one, [], [])
-                    spread(one, array, *known[1:])
+                    _spread(one, array, *known[1:])
                 leaves += known[1]
                 shapes += known[2]
         if UNKNOWN in shapes:
@@ -120,7 +120,7 @@ UNKNOWN = "unknown"
 """Stands among the shapes for an argument of another kind."""
 
 
-def spread(value: Any, array: type[Any], leaves: list[Any], shapes: list[Any]) -> None:
+def _spread(value: Any, array: type[Any], leaves: list[Any], shapes: list[Any]) -> None:
     """List the arrays and numbers of a tree, and what a recording holds for."""
     if value is None:
         shapes.append(None)
@@ -137,10 +137,10 @@ def spread(value: Any, array: type[Any], leaves: list[Any], shapes: list[Any]) -
                 leaves.append(one)
                 shapes.append(float)
             else:
-                spread(one, array, leaves, shapes)
+                _spread(one, array, leaves, shapes)
     elif isinstance(value, dict):
         shapes.append(tuple(value))
         for one in value.values():
-            spread(one, array, leaves, shapes)
+            _spread(one, array, leaves, shapes)
     else:
         shapes.append(UNKNOWN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -15,9 +14,8 @@ from anyback_nn.recorded.stand_ins import (
     Stand,
     entries,
     in_place,
-    like,
     opened,
-    viewing,
+    shapes,
 )
 from anyback_nn.recorded.tape import NotRecordable, Operation
 
@@ -172,13 +170,7 @@ class _Numpy(Library):
         "min": reduction(np.minimum),
         "all": reduction(np.logical_and),
         "any": reduction(np.logical_or),
-        **{
-            name: viewing(getattr(compat, name))
-            for name in ("broadcast_to", "expand_dims", "reshape", "squeeze")
-        },
-        # An attribute is quicker than the function.
-        "matrix_transpose": viewing(operator.attrgetter("mT")),
-        **{name: like(getattr(compat, name)) for name in ("full_like", "ones_like", "zeros_like")},
+        **shapes(compat),
         "argmax": argmax,
         "astype": astype,
         "concat": concat,

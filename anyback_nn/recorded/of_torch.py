@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -18,9 +17,8 @@ from anyback_nn.recorded.stand_ins import (
     copying,
     entries,
     in_place,
-    like,
     opened,
-    viewing,
+    shapes,
 )
 from anyback_nn.recorded.tape import Memory, NotRecordable, Operation, Value
 
@@ -187,13 +185,7 @@ class _Torch(Library):
         "min": reduction(torch.amin),
         "all": reduction(torch.all),
         "any": reduction(torch.any),
-        **{
-            name: viewing(getattr(compat, name))
-            for name in ("broadcast_to", "expand_dims", "reshape", "squeeze")
-        },
-        # An attribute is quicker than the function.
-        "matrix_transpose": viewing(operator.attrgetter("mT")),
-        **{name: like(getattr(compat, name)) for name in ("full_like", "ones_like", "zeros_like")},
+        **shapes(compat),
         "argmax": argmax,
         "divide": divide,
         "astype": astype,

@@ -26,6 +26,7 @@ __all__ = [
     "like",
     "opened",
     "operators",
+    "shapes",
     "viewing",
 ]
 
@@ -251,6 +252,18 @@ def like(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(x.array, *arguments, **options)
 
     return call
+
+
+def shapes(namespace: Any) -> dict[str, Callable[..., Any]]:
+    """List the functions of a library that look at arrays in another shape, or make one alike."""
+    views = ("broadcast_to", "expand_dims", "reshape", "squeeze")
+    alike = ("full_like", "ones_like", "zeros_like")
+    return {
+        **{name: viewing(getattr(namespace, name)) for name in views},
+        # An attribute is quicker than the function.
+        "matrix_transpose": viewing(operator.attrgetter("mT")),
+        **{name: like(getattr(namespace, name)) for name in alike},
+    }
 
 
 def opened(
