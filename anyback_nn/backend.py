@@ -625,7 +625,8 @@ class JaxBackend(Backend):
                 lambda one: np.asarray(one, dtype) if isinstance(one, list) else one,
                 stacked(list(entries)),
             )
-            return compiled(carried, fixed, jax.device_put(on_host, self.device))
+            # They go to where the others are.
+            return compiled(carried, fixed, on_host)
 
         return steps
 

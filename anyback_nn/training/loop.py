@@ -13,13 +13,14 @@ import numpy as np
 
 from anyback_nn.backend import Array, array_namespace, select, to_numpy
 from anyback_nn.errors import DivergenceError
-from anyback_nn.network.parameters import Storage, leaves, stacked
+from anyback_nn.network.parameters import Storage, leaves
 from anyback_nn.random import Blank, Draws, generator
 from anyback_nn.training.callbacks import Callback
-from anyback_nn.training.data import Batch, Source, take
+from anyback_nn.training.data import Batch, Source
 from anyback_nn.training.history import History
 from anyback_nn.training.out_of_memory import explain, explained
-from anyback_nn.training.step import Report, evaluation, finite, prediction_step
+from anyback_nn.training.state import copies
+from anyback_nn.training.step import Report, evaluation, prediction_step, summary
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
@@ -106,7 +107,7 @@ def train(
     fit.n_batches = source.n_batches
     _call(callbacks, "on_train_begin", fit)
     while fit.epochs_done < fit.epochs and fit.stop_reason is None:
-        before = model.training.copy()
+        before = model.training.copy(model.compiled("copies", lambda: copies))
         try:
             _call(callbacks, "on_epoch_begin", fit)
             if fit.stop_reason is not None:
@@ -217,10 +218,9 @@ def _chains(
     fit: Fit,
     source: Source,
     chained: Callable[..., Any],
-    step: Callable[..., Any],
     callbacks: Sequence[Callback],
 ) -> Iterator[tuple[Report, list[int], list[float]]]:
-    """Take the steps of one epoch, many in one call; a last, smaller batch alone.
+    """Take the steps of one epoch, many in one call.
 
     Yields
     ------
@@ -232,7 +232,6 @@ def _chains(
     end_batch = _hooks(callbacks, "on_batch_end")
     assert rows is not None
     batches, n_in = list(source.rows_of_batches(training.epoch)), rows.x.shape[1:]
-    n_same = sum(len(chosen) == len(batches[0]) for chosen in batches)
     now, rates = _Now(fit, source, on_host=True), []
 
     def entry(chosen: Any) -> tuple[tuple[float, ...], Any, Any]:
@@ -240,7 +239,7 @@ def _chains(
         rates.append(rate)
         return numbers, chosen, noise
 
-    for some in _divided(batches[:n_same], fit.model, n_in):
+    for some in _divided(batches, fit.model, n_in):
         rates.clear()
         carried = training.params, training.slots, training.state
         carried, reports = chained(carried, (fit.mask(), *rows), map(entry, some))
@@ -251,26 +250,23 @@ def _chains(
         yield reports, [len(chosen) for chosen in some], rates.copy()
         if fit.stop_reason is not None:
             return
-    now.on_host = False
-    for chosen in batches[n_same:]:
-        report, rate = _single(fit, step, now, Batch(*(take(array, chosen) for array in rows)))
-        for hook in end_batch:
-            hook(fit)
-        yield stacked([report]), [len(chosen)], [rate]
 
 
 def _divided(batches: list[Any], model: Model, n_in: tuple[int, ...]) -> list[list[Any]]:
     """Divide the batches of an epoch into those whose steps are taken in one call."""
     most = model.backend.steps_a_call
+    n_same = sum(len(chosen) == len(batches[0]) for chosen in batches)
     if model.network.is_noisy:
         blank = Blank(None, select("numpy"), model.dtype)
         noise = leaves(model.network.noise((len(batches[0]), *n_in), blank))
         n_bytes = sum(one.nbytes for one in noise if one is not None)
         most = max(1, min(most, MOST_NOISE // max(n_bytes, 1)))
-    n_parts = -(-len(batches) // most)
+    n_parts = -(-n_same // most)
     # Parts of the same length as far as can be: a library may compile for each length.
-    bounds = [round(i * len(batches) / n_parts) for i in range(n_parts + 1)]
-    return [batches[start:stop] for start, stop in itertools.pairwise(bounds)]
+    bounds = [round(i * n_same / n_parts) for i in range(n_parts + 1)]
+    parts = [batches[start:stop] for start, stop in itertools.pairwise(bounds)]
+    # All of a call have the same shape: a last, smaller batch has one of its own.
+    return parts + [[chosen] for chosen in batches[n_same:]]
 
 
 def _epoch(
@@ -283,16 +279,13 @@ def _epoch(
     """Train one epoch and give its row of the history."""
     model, training = fit.model, fit.model.training
     if chained is not None and source.all_rows is not None and not _every_batch(callbacks):
-        reports, *parts = zip(*_chains(fit, source, chained, step, callbacks))
+        reports, *parts = zip(*_chains(fit, source, chained, callbacks))
         sizes, rates = (tuple(chain.from_iterable(one)) for one in parts)
-        xp = array_namespace(reports[0][0])
-        values = [xp.reshape(xp.stack(one, axis=1), (-1,)) for one in reports]
-        values = values[0] if len(values) == 1 else xp.concat(values)
     else:
-        reports, sizes, rates = zip(*steps(fit, source, step, callbacks))
-        values = _stack(list(chain.from_iterable(reports)))
+        every, sizes, rates = zip(*steps(fit, source, step, callbacks))
+        reports = (tuple(map(_stack, zip(*every))),)
     kept = {PARAMETERS: training.params, "the optimiser's means": tuple(leaves(training.slots))}
-    table, infinite = _read(model, values, len(reports[0]), kept)
+    table, infinite = _read(model, reports, kept)
     _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
     training.epoch += 1
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
@@ -346,20 +339,18 @@ def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], No
 
 
 def _read(
-    model: Model, values: Array, n_metrics: int, kept: dict[str, Storage]
+    model: Model, reports: Sequence[Report], kept: dict[str, Storage]
 ) -> tuple[Any, str | None]:
     """Bring all reports to the host at once, and which of these arrays are not finite, if any."""
+    summarized = model.compiled("summary", lambda: summary)
+    read = to_numpy(summarized(tuple(reports), tuple(kept.values()))).astype(np.float64)
     names = [name for name, arrays in kept.items() for _ in arrays]
-    n_values = values.shape[0]
-    if names:
-        flags = model.compiled("finite", lambda: finite)(tuple(kept.values()))
-        values = array_namespace(values).concat([values, flags])
-    read = to_numpy(values).astype(np.float64)
+    n_values = len(read) - len(names)
     infinite = next((name for name, one in zip(names, read[n_values:]) if one != 1.0), None)
-    return read[:n_values].reshape(-1, n_metrics), infinite
+    return read[:n_values].reshape(-1, len(reports[0])), infinite
 
 
-def _stack(values: list[Array], most: int = 64) -> Array:
+def _stack(values: Sequence[Array], most: int = 64) -> Array:
     """Stack scalars; in parts, because a library that compiles does so for each number of them."""
     xp = array_namespace(values[0])
     parts = [xp.stack(values[i : i + most]) for i in range(0, len(values), most)]

@@ -14,6 +14,11 @@ from anyback_nn.training.optimizers import Optimizer
 __all__ = ["TrainingState", "copies"]
 
 
+def copies(tree: Any) -> Any:
+    """Copy every array of a tree."""
+    return map_leaves(lambda one: array_namespace(one).asarray(one, copy=True), tree)
+
+
 @dataclass
 class TrainingState:
     """The numbers of a model.
@@ -67,16 +72,15 @@ class TrainingState:
             slots=map_leaves(function, self.slots),
         )
 
-    def copy(self) -> TrainingState:
-        """Copy it so that further training does not change the copy."""
-        # Its rows are added to, not changed.
-        return replace(self.map(_copy), history=History(list(self.history.rows)))
+    def copy(self, copied: Callable[[Any], Any] = copies) -> TrainingState:
+        """Copy it so that further training does not change the copy.
 
-
-def copies(tree: Any) -> Any:
-    """Copy every array of a tree."""
-    return map_leaves(_copy, tree)
-
-
-def _copy(array: Any) -> Any:
-    return array_namespace(array).asarray(array, copy=True)
+        Parameters
+        ----------
+        copied : callable
+            `copies`, or the same compiled.
+        """
+        params, state, slots = copied((self.params, self.state, self.slots))
+        # The rows of a history are added to, not changed.
+        history = History(list(self.history.rows))
+        return replace(self, params=params, state=state, slots=slots, history=history)

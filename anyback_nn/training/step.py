@@ -21,9 +21,9 @@ __all__ = [
     "Report",
     "differentiation",
     "evaluation",
-    "finite",
     "prediction_step",
     "step_on_rows",
+    "summary",
     "training_step",
 ]
 
@@ -158,8 +158,24 @@ def evaluation(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
     return evaluate
 
 
-def finite(groups: Sequence[Storage]) -> Array:
-    """Tell, by 1 or 0 for each array of some storages, whether all its entries are finite."""
+def summary(reports: Sequence[Report], groups: Sequence[Storage]) -> Array:
+    """Put into one vector what is read at the end of an epoch.
+
+    Parameters
+    ----------
+    reports : sequence of tuple of array, shape (n_steps,)
+        What some steps reported, one tuple after another.
+    groups : sequence of tuple of array
+        Storages.
+
+    Returns
+    -------
+    array
+        The reports, step by step; then, for each array of the storages, 1 if all of its entries
+        are finite and 0 if not.
+    """
+    xp = array_namespace(reports[0][0])
+    tables = [xp.reshape(xp.stack(report, axis=1), (-1,)) for report in reports]
     arrays = [array for group in groups for array in group]
-    xp = array_namespace(arrays[0])
-    return xp.stack([xp.astype(xp.all(xp.isfinite(one)), one.dtype) for one in arrays])
+    flags = [xp.astype(xp.all(xp.isfinite(one)), tables[0].dtype) for one in arrays]
+    return xp.concat([*tables, xp.stack(flags)] if flags else tables)
