@@ -296,19 +296,31 @@ def _epoch(
     }
 
 
-def outputs_of(model: Model, source: Source) -> Batch:
-    """Compute the raw outputs for all batches of a source, beside their targets and weights."""
+def outputs_of(model: Model, source: Source, read: Callable[[Array], Array] | None = None) -> Batch:
+    """Compute the outputs for all batches of a source, beside their targets and weights.
+
+    Parameters
+    ----------
+    model : Model
+    source : Source
+    read : callable, optional
+        A method of the model's loss that is applied to the raw outputs.
+    """
+    key = ("predict", read and read.__name__)
     with explained(model, source):
-        predict = model.compiled("predict", lambda: prediction_step(model.network, model.layout))
+        predict = model.compiled(key, lambda: prediction_step(model.network, model.layout, read))
         parts = []
         for x, y, weights in source.epoch(0):
             outputs = predict(model.training.params, model.training.state, x)
-            parts.append((outputs, y, weights))
-        xp = array_namespace(parts[0][0])
+            parts.append(Batch(outputs, y, weights))
+        # Without layers that compute, the outputs are the inputs: they are copied.
+        if len(parts) == 1 and outputs is not x:
+            return parts[0]
+        xp = array_namespace(parts[0].x)
         if any(weights is not None for *_, weights in parts):
             # An iterable may give weights for some batches only.
             ones = [xp.ones_like(outputs[:, 0]) for outputs, *_ in parts]
-            parts = [(o, y, one if w is None else w) for (o, y, w), one in zip(parts, ones)]
+            parts = [Batch(o, y, one if w is None else w) for (o, y, w), one in zip(parts, ones)]
         return Batch(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
 
 

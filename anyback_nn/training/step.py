@@ -130,11 +130,17 @@ def differentiation(
     return derive
 
 
-def prediction_step(network: Network, layout: Layout) -> Callable[[Storage, Any, Array], Array]:
-    """Build the function that computes raw outputs: ``(params, state, x) -> outputs``."""
+def prediction_step(
+    network: Network, layout: Layout, read: Callable[[Array], Array] | None = None
+) -> Callable[[Storage, Any, Array], Array]:
+    """Build the function that computes outputs: ``(params, state, x) -> outputs``.
+
+    They are the raw ones, or what ``read`` makes of them.
+    """
 
     def step(params: Storage, state: Any, x: Array) -> Array:
-        return network.predict(layout.restore(params), x, state)
+        outputs = network.predict(layout.restore(params), x, state)
+        return outputs if read is None else read(outputs)
 
     return step
 
