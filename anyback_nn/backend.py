@@ -18,8 +18,9 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from anyback_nn.errors import BackendUnavailableError
@@ -31,6 +32,7 @@ __all__ = [
     "Backend",
     "array_namespace",
     "is_host",
+    "on_host",
     "select",
     "select_for",
     "to_numpy",
@@ -118,6 +120,11 @@ class Backend:
     def device_label(self) -> str:
         """The device in words."""
         return str(self.device)
+
+    @property
+    def own_memory(self) -> bool:
+        """Whether the device computes in memory of its own, and not in the host's."""
+        return False
 
     def devices(self) -> list[str]:
         """List the specs of all devices that this library can use here."""
@@ -212,6 +219,19 @@ class Backend:
     def _from_numpy(self, x: Any) -> Array:
         """Bring a NumPy array to the device."""
         return self.xp.asarray(x, device=self.device)
+
+    def feed(self) -> Callable[[Sequence[tuple[Any, str]]], list[Array]]:
+        """Make what brings batches to the device one after another; here: simply that.
+
+        Where it can be, the device fetches a batch while it computes with those before.
+
+        Returns
+        -------
+        callable
+            Takes the arrays of a batch, each with the name of its dtype, and gives what `asarray`
+            makes of them.
+        """
+        return lambda arrays: [self.asarray(x, dtype) for x, dtype in arrays]
 
     def synchronize(self, *arrays: Array) -> None:
         """Wait until the device has computed ``arrays`` (a clock is right only after this)."""
@@ -336,6 +356,10 @@ class CupyBackend(Backend):
 
         return cupy.cuda.Device(int(self.device_name or 0))
 
+    @property
+    def own_memory(self) -> bool:
+        return True
+
     def devices(self) -> list[str]:
         import cupy
 
@@ -372,6 +396,21 @@ class CupyBackend(Backend):
                 f"on it ({type(error).__name__}: {error}). Install it with the CUDA libraries: "
                 f"pip install '{self.requirement}' (for a driver of CUDA 12: anyback-nn[cuda12])"
             ) from error
+
+    def feed(self) -> Callable[[Sequence[tuple[Any, str]]], list[Array]]:
+        import cupy
+        import cupyx
+
+        from anyback_nn.feed import Feed
+
+        return Feed(
+            self,
+            stream=cupy.cuda.Stream(non_blocking=True),
+            current=cupy.cuda.get_current_stream,
+            event=partial(cupy.cuda.Event, disable_timing=True),
+            pinned=partial(cupyx.empty_pinned, dtype="uint8"),
+            send=lambda pinned, there, stream: there.set(pinned, stream=stream),
+        )
 
     def synchronize(self, *arrays: Array) -> None:
         self.device.synchronize()
@@ -435,6 +474,10 @@ class TorchBackend(Backend):
         # "cuda" and "cuda:0" are one device, but only the second is how a tensor names it.
         return torch.empty(0, device=device).device
 
+    @property
+    def own_memory(self) -> bool:
+        return bool(self.device.type == "cuda")
+
     def devices(self) -> list[str]:
         import torch
 
@@ -495,6 +538,26 @@ class TorchBackend(Backend):
 
         return lambda carried, fixed, entries: chain(
             carried, fixed, (map_leaves(brought, entry) for entry in entries)
+        )
+
+    def feed(self) -> Callable[[Sequence[tuple[Any, str]]], list[Array]]:
+        if not self.own_memory:
+            return super().feed()
+        import torch
+
+        from anyback_nn.feed import Feed
+
+        def send(pinned: Any, there: Any, stream: Any) -> None:
+            with torch.cuda.stream(stream):
+                there.copy_(pinned, non_blocking=True)
+
+        return Feed(
+            self,
+            stream=torch.cuda.Stream(self.device),
+            current=partial(torch.cuda.current_stream, self.device),
+            event=torch.cuda.Event,
+            pinned=partial(torch.empty, dtype=torch.uint8, pin_memory=True),
+            send=send,
         )
 
     def synchronize(self, *arrays: Array) -> None:
@@ -563,6 +626,10 @@ class JaxBackend(Backend):
 
         return jax.devices()[int(self.device_name or 0)]
 
+    @property
+    def own_memory(self) -> bool:
+        return bool(self.device.platform != "cpu")
+
     def devices(self) -> list[str]:
         import jax
 
@@ -571,6 +638,14 @@ class JaxBackend(Backend):
     def check_device(self) -> None:
         if self.device_name is not None and not _is_index(self.device_name, len(self.devices())):
             raise self.no_such_device()
+
+    def _from_numpy(self, x: Any) -> Array:
+        import jax
+        import numpy as np
+
+        # It may keep to memory that the caller goes on to write to, and `jax.numpy.asarray`, which
+        # does not, takes several times as long.
+        return jax.device_put(np.array(x), self.device)
 
     def synchronize(self, *arrays: Array) -> None:
         import jax
@@ -809,6 +884,13 @@ def is_host(x: object) -> bool:
     import array_api_compat
 
     return array_api_compat.is_numpy_array(x) or not array_api_compat.is_array_api_obj(x)
+
+
+def on_host(x: object) -> bool:
+    """Tell whether NumPy can read ``x`` where it lies, whichever library's it is."""
+    import array_api_compat
+
+    return is_host(x) or str(array_api_compat.device(x)) == "cpu"
 
 
 def to_numpy(x: Any) -> Any:

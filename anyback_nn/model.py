@@ -40,7 +40,7 @@ from anyback_nn.training.mixed_precision import (
     with_scale,
 )
 from anyback_nn.training.optimizers import Adam, Optimizer
-from anyback_nn.training.out_of_memory import explain_setup
+from anyback_nn.training.out_of_memory import explain_setup, has_room
 from anyback_nn.training.sample_weights import mean_one, training_weights
 from anyback_nn.training.state import TrainingState, copies
 from anyback_nn.training.step import step_on_rows, training_step
@@ -277,7 +277,8 @@ class Model:
         x : array, shape (n_samples, n_features), or iterable
             Inputs of any array library, or a NumPy memory map (read batch by batch), or, with
             ``y=None``, an iterable that gives ``(x, y)`` or ``(x, y, weights)`` for each batch,
-            such as `anyback_nn.datasets.parquet_batches`.
+            such as `anyback_nn.datasets.parquet_batches`. Arrays that find no room on a GPU are
+            brought there batch by batch, too.
         y : array, shape (n_samples,) or (n_samples, n_outputs)
             Targets: class indices for a loss that classifies, else values.
         optimizer : Optimizer, optional
@@ -444,13 +445,19 @@ class Model:
         weights = training_weights(rows, class_weight, self.loss, train_rows)
         if self._training is None:
             self.build(int(n_in))
-        if not isinstance(x, np.memmap):
+        resident = not isinstance(x, np.memmap) and has_room(self, rows, batch_size)
+        if resident:
             rows = data.move(rows, self.backend, self.dtype)
-        options = {"batch_size": batch_size, "shuffle": shuffle, "chosen": train_rows}
-        source = self._source(rows._replace(weights=weights), **options)
+        source = self._source(
+            rows._replace(weights=weights),
+            batch_size,
+            resident=resident,
+            shuffle=shuffle,
+            chosen=train_rows,
+        )
         if fraction is None:
             return source, self._validation(validation)
-        return source, self._source(rows, chosen=held_rows)
+        return source, self._source(rows, resident=resident, chosen=held_rows)
 
     def _rows(self, x: Array, y: Any, sample_weight: Any, n_out: int) -> data.Batch:
         """Check targets and weights against the inputs and the loss."""
@@ -475,12 +482,18 @@ class Model:
         return self._source(self._rows(x, y, weights, self.n_out))
 
     def _source(
-        self, rows: data.Batch, batch_size: int | None = 4096, **options: Any
+        self,
+        rows: data.Batch,
+        batch_size: int | None = 4096,
+        *,
+        resident: bool | None = None,
+        **options: Any,
     ) -> data.ArraySource:
-        """Make batches of checked arrays."""
-        return data.array_source(
-            rows, self.backend, self.dtype, batch_size=batch_size, seed=self.seed, **options
-        )
+        """Make batches of checked arrays, which by default are on the device if there is room."""
+        if resident is None:
+            resident = has_room(self, rows, batch_size)
+        options |= {"batch_size": batch_size, "seed": self.seed, "resident": resident}
+        return data.array_source(rows, self.backend, self.dtype, **options)
 
     def _iterable(self, batches: Iterable[Any]) -> data.IterableSource:
         """Make a source of an iterable; its first batch tells the number of features."""
@@ -589,7 +602,7 @@ class Model:
         with self.backend.scope(self.dtype):
             rows = data.Batch(checks.check_inputs(x, self._built_for()))
             source = self._source(rows, batch_size, resident=False)
-            result = read(loop.outputs_of(self, source).x)
+            result = loop.outputs_of(self, source, read).x
             if self.backend.owns(x):
                 return result
             array = to_numpy(result)

@@ -390,9 +390,19 @@ MUTANTS = (
     Mutant(
         "half an epoch is kept after an interrupt",
         "training/loop.py",
-        "before = model.training.copy()",
+        'before = model.training.copy(model.compiled("copies", lambda: copies))',
         "before = model.training",
         "test_model.py::test_an_interrupt_leaves_the_last_finished_epoch[numpy]",
+        "numpy",
+        "Arrays are not equal",
+    ),
+    # Streams of a GPU.
+    Mutant(
+        "a batch on its way is overwritten",
+        "feed.py",
+        "place.taken.synchronize()",
+        "pass",
+        "training/test_feed.py::test_every_batch_is_what_it_would_be_elsewhere[late-cupy-arrays]",
         "numpy",
         "Arrays are not equal",
     ),

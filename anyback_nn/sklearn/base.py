@@ -42,6 +42,7 @@ from anyback_nn.training import loop
 from anyback_nn.training.callbacks import Callback, EarlyStopping, ProgressBar, check_callbacks
 from anyback_nn.training.data import Batch
 from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
+from anyback_nn.training.out_of_memory import has_room
 from anyback_nn.training.schedules import Schedule
 from anyback_nn.training.state import TrainingState, copies
 
@@ -240,13 +241,15 @@ class BaseMLP(BaseEstimator, ABC):
                 seen = None if scorer is None else (arrays.rows_of(shown, held), y[held])
                 measure = self._measuring(part, scorer, seen)
             n_samples = int(X.shape[0]) if chosen is None else len(chosen)
+            size = self._size_of_batch(n_samples, X)
             source = samples(
                 rows,
                 model.backend,
                 model.dtype,
-                self._size_of_batch(n_samples, X),
+                size,
                 chosen=chosen,
                 random=random if self.shuffle and self._in_epochs else None,
+                resident=has_room(model, rows, size),
             )
         return Prepared(source, measure)
 
@@ -616,7 +619,9 @@ class BaseMLP(BaseEstimator, ABC):
             X, y = map(arrays.on_host, seen)
             score = scoring(scorer, self, X, y, weights)
         size = rows_at_once(int(held.x.shape[1]))
-        source = samples(held._replace(weights=None), model.backend, model.dtype, size)
+        held = held._replace(weights=None)
+        resident = has_room(model, held, size)
+        source = samples(held, model.backend, model.dtype, size, resident=resident)
         return partial(self._measure, source, weights, score)
 
     def _measure(

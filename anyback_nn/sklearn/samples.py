@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,13 +122,13 @@ def samples(
     resident : bool
         Whether dense arrays are moved to the device as a whole, once, and not batch by batch.
     """
-
-    def bring(batch: Batch) -> Batch:
-        return move(batch, backend, dtype)
-
+    bring: Callable[[Batch], Batch]
     whole = chosen is None and random is None
     order = np.arange(rows.x.shape[0]) if chosen is None else np.array(chosen)
     resident = resident and not hasattr(rows.x, "toarray")
     if resident:
-        rows, bring = bring(rows), lambda batch: batch
+        rows, bring = move(rows, backend, dtype), lambda batch: batch
+    else:
+        feed = backend.feed() if len(order) > batch_size else None
+        bring = partial(move, backend=backend, dtype=dtype, feed=feed)
     return Samples(rows, bring, batch_size, order, random, whole, resident)

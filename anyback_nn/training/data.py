@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
@@ -215,13 +215,16 @@ def array_source(
     bring = partial(move, backend=backend, dtype=dtype)
     # What compiles does so for each place that a slice begins at.
     options["in_blocks"] = not backend.compiles
-    if isinstance(rows.x, np.memmap):
-        # What belongs to a memory map is indexed together with it, on the host.
-        host = (None if array is None else to_numpy(array) for array in rows[1:])
-        return ArraySource(Batch(rows.x, *host), bring, **options)
-    if resident:
+    mapped = isinstance(rows.x, np.memmap)
+    if resident and not mapped:
         return ArraySource(bring(rows), lambda batch: batch, resident=True, **options)
-    return ArraySource(rows, bring, **options)
+    if mapped:
+        # What belongs to a memory map is indexed together with it, on the host.
+        rows = Batch(rows.x, *(None if array is None else to_numpy(array) for array in rows[1:]))
+    source = ArraySource(rows, bring, **options)
+    if source.n_batches == 1:  # there is none to bring meanwhile
+        return source
+    return replace(source, bring=partial(bring, feed=backend.feed()))
 
 
 @dataclass
@@ -263,7 +266,7 @@ class IterableSource(Source):
         return self._rows_a_batch
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        position = -1
+        position, feed = -1, self.backend.feed()
         # What has an order of its own for each epoch is told which one it is.
         of_epoch = getattr(self.batches, "epoch", None)
         batches = of_epoch(number) if callable(of_epoch) else self.batches
@@ -273,10 +276,7 @@ class IterableSource(Source):
             except (DataError, ShapeError) as error:
                 raise type(error)(f"batch {position}: {error}") from None
             self._rows_a_batch = n_rows(rows.x)
-            if self.backend.compiles:
-                # It may compute when the next batch has been written into the same memory.
-                rows = Batch(*(np.array(a) if isinstance(a, np.ndarray) else a for a in rows))
-            yield move(rows, self.backend, self.dtype)
+            yield move(rows, self.backend, self.dtype, feed)
         if position < 0:
             used_up = iter(self.batches) is self.batches
             raise DataError(
@@ -309,15 +309,25 @@ def _is_batch(batch: Any) -> bool:
     return isinstance(batch, tuple | list) and len(batch) in (2, 3)
 
 
-def move(rows: Batch, backend: Backend, dtype: str) -> Batch:
-    """Bring samples to the backend in the model's dtype, but class indices as int32."""
-    x, y, weights = rows
+def move(
+    rows: Batch, backend: Backend, dtype: str, feed: Callable[[Any], list[Array]] | None = None
+) -> Batch:
+    """Bring samples to the backend in the model's dtype, but class indices as int32.
+
+    Parameters
+    ----------
+    rows : Batch
+    backend : Backend
+    dtype : str
+    feed : callable, optional
+        What brings them if they are one batch of many, see `Backend.feed`.
+    """
+    y = rows.y
     indices = y is not None and y.ndim == 1 and array_namespace(y).isdtype(y.dtype, "integral")
-    return Batch(
-        backend.asarray(x, dtype),
-        None if y is None else backend.asarray(y, "int32" if indices else dtype),
-        None if weights is None else backend.asarray(weights, dtype),
-    )
+    dtypes = (dtype, "int32" if indices else dtype, dtype)
+    wanted = [(array, name) for array, name in zip(rows, dtypes) if array is not None]
+    brought = iter(feed(wanted) if feed else [backend.asarray(*one) for one in wanted])
+    return Batch(*(None if array is None else next(brought) for array in rows))
 
 
 def take(array: Any, rows: Any) -> Any:

@@ -1,5 +1,7 @@
 """One error for memory that is used up, whichever library says so: with a batch size that fits.
 
+And before that: whether all samples are brought to a device at once, or batch by batch.
+
 What fits is tried, not guessed: powers of two, from the largest that can fit by what a sample takes
 and what is free, down to the first with which the network computes a batch of zeros.
 """
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.backend import Array, to_numpy
+from anyback_nn.backend import Array, on_host, to_numpy
 from anyback_nn.errors import OutOfMemoryError
 from anyback_nn.network.layer import Context
 from anyback_nn.network.parameters import leaves
@@ -22,12 +24,26 @@ from anyback_nn.random import Draws, generator
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
-    from anyback_nn.training.data import Source
+    from anyback_nn.training.data import Batch, Source
 
-__all__ = ["bytes_a_sample", "explain", "explain_setup", "explained", "largest_that_fits"]
+__all__ = [
+    "bytes_a_sample",
+    "explain",
+    "explain_setup",
+    "explained",
+    "has_room",
+    "largest_that_fits",
+]
 
 FEW = 4
 """So many rows are computed to see what a sample takes."""
+
+USABLE = 0.9
+"""The share of the free memory that is counted on: it lies in pieces, some of them too small."""
+
+COPIES = 8
+"""How often the parameters are needed again in training: two means of the optimiser, all three from
+before the epoch, the gradients, and two arrays on the way."""
 
 
 @contextlib.contextmanager
@@ -108,6 +124,34 @@ def explain_setup(error: BaseException, model: Model, x: Any) -> None:
         "find room together. Pass a memory map (numpy.load with mmap_mode='r') or an iterable of "
         "batches, which are brought there batch by batch, or take smaller layers"
     ) from error
+
+
+def has_room(model: Model, rows: Batch, batch_size: int | None) -> bool:
+    """Tell whether all samples can lie on the device, beside what training takes.
+
+    So can those that lie there already or are one batch, and all where the device computes in the
+    host's memory, or nothing tells how much of its own is free.
+
+    Parameters
+    ----------
+    model : Model
+        With its parameters.
+    rows : Batch
+    batch_size : int, optional
+        Default: all samples in one batch.
+    """
+    n_rows, backend = int(rows.x.shape[0]), model.backend
+    batch_size = min(batch_size or n_rows, n_rows)
+    if batch_size == n_rows or not backend.own_memory or not on_host(rows.x):
+        return True
+    free = backend.free_memory()
+    if free is None:
+        return True
+    # A weight each may come with the classes.
+    numbers = n_rows + sum(math.prod(one.shape) for one in (rows.x, rows.y) if one is not None)
+    numbers += COPIES * sum(math.prod(one.shape) for one in leaves(model.training.params))
+    batch = batch_size * bytes_a_sample(model, training=True)
+    return bool(numbers * _itemsize(model) + batch <= USABLE * free)
 
 
 def largest_that_fits(bound: int, fits: Callable[[int], bool]) -> int | None:
