@@ -346,6 +346,7 @@ class CupyBackend(Backend):
     requirement = "anyback-nn[cuda13]"
     hardware = "NVIDIA GPU"
     purpose = "training on the GPU (untested on a GPU so far)"
+    steps_a_call = 16
     # Its bfloat16, new in version 14, is not one of its namespace, and experimental.
     narrow = ("float16",)
     has_tf32 = True
@@ -411,6 +412,41 @@ class CupyBackend(Backend):
             pinned=partial(cupyx.empty_pinned, dtype="uint8"),
             send=lambda pinned, there, stream: there.set(pinned, stream=stream),
         )
+
+    def recorded(
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any]:
+        # Nobody has tried it on a GPU: a recording is compared with the step before it is used.
+        from anyback_nn.recorded import Recorded
+        from anyback_nn.recorded.of_cupy import CUPY
+
+        return Recorded(step, donate, CUPY)
+
+    def chained(
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any] | None:
+        import cupy
+
+        from anyback_nn.network.parameters import map_leaves, stacked
+        from anyback_nn.recorded.chain import Chain
+        from anyback_nn.recorded.of_cupy import CUPY
+
+        chain = Chain(step, donate, CUPY)
+
+        def brought(leaf: Any) -> Any:
+            return leaf if leaf is None or isinstance(leaf, list) else cupy.asarray(leaf)
+
+        def steps(carried: Any, fixed: Any, entries: Any) -> Any:
+            # Each kind of array goes to the device once for all steps.
+            entries = list(entries)
+            there = map_leaves(brought, stacked(entries))
+
+            def entry(i: int) -> Any:
+                return map_leaves(lambda leaf: None if leaf is None else leaf[i], there)
+
+            return chain(carried, fixed, map(entry, range(len(entries))))
+
+        return steps
 
     def synchronize(self, *arrays: Array) -> None:
         self.device.synchronize()

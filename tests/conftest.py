@@ -35,6 +35,13 @@ BY_NAME = (
 )
 """Tests of backends as users name them, which variants that exist for tests have no part in."""
 
+UNCOMPILED = (
+    TESTS / "network" / "test_network_gradients.py",
+    TESTS / "network" / "test_network_hypothesis.py",
+    TESTS / "testing" / "test_testing_gradients.py",
+)
+"""Slow tests that compile no step: without ``jit`` they would be those on JAX once more."""
+
 
 LIBRARIES = ("torch", "jax", "optax")
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
@@ -63,6 +70,8 @@ def belongs(item: pytest.Item, with_numpy: bool) -> bool:
     if backend is None:
         return with_numpy
     if backend.spec in VARIANTS and any(item.path.is_relative_to(path) for path in BY_NAME):
+        return False
+    if backend.spec == "jax:eager" and item.path in UNCOMPILED:
         return False
     if "plans" in item.fixturenames and type(backend).recorded is Backend.recorded:
         return False
@@ -118,6 +127,8 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     made: list[Any] = []
 
     class Watched(Plan):
+        runs = 0
+
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             self.runs = 0

@@ -370,6 +370,15 @@ MUTANTS = (
         r"\[\[4.0, 8.0\]",
     ),
     Mutant(
+        "a kernel on CuPy reads a transposed matrix while it writes it",
+        "recorded/fused.py",
+        "value.views or value.memory is not memory",
+        "value.memory is not memory",
+        "test_recorded_cupy.py::test_steps[read_in_another_way_after_it_is_written]",
+        "numpy",
+        "not enough values to unpack",
+    ),
+    Mutant(
         "every epoch has the same order",
         "training/data.py",
         'generator(self.seed, "order", number)',

@@ -1,6 +1,7 @@
 """What recording needs to know of an array library: how memory is made, and what can be recorded.
 
-- `anyback_nn.recorded.of_numpy` and `anyback_nn.recorded.of_torch` tell it of theirs.
+- `anyback_nn.recorded.of_numpy`, `anyback_nn.recorded.of_torch` and `anyback_nn.recorded.of_cupy`
+  tell it of theirs.
 """
 
 from __future__ import annotations
@@ -36,6 +37,13 @@ class Library(ABC):
         ``fill(target, number)`` writes a number into an array.
     block : int
         How many bytes of an array go through several functions while they are in the cache.
+    launches : bool
+        Whether each call launches a kernel of a GPU, which takes longer than all that Python does
+        instead: numbers are handed to functions as they are, inputs are not copied, and results
+        lie in new memory each time.
+    checked : bool
+        Whether a recording is repeated at once, and dropped if that fails or does not give what the
+        step itself gave: see `differing`.
     """
 
     array: type[Any]
@@ -45,6 +53,8 @@ class Library(ABC):
     copy: Callable[[Any, Any], Any]
     fill: Callable[[Any, float], Any]
     block: int
+    launches: bool = False
+    checked: bool = False
 
     @cached_property
     def stand(self) -> type[Stand]:
@@ -80,6 +90,19 @@ class Library(ABC):
     def simplified(self, operations: list[Operation], kept: Iterable[Memory]) -> list[Operation]:
         """Do the same with fewer operations, if that can be; ``kept`` is what is still read."""
         return operations
+
+    def differing(self, found: Any, expected: Any, before: Any) -> float:
+        """Tell which share of the entries of a result differ by more than rounding.
+
+        Only asked where recordings are checked.
+
+        Parameters
+        ----------
+        found, expected : array
+        before : array, optional
+            What it was that has been changed to them in place.
+        """
+        raise NotImplementedError
 
     def is_real(self, dtype: Any) -> bool:
         """Tell whether a dtype is of real numbers."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from anyback_nn.network.parameters import leaves, map_leaves
 from anyback_nn.recorded.library import Library
 from anyback_nn.recorded.stand_ins import Number, Stand
-from anyback_nn.recorded.tape import Memory, Operation, Tape, Value
+from anyback_nn.recorded.tape import Memory, NotRecordable, Operation, Tape, Value
 
 __all__ = ["Plan"]
 
@@ -28,6 +28,9 @@ class Call(NamedTuple):
 
 COPIED = 2**13
 """Inputs of up to so many bytes are copied, which is as quick as to put them in their places."""
+
+FEW = 0.01
+"""The share of the entries of one result that may differ when a recording is checked."""
 
 
 class Plan:
@@ -51,13 +54,33 @@ class Plan:
         library: Library,
     ) -> None:
         self.library = library
+        donated = leaves(tuple(arguments[position] for position in donate))
+        lent = [one for one in donated if isinstance(one, library.array)]
+        before = [library.copied(array) for array in lent]
+        try:
+            self._record(step, arguments, donate)
+            if library.checked:
+                others = (one for i, one in enumerate(arguments) if i not in donate)
+                self._check(lent, before, [one for one in leaves(tuple(others)) if one is not None])
+        except Exception:
+            for array, values in zip(lent, before):
+                library.copy(array, values)
+            raise
+
+    def _record(
+        self, step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...]
+    ) -> None:
+        """Follow the step, and get everything ready for its repetition."""
+        library = self.library
         tape, inputs, self.derived, output = _followed(step, arguments, donate, library)
         found = [one.value.memory for one in leaves(output) if isinstance(one, Stand)]
+        copied = 0 if library.launches else COPIED
         for one in inputs:
             # What is handed on must not be what the caller goes on to write to.
-            if isinstance(one, Memory) and (_bytes(one) <= COPIED or one in found):
+            if isinstance(one, Memory) and (_bytes(one) <= copied or one in found):
                 one.array, one.leaf = library.empty(one.shape, one.dtype), None
         operations = library.simplified(tape.operations, found)
+        self.new = list(_in_new_memory(operations, found, len(inputs))) if library.launches else []
         place(operations, found, library)
         # Where each input goes: into memory of the plan's, or among the arguments of calls.
         self.numbers = [(i, one) for i, one in enumerate(inputs) if isinstance(one, Number)]
@@ -66,7 +89,8 @@ class Plan:
             for i, one in enumerate(inputs)
             if isinstance(one, Memory) and one.leaf is None
         ]
-        self.changing: list[tuple[list[Any], int, int, Value]] = []
+        self.changing: list[tuple[Any, Any, int, Value]] = []
+        self.by_value: list[tuple[Any, Any, Number]] = []
         needed = (one for operation in operations for one in _needed(operation, library))
         calls = [self._prepared(one) for one in needed]
         calls = list(in_blocks(calls, tape.constants.values(), library))
@@ -90,28 +114,54 @@ class Plan:
 
     def _prepared(self, operation: Operation) -> Call:
         """Fill in the arguments that are the same at every call, and remember the others."""
-        arguments: list[Any] = []
-        changes = False
-        for position, one in enumerate(operation.arguments):
-            if isinstance(one, Value) and one.memory.leaf is not None:
-                self.changing.append((arguments, position, one.memory.leaf, one))
-                changes = True
-                one = None
-            elif isinstance(one, Value):
-                one = one.array
-            elif isinstance(one, tuple):
-                one = tuple(entry.array if isinstance(entry, Value) else entry for entry in one)
-            arguments.append(one)
-        options = {
-            name: one.array if isinstance(one, Value) else one
-            for name, one in operation.options.items()
-        }
+        arguments, options = list(operation.arguments), dict(operation.options)
+        changes = self._put_in(arguments, enumerate(operation.arguments))
+        changes |= self._put_in(options, operation.options.items())
         filled = arguments if changes else tuple(arguments)
         return Call(operation.function, filled, options, operation)
+
+    def _put_in(self, places: Any, arguments: Iterable[tuple[Any, Any]]) -> bool:
+        """Put arguments in their places, and tell whether some of them are others at each call."""
+        n_others = len(self.changing) + len(self.by_value)
+        for place, one in arguments:
+            if isinstance(one, Number):
+                self.by_value.append((places, place, one))
+            elif isinstance(one, Value) and one.memory.leaf is not None:
+                self.changing.append((places, place, one.memory.leaf, one))
+                places[place] = None
+            elif isinstance(one, Value):
+                places[place] = one.array
+            elif isinstance(one, tuple):
+                entries = list(one)
+                places[place] = entries if self._put_in(entries, enumerate(one)) else tuple(entries)
+        return len(self.changing) + len(self.by_value) > n_others
+
+    def _check(self, lent: list[Any], before: list[Any], given: list[Any]) -> None:
+        """Repeat the step that was followed: the same must come out, but for rounding."""
+        library = self.library
+        after = [library.copied(array) for array in lent]
+        for array, values in zip(lent, before):
+            library.copy(array, values)
+        results = zip(leaves(self.run(given)), leaves(self.first))
+        compared = [(*pair, None) for pair in results if isinstance(pair[0], library.array)]
+        compared += zip(lent, after, before)
+        # Where a gradient is mostly rounding, as in front of batch normalisation, an optimiser may
+        # change a few parameters as much as others; what it keeps of gradients then shows nothing.
+        *others, most = sorted([0.0, *(library.differing(*one) for one in compared)])
+        if any(others) or most > FEW:
+            raise NotRecordable("results that differ when it is repeated")
+        for array, values in zip(lent, after):
+            library.copy(array, values)
 
     def _followed_value(self, leaf: Any) -> Any:
         """Give the values of the step that was followed."""
         return self.library.copied(leaf.array) if isinstance(leaf, Stand) else leaf
+
+    @property
+    def n_calls(self) -> int:
+        """How often a repetition calls the library: on a GPU each call launches a kernel."""
+        copied = sum(len(one.arrays) for _, one in self.copied_results)
+        return len(self.calls) + len(self.copied) + copied
 
     def fits(self, donated: list[Any]) -> bool:
         """Tell whether these arguments are the memory that it works in."""
@@ -134,8 +184,12 @@ class Plan:
             number.update()
         for leaf, array in self.copied:
             copy(array, inputs[leaf])
+        if self.new:
+            inputs = [*inputs, *(self.library.empty(*one) for one in self.new)]
         for arguments, position, leaf, value in self.changing:
             arguments[position] = value.of(inputs[leaf])
+        for arguments, position, number in self.by_value:
+            arguments[position] = number.number
         for function, arguments, options in self.calls:
             if options:
                 function(*arguments, **options)
@@ -146,7 +200,7 @@ class Plan:
             arguments[position] = None
         results = self.results.copy()
         for position, one in self.copied_results:
-            results[position] = one.copy()
+            results[position] = one.copy(inputs)
         return tuple(results)
 
 
@@ -164,18 +218,28 @@ class _Result:
     def __init__(self, tree: Any, lent: set[int], library: Library) -> None:
         self.tree = map_leaves(_memory_of, tree)
         stands = [one for one in leaves(tree) if isinstance(one, Stand)]
-        self.fixed = all(id(one.value.array) in lent for one in stands)
+        self.fixed = all(
+            one.value.memory.leaf is None and id(one.value.array) in lent for one in stands
+        )
+        self.arrays = [one for one in leaves(self.tree) if isinstance(one, library.array)]
         self.flat = isinstance(self.tree, tuple) and all(
             isinstance(one, library.array) for one in self.tree
         )
         self.library = library
 
-    def copy(self) -> Any:
+    def copy(self, inputs: list[Any]) -> Any:
         """Give it in memory of its own: the step's own is filled again at the next call."""
         copied, array = self.library.copied, self.library.array
         if self.flat:
             return tuple([copied(one) for one in self.tree])
-        return map_leaves(lambda one: copied(one) if isinstance(one, array) else one, self.tree)
+
+        def given(one: Any) -> Any:
+            if isinstance(one, Value):
+                assert one.memory.leaf is not None
+                return one.of(inputs[one.memory.leaf])
+            return copied(one) if isinstance(one, array) else one
+
+        return map_leaves(given, self.tree)
 
 
 def _followed(
@@ -195,7 +259,6 @@ def _followed(
     """
     tape = Tape(library)
     derived: list[Number] = []
-    lent: list[Any] = []
     inputs: list[Memory | Number] = []
 
     def stand(leaf: Any, memory: Memory) -> Stand:
@@ -204,7 +267,6 @@ def _followed(
     def work_in(leaf: Any) -> Any:
         if not isinstance(leaf, library.array):
             return leaf
-        lent.append(leaf)
         return stand(leaf, Memory(tuple(leaf.shape), leaf.dtype, leaf))
 
     def stand_for(leaf: Any) -> Any:
@@ -221,14 +283,7 @@ def _followed(
         map_leaves(work_in if position in donate else stand_for, one)
         for position, one in enumerate(arguments)
     ]
-    before = [library.copied(array) for array in lent]
-    try:
-        output = step(*stands)
-    except Exception:
-        for array, values in zip(lent, before):
-            library.copy(array, values)
-        raise
-    return tape, inputs, derived, output
+    return tape, inputs, derived, step(*stands)
 
 
 # Places ------------------------------------------------------------------------------------------
@@ -249,8 +304,8 @@ def place(operations: list[Operation], kept: Iterable[Memory], library: Library)
     library : Library
     """
     for position, operation in enumerate(operations):
-        if operation.result is not None:
-            operation.result.made = position
+        for result in operation.results:
+            result.made = position
         for value in operation.values:
             value.memory.used = position
     for memory in kept:
@@ -265,29 +320,48 @@ def place(operations: list[Operation], kept: Iterable[Memory], library: Library)
         return free[kind].pop() if free[kind] else library.empty(*kind)
 
     for position, operation in enumerate(operations):
-        result = operation.result
-        if result in parts:
-            target = parts[result]
-            if target.memory.array is None:
-                target.memory.array = find(target.memory)
-            result.array = target.array.reshape(result.shape)
-        elif result is not None and result.array is None:
-            victim = _victim(operation, position, placed)
-            if victim is None:
-                result.array = find(result)
-            else:
-                result.array = victim.array
-                placed.remove(victim)
-                placed.add(result)
+        for result in operation.results:
+            if result in parts:
+                target = parts[result]
+                if target.memory.array is None:
+                    target.memory.array = find(target.memory)
+                result.array = target.array.reshape(result.shape)
+            elif result.array is None and result.leaf is None:
+                victim = _victim(operation, result, position, placed)
+                if victim is None:
+                    result.array = find(result)
+                else:
+                    result.array = victim.array
+                    placed.remove(victim)
+                    placed.add(result)
         for memory in [one for one in placed if one.used <= position]:
             placed.remove(memory)
             free[memory.shape, memory.dtype].append(memory.array)
 
 
-def _victim(operation: Operation, position: int, placed: set[Memory]) -> Memory | None:
-    """Find an operand that the result can be written over."""
-    result, values = operation.result, list(operation.values)
-    assert result is not None
+def _in_new_memory(
+    operations: list[Operation], found: list[Memory], n_inputs: int
+) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """Let results lie in memory that is made at each call, as if it were an input.
+
+    Yields
+    ------
+    shape : tuple of int
+    dtype : dtype
+    """
+    joined = {one.result for one in operations if one.kind == "join"}
+    for memory in dict.fromkeys(found):
+        if memory.array is None and memory not in joined:
+            memory.leaf = n_inputs
+            n_inputs += 1
+            yield memory.shape, memory.dtype
+
+
+def _victim(
+    operation: Operation, result: Memory, position: int, placed: set[Memory]
+) -> Memory | None:
+    """Find an operand that a result can be written over."""
+    values = list(operation.values)
     for index in operation.replaces:
         one = operation.arguments[index]
         if (
@@ -429,8 +503,10 @@ def _bytes(memory: Memory) -> int:
 
 
 def _memory_of(leaf: Any) -> Any:
-    """Give what holds the values when the step is repeated."""
-    return leaf.value.array if isinstance(leaf, Stand) else leaf
+    """Give what holds the values when the step is repeated: new memory is not there yet."""
+    if not isinstance(leaf, Stand):
+        return leaf
+    return leaf.value.array if leaf.value.memory.leaf is None else leaf.value
 
 
 def _same(tree: Any, other: Any) -> bool:

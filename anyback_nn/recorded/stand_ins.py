@@ -285,9 +285,16 @@ def opened(
     beside = operands if alike is None else tuple(operands[i] for i in alike)
     dtype = next((one.dtype for one in beside if isinstance(one, Stand | library.array)), None)
     constants = [_constant(one, dtype, library) for one in operands]
-    arrays = tuple(one.array if isinstance(one, Stand) else one for one in constants)
+    arrays = tuple(map(_now, constants))
     values = tuple(one.value if isinstance(one, Stand) else one for one in constants)
     return stand, arrays, values
+
+
+def _now(one: Any) -> Any:
+    """Give what an operand is in the step that is followed."""
+    if isinstance(one, Stand):
+        return one.array
+    return one.number if isinstance(one, Number) else one
 
 
 def _constant(one: Any, dtype: Any, library: Library) -> Any:
@@ -298,7 +305,7 @@ def _constant(one: Any, dtype: Any, library: Library) -> Any:
     if isinstance(one, Number):
         if not real:
             raise NotRecordable("a number beside an array that is not of real numbers")
-        return one.cell(dtype, library)
+        return one if library.launches else one.cell(dtype, library)
     if not isinstance(one, bool | int | float):
         raise NotRecordable(f"an operand of type {type(one).__name__}")
     # What the library does with a Python number at every call.

@@ -93,6 +93,8 @@ class Operation:
         The new memory that it fills.
     replaces : tuple of int
         The positions of the arguments that the result may be written over, entry by entry.
+    further : tuple of Memory
+        More new memory that it fills, if several functions have become one.
     """
 
     function: Callable[..., Any]
@@ -101,6 +103,12 @@ class Operation:
     kind: Kind = "other"
     result: Memory | None = None
     replaces: tuple[int, ...] = ()
+    further: tuple[Memory, ...] = ()
+
+    @property
+    def results(self) -> tuple[Memory, ...]:
+        """All new memory that it fills."""
+        return self.further if self.result is None else (self.result, *self.further)
 
     @property
     def values(self) -> Iterator[Value]:

@@ -1,0 +1,684 @@
+"""Recorded steps on CuPy: what would be launched on a GPU, and what it would compute.
+
+No GPU is here, so CuPy is a stand-in that computes with NumPy (see `cupy_stand_in`), kernels too.
+What it gives must be, bit for bit, what NumPy gives for steps that are called as they are.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import cupy_stand_in
+import numpy as np
+import pytest
+from cupy_stand_in import ElementwiseKernel, count
+
+import anyback_nn as nn
+from anyback_nn.backend import Backend, CupyBackend, NumpyBackend, to_numpy
+from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.network.parameters import named
+from anyback_nn.recorded import BEFORE_RECORDING, Recorded
+from anyback_nn.training.checks import DTYPES
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def cupy():
+    """Let CuPy be the stand-in, and give it."""
+    with cupy_stand_in.installed() as module:
+        yield module
+
+
+@pytest.fixture
+def library():
+    return importlib.import_module("anyback_nn.recorded.of_cupy").CUPY
+
+
+# Training -----------------------------------------------------------------------------------------
+
+AsItIs = type("AsItIs", (NumpyBackend,), {"recorded": Backend.recorded, "chained": Backend.chained})
+OneByOne = type("OneByOne", (CupyBackend,), {"chained": Backend.chained})
+
+N_SAMPLES = 50
+X = RNG.standard_normal((N_SAMPLES, 4))
+CLASSES = RNG.integers(0, 3, N_SAMPLES)
+VALUES = RNG.standard_normal((N_SAMPLES, 3))
+
+
+def train(backend, layers, loss, y, optimizer, dtype, weights=None):
+    """Train, with batches of 16 and a last one of 2; give all numbers that it changed."""
+    model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
+    options = {"epochs": 6, "batch_size": 16, "sample_weight": weights, "progress": False}
+    history = model.fit(X, y, optimizer=optimizer, **options)
+    training = model.training
+    arrays = named((training.params, training.state, training.slots)).values()
+    rows = [[v for k, v in row.items() if k != "seconds"] for row in history]
+    return [*map(to_numpy, arrays), np.asarray(rows)]
+
+
+@pytest.fixture
+def same(plans):
+    """Train with recorded steps on CuPy, in both ways, and as they are on NumPy."""
+
+    def both(layers, loss, y, optimizer=None, dtype="float32", weights=None):
+        optimizer = optimizer or nn.Adam(0.01)
+        options = layers, loss, y, optimizer, dtype, weights
+        expected = train(AsItIs(), *options)
+        for backend in (CupyBackend(), OneByOne()):
+            plans.clear()
+            for found, other in zip(train(backend, *options), expected, strict=True):
+                np.testing.assert_array_equal(found, other, strict=True)
+            assert [plan.runs for plan in plans] == [
+                3 * 6 - BEFORE_RECORDING - 1,
+                6 - BEFORE_RECORDING - 1,
+            ]
+
+    return both
+
+
+NETWORKS = {
+    **{name: (nn.Dense(8), layer(), nn.Dense(3)) for name, layer in ACTIVATIONS.items()},
+    "batch norm": (nn.Dense(8, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dense(3)),
+    "layer norm": (nn.LayerNorm(), nn.Dense(8), nn.Tanh(), nn.Dense(3, bias=False)),
+    "dropout": (nn.Dense(8), nn.ReLU(), nn.Dropout(0.3), nn.Dense(3)),
+    "residual": (nn.Residual(nn.Dense(6), nn.ReLU(), nn.Dense(4)), nn.Dense(3)),
+    "network": (nn.Network(nn.Dense(6), nn.Dropout(0.5), nn.BatchNorm()), nn.ELU(), nn.Dense(3)),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
+def test_networks(layers, dtype, same):
+    same(layers, nn.SoftmaxCrossEntropy(), CLASSES, dtype=dtype)
+
+
+LOSSES = {
+    "mean squared": (nn.MeanSquaredError(), VALUES),
+    "mean absolute": (nn.MeanAbsoluteError(), VALUES),
+    "huber": (nn.Huber(0.5), VALUES),
+    "poisson": (nn.Poisson(), np.abs(VALUES).round()),
+    "labels": (nn.BinaryCrossEntropy(label_smoothing=0.1), VALUES > 0),
+    "classes": (nn.SoftmaxCrossEntropy(label_smoothing=0.1), CLASSES),
+    "one-hot": (nn.SoftmaxCrossEntropy(), np.eye(3)[CLASSES]),
+}
+
+
+@pytest.mark.parametrize("weights", [None, RNG.uniform(0, 2, N_SAMPLES)], ids=["", "weighted"])
+@pytest.mark.parametrize(("loss", "y"), LOSSES.values(), ids=LOSSES)
+def test_losses(loss, y, weights, same):
+    same((nn.Dense(8), nn.Tanh(), nn.Dense(3)), loss, y, weights=weights)
+
+
+OPTIMIZERS = {
+    **{name: kind(0.01) for name, kind in nn.OPTIMIZERS.items()},
+    "penalties": nn.Adam(0.01, l1=0.01, l2=0.01),
+    "clipped": nn.Nesterov(0.1, clip_value=0.01, clip_norm=0.02),
+    "schedule": nn.AdamW(nn.CosineDecay(0.1, epochs=5, warmup=1), weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_optimizers(optimizer, dtype, same):
+    layers = (nn.Dense(8), nn.ReLU(), nn.Dense(3))
+    same(layers, nn.SoftmaxCrossEntropy(), CLASSES, optimizer, dtype)
+
+
+# Launches -----------------------------------------------------------------------------------------
+
+
+def launches_of_steps(backend, plans):
+    """Count the launches of each step of training 784-256-128-10 with Adam."""
+    layers = (nn.Dense(256), nn.ReLU(), nn.Dense(128), nn.ReLU(), nn.Dense(10))
+    counted = []
+
+    class Counting(nn.Callback):
+        def on_batch_begin(self, fit):
+            self.before = count.launches
+
+        def on_batch_end(self, fit):
+            counted.append(count.launches - self.before)
+
+    x, y = RNG.standard_normal((160, 784)), RNG.integers(0, 10, 160)
+    model = nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    options = {"batch_size": 32, "callbacks": [Counting()], "progress": False}
+    model.fit(x, y, optimizer=nn.Adam(0.001), epochs=1, **options)
+    return counted
+
+
+def test_a_step_takes_half_as_many_launches(plans):
+    *first, _, before_last, last = launches_of_steps(CupyBackend(), plans)
+    assert before_last == last == plans[0].n_calls <= 28
+    assert min(first) >= 56
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_an_optimizer_is_one_kernel(optimizer, plans, library, cupy):
+    n = 100
+    mask = (cupy.asarray(np.ones(n)),) if optimizer.penalizes else ()
+
+    def step(p, slots, coefficients, mask, g):
+        # As in training, the gradient is a result of the step.
+        g = g * 1.0
+        p, slots = optimizer.update((p,), (g,), slots, mask, coefficients)
+        return p[0], slots
+
+    p = cupy.asarray(np.ones(n))
+    slots = optimizer.init((p,))
+    recorded = Recorded(step, (0, 1), library)
+    for i in range(1, BEFORE_RECORDING + 3):
+        g = cupy.asarray(np.arange(n, dtype="float64"))
+        p, slots = recorded(p, slots, optimizer.coefficients(i, 0.1), mask, g)
+    (plan,) = plans
+    # The length of the gradient is a sum over all of it, of which the scale is computed.
+    assert plan.n_calls == (1 if optimizer.clip_norm is None else 4)
+    # What is written is what is kept, and not the gradient.
+    (kernel, *_) = plan.calls[-1]
+    assert len(kernel.outputs) == 1 + len(optimizer.slots)
+
+
+def test_what_comes_from_the_host_comes_at_once():
+    layers = (nn.Dense(8), nn.Dropout(0.3), nn.Dense(8), nn.Dropout(0.3), nn.Dense(3))
+    model = nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=CupyBackend())
+    x, counted = RNG.standard_normal((320, 4)), []
+
+    class Counting(nn.Callback):
+        def on_epoch_end(self, fit):
+            counted.append(count.transfers)
+
+    options = {"batch_size": 10, "callbacks": [Counting()], "progress": False}
+    model.fit(x, np.arange(320) % 3, epochs=3, **options)
+    # For 2 times 16 steps the rows and two masks.
+    assert np.diff(counted).tolist() == [2 * 3] * 2
+
+
+# Kernels ------------------------------------------------------------------------------------------
+
+
+def repeated(library, step, *arguments, donate=(), times=1, then=()):
+    """Call a step with arrays of NumPy as it is, and on CuPy, until it has been repeated.
+
+    Both give the same, every time, and so they do ``then``, with other arrays. What is given back
+    is the recording.
+    """
+    array = importlib.import_module("cupy").array
+    recording, n_donated = Recorded(step, donate, library), len(donate)
+    here, there = tuple(one.copy() for one in arguments), tuple(map(array, arguments))
+    for i in range(BEFORE_RECORDING + 1 + times + bool(then)):
+        if then and i == BEFORE_RECORDING + 1 + times:
+            here, there = then, tuple(map(array, then))
+        with np.errstate(all="ignore"):
+            expected, found = step(*here), recording(*there)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(to_numpy(one), np.asarray(other), strict=True)
+        here = (*expected[:n_donated], *here[n_donated:])
+        there = (*found[:n_donated], *there[n_donated:])
+    return recording
+
+
+def kernels_of(recording):
+    (plan,) = recording.plans.values()
+    return [call[0] for call in plan.calls if isinstance(call[0], ElementwiseKernel)]
+
+
+def n_calls(recording):
+    (plan,) = recording.plans.values()
+    return plan.n_calls
+
+
+SPECIAL = np.asarray([0.0, -0.0, 1.0, -1.0, 0.3, -2.5, 7.0, np.inf, -np.inf, np.nan])
+FIRST, SECOND = (one.reshape(-1) for one in np.meshgrid(SPECIAL, SPECIAL))
+INTEGERS = FIRST[np.isfinite(FIRST)].astype("int64"), SECOND[np.isfinite(FIRST)] > 0
+OF_ONE = (
+    *("abs", "ceil", "cos", "exp", "expm1", "floor", "isfinite", "isinf", "isnan", "log", "log10"),
+    *("log1p", "log2", "negative", "sign", "sin", "sqrt", "square", "tan", "tanh"),
+)
+OF_TWO = (
+    *("add", "atan2", "divide", "equal", "greater", "greater_equal", "less", "less_equal"),
+    *("maximum", "minimum", "multiply", "not_equal", "pow", "subtract"),
+)
+OF_TRUTH = ("bitwise_and", "bitwise_or", "logical_and", "logical_or")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [*OF_ONE, *OF_TWO])
+def test_a_function_is_a_kernel(name, dtype, library):
+    def step(x, y):
+        call = getattr(nn.array_namespace(x), name)
+        return (call(x) if name in OF_ONE else call(x, y),)
+
+    ordinary = (RNG.uniform(0.1, 1.5, FIRST.shape).astype(dtype) for _ in range(2))
+    recording = repeated(library, step, *ordinary, then=(FIRST.astype(dtype), SECOND.astype(dtype)))
+    assert n_calls(recording) == len(kernels_of(recording)) == 1
+
+
+@pytest.mark.parametrize("name", [*OF_TRUTH, "bitwise_invert", "logical_not"])
+def test_a_function_of_truth_values_is_a_kernel(name, library):
+    def step(x, y):
+        call = getattr(nn.array_namespace(x), name)
+        return (call(x, y) if name in OF_TRUTH else call(x),)
+
+    assert len(kernels_of(repeated(library, step, FIRST > 0, SECOND > 0))) == 1
+
+
+def test_every_formula_is_tested(library):
+    of_cupy = importlib.import_module("anyback_nn.recorded.of_cupy")
+    tested = {*OF_ONE, *OF_TWO, *OF_TRUTH, "bitwise_invert", "logical_not"}
+    assert {of_cupy._ENTRIES[name] for name in tested} == {
+        function for function in library.formulas if function not in (of_cupy.cast, of_cupy.choose)
+    }
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int32", "int64", "bool"])
+def test_casts_and_choices_are_kernels(kind, library):
+    x = np.asarray([0.0, 1.0, -3.7, 2.0**31 - 200.0, 0.2])
+
+    def step(x):
+        xp = nn.array_namespace(x)
+        y = xp.astype(x, getattr(xp, kind))
+        chosen = xp.where(y == xp.astype(x * x, getattr(xp, kind)), x, 0.5)
+        return y, xp.where(x > 0.1, chosen, x)
+
+    recording = repeated(library, step, np.clip(x, -3.7, 9.0))
+    assert n_calls(recording) == len(kernels_of(recording)) == 1
+
+
+def of_whole_numbers(x, true):
+    xp = nn.array_namespace(x)
+    y = x * 3 + x - 2
+    return y, xp.square(-y), x == y, xp.astype(true, xp.int32) + 1
+
+
+def test_whole_numbers(library):
+    x, true = INTEGERS
+    assert n_calls(repeated(library, of_whole_numbers, x, true)) == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        # The results are of another dtype than the formula's.
+        lambda xp, x, true: x / 2,
+        lambda xp, x, true: xp.abs(x),
+        lambda xp, x, true: true * 1.5,
+        lambda xp, x, true: x * 1.5,
+        lambda xp, x, true: xp.astype(x, xp.int8),
+        lambda xp, x, true: xp.bitwise_and(x, 3),
+        lambda xp, x, true: xp.where(true, 1.0, 0.0),
+    ],
+)
+def test_what_no_formula_is_right_for_is_left_to_cupy(call, library):
+    def step(x, true):
+        return (call(nn.array_namespace(x), x, true),)
+
+    recording = repeated(library, step, *INTEGERS)
+    assert not kernels_of(recording)
+
+
+@pytest.mark.parametrize("exponent", [2, 2.0, 3, 1.5, -2])
+def test_powers(exponent, library):
+    x = np.abs(RNG.standard_normal(20))
+    assert n_calls(repeated(library, lambda x: (x**exponent + 1.0,), x)) == 1
+
+
+@pytest.mark.parametrize("exponent", [-1, 0.5])
+def test_powers_that_cupy_computes_in_other_ways_are_not_recorded(exponent, library):
+    recording = repeated(library, lambda x: (x**exponent,), np.ones(3))
+    assert not recording.plans
+
+
+def test_other_functions(library):
+    def step(x):
+        xp = nn.array_namespace(x)
+        return (
+            *(xp.sum(x), xp.sum(x, axis=0), xp.mean(x, axis=1, keepdims=True), xp.max(x)),
+            *(xp.min(x, axis=0), xp.max(x, axis=1, keepdims=True), xp.argmax(x, axis=1)),
+            *(xp.all(x > 0, axis=0), xp.any(x > 1.0, axis=1), x @ xp.matrix_transpose(x)),
+            *(xp.take(x, xp.argmax(x, axis=0), axis=0), xp.concat([x, x * 2.0], axis=1)),
+            *(xp.concat([x[0, :], x[1, :] * 2.0]), xp.reshape(xp.matrix_transpose(x), (2, -1))),
+        )
+
+    assert repeated(library, step, RNG.standard_normal((6, 4))).plans
+
+
+# What is one kernel, and what not -----------------------------------------------------------------
+
+
+def transposed(x):
+    return nn.array_namespace(x).matrix_transpose(x)
+
+
+def total(x):
+    return nn.array_namespace(x).sum(x, axis=0, keepdims=True)
+
+
+def bias_and_activation(p, x, bias):
+    y = nn.array_namespace(x).maximum(x + bias, 0.0)
+    return p, y
+
+
+def derivative_and_gradient(p, x, bias):
+    xp = nn.array_namespace(x)
+    return p, x * xp.astype(p > 1.0, x.dtype)
+
+
+def read_after_it_is_written(p, x, bias):
+    y = p * 2.0
+    p += x
+    z = p * 2.0
+    p *= y
+    return p, y, z
+
+
+def read_in_another_way_after_it_is_written(p, x, bias):
+    y = p + x
+    return p, y + transposed(y)
+
+
+def written_after_it_is_read_in_another_way(p, x, bias):
+    y = transposed(p) * 2.0
+    p += x
+    return p, y
+
+
+def written_and_read_in_another_way_at_once(p, x, bias):
+    p += transposed(p)
+    return p, p * 2.0
+
+
+def a_row_of_what_is_written(p, x, bias):
+    p *= 2.0
+    y = x * p[:1, :]
+    return p, y
+
+
+def written_in_part(p, x, bias):
+    y = p * 2.0
+    part = p[1:, :]
+    part += p[:-1, :]
+    return p, y * p
+
+
+def a_sum_in_between(p, x, bias):
+    y = x * 2.0
+    t = total(y)
+    z = y - t
+    return p, z
+
+
+def a_sum_of_something_else_in_between(p, x, bias):
+    y = x * 2.0
+    t = total(x)
+    return p, y + 1.0, t
+
+
+def a_sum_of_what_is_written_after_it(p, x, bias):
+    y = p * 2.0
+    t = total(p)
+    p += x
+    return p, y, t
+
+
+def a_sum_of_what_is_written_before_it(p, x, bias):
+    p += x
+    t = total(p)
+    p *= t
+    return p, t
+
+
+def another_shape_in_between(p, x, bias):
+    y = x * 2.0
+    b = bias + 1.0
+    return p, y - x, b
+
+
+def another_shape_in_between_that_is_read(p, x, bias):
+    y = x * 2.0
+    b = bias + 1.0
+    return p, y - b
+
+
+def not_used(p, x, bias):
+    p - x
+    return p, total(x)
+
+
+N = 4
+STEPS = {
+    bias_and_activation: 1,
+    derivative_and_gradient: 1,
+    read_after_it_is_written: 1,
+    read_in_another_way_after_it_is_written: 2,
+    written_after_it_is_read_in_another_way: 2,
+    written_and_read_in_another_way_at_once: 2,
+    a_row_of_what_is_written: 2,
+    written_in_part: 3,
+    a_sum_in_between: 3,
+    a_sum_of_something_else_in_between: 2,
+    a_sum_of_what_is_written_after_it: 2,
+    a_sum_of_what_is_written_before_it: 3,
+    another_shape_in_between: 2,
+    another_shape_in_between_that_is_read: 2,
+    not_used: 1,
+}
+"""The launches that each takes."""
+
+
+@pytest.mark.parametrize(("step", "launches"), STEPS.items(), ids=[one.__name__ for one in STEPS])
+def test_steps(step, launches, library):
+    arguments = (np.arange(N * N, dtype="float64").reshape(N, N), X[:N, :N], X[:1, :N])
+    recording = repeated(library, step, *arguments, donate=(0,), times=3)
+    assert n_calls(recording) == launches
+
+
+def test_arrays_that_are_not_contiguous(library):
+    def step(p, x):
+        p += x
+        return p, x * 2.0 - p
+
+    x = RNG.standard_normal((6, 8))[::2, ::2].T
+    assert n_calls(repeated(library, step, np.ones((4, 3)), x, donate=(0,))) == 1
+
+
+def test_memory_that_overlaps_with_other_memory_that_was_handed_in(library, cupy):
+    def step(p, q, x):
+        p += x
+        q *= 2.0
+        return p, q, p + q
+
+    def handed(asarray):
+        memory = asarray(np.arange(5.0))
+        return memory[:4], memory[1:], asarray(np.ones(4))
+
+    recording = Recorded(step, (0, 1), library)
+    here, there = handed(np.asarray), handed(cupy.asarray)
+    for _ in range(BEFORE_RECORDING + 3):
+        expected, found = step(*here), recording(*there)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.get(), other)
+    assert n_calls(recording) == 3
+
+
+def test_memory_that_is_worked_in_and_not_given_back(library):
+    def step(p, q, x):
+        q += x
+        p += q
+        return (p,)
+
+    arguments = (np.ones(3), np.ones(3), np.arange(3.0))
+    recording, array = Recorded(step, (0, 1), library), importlib.import_module("cupy").array
+    p, q, x = map(array, arguments)
+    for _ in range(BEFORE_RECORDING + 3):
+        (p,) = recording(p, q, x)
+        step(*arguments)
+        np.testing.assert_array_equal(p.get(), arguments[0])
+        np.testing.assert_array_equal(q.get(), arguments[1])
+    assert n_calls(recording) == 1
+
+
+def test_results_of_one_kernel_are_computed_where_they_are_put_together(library):
+    def step(x):
+        xp = nn.array_namespace(x)
+        y = x + 1.0
+        return (xp.concat([xp.reshape(one, (-1,)) for one in (y, y * x)]) * 2.0,)
+
+    assert n_calls(repeated(library, step, RNG.standard_normal((3, 2)))) == 2
+
+
+def test_a_number_is_of_the_dtype_beside_it(library, cupy):
+    def step(x, rate):
+        xp = nn.array_namespace(x)
+        return (xp.astype(x * rate, xp.float64) * rate,)
+
+    recording, x = Recorded(step, (), library), np.asarray([1.0, 0.7], "float32")
+    for rate in (0.1, 0.2, 0.3, 0.4, 0.7):
+        (found,) = recording(cupy.asarray(x), rate)
+        np.testing.assert_array_equal(found.get(), step(x, rate)[0], strict=True)
+    assert n_calls(recording) == 1
+
+
+def test_numbers_are_those_of_each_call(library, cupy):
+    def step(p, x, rate, scale):
+        p -= (2.0 * rate - scale) * x
+        return p, nn.array_namespace(x).sum(x) * rate
+
+    recording = Recorded(step, (0,), library)
+    p, expected = cupy.asarray(np.ones(3, "float32")), np.ones(3, "float32")
+    for i, rate in enumerate((0.1, 0.2, 0.3, 0.4, 0.7, 1.1)):
+        x = np.asarray([rate, 1.0, i], "float32")
+        p, t = recording(p, cupy.asarray(x), rate, i / 3)
+        expected, other = step(expected, x, rate, i / 3)
+        np.testing.assert_array_equal(p.get(), expected)
+        np.testing.assert_array_equal(t.get(), other)
+    assert n_calls(recording) == 3
+
+
+def test_results_are_not_written_to_again(library, cupy):
+    def step(x):
+        y = x * 2.0
+        return y, y[:1], y + 1.0, nn.array_namespace(x).sum(x)
+
+    recording = Recorded(step, (), library)
+    results = [recording(cupy.asarray(np.full(3, float(i)))) for i in range(8)]
+    assert recording.plans
+    for i, (y, part, more, t) in enumerate(results):
+        assert y.get().tolist() == [2.0 * i] * 3
+        assert part.get().tolist() == [2.0 * i]
+        assert more.get().tolist() == [2.0 * i + 1.0] * 3
+        assert t.get() == 3.0 * i
+
+
+# Recordings that are not used ---------------------------------------------------------------------
+
+
+def works_in(p, q, x):
+    p -= 0.001 * x
+    return p, q, nn.array_namespace(x).sum(x)
+
+
+def works_in_two(p, q, x):
+    p -= 0.001 * x
+    q -= 0.002 * x
+    return p, q
+
+
+@pytest.fixture
+def altered(monkeypatch):
+    """Let kernels do something else after what they do."""
+
+    def alter(change):
+        original = ElementwiseKernel.__call__
+
+        def call(self, *arguments):
+            original(self, *arguments)
+            for one in arguments[len(self.inputs) :]:
+                change(one.host)
+
+        monkeypatch.setattr(ElementwiseKernel, "__call__", call)
+
+    return alter
+
+
+def fails(array):
+    raise RuntimeError("NVRTC_ERROR_COMPILATION")
+
+
+def is_wrong_by_a_little(array):
+    # Seen in what has changed, which is a thousandth of what is there.
+    array *= 1.0 + 1e-5
+
+
+def is_not_a_number(array):
+    array[...] = np.nan
+
+
+def is_not_written(array):
+    array[...] = 0.0
+
+
+WRONG = [fails, is_wrong_by_a_little, is_not_a_number, is_not_written]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("change", WRONG)
+def test_a_recording_that_does_not_compute_the_same_is_not_used(change, dtype, library, altered):
+    altered(change)
+    p, x = np.ones(50, dtype), RNG.standard_normal(50).astype(dtype)
+    recording = repeated(library, works_in, p, p, x, donate=(0, 1), times=3)
+    assert not recording.plans
+
+
+def rounds_in_another_way(array):
+    array *= 1.0 + 2 * np.finfo(array.dtype).eps
+
+
+def is_another_where_all_is_rounding(array):
+    array[:1] *= 1.001
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("change", [rounds_in_another_way, is_another_where_all_is_rounding])
+@pytest.mark.parametrize("rate", [0.001, 1e-9])
+def test_rounding_does_not_matter(change, dtype, rate, library, altered, cupy):
+    def step(p, x):
+        p -= rate * x
+        return p, nn.array_namespace(x).sum(x)
+
+    altered(change)
+    recording = Recorded(step, (0,), library)
+    p, x = np.ones(200, dtype), RNG.standard_normal(200).astype(dtype)
+    there, p_there = cupy.asarray(x), cupy.asarray(p)
+    for i in range(BEFORE_RECORDING + 1):
+        p_there, t = recording(p_there, there)
+        p, other = step(p, x)
+        # What is given is what the step itself has computed.
+        np.testing.assert_array_equal(p_there.get(), p)
+        np.testing.assert_array_equal(t.get(), other)
+        assert bool(recording.plans) == (i == BEFORE_RECORDING)
+
+
+@pytest.mark.parametrize("step", [works_in, works_in_two])
+def test_a_few_entries_may_differ_in_one_result_alone(step, library, altered):
+    altered(is_another_where_all_is_rounding)
+    arguments = [RNG.standard_normal(200) for _ in range(3)]
+    recording = Recorded(step, (0, 1), library)
+    on_device = tuple(map(importlib.import_module("cupy").array, arguments))
+    for _ in range(BEFORE_RECORDING + 1):
+        recording(*on_device)
+    assert bool(recording.plans) == (step is works_in)
+
+
+def test_what_is_infinite_cannot_be_compared(library):
+    # One entry alone could be wrong, but for it there is no measure of how much others may be.
+    x = np.asarray([np.inf, *np.ones(200)])
+    assert not repeated(library, lambda x: (x * 2.0,), x).plans
+
+
+def test_whole_numbers_must_be_the_same(library, altered):
+    def one_more(array):
+        array += 1
+
+    altered(one_more)
+    recording = repeated(library, lambda x: (x * 2,), np.arange(2000))
+    assert not recording.plans
