@@ -32,7 +32,7 @@ __all__ = [
     "Backend",
     "array_namespace",
     "is_host",
-    "on_host",
+    "lies_on_host",
     "select",
     "select_for",
     "to_numpy",
@@ -221,9 +221,10 @@ class Backend:
         return self.xp.asarray(x, device=self.device)
 
     def feed(self) -> Callable[[Sequence[tuple[Any, str]]], list[Array]]:
-        """Make what brings batches to the device one after another; here: simply that.
+        """Make what brings batches to the device one after another; here: each is, by `asarray`.
 
-        Where it can be, the device fetches a batch while it computes with those before.
+        Where it can be, the device fetches a batch while it computes with those before (untested
+        on a GPU).
 
         Returns
         -------
@@ -922,11 +923,15 @@ def is_host(x: object) -> bool:
     return array_api_compat.is_numpy_array(x) or not array_api_compat.is_array_api_obj(x)
 
 
-def on_host(x: object) -> bool:
-    """Tell whether NumPy can read ``x`` where it lies, whichever library's it is."""
+def lies_on_host(x: object) -> bool:
+    """Tell whether ``x`` lies in the host's memory, whichever library's array it is."""
     import array_api_compat
 
-    return is_host(x) or str(array_api_compat.device(x)) == "cpu"
+    if is_host(x):
+        return True
+    device = array_api_compat.device(x)
+    # JAX's and array-api-strict's are not called so.
+    return "cpu" in (str(device), getattr(device, "platform", None)) or "CPU_DEVICE" in str(device)
 
 
 def to_numpy(x: Any) -> Any:

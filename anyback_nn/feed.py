@@ -8,6 +8,8 @@ be asked for ahead.
 Two places for batches on their way are used in turn. Each has pinned memory and memory of the
 device, out of which the queue that computes takes the batch into new arrays. These can be kept,
 or let go of at any time: nothing is ever copied into them from outside of that queue.
+
+Untested on a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.backend import Array, Backend, on_host, to_numpy
+from anyback_nn.backend import Array, Backend, lies_on_host, to_numpy
 
 __all__ = ["Feed"]
 
@@ -35,7 +37,7 @@ class _Place:
     taken: Any
     size: int = 0
     pinned: Any = None
-    there: Any = None
+    on_device: Any = None
 
 
 class Feed:
@@ -73,7 +75,7 @@ class Feed:
         weakref.finalize(self, stream.synchronize)
 
     def __call__(self, arrays: Sequence[tuple[Any, str]]) -> list[Array]:
-        moved = [on_host(x) for x, _ in arrays]
+        moved = [lies_on_host(x) for x, _ in arrays]
         on_way = [(to_numpy(x), dtype) for (x, dtype), is_moved in zip(arrays, moved) if is_moved]
         brought = iter(self._bring(on_way) if on_way else ())
         return [
@@ -93,10 +95,10 @@ class Feed:
         with np.errstate(over="ignore"):
             for (x, dtype), span in zip(arrays, spans):
                 np.copyto(host[span].view(dtype).reshape(x.shape), x, casting="unsafe")
-        self.send(place.pinned[:total], place.there[:total], self.stream)
+        self.send(place.pinned[:total], place.on_device[:total], self.stream)
         self._wait(current, self.stream)
         parts = [
-            place.there[span].view(getattr(xp, dtype)).reshape(x.shape)
+            place.on_device[span].view(getattr(xp, dtype)).reshape(x.shape)
             for (x, dtype), span in zip(arrays, spans)
         ]
         taken = [xp.asarray(part, copy=True) for part in parts]
@@ -108,8 +110,10 @@ class Feed:
         if size <= place.size:
             return
         xp, device = self.backend.xp, self.backend.device
+        # After an interrupt a copy may be on its way of which the event ``taken`` knows nothing.
+        self.stream.synchronize()
         place.pinned = self.pinned(size)
-        place.there = xp.empty((size,), dtype=xp.uint8, device=device)
+        place.on_device = xp.empty((size,), dtype=xp.uint8, device=device)
         # It may be memory that steps which are still to be computed have used and given back.
         self._wait(self.stream, current)
         place.size = size

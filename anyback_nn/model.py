@@ -278,7 +278,7 @@ class Model:
             Inputs of any array library, or a NumPy memory map (read batch by batch), or, with
             ``y=None``, an iterable that gives ``(x, y)`` or ``(x, y, weights)`` for each batch,
             such as `anyback_nn.datasets.parquet_batches`. Arrays that find no room on a GPU are
-            brought there batch by batch, too.
+            brought there batch by batch, too (untested on a GPU).
         y : array, shape (n_samples,) or (n_samples, n_outputs)
             Targets: class indices for a loss that classifies, else values.
         optimizer : Optimizer, optional
@@ -585,7 +585,7 @@ class Model:
         OutOfMemoryError
             The device's memory is used up; it says which batch size would fit.
         """
-        return self._apply(x, batch_size, self.loss.link)
+        return self._apply(x, batch_size, "link")
 
     def predict_classes(self, x: Any, *, batch_size: int = 4096) -> Array:
         """Predict the class index of each sample (of each label, if there are several).
@@ -594,15 +594,18 @@ class Model:
         """
         if not self.loss.classifies:
             raise TypeError(f"{type(self.loss).__name__} does not classify: use predict")
-        return self._apply(x, batch_size, self.loss.decide)
+        return self._apply(x, batch_size, "decide")
 
-    def _apply(self, x: Any, batch_size: int, read: Callable[[Array], Array]) -> Array:
-        """Compute the outputs and read them in the loss's way."""
+    def _apply(self, x: Any, batch_size: int, method: str) -> Array:
+        """Compute the outputs and read them by a method of the loss."""
         batch_size = checks.whole_number("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
             rows = data.Batch(checks.check_inputs(x, self._built_for()))
             source = self._source(rows, batch_size, resident=False)
-            result = loop.outputs_of(self, source, read).x
+            if _is_own(self.loss):
+                result = loop.outputs_of(self, source, method).x
+            else:  # a user's may do what it likes at each call: it is not compiled
+                result = getattr(self.loss, method)(loop.outputs_of(self, source).x)
             if self.backend.owns(x):
                 return result
             array = to_numpy(result)

@@ -18,6 +18,7 @@ from anyback_nn.backend import Backend, CupyBackend, NumpyBackend, to_numpy
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.parameters import named
 from anyback_nn.recorded import BEFORE_RECORDING, Recorded
+from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.training.checks import DTYPES
 
 RNG = np.random.default_rng(0)
@@ -91,6 +92,20 @@ NETWORKS = {
 @pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
 def test_networks(layers, dtype, same):
     same(layers, nn.SoftmaxCrossEntropy(), CLASSES, dtype=dtype)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators(plans):
+    """With the penalty, which is the default."""
+    settings = {"max_iter": 6, "batch_size": 10, "random_state": 0, "solver": "sgd"}
+    fits = [
+        MLPClassifier(**settings, backend=backend).fit(X, CLASSES)
+        for backend in (CupyBackend(), AsItIs())
+    ]
+    assert plans
+    assert all(plan.runs for plan in plans)
+    for found, expected in zip(fits[0].coefs_, fits[1].coefs_, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 LOSSES = {

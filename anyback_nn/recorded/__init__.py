@@ -11,11 +11,12 @@ The results are the same bits: the same functions, on the same numbers, in the s
 cannot be noted down, such as a value that is read to decide something, ends the recording, and the
 step is called as it is.
 
-On CuPy it is launches of kernels that take the time, so functions of entries are put together into
+On CuPy it is launches of kernels that take the time, so elementwise functions are put together into
 kernels: for a network 784-256-128-10 with Adam, a step takes 28 launches in place of 56. That has
 been tested without a GPU only. Therefore a recording is repeated at once, from the same arrays, and
-compared with what the step itself gave. If anything fails, or if the numbers differ by more than
-rounding, the step is called as it is. What is compiled is told not to contract products and sums,
+compared with what the step itself gave: half of the digits must be right, in terms of the largest
+change, in all results, but for a hundredth of the entries of one. If they are not, or if anything
+fails, the step is called as it is. What is compiled is told not to contract products and sums,
 so even the bits are the same, but for logarithms and powers in float64, of which CuPy's own are
 contracted; and a product of matrices may be added up in another order where its result lies in
 other memory.

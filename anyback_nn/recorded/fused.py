@@ -1,4 +1,4 @@
-"""Functions of entries that follow one another, put together into one kernel of a GPU.
+"""Elementwise functions that follow one another, put together into one kernel of a GPU.
 
 In a small network the launch of a kernel takes longer than what it computes. One kernel for all of
 an optimiser's functions reads each entry once and writes what is used later; all else stays in the
@@ -6,6 +6,7 @@ processor's registers.
 
 Each function is a formula in C. They are computed in the order in which they were recorded, and
 each result is of the dtype that it has in memory, so it is rounded as if it had been there.
+Untested on a GPU.
 """
 
 from __future__ import annotations

@@ -156,6 +156,7 @@ class _Cupy(Kernels):
         "min": minimum,
         "pow": power,
         "take": take,
+        "vecdot": copying(compat.vecdot),
         "where": where,
     }
     in_place: ClassVar = {

@@ -177,6 +177,7 @@ class _Torch(Library):
                 "isfinite": torch.isfinite,
                 "isinf": torch.isinf,
                 "isnan": torch.isnan,
+                "vecdot": compat.vecdot,
             }.items()
         },
         "sum": total(torch.sum),

@@ -29,7 +29,7 @@ class Call(NamedTuple):
 COPIED = 2**13
 """Inputs of up to so many bytes are copied, which is as quick as to put them in their places."""
 
-FEW = 0.01
+MAY_DIFFER = 0.01
 """The share of the entries of one result that may differ when a recording is checked."""
 
 
@@ -80,7 +80,8 @@ class Plan:
             if isinstance(one, Memory) and (_bytes(one) <= copied or one in found):
                 one.array, one.leaf = library.empty(one.shape, one.dtype), None
         operations = library.simplified(tape.operations, found)
-        self.new = list(_in_new_memory(operations, found, len(inputs))) if library.launches else []
+        new = _in_new_memory(operations, found, len(inputs)) if library.launches else ()
+        self.new_results = list(new)
         place(operations, found, library)
         # Where each input goes: into memory of the plan's, or among the arguments of calls.
         self.numbers = [(i, one) for i, one in enumerate(inputs) if isinstance(one, Number)]
@@ -148,7 +149,7 @@ class Plan:
         # Where a gradient is mostly rounding, as in front of batch normalisation, an optimiser may
         # change a few parameters as much as others; what it keeps of gradients then shows nothing.
         *others, most = sorted([0.0, *(library.differing(*one) for one in compared)])
-        if any(others) or most > FEW:
+        if any(others) or most > MAY_DIFFER:
             raise NotRecordable("results that differ when it is repeated")
         for array, values in zip(lent, after):
             library.copy(array, values)
@@ -184,8 +185,8 @@ class Plan:
             number.update()
         for leaf, array in self.copied:
             copy(array, inputs[leaf])
-        if self.new:
-            inputs = [*inputs, *(self.library.empty(*one) for one in self.new)]
+        if self.new_results:
+            inputs = [*inputs, *(self.library.empty(*one) for one in self.new_results)]
         for arguments, position, leaf, value in self.changing:
             arguments[position] = value.of(inputs[leaf])
         for arguments, position, number in self.by_value:

@@ -232,15 +232,16 @@ def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def copying(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Record a function of one array that cannot be told where to write."""
+    """Record a function of arrays that cannot be told where to write."""
 
-    def call(x: Stand, /) -> Any:
-        copy = x.library.copy
+    def call(*operands: Any) -> Any:
+        stand, arrays, values = opened(operands)
+        copy = stand.library.copy
 
-        def compute(memory: Any, array: Any) -> None:
-            copy(memory, function(array))
+        def compute(memory: Any, *arrays: Any) -> None:
+            copy(memory, function(*arrays))
 
-        return x.made(function(x.array), lambda out: Operation(compute, (out, x.value)))
+        return stand.made(function(*arrays), lambda out: Operation(compute, (out, *values)))
 
     return call
 

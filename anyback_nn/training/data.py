@@ -131,7 +131,8 @@ class ArraySource(Source):
 
     def epoch(self, number: int) -> Iterator[Batch]:
         order = self._order(number)
-        order = None if order is None else _index_of(self.rows.x, order)
+        if order is not None and self.resident:
+            order = _index_of(self.rows.x, order)
         # Now and not earlier: rows to train with and to validate with can be of one map.
         mapped = isinstance(self.rows.x, np.memmap)
         soon = announce(self.rows.x, random=self.shuffle) if mapped else None

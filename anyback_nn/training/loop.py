@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -285,7 +286,7 @@ def _epoch(
         every, sizes, rates = zip(*steps(fit, source, step, callbacks))
         reports = (tuple(map(_stack, zip(*every))),)
     kept = {PARAMETERS: training.params, "the optimiser's means": tuple(leaves(training.slots))}
-    table, infinite = _read(model, reports, kept)
+    table, infinite = _read(model, reports, len(sizes), kept)
     _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
     training.epoch += 1
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
@@ -296,25 +297,27 @@ def _epoch(
     }
 
 
-def outputs_of(model: Model, source: Source, read: Callable[[Array], Array] | None = None) -> Batch:
+def outputs_of(model: Model, source: Source, method: str | None = None) -> Batch:
     """Compute the outputs for all batches of a source, beside their targets and weights.
 
     Parameters
     ----------
     model : Model
     source : Source
-    read : callable, optional
-        A method of the model's loss that is applied to the raw outputs.
+    method : str, optional
+        The method of the model's loss that reads them: it is compiled with the rest. Default: they
+        are the raw outputs.
     """
-    key = ("predict", read and read.__name__)
+    read = None if method is None else getattr(model.loss, method)
+    build = partial(prediction_step, model.network, model.layout, read)
     with explained(model, source):
-        predict = model.compiled(key, lambda: prediction_step(model.network, model.layout, read))
+        predict = model.compiled(("predict", method), build)
         parts = []
         for x, y, weights in source.epoch(0):
             outputs = predict(model.training.params, model.training.state, x)
             parts.append(Batch(outputs, y, weights))
-        # Without layers that compute, the outputs are the inputs: they are copied.
-        if len(parts) == 1 and outputs is not x:
+        # Elsewhere the outputs may be a view of what went in: even a single batch is copied.
+        if len(parts) == 1 and model.backend.compiles:
             return parts[0]
         xp = array_namespace(parts[0].x)
         if any(weights is not None for *_, weights in parts):
@@ -351,7 +354,7 @@ def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], No
 
 
 def _read(
-    model: Model, reports: Sequence[Report], kept: dict[str, Storage]
+    model: Model, reports: Sequence[Report], n_steps: int, kept: dict[str, Storage]
 ) -> tuple[Any, str | None]:
     """Bring all reports to the host at once, and which of these arrays are not finite, if any."""
     summarized = model.compiled("summary", lambda: summary)
@@ -359,12 +362,16 @@ def _read(
     names = [name for name, arrays in kept.items() for _ in arrays]
     n_values = len(read) - len(names)
     infinite = next((name for name, one in zip(names, read[n_values:]) if one != 1.0), None)
-    return read[:n_values].reshape(-1, len(reports[0])), infinite
+    return read[:n_values].reshape(-1, len(reports[0]))[:n_steps], infinite
 
 
 def _stack(values: Sequence[Array], most: int = 64) -> Array:
-    """Stack scalars; in parts, because a library that compiles does so for each number of them."""
+    """Stack scalars, in parts of one length, because a library that compiles does so for each.
+
+    The last one is repeated until its part is full.
+    """
     xp = array_namespace(values[0])
+    values = [*values, *values[-1:] * (-len(values) % most)]
     parts = [xp.stack(values[i : i + most]) for i in range(0, len(values), most)]
     return parts[0] if len(parts) == 1 else xp.concat(parts)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.backend import Array, on_host, to_numpy
+from anyback_nn.backend import Array, lies_on_host, to_numpy
 from anyback_nn.errors import OutOfMemoryError
 from anyback_nn.network.layer import Context
 from anyback_nn.network.parameters import leaves
@@ -41,9 +41,10 @@ FEW = 4
 USABLE = 0.9
 """The share of the free memory that is counted on: it lies in pieces, some of them too small."""
 
-COPIES = 8
+COPIES = 14
 """How often the parameters are needed again in training: two means of the optimiser, all three from
-before the epoch, the gradients, and two arrays on the way."""
+before the epoch, the gradients, two arrays on the way, and all three twice while a step is recorded
+and checked."""
 
 
 @contextlib.contextmanager
@@ -122,7 +123,7 @@ def explain_setup(error: BaseException, model: Model, x: Any) -> None:
         f"{_where(model)} ran out of memory outside of the steps of training, so no batch size "
         f"would fit: the parameters, the optimizer's state, a copy of both and the data{size} must "
         "find room together. Pass a memory map (numpy.load with mmap_mode='r') or an iterable of "
-        "batches, which are brought there batch by batch, or take smaller layers"
+        "batches, which come batch by batch, or take smaller layers"
     ) from error
 
 
@@ -142,7 +143,7 @@ def has_room(model: Model, rows: Batch, batch_size: int | None) -> bool:
     """
     n_rows, backend = int(rows.x.shape[0]), model.backend
     batch_size = min(batch_size or n_rows, n_rows)
-    if batch_size == n_rows or not backend.own_memory or not on_host(rows.x):
+    if batch_size == n_rows or not backend.own_memory or not lies_on_host(rows.x):
         return True
     free = backend.free_memory()
     if free is None:
@@ -238,13 +239,17 @@ def _fits(model: Model, n: int, *, training: bool) -> bool:
 
 def _kept(model: Model, n: int) -> tuple[Array, ...]:
     """Compute what a training step on ``n`` rows keeps; what two layers keep counts once."""
+    network = model.network
 
-    def compute(params: Any, x: Array, state: Any, noise: Any) -> tuple[Array, ...]:
-        _, caches = model.network.forward(params, x, Context(True, state, noise))
-        arrays = {id(one): one for one in leaves(caches) if hasattr(one, "dtype")}
-        return tuple(arrays.values())
+    def build() -> Callable[..., tuple[Array, ...]]:
+        def compute(params: Any, x: Array, state: Any, noise: Any) -> tuple[Array, ...]:
+            _, caches = network.forward(params, x, Context(True, state, noise))
+            arrays = {id(one): one for one in leaves(caches) if hasattr(one, "dtype")}
+            return tuple(arrays.values())
 
-    kept: tuple[Array, ...] = model.backend.compile(compute)(*_zeros(model, n))
+        return compute
+
+    kept: tuple[Array, ...] = model.compiled("kept", build)(*_zeros(model, n))
     return kept
 
 

@@ -1,12 +1,14 @@
 """A layer and a loss of one's own: a class with the two methods, and nothing is registered."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 from array_api_compat import array_namespace
 from network_cases import central_differences, move, relative_error
 
+import anyback_nn as nn
 from anyback_nn.backend import to_numpy
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.layers import Dense
@@ -137,3 +139,39 @@ def test_both_methods_are_needed(kind):
 
     with pytest.raises(TypeError, match="backward"):
         Half()
+
+
+class Chosen(Layer):
+    """The first two features: a view of the inputs, where the library has views."""
+
+    def forward(self, params, x, context=PREDICTION):
+        return x[:, :2], x
+
+    def backward(self, params, cache, dy):
+        xp = array_namespace(dy)
+        return xp.concat([dy, xp.zeros_like(cache[:, 2:])], axis=1), {}
+
+
+def test_predictions_are_not_the_memory_of_the_inputs(backend, float64):
+    x = numbers()[0]
+    before = x.copy()
+    model = nn.Model(Chosen(), loss=LogCosh(), backend=backend, dtype=float64)
+    predicted = model.build(3).predict(x)
+    predicted[:] = 0.0
+    np.testing.assert_array_equal(x, before)
+
+
+def test_what_a_loss_of_ones_own_makes_of_outputs(backend, float64):
+    """It is called each time anew, whatever it is: nothing of it is remembered."""
+
+    class Own(nn.SoftmaxCrossEntropy):
+        factor = 2.0
+        link = staticmethod(partial(lambda factor, outputs: Own.factor / factor * outputs, 2.0))
+        decide = staticmethod(lambda outputs: array_namespace(outputs).argmin(outputs, axis=-1))
+
+    x = numbers()[0]
+    model = nn.Model(Dense(4), loss=Own(), backend=backend, dtype=float64).build(3)
+    raw = model.predict(x)
+    np.testing.assert_array_equal(model.predict_classes(x), raw.argmin(axis=1))
+    Own.factor = 6.0
+    np.testing.assert_allclose(model.predict(x), 3.0 * raw, rtol=1e-12)

@@ -1539,6 +1539,12 @@ def test_balanced_needs_all_samples(iris):
         classifier(class_weight="balanced").partial_fit(*iris, classes=[0, 1, 2])
 
 
+def test_steps_are_recorded_with_the_penalty_that_is_the_default(iris, backend, plans):
+    MLPClassifier(max_iter=5, batch_size=10, random_state=0, backend=backend).fit(*iris)
+    assert plans
+    assert all(plan.runs for plan in plans)
+
+
 def test_a_backend_that_is_not_installed_says_how_to_install_it(iris, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(

@@ -289,7 +289,7 @@ def test_an_interrupt_in_between(owner, name, when, there, gpu, monkeypatch):
 def test_arrays_of_a_device_are_brought_as_always(there, gpu, monkeypatch):
     """Not through the host, and beside arrays that come from it."""
     x, elsewhere = rows()[0][:SIZE], SimpleNamespace()
-    monkeypatch.setattr("anyback_nn.feed.on_host", lambda one: one is not elsewhere)
+    monkeypatch.setattr("anyback_nn.feed.lies_on_host", lambda one: one is not elsewhere)
     calls = []
     monkeypatch.setattr(type(there), "asarray", lambda self, *given: calls.append(given) or "moved")
     moved, brought = there.feed()([(elsewhere, "float64"), (x, "float64")])
@@ -450,7 +450,7 @@ def needed(model, batch_size, n_rows=N, n_in=5):
     """Count the bytes of the data, of a batch while it is computed, and of the parameters."""
     each = out_of_memory.bytes_a_sample(model.build(n_in), training=True)
     counts = [row.parameters for row in model.summary()]
-    return (n_rows * (n_in + 2) + 8 * sum(counts)) * 4 + batch_size * each
+    return (n_rows * (n_in + 2) + 14 * sum(counts)) * 4 + batch_size * each
 
 
 @pytest.mark.parametrize(("share", "expected"), [(1.01, True), (0.99, False), (0.0, False)])
@@ -488,7 +488,7 @@ def test_rows_that_are_one_batch_or_on_a_device_are_there_at_once(model, residen
     let_free(type(model.backend), 0, monkeypatch)
     for size in N, 2 * N, None:
         model.fit(*given(), epochs=1, batch_size=size, validation=given(), progress=False)
-    monkeypatch.setattr(out_of_memory, "on_host", lambda x: False)
+    monkeypatch.setattr(out_of_memory, "lies_on_host", lambda x: False)
     model.fit(*given(), epochs=1, batch_size=SIZE, validation=given(5000), progress=False)
     assert resident == [True] * 8
 
