@@ -371,8 +371,8 @@ def _stack(values: Sequence[Array], most: int = 64) -> Array:
     The last one is repeated until its part is full.
     """
     xp = array_namespace(values[0])
-    values = [*values, *values[-1:] * (-len(values) % most)]
-    parts = [xp.stack(values[i : i + most]) for i in range(0, len(values), most)]
+    full = [*values, *repeat(values[-1], -len(values) % most)]
+    parts = [xp.stack(full[i : i + most]) for i in range(0, len(full), most)]
     return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
