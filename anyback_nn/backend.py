@@ -239,7 +239,10 @@ class Backend:
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Tell whether this is how the library says that memory is used up."""
-        return isinstance(error, MemoryError)
+        # NumPy has another error for what is too large for any memory.
+        said = ("array is too big", "Maximum allowed dimension exceeded")
+        too_big = isinstance(error, ValueError) and any(words in str(error) for words in said)
+        return too_big or isinstance(error, MemoryError)
 
     def free_memory(self) -> int | None:
         """Ask how many bytes are free on the device, or None where nothing tells."""

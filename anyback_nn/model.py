@@ -40,7 +40,7 @@ from anyback_nn.training.mixed_precision import (
     with_scale,
 )
 from anyback_nn.training.optimizers import Adam, Optimizer
-from anyback_nn.training.out_of_memory import explain_setup, has_room
+from anyback_nn.training.out_of_memory import explain_building, explain_setup, has_room
 from anyback_nn.training.sample_weights import mean_one, training_weights
 from anyback_nn.training.state import TrainingState, copies
 from anyback_nn.training.step import step_on_rows, training_step
@@ -183,8 +183,14 @@ class Model:
         ------
         ShapeError
             The layers do not fit together.
+        OutOfMemoryError
+            There is no memory for the parameters.
         """
-        self._build(n_in, Draws(generator(self.seed, "weights"), self.backend, self.dtype))
+        try:
+            self._build(n_in, Draws(generator(self.seed, "weights"), self.backend, self.dtype))
+        except Exception as error:
+            explain_building(error, self, n_in)
+            raise
         return self
 
     def _build(self, n_in: int, draws: Draws) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from anyback_nn.backend import Array, Backend
 from anyback_nn.philox import WORDS_PER_BLOCK, words
 
-__all__ = ["PURPOSES", "Blank", "Draws", "generator"]
+__all__ = ["PURPOSES", "Blank", "Draws", "Outline", "generator"]
 
 PURPOSES = ("weights", "order", "noise", "split")
 """What numbers are drawn for: the position is part of the key, so only append to it."""
@@ -150,6 +150,15 @@ class Blank(Draws):
     def bernoulli(self, shape: tuple[int, ...], probability: float) -> Array:
         xp = self.backend.xp
         return xp.zeros(shape, dtype=xp.bool, device=self.backend.device)
+
+
+class Outline(Blank):
+    """NumPy arrays of the right shape that take no memory, for counting their entries."""
+
+    def full(self, shape: tuple[int, ...], value: float) -> Array:
+        import numpy as np
+
+        return np.broadcast_to(np.asarray(value, self.dtype), shape)
 
 
 @lru_cache

@@ -512,6 +512,26 @@ def test_held_out_rows_need_weights_too(backend, moons):
         classifier(backend).fit(x, y, sample_weight=w, validation=0.1)
 
 
+def test_divergence_says_that_memory_maps_are_not_looked_through(tmp_path):
+    x, y = nn.datasets.make_moons(60, seed=0)
+    x[40] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    with pytest.raises(nn.DivergenceError, match="step 2 .* a sample holds NaN"):
+        classifier("numpy").fit(mapped, y, epochs=1, shuffle=False, progress=False)
+
+
+def test_a_schedule_that_has_ended(backend, moons):
+    model = classifier(backend)
+    decay = nn.Adam(nn.CosineDecay(0.01, epochs=2))
+    model.fit(*moons, optimizer=decay, epochs=2, progress=False)
+    before = weights(model)
+    with pytest.warns(UserWarning, match="rate was 0 in all of epoch 3, so nothing was learned"):
+        model.fit(*moons, epochs=1, progress=False)
+    np.testing.assert_array_equal(weights(model), before)
+    model.fit(*moons, optimizer=nn.Adam(0.01), epochs=1, progress=False)
+
+
 def test_divergence_before_the_first_update_blames_the_data(backend):
     x = np.full((8, 2), 1e30)
     model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
@@ -546,6 +566,9 @@ def test_divergence_before_the_first_update_blames_the_data(backend):
         (lambda m, x, y: m.fit(x, y, validation=[x, y]), TypeError, "expected a fraction"),
         (lambda m, x, y: m.fit(x, y, validation=1.5), ValueError, "above 0 and below 1"),
         (lambda m, x, y: m.fit(x), TypeError, "need targets"),
+        (lambda m, x, y: m.fit("x.npy", y), nn.DataError, "got str: read a file first"),
+        (lambda m, x, y: m.fit(iter(x), y), nn.DataError, "array of shape .*batches one by one"),
+        (lambda m, x, y: m.fit(1.0, y), nn.ShapeError, "a single number is no sample"),
         (lambda m, x, y: m.predict(x), nn.AnybackError, "call fit"),
         (lambda m, x, y: m.fit(x, y, epochs=1) and m.predict(x[:, :1]), nn.ShapeError, "takes 2"),
         (lambda m, x, y: m.fit(x, y, class_weight={9: 1}), nn.DataError, "no sample has"),

@@ -255,6 +255,20 @@ def test_the_data_do_not_fit(backend, rows, monkeypatch):
     assert "an iterable of batches" in message
 
 
+@pytest.mark.parametrize("n_out", [10**13, 10**20])
+def test_the_parameters_do_not_fit(backend, rows, n_out):
+    x, y = rows
+    model = nn.Model(nn.Dense(n_out), loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    said = r"no memory for the parameters.*; they are drawn in float64.*Take smaller layers"
+    with pytest.raises(OutOfMemoryError, match=said) as raised:
+        model.build(100)
+    if n_out == 10**13:  # 100 weights and a bias for each
+        assert "which take 4,040.0 TB in float32" in str(raised.value)
+    with pytest.raises(OutOfMemoryError, match=said):
+        model.fit(x, y, progress=False)
+    assert model.n_in is None
+
+
 def test_other_errors_stay_what_they_are(model, rows, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("something else")

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from anyback_nn.datasets.encoding import Encoding
+from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.scan import Scan, scan_parquet
 from anyback_nn.datasets.series import (
@@ -129,7 +130,7 @@ def parquet_batches(
     batch_size: int = 32,
     columns: Sequence[str] | None = None,
     task: str = "auto",
-    encoding: Encoding | None = None,
+    encoding: Encoding | dict[str, Any] | None = None,
     shuffle: bool = True,
     seed: int = 0,
     buffer: int | None = None,
@@ -153,7 +154,7 @@ def parquet_batches(
         values. Default: all columns but the target.
     task : {"auto", "classification", "regression"}
         As for `load`; an encoding that is given knows its own.
-    encoding : Encoding, optional
+    encoding : Encoding or dict, optional
         That of data that were loaded before, such as ``train.encoding`` for a file to evaluate
         with. Default: it is learned from this file, all of it. Missing numbers then become the
         column's median; in a file of more than 4 million numbers, the median of some rows.
@@ -204,6 +205,8 @@ def parquet_batches(
     buffer = buffer if buffer is None else whole_number("buffer", buffer, least=1)
     scan = scan_parquet(Path(path))
     notes: tuple[str, ...] = ()
+    if isinstance(encoding, dict):
+        encoding = encoding_from_json(encoding)
     with naming(scan.path):
         target = _target(scan, target, encoding)
         features = _columns(scan, target, columns, encoding)

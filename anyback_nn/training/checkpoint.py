@@ -160,7 +160,9 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"there is no model file {path}")
+        inside = path / "model.safetensors"
+        hint = f". It is a folder: do you mean {inside}?" if inside.is_file() else ""
+        raise CheckpointError(f"there is no model file {path}{hint}")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from operator import index
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,12 @@ def n_rows(x: Array) -> int:
     return int(x.shape[0])
 
 
+def _is_stream(x: Any) -> bool:
+    """Tell whether this gives things one by one, such as batches, and cannot be an array."""
+    known = hasattr(x, "shape") or hasattr(x, "__array__") or isinstance(x, Sequence)
+    return isinstance(x, Iterable) and not known
+
+
 def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Array:
     """Check the inputs that a user passed.
 
@@ -83,11 +91,17 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
     """
     if hasattr(x, "toarray"):
         raise DataError("expected a dense array, got a sparse one: pass x.toarray()")
+    if isinstance(x, str | PathLike) or _is_stream(x):
+        raise DataError(
+            "expected inputs as an array of shape (n_samples, n_features), got "
+            f"{type(x).__name__}: read a file first, and pass batches one by one"
+        )
     x = as_array(x)
     xp = array_namespace(x)
     shape = tuple(x.shape)
     if len(shape) != 2:
         hint = {
+            0: "a single number is no sample",
             1: "use x[:, None] for one feature, or x[None, :] for one sample",
         }.get(len(shape), "flatten each sample: x.reshape(len(x), -1)")
         raise ShapeError(f"expected inputs of shape (n_samples, n_features), got {shape}: {hint}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -289,6 +290,12 @@ def _epoch(
     table, infinite = _read(model, reports, len(sizes), kept)
     _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
     training.epoch += 1
+    if not any(rates):
+        warnings.warn(
+            f"the learning rate was 0 in all of epoch {training.epoch}, so nothing was learned. If "
+            "its schedule has come to its end, go on with another optimizer",
+            stacklevel=5,
+        )
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
     return {
         "epoch": training.epoch,
@@ -406,6 +413,8 @@ def _check_convergence(
             f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, "
             "clip_norm=1.0, or standardise the inputs"
         )
+        if bad.size and np.isnan(losses[at]):
+            cause += "; or a sample holds NaN, which is not looked for in memory maps"
     if compute_dtype == "float16":
         cause += '. The range of float16 ends at 65504: compute_dtype="bfloat16" goes further'
     raise DivergenceError(

@@ -20,7 +20,7 @@ from anyback_nn.backend import Array, lies_on_host, to_numpy
 from anyback_nn.errors import OutOfMemoryError
 from anyback_nn.network.layer import Context
 from anyback_nn.network.parameters import leaves
-from anyback_nn.random import Draws, generator
+from anyback_nn.random import Draws, Outline, generator
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bytes_a_sample",
     "explain",
+    "explain_building",
     "explain_setup",
     "explained",
     "has_room",
@@ -124,6 +125,36 @@ def explain_setup(error: BaseException, model: Model, x: Any) -> None:
         f"would fit: the parameters, the optimizer's state, a copy of both and the data{size} must "
         "find room together. Pass a memory map (numpy.load with mmap_mode='r') or an iterable of "
         "batches, which come batch by batch, or take smaller layers"
+    ) from error
+
+
+def explain_building(error: BaseException, model: Model, n_in: int) -> None:
+    """Raise in place of an error that says that the parameters alone find no memory.
+
+    Parameters
+    ----------
+    error : BaseException
+        Any other error is let pass: then nothing happens.
+    model : Model
+    n_in : int
+        The number of features.
+
+    Raises
+    ------
+    OutOfMemoryError
+        With what they take.
+    """
+    if not _is_news(error, model):
+        return
+    _let_go(error)
+    takes = ""
+    with contextlib.suppress(Exception):  # a layer of the user's may compute with them
+        params = model.network.init(n_in, Outline(None, model.backend, model.dtype))
+        n_bytes = sum(math.prod(one.shape) for one in leaves(params)) * _itemsize(model)
+        takes = f", which take {_in_units(n_bytes)} in {model.dtype}"
+    raise OutOfMemoryError(
+        f"{_where(model)} has no memory for the parameters{takes}; they are drawn in float64, on "
+        "the host. Take smaller layers"
     ) from error
 
 

@@ -272,6 +272,8 @@ def test_an_encoding_that_is_given_is_taken_as_it_is(path, tmp_path):
     assert batches.notes == ()
     assert np.concatenate([x for x, _ in batches]).tobytes() == expected.x.tobytes()
     assert np.concatenate([y for _, y in batches]).tolist() == expected.y.tolist()
+    # As a model that was saved has it.
+    assert parquet_batches(path, encoding=encoding.to_json()).encoding == encoding
 
 
 def test_numbers_can_be_taken_without_standardising_them(path):

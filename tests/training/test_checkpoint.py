@@ -224,6 +224,13 @@ def test_contents_that_do_not_fit_are_refused(path, change, text):
         nn.Model.load(path)
 
 
+def test_a_folder_with_a_model_is_understood(path):
+    inside = path.rename(path.with_name("model.safetensors"))
+    with pytest.raises(nn.CheckpointError, match=f"It is a folder: do you mean {inside}") as raised:
+        nn.Model.load(inside.parent)
+    assert str(raised.value).startswith(f"there is no model file {inside.parent}.")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(nn.CheckpointError, match="there is no model file .*nothing"):
         nn.Model.load(tmp_path / "nothing")
