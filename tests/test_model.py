@@ -532,6 +532,12 @@ def test_a_schedule_that_has_ended(backend, moons):
     model.fit(*moons, optimizer=nn.Adam(0.01), epochs=1, progress=False)
 
 
+def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
+    warm_up = nn.Adam(nn.CosineDecay(0.01, epochs=3, warmup=1))
+    history = classifier(backend).fit(*moons, optimizer=warm_up, epochs=3, batch_size=None)
+    assert history["learning_rate"][0] == 0.0
+
+
 def test_divergence_before_the_first_update_blames_the_data(backend):
     x = np.full((8, 2), 1e30)
     model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)

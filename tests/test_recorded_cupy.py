@@ -129,7 +129,7 @@ OPTIMIZERS = {
     **{name: kind(0.01) for name, kind in nn.OPTIMIZERS.items()},
     "penalties": nn.Adam(0.01, l1=0.01, l2=0.01),
     "clipped": nn.Nesterov(0.1, clip_value=0.01, clip_norm=0.02),
-    "schedule": nn.AdamW(nn.CosineDecay(0.1, epochs=5, warmup=1), weight_decay=0.1),
+    "schedule": nn.AdamW(nn.CosineDecay(0.1, epochs=6, warmup=1), weight_decay=0.1),
 }
 
 

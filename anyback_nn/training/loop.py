@@ -290,10 +290,11 @@ def _epoch(
     table, infinite = _read(model, reports, len(sizes), kept)
     _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
     training.epoch += 1
-    if not any(rates):
+    # Not at the beginning of a warm-up, which goes on.
+    if not any(rates) and next(_rates(fit, source)) == 0.0:
         warnings.warn(
-            f"the learning rate was 0 in all of epoch {training.epoch}, so nothing was learned. If "
-            "its schedule has come to its end, go on with another optimizer",
+            f"the learning rate was 0 in all of epoch {training.epoch}, so nothing was learned: "
+            "its schedule has come to its end. To go on, pass another optimizer",
             stacklevel=5,
         )
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
