@@ -12,11 +12,10 @@ import cupy_stand_in
 import numpy as np
 import pytest
 from cupy_stand_in import ElementwiseKernel, count
+from recorded_steps import CLASSES, LOSSES, N_SAMPLES, NETWORKS, OPTIMIZERS, numbers_of
 
 import anyback_nn as nn
 from anyback_nn.backend import Backend, CupyBackend, NumpyBackend, to_numpy
-from anyback_nn.network.activations import ACTIVATIONS
-from anyback_nn.network.parameters import named
 from anyback_nn.recorded import BEFORE_RECORDING, Recorded
 from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.training.checks import DTYPES
@@ -41,21 +40,15 @@ def library():
 AsItIs = type("AsItIs", (NumpyBackend,), {"recorded": Backend.recorded, "chained": Backend.chained})
 OneByOne = type("OneByOne", (CupyBackend,), {"chained": Backend.chained})
 
-N_SAMPLES = 50
 X = RNG.standard_normal((N_SAMPLES, 4))
-CLASSES = RNG.integers(0, 3, N_SAMPLES)
-VALUES = RNG.standard_normal((N_SAMPLES, 3))
 
 
 def train(backend, layers, loss, y, optimizer, dtype, weights=None):
     """Train, with batches of 16 and a last one of 2; give all numbers that it changed."""
     model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
     options = {"epochs": 6, "batch_size": 16, "sample_weight": weights, "progress": False}
-    history = model.fit(X, y, optimizer=optimizer, **options)
-    training = model.training
-    arrays = named((training.params, training.state, training.slots)).values()
-    rows = [[v for k, v in row.items() if k != "seconds"] for row in history]
-    return [*map(to_numpy, arrays), np.asarray(rows)]
+    model.fit(X, y, optimizer=optimizer, **options)
+    return numbers_of(model)
 
 
 @pytest.fixture
@@ -78,16 +71,6 @@ def same(plans):
     return both
 
 
-NETWORKS = {
-    **{name: (nn.Dense(8), layer(), nn.Dense(3)) for name, layer in ACTIVATIONS.items()},
-    "batch norm": (nn.Dense(8, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dense(3)),
-    "layer norm": (nn.LayerNorm(), nn.Dense(8), nn.Tanh(), nn.Dense(3, bias=False)),
-    "dropout": (nn.Dense(8), nn.ReLU(), nn.Dropout(0.3), nn.Dense(3)),
-    "residual": (nn.Residual(nn.Dense(6), nn.ReLU(), nn.Dense(4)), nn.Dense(3)),
-    "network": (nn.Network(nn.Dense(6), nn.Dropout(0.5), nn.BatchNorm()), nn.ELU(), nn.Dense(3)),
-}
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
 def test_networks(layers, dtype, same):
@@ -108,29 +91,10 @@ def test_estimators(plans):
         np.testing.assert_array_equal(found, expected)
 
 
-LOSSES = {
-    "mean squared": (nn.MeanSquaredError(), VALUES),
-    "mean absolute": (nn.MeanAbsoluteError(), VALUES),
-    "huber": (nn.Huber(0.5), VALUES),
-    "poisson": (nn.Poisson(), np.abs(VALUES).round()),
-    "labels": (nn.BinaryCrossEntropy(label_smoothing=0.1), VALUES > 0),
-    "classes": (nn.SoftmaxCrossEntropy(label_smoothing=0.1), CLASSES),
-    "one-hot": (nn.SoftmaxCrossEntropy(), np.eye(3)[CLASSES]),
-}
-
-
 @pytest.mark.parametrize("weights", [None, RNG.uniform(0, 2, N_SAMPLES)], ids=["", "weighted"])
 @pytest.mark.parametrize(("loss", "y"), LOSSES.values(), ids=LOSSES)
 def test_losses(loss, y, weights, same):
     same((nn.Dense(8), nn.Tanh(), nn.Dense(3)), loss, y, weights=weights)
-
-
-OPTIMIZERS = {
-    **{name: kind(0.01) for name, kind in nn.OPTIMIZERS.items()},
-    "penalties": nn.Adam(0.01, l1=0.01, l2=0.01),
-    "clipped": nn.Nesterov(0.1, clip_value=0.01, clip_norm=0.02),
-    "schedule": nn.AdamW(nn.CosineDecay(0.1, epochs=6, warmup=1), weight_decay=0.1),
-}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

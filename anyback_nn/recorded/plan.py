@@ -161,7 +161,8 @@ class Plan:
     @property
     def n_calls(self) -> int:
         """How often a repetition calls the library: on a GPU each call launches a kernel."""
-        copied = sum(len(one.arrays) for _, one in self.copied_results)
+        results = (leaf for _, one in self.copied_results for leaf in leaves(one.tree))
+        copied = sum(isinstance(leaf, self.library.array) for leaf in results)
         return len(self.calls) + len(self.copied) + copied
 
     def fits(self, donated: list[Any]) -> bool:
@@ -222,7 +223,6 @@ class _Result:
         self.fixed = all(
             one.value.memory.leaf is None and id(one.value.array) in lent for one in stands
         )
-        self.arrays = [one for one in leaves(self.tree) if isinstance(one, library.array)]
         self.flat = isinstance(self.tree, tuple) and all(
             isinstance(one, library.array) for one in self.tree
         )
