@@ -1,4 +1,4 @@
-"""The test matrix: ``nox`` alone runs what can run here, ``nox --list`` shows all of it.
+"""The sessions: ``nox`` alone is for people, ``nox -s matrix`` for machines (see CONTRIBUTING.md).
 
 The rows of the matrix are those of ``anyback_nn.testing.MATRIX``, what they need comes from
 ``anyback_nn.backend.BACKENDS``.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,11 +22,19 @@ from anyback_nn.testing.backends import MATRIX  # noqa: E402
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
-# What a single row needs more, so that no test of it is skipped.
+# What a single environment needs more, so that no test in it is skipped.
 MORE = {name: nox.project.dependency_groups(PROJECT, f"test-{name}") for name in ("numpy", "jax")}
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
 PYTHONS = nox.project.python_versions(PROJECT)
+
+ROWS: dict[str, list[str]] = defaultdict(list)
+"""The rows of the matrix by their environment; array-api-strict needs no other than NumPy."""
+for spec in MATRIX:
+    ROWS["numpy" if spec.startswith("array-api-strict") else spec.partition(":")[0]].append(spec)
+QUICK = ["numpy", "array-api-strict:device1"]
+"""The two rows that find most mistakes."""
+OUTCOMES: dict[str, str] = {}
 
 nox.needs_version = ">=2025.2.9"
 # Not uv, which does not read pip's configuration: where that names a package index or local files
@@ -55,6 +63,60 @@ def cuda_version() -> int:
     return version.value
 
 
+# For people --------------------------------------------------------------------------------------
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Test on NumPy and array-api-strict, then check style and types: about three minutes."""
+    session.log(
+        f"Tests on {' and '.join(QUICK)}, then style and types: about three minutes on two cores, "
+        "packages included. All backends: nox -s matrix"
+    )
+    session.install(*install_command("numpy"), *LINT)
+    run_tests(session, QUICK)
+    check_style(session)
+
+
+@nox.session(default=False)
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    session.install("-e", ".", *LINT)
+    check_style(session)
+
+
+def check_style(session: nox.Session) -> None:
+    """Run the linters, in an environment that has them."""
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+
+
+# For machines ------------------------------------------------------------------------------------
+
+
+@nox.session(venv_backend="none", default=False)
+def matrix(session: nox.Session) -> None:
+    """Run the tests on all rows of the matrix, and print a summary (on two cores: 15 minutes)."""
+    for environment in ROWS:
+        if environment != "cupy" or cuda_version():
+            session.notify(f"tests({environment})")
+    session.notify("summary")
+
+
+@nox.session(default=False)
+@nox.parametrize("environment", [nox.param(name, id=name) for name in ROWS])
+def tests(session: nox.Session, environment: str) -> None:
+    """Run the tests on the backends of one environment; after ``--``, options of pytest.
+
+    A single row: ``nox -s "tests(jax)" -- --backend jax:eager``.
+    """
+    if environment == "cupy" and not cuda_version():
+        session.error("no NVIDIA driver with a usable GPU was found, so CuPy cannot be tested here")
+    session.install(*install_command(environment))
+    run_tests(session, ROWS[environment])
+
+
 def install_command(backend: str) -> list[str]:
     """List what pip installs to test one backend."""
     requirement = BACKENDS[backend].requirement
@@ -64,59 +126,69 @@ def install_command(backend: str) -> list[str]:
     return ["-e", f".{ours}", *TEST, *MORE.get(backend, []), *([] if ours else [requirement])]
 
 
-# Asked for by name only: without a GPU CuPy cannot run, and what pip installs as PyTorch is several
-# gigabytes, unless it is told where the CPU builds are.
-BY_NAME = {"torch"} | ({"cupy"} if not cuda_version() else set())
-OUTCOMES: dict[str, str] = {}
-
-
-@nox.session
-@nox.parametrize(
-    "row",
-    [nox.param(row, id=row, tags=[] if row in BY_NAME else ["default"]) for row in MATRIX],
-)
-def tests(session: nox.Session, row: str) -> None:
-    """Run the tests on one backend, or on a variant of one."""
-    backend = row.partition(":")[0]
-    if backend == "cupy" and not cuda_version():
-        session.error("no NVIDIA driver with a usable GPU was found, so CuPy cannot be tested here")
-    session.install(*install_command(backend))
-    report = session.cache_dir / f"tests-{row.replace(':', '-')}.xml"
-    # JAX compiles the same steps again in every test, and in every row.
-    cache = {
+def run_tests(session: nox.Session, rows: list[str]) -> None:
+    """Run pytest on some rows, or on those that are named after ``--``, and note outcomes."""
+    chosen = [] if "--backend" in session.posargs else ["--backend", ",".join(rows)]
+    report = session.cache_dir / f"tests-{session.name}.xml"
+    report.unlink(missing_ok=True)
+    environment = {
+        # As many processes as cores, so each has one thread for matrix products.
+        **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+        # Many processes import the same files.
+        "PYTHONDONTWRITEBYTECODE": "",
+        # JAX compiles the same steps again in every test, process and row.
         # An absolute path, because tests of the program change into other folders.
         "JAX_COMPILATION_CACHE_DIR": str((session.cache_dir / "jax").resolve()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    OUTCOMES[row] = "failed"
-    session.run("pytest", "--backend", row, f"--junitxml={report}", *session.posargs, env=cache)
-    OUTCOMES[row] = outcome(report)
+    workers = ("-n", "auto", "--maxprocesses", "8", "--dist", "worksteal")
+    OUTCOMES.update(dict.fromkeys(rows, "failed: see above"))
+    try:
+        session.run(
+            "pytest", *workers, *chosen, f"--junitxml={report}", *session.posargs, env=environment
+        )
+    finally:
+        if report.exists():
+            OUTCOMES.update(outcomes(report))
 
 
-def outcome(report: Path) -> str:
-    """Sum up a run of pytest: how many tests, and why some were skipped."""
-    suite = next(ElementTree.parse(report).iter("testsuite"))
-    skipped = Counter(one.get("message", "") for one in suite.iter("skipped"))
-    passed = int(suite.get("tests", 0)) - sum(skipped.values())
-    reasons = "; ".join(f"{count} x {reason}" for reason, count in skipped.items())
-    return f"{passed:5} passed, {sum(skipped.values())} skipped{f' ({reasons})' if reasons else ''}"
+def outcomes(report: Path) -> dict[str, str]:
+    """Sum up a run of pytest: for each row how many tests, and why some were skipped."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    reasons: dict[str, Counter[str]] = defaultdict(Counter)
+    for case in ElementTree.parse(report).iter("testcase"):
+        properties = {one.get("name"): one.get("value") for one in case.iter("property")}
+        row = str(properties.get("backend", "numpy"))
+        ends = [one.tag for one in case if one.tag in {"skipped", "failure", "error"}]
+        counts[row][ends[0] if ends else "passed"] += 1
+        reasons[row].update(one.get("message", "") for one in case.iter("skipped"))
+    return {row: sentence(counts[row], reasons[row]) for row in counts}
 
 
-@nox.session(venv_backend="none", tags=["default"])
-def matrix(session: nox.Session) -> None:
+def sentence(counts: Counter[str], reasons: Counter[str]) -> str:
+    """Write the outcome of a row."""
+    wrong = "".join(f", {counts[end]} {end}" for end in ("failure", "error") if counts[end])
+    why = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
+    skipped = f"{counts['skipped']} skipped{f' ({why})' if why else ''}"
+    return f"{counts['passed']:5} passed{wrong}, {skipped}"
+
+
+@nox.session(venv_backend="none", default=False)
+def summary(session: nox.Session) -> None:
     """Print the outcome of every row of the matrix, as far as it was run just now."""
     width = max(map(len, MATRIX))
-    for row in MATRIX:
-        alone = f'not in this run: nox -s "tests({row})"'
-        session.log(f"{row:{width}}  {OUTCOMES.get(row, alone)}")
+    for environment, rows in ROWS.items():
+        for row in rows:
+            alone = f'not in this run: nox -s "tests({environment})"'
+            session.log(f"{row:{width}}  {OUTCOMES.get(row, alone)}")
 
 
 @nox.session(name="tests-python", python=PYTHONS, default=False)
 def tests_python(session: nox.Session) -> None:
     """Run the tests with NumPy on every supported Python."""
     session.install(*install_command("numpy"))
-    session.run("pytest", *session.posargs)
+    run_tests(session, ["numpy"])
 
 
 @nox.session(python=PYTHONS[0], default=False)
@@ -124,16 +196,16 @@ def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, on the oldest Python."""
     wanted = [*PROJECT["project"]["dependencies"], *TEST]
     session.install("-e", ".", *(one.replace(">=", "==") for one in wanted))
-    session.run("pytest", *session.posargs)
+    run_tests(session, ["numpy"])
 
 
-@nox.session(tags=["default"])
-def lint(session: nox.Session) -> None:
-    """Check style and types."""
-    session.install("-e", ".", *LINT)
-    session.run("ruff", "check")
-    session.run("ruff", "format", "--check")
-    session.run("mypy")
+@nox.session(default=False)
+def examples(session: nox.Session) -> None:
+    """Run every example against the package as users install it."""
+    session.install(".")
+    session.chdir(session.create_tmp())
+    for script in sorted((HERE / "examples").glob("*.py")):
+        session.run("python", str(script))
 
 
 @nox.session(default=False)
@@ -146,15 +218,3 @@ def bench(session: nox.Session) -> None:
     """
     session.install(".", *BENCH)
     session.run("python", "benchmarks/run.py", *session.posargs)
-
-
-@nox.session(tags=["default"])
-def examples(session: nox.Session) -> None:
-    """Run every example against the package as users install it."""
-    session.install(".")
-    session.chdir(session.create_tmp())
-    for script in sorted((HERE / "examples").glob("*.py")):
-        session.run("python", str(script))
-
-
-nox.options.tags = ["default"]

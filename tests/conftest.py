@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import drawn_examples  # noqa: F401 - registers Hypothesis's profiles, before one is asked for
 import numpy as np
 import pytest
 

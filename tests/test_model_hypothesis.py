@@ -1,52 +1,22 @@
-"""What holds for every model, whatever its layers, its optimiser and its data.
-
-`for_all` says how examples are drawn, and how many.
-"""
+"""What holds for every model, whatever its layers, its optimiser and its data."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import warnings
 from typing import Any, NamedTuple
-from zlib import crc32
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, reject, seed, settings
+from drawn_examples import for_all, strategies
+from hypothesis import reject
 from hypothesis import strategies as st
-from hypothesis.errors import HypothesisWarning
-from hypothesis.extra.array_api import make_strategies_namespace
 
 import anyback_nn as nn
 from anyback_nn.backend import BACKENDS, select, to_numpy
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.parameters import named
 from anyback_nn.training.optimizers import OPTIMIZERS
-
-MOST = {"array-api-strict": 8, "jax": 2}
-"""How many examples a property is tried on at most, where that is slow."""
-
-
-def for_all(backend, *drawn, examples=12):
-    """Try a property on drawn examples, the same ones in every run."""
-
-    def try_it(holds):
-        options = settings(
-            max_examples=min(examples, MOST.get(backend.name, examples)),
-            derandomize=True,
-            database=None,
-            deadline=None,
-            # To look for smaller examples takes JAX minutes.
-            phases=[Phase.generate] if backend.name == "jax" else [Phase.generate, Phase.shrink],
-            suppress_health_check=[HealthCheck.too_slow],
-        )
-        start = seed(crc32(os.environ["PYTEST_CURRENT_TEST"].encode()))
-        start(options(given(*drawn)(holds)))()
-
-    return try_it
-
 
 # What is drawn -----------------------------------------------------------------------------------
 
@@ -92,15 +62,6 @@ PENALTIES = {
     "clip_value": st.sampled_from([None, 0.5]),
     "clip_norm": st.sampled_from([None, 1.0]),
 }
-
-
-@functools.cache
-def strategies(backend):
-    """Make Hypothesis's strategies for the backend's library."""
-    with warnings.catch_warnings():
-        # PyTorch's tensors do not tell their namespace.
-        warnings.simplefilter("ignore", HypothesisWarning)
-        return make_strategies_namespace(backend.xp, api_version="2022.12")
 
 
 def integers(shape, least, most):

@@ -1,25 +1,17 @@
 """Planted mistakes: each makes the test fail that is there for it, and for the right reason.
 
 A suite that passes may be one that sees nothing. Every row of `MUTANTS` is a mistake that people
-make: it is planted in a copy of the package, where one test, named in the row, must find it.
+make: it is planted in a process of its own, where one test, named in the row, must find it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from planting import processes, run
 
-HOME = Path(__file__).parents[1]
 DEVICE = "array-api-strict:device1"
 
 
@@ -448,100 +440,28 @@ MUTANTS = (
 ROWS = tuple(dict.fromkeys(mutant.row for mutant in MUTANTS))
 
 
-# Running tests on the copy ------------------------------------------------------------------------
-
-WITNESS = '''
-"""Notes how each test ends, and which files of the package were imported."""
-
-import json
-import sys
-
-ends = {}
-
-
-def pytest_runtest_makereport(item, call):
-    if call.when == "call" or call.excinfo:
-        ends[item.nodeid] = [call.when, call.excinfo.exconly() if call.excinfo else ""]
-
-
-def pytest_unconfigure():
-    files = [one.__file__ for name, one in sys.modules.items() if name.startswith("anyback_nn")]
-    with open("witness.json", "w", encoding="utf-8") as file:
-        json.dump({"ends": ends, "files": files}, file)
-'''
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the tests need."""
-    home = tmp_path_factory.mktemp("copy")
-    for name in ("anyback_nn", "tests"):
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(HOME / name, home / name, ignore=ignore)
-    shutil.copy2(HOME / "pyproject.toml", home)
-    (home / "witness.py").write_text(WITNESS, encoding="utf-8")
-    return home
-
-
-@contextlib.contextmanager
-def planted(mutant: Mutant, home: Path) -> Iterator[None]:
-    """Within it, the copy has the mistake."""
-    file = home / "anyback_nn" / mutant.file
-    text = file.read_text(encoding="utf-8")
-    found = text.count(mutant.original)
-    assert found == 1, f"{mutant.file} has {found} times {mutant.original!r}: adapt MUTANTS"
-    file.write_text(text.replace(mutant.original, mutant.mistake), encoding="utf-8")
-    try:
-        yield
-    finally:
-        file.write_text(text, encoding="utf-8")
-
-
-def run(home: Path, row: str, *tests: str, status: int, **environment: str) -> dict[str, list[str]]:
-    """Run tests on the copy; give the phase in which each ended, and its error."""
-    witness = home / "witness.json"
-    witness.unlink(missing_ok=True)
-    plugins = ("-p", "anyback_nn.testing.pytest_entry", "-p", "witness", "-p", "no:cacheprovider")
-    names = [f"tests/{test}" for test in tests]
-    outcome = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins, "--backend", row, *names],
-        cwd=home,
-        env={
-            **os.environ,
-            # The copy comes before an installed package, whose entry point is not loaded.
-            "PYTHONPATH": os.pathsep.join([str(home), os.environ.get("PYTHONPATH", "")]),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTEST_ADDOPTS": "",
-            "ANYBACK_NN_BACKEND": "",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
-    assert outcome.returncode == status, outcome.stdout + outcome.stderr
-    said = json.loads(witness.read_text(encoding="utf-8"))
-    assert all(Path(file).is_relative_to(home) for file in said["files"]), said["files"]
-    return {name.removeprefix("tests/"): end for name, end in said["ends"].items()}
-
-
 # The tests ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def process():
+    with processes() as executor:
+        yield executor
+
+
 @pytest.mark.parametrize("row", ROWS)
-def test_without_a_mistake_the_named_tests_pass(row, copy):
+def test_without_a_mistake_the_named_tests_pass(row, process):
     named = {mutant.test for mutant in MUTANTS if mutant.row == row}
-    ends = run(copy, row, *sorted(named), status=0)
-    assert ends == {test: ["call", ""] for test in named}
+    status, outcomes, output = process.submit(run, row, sorted(named)).result()
+    assert status == pytest.ExitCode.OK, output
+    assert outcomes == dict.fromkeys(named, ("call", ""))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mistake_is_found(mutant, copy):
-    with planted(mutant, copy):
-        # Bytecode is told from its source by the second only in which that was written.
-        ends = run(copy, mutant.row, mutant.test, status=1, PYTHONDONTWRITEBYTECODE="1")
-    ((test, (phase, error)),) = ends.items()
+def test_a_mistake_is_found(mutant, process):
+    change = (mutant.file, mutant.original, mutant.mistake)
+    status, outcomes, output = process.submit(run, mutant.row, [mutant.test], change).result()
+    assert status == pytest.ExitCode.TESTS_FAILED, output
+    ((test, (phase, error)),) = outcomes.items()
     assert (test, phase) == (mutant.test, "call")
     assert re.search(mutant.says, error), error

@@ -1,54 +1,19 @@
-"""What holds for every layer and every loss, on shapes and numbers that nobody chose.
-
-`for_all` says how examples are drawn, and how many.
-"""
+"""What holds for every layer and every loss, on shapes and numbers that nobody chose."""
 
 import functools
-import os
-import warnings
 from dataclasses import replace
-from zlib import crc32
 
 import numpy as np
 import pytest
 from array_api_compat import array_namespace, device
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from drawn_examples import for_all, strategies
 from hypothesis import strategies as st
-from hypothesis.errors import HypothesisWarning
-from hypothesis.extra.array_api import make_strategies_namespace
 from network_cases import LAYERS, TOLERANCE, arrays, each_layer, each_loss, move
 
 from anyback_nn.backend import select, to_numpy
 from anyback_nn.network.activations import Activation, log_sum_exp, sigmoid, softmax, softplus
 from anyback_nn.network.losses import mean_loss
 from anyback_nn.network.parameters import map_leaves
-
-EXAMPLES = {"jax": 2}
-"""How many examples a property is tried on, where that is not four."""
-
-
-def for_all(backend, *drawn):
-    """Try a property on drawn examples, the same ones in every run."""
-
-    def try_it(holds):
-        options = settings(
-            max_examples=EXAMPLES.get(backend.name, 4),
-            derandomize=True,
-            database=None,
-            deadline=None,
-            # To look for smaller examples takes JAX minutes.
-            phases=[Phase.generate] if backend.name == "jax" else [Phase.generate, Phase.shrink],
-            suppress_health_check=[HealthCheck.too_slow],
-        )
-        seed(number_of_test())(options(given(*drawn)(holds)))()
-
-    return try_it
-
-
-def number_of_test():
-    """Give each test a number, so that not all layers see the same examples."""
-    return crc32(os.environ["PYTEST_CURRENT_TEST"].encode())
-
 
 # What is drawn -----------------------------------------------------------------------------------
 
@@ -81,15 +46,6 @@ def shapes(backend, least=0, replicas=((), *REPLICAS)):
         few = [shape for shape in FEW_SHAPES if shape[1] >= least]
         return st.sampled_from([shape for shape in few if bool(shape[0]) != (() in replicas)])
     return st.tuples(st.sampled_from(replicas), st.integers(least, 6), st.integers(1, 3))
-
-
-@functools.cache
-def strategies(backend):
-    """Make Hypothesis's strategies for the backend's library."""
-    with warnings.catch_warnings():
-        # PyTorch's tensors do not tell their namespace.
-        warnings.simplefilter("ignore", HypothesisWarning)
-        return make_strategies_namespace(backend.xp, api_version="2022.12")
 
 
 def arrays_of(backend, dtype, shape, elements):

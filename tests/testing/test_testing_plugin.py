@@ -18,8 +18,10 @@ from anyback_nn.testing import MATRIX
 pytest_plugins = ["pytester"]
 
 PLUGIN = "anyback_nn.testing.plugin"
-# What Hypothesis does at the end of a run takes longer than the run.
-ALONE = ("-p", "no:hypothesispytest")
+# What Hypothesis does at the end of a run takes longer than the run, as do pytest's collections of
+# garbage. And some tests look at the order of others.
+WITHOUT = ("hypothesispytest", "unraisableexception", "randomly")
+ALONE = tuple(word for name in WITHOUT for word in ("-p", f"no:{name}"))
 
 
 @pytest.fixture

@@ -52,6 +52,14 @@ def there(gpu, library, monkeypatch):
             yield backend
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections():
+    """Let `gc.collect` look at nothing older than these tests, of which most of it would be."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def rows(n=N):
     """Inputs, targets and weights, of other dtypes than those that are wanted."""
     x = np.random.default_rng(0).standard_normal((n, 5))

@@ -1,0 +1,55 @@
+"""Properties that hold for all examples, and how many examples are drawn by Hypothesis."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from zlib import crc32
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import HypothesisWarning
+from hypothesis.extra.array_api import make_strategies_namespace
+
+for profile, examples in {"people": 4, "ci": 12}.items():
+    settings.register_profile(
+        profile,
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("ci" if os.environ.get("CI") else "people")
+
+MOST = {"array-api-strict": 8, "jax": 2}
+"""How many examples a property is tried on at most, where that is slow."""
+
+
+def for_all(backend, *drawn, examples=100):
+    """Try a property on at most so many examples, the same ones in every run."""
+
+    def try_it(holds):
+        most = MOST.get(backend.name, examples)
+        options = settings(
+            max_examples=min(examples, most, settings.default.max_examples),
+            # To look for smaller examples takes JAX minutes.
+            phases=[Phase.generate] if backend.name == "jax" else [Phase.generate, Phase.shrink],
+        )
+        seed(number_of_test())(options(given(*drawn)(holds)))()
+
+    return try_it
+
+
+def number_of_test():
+    """Give each test a number, so that not all of them see the same examples."""
+    return crc32(os.environ["PYTEST_CURRENT_TEST"].encode())
+
+
+@functools.cache
+def strategies(backend):
+    """Make Hypothesis's strategies for the backend's library."""
+    with warnings.catch_warnings():
+        # PyTorch's tensors do not tell their namespace.
+        warnings.simplefilter("ignore", HypothesisWarning)
+        return make_strategies_namespace(backend.xp, api_version="2022.12")
