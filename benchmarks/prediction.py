@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from children import Child, ChildError, children, is_child, serve
 from peers import networks
+from peers.systems import ON_GPU
 from peers.work import Work, first_weights
 from report import parser, preamble, publish, ratio, table, versions
 from turns import in_turns
@@ -76,6 +77,19 @@ class OursTorch(Ours):
     backend = "torch"
 
 
+class OursTorchCuda(OursTorch):
+    """Ours on PyTorch on a GPU."""
+
+    backend = "torch:cuda"
+
+
+class OursCupy(Ours):
+    """Ours on CuPy."""
+
+    packages = ("anyback_nn", "cupy-cuda12x", "cupy-cuda13x")
+    backend = "cupy"
+
+
 class OursJax(Ours):
     """Ours on JAX."""
 
@@ -106,16 +120,24 @@ class Torch(Predictor):
     """PyTorch, eager, in inference mode."""
 
     packages = ("torch",)
+    device = "cpu"
 
     def prepare(self, weights: list[tuple[Any, Any]]) -> None:
         import torch
 
         self.torch = torch
-        self.model = networks.of_torch(weights).append(torch.nn.Softmax(-1)).eval()
+        model = networks.of_torch(weights).append(torch.nn.Softmax(-1)).eval()
+        self.model = model.to(self.device)
 
     def __call__(self, x: Any) -> Any:
         with self.torch.inference_mode():
-            return self.model(self.torch.from_numpy(x)).numpy()
+            return self.model(self.torch.from_numpy(x).to(self.device)).cpu().numpy()
+
+
+class TorchCuda(Torch):
+    """PyTorch on a GPU, eager, in inference mode."""
+
+    device = "cuda"
 
 
 class Jax(Predictor):
@@ -173,6 +195,9 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "JAX jit": Jax,
     "Keras on JAX": KerasJax,
     "Thinc": Thinc,
+    "ours, cupy": OursCupy,
+    "ours, torch:cuda": OursTorchCuda,
+    "torch:cuda eager": TorchCuda,
 }
 
 
@@ -280,14 +305,18 @@ def main() -> None:
     """Measure, print, and write what was asked for."""
     cli = parser(__doc__)
     cli.add_argument("--repeats", type=int, default=0, help="turns of each; default: 7")
+    usual = [name for name in PREDICTORS if name not in ON_GPU]
+    cli.add_argument("--systems", nargs="+", choices=PREDICTORS, metavar="NAME", default=usual)
     options = cli.parse_args()
+    # Ours on NumPy is what the others are compared with.
+    names = list(dict.fromkeys([OURS, *options.systems]))
     repeats, seconds = (
         options.repeats or (3 if options.quick else 7),
         0.05 if options.quick else 0.3,
     )
-    packages = [one for kind in PREDICTORS.values() for one in kind.packages]
+    packages = [one for name in names for one in PREDICTORS[name].packages]
     results: dict[str, Any] = {}
-    with children(__file__, PREDICTORS) as systems:
+    with children(__file__, names) as systems:
         for sizes in SIZES:
             for batch in BATCHES:
                 case = f"{'-'.join(map(str, sizes))}, batch {batch:,}"
@@ -307,7 +336,7 @@ def main() -> None:
         f"and ours on NumPy: {max(differences):.1e}.",
         "Their time over that of ours on NumPy (above 1: ours is faster), and our microseconds a "
         "call:",
-        table(["", "ours, us", *(one for one in PREDICTORS if one != OURS)], summary(results)),
+        table(["", "ours, us", *names[1:]], summary(results)),
     ]
     for (case, found), batch in zip(results.items(), BATCHES * len(SIZES)):
         parts += [

@@ -16,7 +16,8 @@ import math
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -25,7 +26,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))
 from children import Child, ChildError, children, is_child
 from peers.chart import draw
-from peers.systems import FLOOR, SYSTEMS
+from peers.systems import FLOOR, ON_GPU, SYSTEMS
 from peers.work import FASHION, WORKS, Work, load, write
 from report import parser, picture, preamble, publish, ratio, table, versions
 from turns import columns, in_turns
@@ -40,6 +41,7 @@ PAIRS = {
     "JAX + Optax": "ours, jax",
     "JAX + Optax, scan": "ours, jax",
     "torch eager": "ours, torch",
+    "torch:cuda eager": "ours, torch:cuda",
 }
 """Peers, and ours on the same library."""
 
@@ -112,6 +114,19 @@ def measure(systems: dict[str, Child], repeats: int, **asked: Any) -> Found:
     return prepared | begun | columns(trained, "seconds", "losses")
 
 
+def measure_works(
+    names: list[str], works: Iterable[int], effort: Effort
+) -> Iterator[tuple[Work, int, Found]]:
+    """Measure one row after another; yield the work, its number of samples and what was found."""
+    with tempfile.TemporaryDirectory() as folder, children(__file__, names) as systems:
+        for index in works:
+            work = WORKS[index]
+            n = effort.samples(work)
+            write(work, n, Path(folder))
+            asked = {"work": index, "samples": n, "folder": folder}
+            yield work, n, measure(systems, effort.repeats, **asked)
+
+
 def measured(found: Found, name: str) -> bool:
     """Tell whether a system could do what it was asked for."""
     return not isinstance(found[name], str)
@@ -146,13 +161,15 @@ def fastest(found: Found, names: list[str]) -> str | None:
 
 def summary(results: dict[str, Found]) -> str:
     """Write a table of what is compared most often."""
+    names = {name for found in results.values() for name in found}
+    beside = {one: other for one, other in PAIRS.items() if {one, other} <= names}
     head = ["", "our best", "best peer", "best peer / our best"]
-    head += [f"{theirs} / {ours}" for theirs, ours in PAIRS.items()]
+    head += [f"{theirs} / {ours}" for theirs, ours in beside.items()]
     head += [f"our best / {FLOOR}"]
     rows = []
     for work, found in results.items():
         ours, peer = fastest(found, OURS), fastest(found, PEERS)
-        pairs = [(peer, ours), *PAIRS.items(), (ours, FLOOR)]
+        pairs = [(peer, ours), *beside.items(), (ours, FLOOR)]
         rows.append([work, ours or "-", peer or "-", *(over(found, *pair) for pair in pairs)])
     return table(head, rows, texts=3)
 
@@ -177,25 +194,22 @@ def main() -> None:
     """Measure, print, and write what was asked for."""
     cli = parser(__doc__)
     cli.add_argument("--repeats", type=int, default=0, help="timed epochs of each; default: 5")
-    cli.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="NAME", default=[*SYSTEMS])
+    usual = [name for name in SYSTEMS if name not in ON_GPU]
+    cli.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="NAME", default=usual)
     numbers = range(len(WORKS))
     cli.add_argument("--works", nargs="+", type=int, choices=numbers, default=numbers)
     options = cli.parse_args()
     effort = QUICK if options.quick else FULL
-    repeats = options.repeats or effort.repeats
+    effort = replace(effort, repeats=options.repeats or effort.repeats)
     results: dict[str, Found] = {}
     samples: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder, children(__file__, options.systems) as systems:
-        for index in options.works:
-            work, started = WORKS[index], time.perf_counter()
-            n = samples[work.name] = effort.samples(work)
-            write(work, n, Path(folder))
-            asked = {"work": index, "samples": n, "folder": folder}
-            results[work.name] = measure(systems, repeats, **asked)
-            took = time.perf_counter() - started
-            print(f"{work.name}: measured in {took:.0f} s", file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    for work, n, found in measure_works(options.systems, options.works, effort):
+        samples[work.name], results[work.name] = n, found
+        took = time.perf_counter() - started
+        print(f"{work.name}: measured after {took:.0f} s", file=sys.stderr, flush=True)
     contents = {"versions": packages(options.systems), "samples": samples, "results": results}
-    publish(options, report(options, results, samples, repeats), contents)
+    publish(options, report(options, results, samples, effort.repeats), contents)
 
 
 def relative(results: dict[str, Found]) -> dict[str, dict[str, float]]:

@@ -103,6 +103,12 @@ class OursTorch(Ours):
     backend = "torch"
 
 
+class OursTorchCuda(OursTorch):
+    """Ours on PyTorch on a GPU."""
+
+    backend = "torch:cuda"
+
+
 class OursJax(Ours):
     """Ours on JAX."""
 
@@ -113,7 +119,7 @@ class OursJax(Ours):
 class OursCupy(Ours):
     """Ours on CuPy."""
 
-    packages = ("anyback_nn", "cupy-cuda13x")
+    packages = ("anyback_nn", "cupy-cuda12x", "cupy-cuda13x")
     backend = "cupy"
 
 
@@ -173,19 +179,22 @@ class Torch(Peer):
 
     packages = ("torch",)
     compiled = False
+    device = "cpu"
 
     def prepare(self) -> None:
         import torch
 
         work = self.work
-        self.model = networks.of_torch(first_weights(work), work.dropout, work.batch_norm)
+        model = networks.of_torch(first_weights(work), work.dropout, work.batch_norm)
+        self.model = model.to(self.device)
         self.loss = torch.nn.CrossEntropyLoss()
         rate, parameters = RATES[work.optimizer], self.model.parameters()
         if work.optimizer == "adam":
             self.optimizer = torch.optim.Adam(parameters, rate, fused=True)
         else:
             self.optimizer = torch.optim.SGD(parameters, rate, momentum=MOMENTUM, fused=True)
-        self.inputs, self.targets = torch.from_numpy(self.x), torch.from_numpy(self.y).long()
+        self.inputs = torch.from_numpy(self.x).to(self.device)
+        self.targets = torch.from_numpy(self.y).long().to(self.device)
         self.forward = self.objective
         if self.compiled:
             # The last batch of an epoch may be smaller: it gets code of its own, and leaves that
@@ -199,15 +208,22 @@ class Torch(Peer):
     def epoch(self) -> float:
         import torch
 
-        total, batches = torch.zeros(()), self.batches()
-        for rows in batches:
-            chosen = torch.from_numpy(rows)
+        total, batches = torch.zeros((), device=self.device), self.batches()
+        # To the device at once: it would be waited for at each copy.
+        rows = torch.from_numpy(np.concatenate(batches)).to(self.device)
+        for chosen in rows.split(self.work.batch):
             self.optimizer.zero_grad(set_to_none=True)
             loss = self.forward(self.inputs[chosen], self.targets[chosen])
             loss.backward()
             self.optimizer.step()
             total += loss.detach()
         return float(total) / len(batches)
+
+
+class TorchCuda(Torch):
+    """PyTorch on a GPU, eager, with the fused optimiser, the data on the GPU."""
+
+    device = "cuda"
 
 
 class TorchCompiled(Torch):
@@ -392,6 +408,11 @@ SYSTEMS: dict[str, type[System]] = {
     "Keras on JAX": KerasJax,
     "Thinc": Thinc,
     FLOOR: Floor,
+    "ours, cupy": OursCupy,
+    "ours, torch:cuda": OursTorchCuda,
+    "torch:cuda eager": TorchCuda,
 }
+ON_GPU = ("ours, cupy", "ours, torch:cuda", "torch:cuda eager")
+"""Those that need a GPU. Those of JAX use one where it is usable."""
 
 warnings.filterwarnings("ignore")

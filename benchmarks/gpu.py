@@ -1,0 +1,250 @@
+"""A prepared run for a machine with an NVIDIA GPU: tests and measurements, in at most 8 minutes.
+
+    python benchmarks/gpu.py               # writes to results/gpu/
+    python benchmarks/gpu.py --stand-in    # runs the same code without a GPU, to test it
+
+Each part (see `gpu_parts.py`) is a process of its own with a time limit, to which the time is added
+that those before it have left. A part that fails, crashes or hangs does not stop the others.
+``summary.md`` is rewritten after each part; what a part has measured before its limit is kept.
+Neither the network nor an installation of the package is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from report import RESULTS, machine, table, versions
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PACKAGES = (
+    *("numpy", "array-api-compat", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "optax"),
+    *("scikit-learn", "pytest", "pytest-xdist", "hypothesis"),
+)
+ENVIRONMENT = {
+    # The parts, and the systems of the tables, share the GPU's memory.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    # CuPy and PyTorch multiply in float32 by default, JAX in TF32.
+    "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+}
+FOR_STAND_INS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""The machine may be busy with other work."""
+STAND_INS = (HERE / "stand_ins", ROOT / "tests/stand_ins", ROOT / "tests/training")
+LINES, FAILURES = 5, 50
+"""How many lines of the log, and failures, of a part are shown at the most."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the run.
+
+    Attributes
+    ----------
+    title : str
+    limit : float
+        Seconds after which it is killed, if those before it have used all of theirs.
+    environment : dict of str to str
+        Environment variables in addition to `ENVIRONMENT`.
+    """
+
+    title: str
+    limit: float
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+PARTS = {
+    # JAX is only a reference in the tests: eight workers need not start it on the GPU.
+    "tests": Part("Tests on CuPy", 135, {"JAX_PLATFORMS": "cpu"}),
+    "launches": Part("Recorded steps on CuPy", 45),
+    "verify": Part("Differences from NumPy in float64 after 200 steps", 65),
+    "training": Part("Training, milliseconds an epoch", 140),
+    "prediction": Part("Prediction, microseconds a call", 45),
+    "overlap": Part("Transfers during computation", 50),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a part.
+
+    Attributes
+    ----------
+    status : str
+        ``"done"``, ``"failed"`` or ``"out of time"``.
+    seconds : float
+    findings : dict
+        What it has written: ``rows`` of a table, ``failures`` by name, ``notes``.
+    log : list of str
+        The last lines that it has printed.
+    """
+
+    status: str
+    seconds: float
+    findings: dict[str, Any]
+    log: list[str]
+
+
+# Running -----------------------------------------------------------------------------------------
+
+
+def environment(part: Part, stand_in: bool) -> dict[str, str]:
+    """Give the environment variables of a part."""
+    paths = [ROOT, *(STAND_INS if stand_in else ()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    changed = ENVIRONMENT | part.environment | (FOR_STAND_INS if stand_in else {})
+    return os.environ | changed | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+
+
+def run(
+    name: str, command: list[str], limit: float, folder: Path, variables: dict[str, str]
+) -> Outcome:
+    """Run a part, and kill it and all processes that it has started at its limit.
+
+    Parameters
+    ----------
+    name : str
+        The part writes its findings to ``folder / f"{name}.json"``.
+    command : list of str
+    limit : float
+        Seconds.
+    folder : Path
+    variables : dict of str to str
+        All environment variables.
+    """
+    found = folder / f"{name}.json"
+    found.unlink(missing_ok=True)
+    started, status = time.perf_counter(), "out of time"
+    with (folder / "log.txt").open("a+", encoding="utf-8", errors="replace") as log:
+        print(f"\n===== {name} =====", file=log, flush=True)
+        start = log.tell()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=ROOT,
+            env=variables,
+            process_group=0,
+        )
+        try:
+            status = "failed" if process.wait(limit) else "done"
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        log.seek(start)
+        lines = log.read().rstrip().splitlines()[-LINES:]
+    findings = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
+    return Outcome(status, time.perf_counter() - started, findings, lines)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file as a whole: it is the old one or the new one at any moment."""
+    temporary = path.with_suffix(".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def device() -> str:
+    """Ask the NVIDIA driver for the name of the GPU and the version of CUDA that it supports."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver"
+    number, version, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(100)
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(number), 0):
+        return "an NVIDIA driver without a usable GPU"
+    driver.cuDeviceGetName(name, len(name), number)
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    return f"{name.value.decode()}, driver for CUDA {version.value // 1000}"
+
+
+# Reporting ---------------------------------------------------------------------------------------
+
+
+def summary(head: str, parts: Mapping[str, Part], outcomes: Mapping[str, Outcome]) -> str:
+    """Write the summary: how each part ended, then its numbers."""
+    rows = [
+        [part.title, one.status, f"{one.seconds:.0f}", f"{part.limit:g}"]
+        if (one := outcomes.get(name))
+        else [part.title, "not run yet", "-", f"{part.limit:g}"]
+        for name, part in parts.items()
+    ]
+    texts = ["# A run on a GPU", head, table(["", "", "seconds", "limit"], rows, texts=2)]
+    for name, outcome in outcomes.items():
+        texts += [f"## {parts[name].title}", *paragraphs(outcome)]
+    return "\n\n".join(texts) + "\n"
+
+
+def paragraphs(outcome: Outcome) -> list[str]:
+    """Write what a part has found, and the end of its log if it was not done."""
+    findings = outcome.findings
+    texts = [rows_table(findings["rows"])] if findings.get("rows") else []
+    texts += findings.get("notes", [])
+    if failures := findings.get("failures"):
+        lines = [f"- {name}: {' '.join(reason.split())[:300]}" for name, reason in failures.items()]
+        if len(lines) > FAILURES:
+            lines[FAILURES:] = [f"- and {len(lines) - FAILURES} more"]
+        texts.append("\n".join(["Failed or not measured:", "", *lines]))
+    if outcome.status != "done":
+        texts.append("\n".join(["```", *outcome.log, "```"]))
+    return texts
+
+
+def rows_table(rows: list[dict[str, Any]]) -> str:
+    """Write rows with the same keys as a table; the first key names the row."""
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return "-"
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+    return table(list(rows[0]), [[cell(one) for one in row.values()] for row in rows])
+
+
+def main() -> None:
+    """Run the parts; the exit status is 1 if one was not done."""
+    cli = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    cli.add_argument("--only", nargs="+", choices=PARTS, metavar="NAME", help=", ".join(PARTS))
+    cli.add_argument("--output", type=Path, default=RESULTS / "gpu", metavar="DIR")
+    cli.add_argument("--stand-in", action="store_true", help="without a GPU, to test the run")
+    options = cli.parse_args()
+    parts = {name: PARTS[name] for name in options.only or PARTS}
+    where = "stand-ins, on the CPU" if options.stand_in else device()
+    named = ", ".join(f"{name} {one}" for name, one in versions(PACKAGES).items())
+    folder = options.output.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.txt").unlink(missing_ok=True)
+    outcomes: dict[str, Outcome] = {}
+    deadline = time.perf_counter()
+    for name, part in parts.items():
+        deadline += part.limit
+        command = [sys.executable, str(HERE / "gpu_parts.py"), name, str(folder)]
+        command += ["--stand-in"] if options.stand_in else []
+        variables = environment(part, options.stand_in)
+        limit = deadline - time.perf_counter()
+        outcomes[name] = one = run(name, command, limit, folder, variables)
+        write(folder / "summary.md", summary(f"{where}; {machine()}; {named}.", parts, outcomes))
+        print(f"{name}: {one.status}, {one.seconds:.0f} s", flush=True)
+    sys.exit(any(one.status != "done" for one in outcomes.values()))
+
+
+if __name__ == "__main__":
+    # Then the part that is running ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    main()
