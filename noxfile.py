@@ -136,13 +136,15 @@ def run_tests(session: nox.Session, rows: list[str]) -> None:
         **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         # Many processes import the same files.
         "PYTHONDONTWRITEBYTECODE": "",
-        # JAX compiles the same steps again in every test, process and row.
+        # JAX compiles the same steps again in every test, process and row, and most of the time is
+        # that of optimizing what is computed once.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         # An absolute path, because tests of the program change into other folders.
         "JAX_COMPILATION_CACHE_DIR": str((session.cache_dir / "jax").resolve()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    workers = ("-n", "auto", "--maxprocesses", "8", "--dist", "worksteal")
+    workers = ("-n", "auto", "--maxprocesses", "8", "--dist", "loadfile")
     OUTCOMES.update(dict.fromkeys(rows, "failed: see above"))
     try:
         session.run(
@@ -206,6 +208,12 @@ def examples(session: nox.Session) -> None:
     session.chdir(session.create_tmp())
     for script in sorted((HERE / "examples").glob("*.py")):
         session.run("python", str(script))
+
+
+@nox.session(venv_backend="none", default=False)
+def gpu(session: nox.Session) -> None:
+    """Test and measure on an NVIDIA GPU within 8 minutes, with the packages that are installed."""
+    session.run("python", "benchmarks/gpu.py", *session.posargs, external=True)
 
 
 @nox.session(default=False)

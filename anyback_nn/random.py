@@ -50,6 +50,9 @@ def generator(seed: int, purpose: str, *counters: int) -> Any:
     """
     import numpy as np
 
+    if seed < 0 or purpose not in PURPOSES:
+        expected = f"expected a seed of 0 or greater and a purpose out of {', '.join(PURPOSES)}"
+        raise ValueError(f"{expected}, got {seed!r} and {purpose!r}")
     key = (PURPOSES.index(purpose), *counters)
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 

@@ -1,15 +1,16 @@
 """The backend under test comes from `anyback_nn.testing.plugin`: ``pytest --backend SPEC``.
 
 A test that takes the ``backend`` fixture runs on that backend. What does not depend on a backend
-(data readers, schedules, doctests) runs with NumPy only, so no time is spent on it twice; and what
-needs float64, or a dtype of 16 bits, is left out where there is none, as is TF32, and what compares
-recorded steps with others on a backend that records none.
+(data readers, schedules, doctests) runs with NumPy only, so no time is spent on it twice; marked
+``needs("torch")``, it runs in that library's row too. What needs float64, or a dtype of 16 bits, is
+left out where there is none, as is TF32, and what compares recorded steps with others on a backend
+that records none; and so is what a variant of a backend cannot change.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,21 +28,30 @@ from anyback_nn.testing.plugin import backend_of, chosen
 from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
 
 TESTS = Path(__file__).parent
-BY_NAME = (
-    TESTS / "cli",
-    TESTS / "datasets",
-    TESTS / "sklearn_estimators",
-    TESTS / "test_backend.py",
-    TESTS / "test_tf32.py",
-)
+BY_NAME = ("cli", "datasets", "sklearn_estimators", "test_backend.py", "test_tf32.py")
 """Tests of backends as users name them, which variants that exist for tests have no part in."""
 
-UNCOMPILED = (
-    TESTS / "network" / "test_network_gradients.py",
-    TESTS / "network" / "test_network_hypothesis.py",
-    TESTS / "testing" / "test_testing_gradients.py",
+CONVENTIONS = (
+    "sklearn_estimators/test_sklearn_checks.py",
+    "sklearn_estimators/test_sklearn_meta.py",
 )
-"""Slow tests that compile no step: without ``jit`` they would be those on JAX once more."""
+"""scikit-learn's checks of what is done on the host: one device of array-api-strict is enough."""
+
+COMPILED = (
+    "network/test_network_compile.py",
+    "network/test_network_properties.py",
+    "test_model_hypothesis.py",
+    "testing/test_testing_comparison.py",
+    "training/test_optimizers.py",
+    "training/test_optimizers_optax.py",
+)
+"""What a step consists of, compiled: without ``jit``, other tests would be those on JAX again."""
+
+LEFT_OUT = {
+    **dict.fromkeys(VARIANTS, BY_NAME),
+    **dict.fromkeys(("array-api-strict", "array-api-strict:no_float64"), CONVENTIONS),
+}
+"""What a row cannot change."""
 
 
 LIBRARIES = ("torch", "jax", "optax")
@@ -59,20 +69,28 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    with_numpy = "numpy" in {one.spec for one in chosen(config)}
-    left_out = [item for item in items if not belongs(item, with_numpy)]
+    specs = {one.spec for one in chosen(config)}
+    left_out = [item for item in items if not belongs(item, specs)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
 
 
-def belongs(item: pytest.Item, with_numpy: bool) -> bool:
-    """Tell whether a test is one for its backend."""
+def is_in(item: pytest.Item, paths: Iterable[str]) -> bool:
+    """Tell whether a test is in one of these files or folders."""
+    return any(item.path.is_relative_to(TESTS / path) for path in paths)
+
+
+def belongs(item: pytest.Item, specs: set[str]) -> bool:
+    """Tell whether a test is one for its backend, or for one of those that are tested."""
     backend = backend_of(item)
-    if backend is None:
-        return with_numpy
-    if backend.spec in VARIANTS and any(item.path.is_relative_to(path) for path in BY_NAME):
+    needed = {mark.args[0] for mark in item.iter_markers("needs")}
+    if needed & set(MISSING):
         return False
-    if backend.spec == "jax:eager" and item.path in UNCOMPILED:
+    if backend is None:
+        return bool(specs & {"numpy", *needed})
+    if is_in(item, LEFT_OUT.get(backend.spec, ())):
+        return False
+    if backend.spec == "jax:eager" and not is_in(item, COMPILED):
         return False
     if "plans" in item.fixturenames and type(backend).recorded is Backend.recorded:
         return False
@@ -120,6 +138,21 @@ def float64(backend: Backend) -> Iterator[str]:
     """The dtype of comparisons with central differences, within the backend's scope for it."""
     with scope_with_warnings(backend, "float64") as name:
         yield name
+
+
+@pytest.fixture
+def optimized(backend: Backend) -> Iterator[None]:
+    """Let JAX optimize what it compiles, as users do: for most tests, that takes too long."""
+    if backend.name != "jax":
+        yield
+        return
+    import jax
+
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    jax.config.update(name, False)
+    yield
+    jax.config.update(name, before)
 
 
 @pytest.fixture

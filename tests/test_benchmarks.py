@@ -1,6 +1,7 @@
 """The benchmarks can be run, and tell what could not be measured."""
 
 import doctest
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,21 @@ COMPARE = BENCHMARKS / "peers/compare.py"
 
 @pytest.fixture
 def by_name(monkeypatch):
-    """Make the modules of the benchmarks importable, as they are for each other."""
+    """Make the modules of the benchmarks importable, as they are for each other, in one test."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield
+    own = {path.stem for path in BENCHMARKS.iterdir()}
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in own:
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ["report", "turns"])
 def test_examples_in_benchmarks(by_name, name):
-    assert doctest.testmod(__import__(name)).failed == 0
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def test_training_beside_others_is_measured():

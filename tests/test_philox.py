@@ -62,13 +62,6 @@ def test_published_answers(counter, key, answer, move):
 
 
 @each_answer
-def test_published_answers_are_those_of_numpy(counter, key, answer):
-    """NumPy counts before it computes a block, so it starts one below."""
-    start = (integer(counter) - 1) % 2**256
-    assert np.random.Philox(key=integer(key), counter=start).random_raw(4).tolist() == list(answer)
-
-
-@each_answer
 def test_published_answers_from_the_counter_before(counter, key, answer, move):
     before = split(integer(counter) - 1, 4)
     drawn = to_numpy(words(move(key), move(before), 1)).tolist()
@@ -88,10 +81,10 @@ def starts():
             yield rng.integers(2**64, size=2, dtype="uint64"), 2**power - below
 
 
-@pytest.mark.parametrize("n_blocks", [0, 1, 5, 1000])
-def test_words_are_those_of_numpy(n_blocks, backend, move):
+@pytest.mark.parametrize(("n_blocks", "n_starts"), [(0, 1), (1, 40), (5, 40), (1000, 4)])
+def test_words_are_those_of_numpy(n_blocks, n_starts, backend, move):
     step = backend.compile(lambda key, counter: words(key, counter, n_blocks))
-    for key, counter in starts():
+    for key, counter in [*starts()][:: 40 // n_starts]:
         generator = np.random.Philox(key=key, counter=counter)
         expected = generator.random_raw(4 * n_blocks).astype("<u8").view("<u4")
         drawn = step(move(key), move(split(counter, 4)))

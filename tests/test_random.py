@@ -32,10 +32,6 @@ def numbers(seed, purpose, *counters):
     return generator(seed, purpose, *counters).integers(2**32, size=8).tolist()
 
 
-def test_same_key_same_numbers():
-    assert numbers(3, "order", 1, 2) == numbers(3, "order", 1, 2)
-
-
 def test_every_key_has_its_own_numbers():
     keys = [
         (seed, purpose, *counters)
@@ -49,14 +45,16 @@ def test_every_key_has_its_own_numbers():
 def test_the_numbers_of_a_key_never_change():
     """A model is reproducible only as long as the key, its order and the generator stay."""
     assert PURPOSES[:4] == ("weights", "order", "noise", "split")
-    key = np.random.SeedSequence(7, spawn_key=(1, 5))
-    expected = np.random.Philox(key).random_raw(4)
-    np.testing.assert_array_equal(generator(7, "order", 5).bit_generator.random_raw(4), expected)
+    assert generator(7, "order", 5).bit_generator.random_raw(4).tolist() == [
+        *(0x99171AB797F49FB5, 0x43AD12514E0DAE8C),
+        *(0xE8404FED46EF0C11, 0x604944640258172E),
+    ]
 
 
 @pytest.mark.parametrize(("seed", "purpose"), [(-1, "weights"), (0, "lottery")])
 def test_wrong_keys(seed, purpose):
-    with pytest.raises(ValueError, match="."):
+    expected = "expected a seed of 0 or greater and a purpose out of weights, order, noise, split"
+    with pytest.raises(ValueError, match=f"{expected}, got {seed} and '{purpose}'"):
         generator(seed, purpose)
 
 
@@ -149,12 +147,11 @@ def test_masks_are_the_same_on_every_backend_and_path(backend, on_device):
 @each_path
 def test_masks_never_change(backend, on_device):
     """The words of 32 bits of whole blocks, each in its turn."""
-    key = np.random.SeedSequence(7, spawn_key=(0,))
-    expected = np.random.Philox(key).random_raw(4 * (2 + 1)).astype("<u8").view("<u4")
     there = draws(backend, seed=7, on_device=on_device)
-    first, second = there.bernoulli((3, 5), 0.25), there.bernoulli((8,), 0.75)
-    np.testing.assert_array_equal(to_numpy(first), (expected[:15] < 2**30).reshape(3, 5))
-    np.testing.assert_array_equal(to_numpy(second), expected[16:] < 3 * 2**30)
+    first, second = there.bernoulli((3, 5), 0.25), there.bernoulli((8,), 0.5)
+    assert to_numpy(first).tolist() == [[1, 1, 0, 0, 0], [1, 0, 1, 0, 0], [1, 1, 0, 0, 0]]
+    # The last word of the second block is left out.
+    assert to_numpy(second).tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
 
 
 @each_path
@@ -173,6 +170,7 @@ def test_masks_are_made_where_it_was_asked_for(backend, monkeypatch):
         made.append(arguments)
         return words(*arguments)
 
+    random._mask_computation.cache_clear()
     monkeypatch.setattr(random, "words", counted)
     for seed, probability in enumerate((0.1, 0.2, 0.3)):
         draws(backend, seed=seed).bernoulli((3, 41), probability)

@@ -20,8 +20,6 @@ from anyback_nn.recorded import BEFORE_RECORDING, Recorded
 from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.training.checks import DTYPES
 
-RNG = np.random.default_rng(0)
-
 
 @pytest.fixture(autouse=True)
 def cupy():
@@ -35,18 +33,26 @@ def library():
     return importlib.import_module("anyback_nn.recorded.of_cupy").CUPY
 
 
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
 # Training -----------------------------------------------------------------------------------------
 
 AsItIs = type("AsItIs", (NumpyBackend,), {"recorded": Backend.recorded, "chained": Backend.chained})
 OneByOne = type("OneByOne", (CupyBackend,), {"chained": Backend.chained})
 
-X = RNG.standard_normal((N_SAMPLES, 4))
+X = np.random.default_rng(0).standard_normal((N_SAMPLES, 4))
+WEIGHTS = np.random.default_rng(1).uniform(0, 2, N_SAMPLES)
+EPOCHS = BEFORE_RECORDING + 2
+"""So that the step of the last batch is repeated once."""
 
 
 def train(backend, layers, loss, y, optimizer, dtype, weights=None):
     """Train, with batches of 16 and a last one of 2; give all numbers that it changed."""
     model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
-    options = {"epochs": 6, "batch_size": 16, "sample_weight": weights, "progress": False}
+    options = {"epochs": EPOCHS, "batch_size": 16, "sample_weight": weights, "progress": False}
     model.fit(X, y, optimizer=optimizer, **options)
     return numbers_of(model)
 
@@ -64,8 +70,8 @@ def same(plans):
             for found, other in zip(train(backend, *options), expected, strict=True):
                 np.testing.assert_array_equal(found, other, strict=True)
             assert [plan.runs for plan in plans] == [
-                3 * 6 - BEFORE_RECORDING - 1,
-                6 - BEFORE_RECORDING - 1,
+                3 * EPOCHS - BEFORE_RECORDING - 1,
+                EPOCHS - BEFORE_RECORDING - 1,
             ]
 
     return both
@@ -91,7 +97,7 @@ def test_estimators(plans):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("weights", [None, RNG.uniform(0, 2, N_SAMPLES)], ids=["", "weighted"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["", "weighted"])
 @pytest.mark.parametrize(("loss", "y"), LOSSES.values(), ids=LOSSES)
 def test_losses(loss, y, weights, same):
     same((nn.Dense(8), nn.Tanh(), nn.Dense(3)), loss, y, weights=weights)
@@ -107,7 +113,7 @@ def test_optimizers(optimizer, dtype, same):
 # Launches -----------------------------------------------------------------------------------------
 
 
-def launches_of_steps(backend, plans):
+def launches_of_steps(backend):
     """Count the launches of each step of training 784-256-128-10 with Adam."""
     layers = (nn.Dense(256), nn.ReLU(), nn.Dense(128), nn.ReLU(), nn.Dense(10))
     counted = []
@@ -119,7 +125,8 @@ def launches_of_steps(backend, plans):
         def on_batch_end(self, fit):
             counted.append(count.launches - self.before)
 
-    x, y = RNG.standard_normal((160, 784)), RNG.integers(0, 10, 160)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((160, 784)), rng.integers(0, 10, 160)
     model = nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend)
     options = {"batch_size": 32, "callbacks": [Counting()], "progress": False}
     model.fit(x, y, optimizer=nn.Adam(0.001), epochs=1, **options)
@@ -127,7 +134,7 @@ def launches_of_steps(backend, plans):
 
 
 def test_a_step_takes_half_as_many_launches(plans):
-    *first, _, before_last, last = launches_of_steps(CupyBackend(), plans)
+    *first, _, before_last, last = launches_of_steps(CupyBackend())
     assert before_last == last == plans[0].n_calls <= 28
     assert min(first) >= 56
 
@@ -157,10 +164,10 @@ def test_an_optimizer_is_one_kernel(optimizer, plans, library, cupy):
     assert len(kernel.outputs) == 1 + len(optimizer.slots)
 
 
-def test_what_comes_from_the_host_comes_at_once():
+def test_what_comes_from_the_host_comes_at_once(rng):
     layers = (nn.Dense(8), nn.Dropout(0.3), nn.Dense(8), nn.Dropout(0.3), nn.Dense(3))
     model = nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=CupyBackend())
-    x, counted = RNG.standard_normal((320, 4)), []
+    x, counted = rng.standard_normal((320, 4)), []
 
     class Counting(nn.Callback):
         def on_epoch_end(self, fit):
@@ -222,12 +229,12 @@ OF_TRUTH = ("bitwise_and", "bitwise_or", "logical_and", "logical_or")
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [*OF_ONE, *OF_TWO])
-def test_a_function_is_a_kernel(name, dtype, library):
+def test_a_function_is_a_kernel(name, dtype, library, rng):
     def step(x, y):
         call = getattr(nn.array_namespace(x), name)
         return (call(x) if name in OF_ONE else call(x, y),)
 
-    ordinary = (RNG.uniform(0.1, 1.5, FIRST.shape).astype(dtype) for _ in range(2))
+    ordinary = (rng.uniform(0.1, 1.5, FIRST.shape).astype(dtype) for _ in range(2))
     recording = repeated(library, step, *ordinary, then=(FIRST.astype(dtype), SECOND.astype(dtype)))
     assert n_calls(recording) == len(kernels_of(recording)) == 1
 
@@ -296,8 +303,8 @@ def test_what_no_formula_is_right_for_is_left_to_cupy(call, library):
 
 
 @pytest.mark.parametrize("exponent", [2, 2.0, 3, 1.5, -2])
-def test_powers(exponent, library):
-    x = np.abs(RNG.standard_normal(20))
+def test_powers(exponent, library, rng):
+    x = np.abs(rng.standard_normal(20))
     assert n_calls(repeated(library, lambda x: (x**exponent + 1.0,), x)) == 1
 
 
@@ -307,7 +314,7 @@ def test_powers_that_cupy_computes_in_other_ways_are_not_recorded(exponent, libr
     assert not recording.plans
 
 
-def test_other_functions(library):
+def test_other_functions(library, rng):
     def step(x):
         xp = nn.array_namespace(x)
         return (
@@ -318,7 +325,7 @@ def test_other_functions(library):
             *(xp.concat([x[0, :], x[1, :] * 2.0]), xp.reshape(xp.matrix_transpose(x), (2, -1))),
         )
 
-    assert repeated(library, step, RNG.standard_normal((6, 4))).plans
+    assert repeated(library, step, rng.standard_normal((6, 4))).plans
 
 
 # What is one kernel, and what not -----------------------------------------------------------------
@@ -451,12 +458,12 @@ def test_steps(step, launches, library):
     assert n_calls(recording) == launches
 
 
-def test_arrays_that_are_not_contiguous(library):
+def test_arrays_that_are_not_contiguous(library, rng):
     def step(p, x):
         p += x
         return p, x * 2.0 - p
 
-    x = RNG.standard_normal((6, 8))[::2, ::2].T
+    x = rng.standard_normal((6, 8))[::2, ::2].T
     assert n_calls(repeated(library, step, np.ones((4, 3)), x, donate=(0,))) == 1
 
 
@@ -496,13 +503,13 @@ def test_memory_that_is_worked_in_and_not_given_back(library):
     assert n_calls(recording) == 1
 
 
-def test_results_of_one_kernel_are_computed_where_they_are_put_together(library):
+def test_results_of_one_kernel_are_computed_where_they_are_put_together(library, rng):
     def step(x):
         xp = nn.array_namespace(x)
         y = x + 1.0
         return (xp.concat([xp.reshape(one, (-1,)) for one in (y, y * x)]) * 2.0,)
 
-    assert n_calls(repeated(library, step, RNG.standard_normal((3, 2)))) == 2
+    assert n_calls(repeated(library, step, rng.standard_normal((3, 2)))) == 2
 
 
 def test_a_number_is_of_the_dtype_beside_it(library, cupy):
@@ -601,9 +608,11 @@ WRONG = [fails, is_wrong_by_a_little, is_not_a_number, is_not_written]
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("change", WRONG)
-def test_a_recording_that_does_not_compute_the_same_is_not_used(change, dtype, library, altered):
+def test_a_recording_that_does_not_compute_the_same_is_not_used(
+    change, dtype, library, altered, rng
+):
     altered(change)
-    p, x = np.ones(50, dtype), RNG.standard_normal(50).astype(dtype)
+    p, x = np.ones(50, dtype), rng.standard_normal(50).astype(dtype)
     recording = repeated(library, works_in, p, p, x, donate=(0, 1), times=3)
     assert not recording.plans
 
@@ -619,14 +628,14 @@ def is_another_where_all_is_rounding(array):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("change", [rounds_in_another_way, is_another_where_all_is_rounding])
 @pytest.mark.parametrize("rate", [0.001, 1e-9])
-def test_rounding_does_not_matter(change, dtype, rate, library, altered, cupy):
+def test_rounding_does_not_matter(change, dtype, rate, library, altered, cupy, rng):
     def step(p, x):
         p -= rate * x
         return p, nn.array_namespace(x).sum(x)
 
     altered(change)
     recording = Recorded(step, (0,), library)
-    p, x = np.ones(200, dtype), RNG.standard_normal(200).astype(dtype)
+    p, x = np.ones(200, dtype), rng.standard_normal(200).astype(dtype)
     there, p_there = cupy.asarray(x), cupy.asarray(p)
     for i in range(BEFORE_RECORDING + 1):
         p_there, t = recording(p_there, there)
@@ -638,9 +647,9 @@ def test_rounding_does_not_matter(change, dtype, rate, library, altered, cupy):
 
 
 @pytest.mark.parametrize("step", [works_in, works_in_two])
-def test_a_few_entries_may_differ_in_one_result_alone(step, library, altered):
+def test_a_few_entries_may_differ_in_one_result_alone(step, library, altered, rng):
     altered(is_another_where_all_is_rounding)
-    arguments = [RNG.standard_normal(200) for _ in range(3)]
+    arguments = [rng.standard_normal(200) for _ in range(3)]
     recording = Recorded(step, (0, 1), library)
     on_device = tuple(map(importlib.import_module("cupy").array, arguments))
     for _ in range(BEFORE_RECORDING + 1):

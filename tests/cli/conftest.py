@@ -106,4 +106,7 @@ def regressor(houses, backend, tmp_path_factory):
 
 
 def train(*arguments):
-    assert main(["train", *map(str, arguments)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+        patch.setattr(sys, "warnoptions", ["error"])
+        assert main(["train", *map(str, arguments)]) == 0

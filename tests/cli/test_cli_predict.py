@@ -2,7 +2,6 @@
 
 import csv
 import io
-import subprocess
 import sys
 
 import numpy as np
@@ -101,14 +100,11 @@ def test_a_quantity_has_no_probabilities(fails, regressor, houses):
     assert "--probabilities" in message
 
 
-def test_stdout_is_utf_8_whatever_the_locale(classifier, flowers):
-    outcome = subprocess.run(
-        [sys.executable, "-m", "anyback_nn", "predict", classifier, flowers, "--probabilities"],
-        capture_output=True,
-        env={"PYTHONIOENCODING": "ascii"},
-        check=True,
-    )
-    assert "中" in outcome.stdout.decode("utf-8")
+def test_stdout_is_utf_8_whatever_the_locale(program, classifier, flowers, monkeypatch):
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert program("predict", classifier, flowers, "--probabilities").status == 0
+    assert "中" in stdout.buffer.getvalue().decode("utf-8")
 
 
 @pytest.mark.parametrize("data", ["nowhere.csv", "digits"])

@@ -2,9 +2,10 @@
 
 import csv
 import json
-import os
+import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -237,70 +238,66 @@ def test_early_stopping_keeps_the_best_epoch(program, tmp_path, monkeypatch):
     assert "keeping epoch 2" in out
 
 
-def interrupt_in_epoch(number, times=1):
-    """Make a program that gets Ctrl-C at the first batch of an epoch."""
-    return f"""
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from anyback_nn.cli import main
-from anyback_nn.training.callbacks import EarlyStopping
+@pytest.fixture
+def interrupted(program, monkeypatch):
+    """Train, and press Ctrl-C at the first batch of an epoch (and again when all is measured)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-def interrupt(self, fit):
-    if fit.epoch == {number - 1}:
-        os.kill(os.getpid(), signal.SIGINT)
+    def run(epoch, twice=False):
+        def interrupt(self, fit):
+            if fit.epoch == epoch - 1:
+                signal.raise_signal(signal.SIGINT)
 
-EarlyStopping.on_batch_begin = interrupt
-if {times} == 2:
-    import anyback_nn.cli.measure
-    anyback_nn.cli.measure.measure = lambda *_: os.kill(os.getpid(), signal.SIGINT)
-sys.exit(main(["train", "moons", "--hidden", "4", "--early-stopping", "9", "--output", "run"]))
-"""
+        monkeypatch.setattr(EarlyStopping, "on_batch_begin", interrupt)
+        if twice:
+            again = partial(signal.raise_signal, signal.SIGINT)
+            monkeypatch.setattr("anyback_nn.cli.measure.measure", lambda *_: again())
+        options = ("--hidden", "4", "--early-stopping", "9", "--output", "run")
+        return program("train", "moons", *options)
 
-
-def interrupted(program, folder):
-    return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=False
-    )
+    yield run
+    signal.signal(signal.SIGINT, before)
 
 
-def test_interrupt_keeps_the_finished_epochs(tmp_path):
-    outcome = interrupted(interrupt_in_epoch(3), tmp_path)
-    assert outcome.returncode == 1
-    assert "interrupted: 2 of 50 epochs were finished and are kept" in outcome.stderr
-    assert "Traceback" not in outcome.stderr
-    assert "written to run" in outcome.stdout
+def test_interrupt_keeps_the_finished_epochs(interrupted, tmp_path):
+    outcome = interrupted(epoch=3)
+    assert outcome.status == 1
+    assert "interrupted: 2 of 50 epochs were finished and are kept" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert "written to run" in outcome.out
     assert len(Model.load(tmp_path / "run" / "model.safetensors").history) == 2
     assert json.loads((tmp_path / "run" / "settings.json").read_text())["result"]["interrupted"]
 
 
-@pytest.mark.parametrize(("epoch", "times"), [(1, 1), (3, 2)])
-def test_interrupt_before_anything_is_learned_or_twice(tmp_path, epoch, times):
-    outcome = interrupted(interrupt_in_epoch(epoch, times), tmp_path)
-    assert outcome.returncode == 1
+@pytest.mark.parametrize(("epoch", "twice"), [(1, False), (3, True)])
+def test_interrupt_before_anything_is_learned_or_twice(interrupted, tmp_path, epoch, twice):
+    outcome = interrupted(epoch, twice)
+    assert outcome.status == 1
     said = "interrupted in the first epoch: nothing was written" if epoch == 1 else "interrupted"
-    assert outcome.stderr.splitlines()[-1] == f"error: {said}"
-    assert "Traceback" not in outcome.stderr
+    assert outcome.err.splitlines()[-1] == f"error: {said}"
+    assert "Traceback" not in outcome.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_plain_text_and_no_progress_in_a_pipe(tmp_path):
-    arguments = [sys.executable, "-m", "anyback_nn", "train", *QUICK]
-    outcome = subprocess.run(arguments, capture_output=True, cwd=tmp_path, check=True)
-    assert outcome.stderr == b""
-    assert b"\x1b" not in outcome.stdout
+def test_plain_text_and_no_progress_in_a_pipe(program):
+    outcome = program("train", *QUICK)
+    assert outcome.err == ""
+    assert "\x1b" not in outcome.out
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_progress_on_a_terminal(tmp_path, quiet):
+def test_progress_on_a_terminal(program, monkeypatch, quiet):
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    arguments = [sys.executable, "-m", "anyback_nn", "train", *QUICK, *["--quiet"] * quiet]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    out = subprocess.check_output(arguments, stderr=theirs, cwd=tmp_path, env=environment)
-    os.write(theirs, b"end")
-    shown = os.read(ours, 100_000)
+    monkeypatch.setenv("TERM", "xterm")
+    with open(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        outcome = program("train", *QUICK, *["--quiet"] * quiet)
+        print("end", file=terminal)
+    with open(ours, "rb") as screen:
+        shown = screen.read1(100_000)
     assert (b"epoch 2/2" in shown) == (b"validation 0." in shown) == (not quiet)
-    assert b"test part" in out
+    assert "test part" in outcome.out
 
 
 def test_the_digits_are_learned(program):

@@ -136,14 +136,15 @@ def test_a_run_that_diverges_says_so(fails):
 def test_the_picture(program, tmp_path, suffix):
     pytest.importorskip("matplotlib")
     path = tmp_path / f"drift.{suffix}"
+    path.touch()
     options = ("moons", *QUICK, "--backends", "numpy,array-api-strict", "--plot", path)
-    outcome = program("verify", *options)
+    assert "--force" in program("verify", *options).err
+    assert path.read_bytes() == b""
+    outcome = program("verify", *options, "--force")
     assert outcome.status == 0
     assert outcome.out.endswith(f"written to {path}\n")
     starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     assert path.read_bytes().startswith(starts[suffix])
-    assert "--force" in program("verify", *options).err
-    assert program("verify", *options, "--force").status == 0
 
 
 @pytest.mark.parametrize(

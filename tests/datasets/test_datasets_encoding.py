@@ -44,6 +44,12 @@ def test_surface():
     assert price.decode(np.array([[0.5]], dtype=np.float32)).tolist() == [[110.0]]
 
 
+def test_answers_have_more_digits_than_outputs():
+    when = Quantity(1.7e9, 3600.0)  # seconds: float32 knows them to two minutes
+    outputs = np.array([0.5, -1.25], dtype=np.float32)
+    assert when.decode(outputs).tolist() == [1.7e9 + 1800.0, 1.7e9 - 4500.0]
+
+
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [

@@ -8,8 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from anyback_nn.datasets import encoding_from_json, load, load_digits, read
 from anyback_nn.errors import DataError
 
-RNG = np.random.default_rng(0)
-X = RNG.normal([1, 20, -300], [1, 5, 100], (40, 3))
+X = np.random.default_rng(0).normal([1, 20, -300], [1, 5, 100], (40, 3))
 Y = np.arange(40) % 4
 
 
@@ -23,7 +22,7 @@ def save(tmp_path):
 
 
 def test_the_layout_of_mnist(save):
-    images = RNG.integers(0, 256, (9, 2, 3), dtype=np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (9, 2, 3), dtype=np.uint8)
     y = np.array([5, 0, 4, 5, 0, 4, 5], dtype=np.uint8)
     path = save(x_train=images[:7], y_train=y, x_test=images[7:], y_test=y[:2])
     data = load(path)

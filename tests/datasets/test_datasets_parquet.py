@@ -235,6 +235,23 @@ def test_only_so_many_rows_are_read_at_once_from_so_many_places(path, places, mo
     assert sum(read_at_once) == N
 
 
+def test_what_is_not_needed_is_not_even_read(tmp_path):
+    path, towns = tmp_path / "long.parquet", ["Oslo"] * 32 + ["Rome"] * 32
+    frame = pl.DataFrame({"row": range(64), "street": ["Via"] * 64, "town": towns})
+    frame.write_parquet(path, row_group_size=16, compression="uncompressed")
+    content = path.read_bytes()
+    for text in (b"\3\0\0\0Via", b"\4\0\0\0Rome"):  # with its length in front
+        assert text in content
+        content = content.replace(text, b"\xff" + text[1:])
+    path.write_bytes(content)
+    encoding = Encoding(Scaling(1), Classes(("Oslo", "Rome")))
+    options = {"columns": ["row"], "batch_size": 16, "buffer": 16, "shuffle": False}
+    found = iter(parquet_batches(path, "town", encoding=encoding, **options))
+    assert flat(next(found)[0][:, 0].tolist() for _ in range(2)) == list(range(32))
+    with pytest.raises(DataError, match="long.parquet: cannot be read"):
+        next(found)
+
+
 def test_stretches_come_in_random_order(path):
     batches = batches_of(path, batch_size=10, buffer=10, columns=["row"])
     starts = [some[0] // 10 for some in rows_seen(batches, 0)]

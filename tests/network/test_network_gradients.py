@@ -3,16 +3,17 @@
 import inspect
 
 import numpy as np
+import pytest
 from network_cases import (
     FUNCTIONS,
     LAYERS,
     LOSSES,
+    WEIGHTS,
     arrays,
     central_differences,
     each_function,
     each_layer,
     each_loss,
-    each_weights,
     each_width,
     move,
     relative_error,
@@ -77,8 +78,13 @@ def test_layer(case, n_out, backend, float64):
         assert relative_error(grads[name], central_differences(value, parameter)) < 1e-6, name
 
 
-@each_width
-@each_weights
+@pytest.mark.parametrize(
+    ("weights", "n_out"),
+    [
+        pytest.param(WEIGHTS[name], n_out, id=f"{name}-{n_out}")
+        for name, n_out in [("unweighted", 1), ("unweighted", 2), *((name, 3) for name in WEIGHTS)]
+    ],
+)
 @each_loss
 def test_loss(case, weights, n_out, backend, float64):
     outputs, *rest = (*case.draw(n_out), weights)

@@ -1,4 +1,4 @@
-"""Activations, their derivatives and their tails, as far out as 1e4, against mpmath."""
+"""Activations, their derivatives and their tails, as far out as 1e30, against mpmath."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ mp = mpmath.mp.clone()
 mp.dps = 60
 
 SIZES = [1e-30, 1e-8, 1e-3, 0.1, 0.7, 1, 2, 3, 5, 8, 10, 12, 20, 35, 50, 80]
-SIZES += [88, 90, 95, 100, 103, 110, 300, 700, 709, 720, 740, 745, 750, 1e3, 1e4]
+SIZES += [88, 90, 95, 100, 103, 110, 300, 700, 709, 720, 740, 745, 750, 1e3, 1e4, 1e10, 1e30]
 FUNCTIONS_BY_NAME = {case.name: case for case in FUNCTIONS if not case.options}
 POINTS = np.asarray([*SIZES, *(-size for size in SIZES)])
 ROWS = [

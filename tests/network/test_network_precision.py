@@ -16,7 +16,7 @@ from anyback_nn.backend import to_numpy
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.layer import Context
 from anyback_nn.network.network import Network
-from anyback_nn.network.precision import InDtype, MixedNetwork, cast, mixed
+from anyback_nn.network.precision import InDtype, cast, mixed
 from anyback_nn.training.checks import COMPUTE_DTYPES
 
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
@@ -204,12 +204,6 @@ def test_own_blocks_keep_their_settings():
     (block,) = network.layers
     assert (type(block), block.factor) == (Damped, 0.25)
     assert block.layers == (InDtype(nn.Dense(2, initializer=nn.GlorotUniform()), "float16"),)
-
-
-def test_it_has_as_many_layers_and_sizes():
-    network = Network(nn.Dense(4), nn.Residual(nn.Dense(3), nn.Dense(4)), nn.Dense(2))
-    assert isinstance(mixed(network, "float16", "float32"), MixedNetwork)
-    assert len(mixed(network, "float16", "float32").layers) == 3
 
 
 # Casting -----------------------------------------------------------------------------------------

@@ -320,8 +320,10 @@ def test_what_does_not_fit_the_network_is_not_set(backend, finest, name, flowers
         setattr(classifier(), name, given)
 
 
+@pytest.mark.needs("torch")
 def test_a_sparse_tensor_is_refused(flowers):
-    torch = pytest.importorskip("torch")
+    import torch
+
     x = torch.from_numpy(flowers[0])
     ours = classifier().fit(x, flowers[1])
     for call in (ours.predict, lambda wrong: ours.fit(wrong, flowers[1])):
@@ -329,8 +331,10 @@ def test_a_sparse_tensor_is_refused(flowers):
             call(x.to_sparse())
 
 
+@pytest.mark.needs("torch")
 def test_a_tensor_with_a_gradient(flowers):
-    torch = pytest.importorskip("torch")
+    import torch
+
     x = torch.tensor(flowers[0], requires_grad=True)
     found = classifier().fit(x, flowers[1]).predict_proba(x)
     assert not found.requires_grad
@@ -561,8 +565,8 @@ print("done")
 """
 
 
+@pytest.mark.needs("torch")
 def test_dispatch_in_a_pipeline():
-    pytest.importorskip("torch")
     # SciPy looks at this variable when it is imported.
     environment = os.environ | {"SCIPY_ARRAY_API": "1"}
     environment.pop(ENVIRONMENT_VARIABLE, None)

@@ -119,7 +119,7 @@ SMALL = {
     "MLPClassifier": {"max_iter": 25, "learning_rate_init": 0.02, "hidden_layer_sizes": (20,)},
     "MLPRegressor": {"max_iter": 25, "learning_rate_init": 0.1, "hidden_layer_sizes": ()},
 }
-"""With these, fewer epochs are enough. On NumPy, where a hundred epochs take a tenth of the time, the
+"""With these, fewer epochs are enough. On NumPy, where a hundred take a tenth of the time, the
 settings are those of scikit-learn's own tests."""
 
 
@@ -240,6 +240,7 @@ def own(backend):
     return in_a_process_of_its_own(backend.spec) if backend.spec in NAMESPACES else {}
 
 
+@pytest.mark.needs("torch")  # the library of most of them
 @every(arrays=True)
 def test_with_the_arrays_that_scikit_learn_lists(listed, name, check):
     follow(listed[f"{name}-{label(check)}"])

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import joblib
 import numpy as np
@@ -34,7 +33,7 @@ from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 SMALL = {"hidden_layer_sizes": (4, 3), "max_iter": 3, "random_state": 0, "batch_size": 20}
-needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
+needs_torch = pytest.mark.needs("torch")
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +126,15 @@ EVERYTHING = {
 }
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [*(("classes", one) for one in EVERYTHING.values()), ("labels", {}), ("outputs", {})],
+    ids=[*EVERYTHING, "labels", "outputs"],
+)
 @pytest.mark.parametrize("way", COPIES)
-def test_a_copy_predicts_the_same_and_goes_on_alike(way, name, flowers):
-    x, y = flowers
-    ours = make("classes", **EVERYTHING[name]).fit(x, y)
+def test_a_copy_predicts_the_same_and_goes_on_alike(way, name, settings):
+    x, y = data(name)
+    ours = make(name, **settings).fit(x, y)
     other = COPIES[way](ours)
     assert_same(other, ours, x)
     # Early stopping may have ended partial_fit, which is said; here it is to go on.
@@ -555,11 +558,6 @@ def test_what_cannot_be_saved_is_said(tmp_path, flowers):
     with pytest.raises(CheckpointError, match=r"Put @dataclass\(frozen=True\) on Unknown"):
         ours.save(tmp_path / "c.safetensors")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_unknown_backend_is_named(path):
-    with pytest.raises(ValueError, match="unknown backend 'tensorflow'"):
-        MLPClassifier.load(path, backend="tensorflow")
 
 
 # From scikit-learn and back ----------------------------------------------------------------------

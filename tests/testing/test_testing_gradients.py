@@ -20,11 +20,16 @@ class Scale(nn.Layer):
     def init(self, n_in, draws):
         return {"w": draws.full((n_in,), 1.0), "b": draws.full((n_in,), 0.0)}
 
+    def init_state(self, n_in, draws):
+        return {"s": draws.full((n_in,), 1.0)}
+
     def forward(self, params, x, context=nn.PREDICTION):
         if self.mistake == "writes in forward":
             x *= 1.0
             x += 1.0
         y = x * params["w"][..., None, :] + params["b"][..., None, :]
+        if self.mistake == "forgets the state in backward":
+            y = y * context.state["s"][..., None, :]
         if self.mistake == "returns the output alone":
             return y
         if self.mistake == "makes float64":
@@ -37,7 +42,9 @@ class Scale(nn.Layer):
 
     def backward(self, params, cache, dy):
         xp = nn.array_namespace(dy)
-        dx = self.factor * dy * params["w"][..., None, :]
+        dx = self.factor * dy
+        if self.mistake != "forgets the weight in backward":
+            dx = dx * params["w"][..., None, :]
         grads = {"w": xp.sum(dy * cache, axis=-2), "b": xp.sum(dy, axis=-2)}
         if self.mistake == "writes in backward":
             dy *= 2.0
@@ -117,6 +124,9 @@ def test_a_common_factor_is_named(factor):
         ("returns a number", "dx is 1.0, not an array"),
         ("other gradients", r"gradients\(\) and backward\(\) differ in w"),
         ("NaN", "backward gives nan"),
+        # Both are 1 where they begin.
+        ("forgets the weight in backward", "the worst entry is that of input"),
+        ("forgets the state in backward", "the worst entry is that of"),
         ("returns the output alone", r"forward returns Array, expected \(y, cache\)"),
         ("makes float64", "of input in .*float32, the output has dtype .*float64, not .*float32"),
         ("jumps", "at none of 8 points do differences of the output converge"),
@@ -138,6 +148,15 @@ def test_reading_a_value_is_refused_where_the_device_is_pretended():
     assert check_gradients(branching, (4, 3), backend="array-api-strict").error < 1e-8
     with pytest.raises(HostReadError, match="bool"):
         check_gradients(branching, (4, 3), backend="array-api-strict:device1")
+
+
+def test_a_loss_that_forgets_how_much_each_sample_counts_is_found():
+    class Unweighted(nn.MeanSquaredError):
+        def backward(self, cache, dvalues):
+            return super().backward(cache, nn.array_namespace(dvalues).ones_like(dvalues))
+
+    with pytest.raises(GradientError, match="the worst entry is that of input"):
+        check_gradients(Unweighted(), (4, 3))
 
 
 def test_randomness_outside_of_noise_is_found():

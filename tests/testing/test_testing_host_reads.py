@@ -105,16 +105,16 @@ class Reads(nn.Callback):
         self.in_epochs.append(self.reads.count - self.epoch)
 
 
-@pytest.mark.parametrize("masks_on_device", [False, True])
-@pytest.mark.parametrize("validation", [None, 0.25])
 @pytest.mark.parametrize(
-    "optimizer",
+    ("optimizer", "validation", "masks_on_device"),
     [
-        nn.Adam(0.01, l1=1e-4, l2=1e-3, clip_norm=0.5, clip_value=0.3),
-        nn.AdamW(nn.CosineDecay(0.01, epochs=3)),
-        nn.RMSProp(),
-        nn.Nesterov(0.01),
-        nn.Adagrad(),
+        (nn.Adam(0.01, l1=1e-4, l2=1e-3, clip_norm=0.5, clip_value=0.3), 0.25, True),
+        (nn.AdamW(nn.CosineDecay(0.01, epochs=3)), None, False),
+        (nn.RMSProp(), 0.25, False),
+        (nn.Nesterov(0.01), None, True),
+        (nn.Adagrad(), 0.25, False),
+        (nn.GradientDescent(0.01), None, False),
+        (nn.Momentum(0.01), None, False),
     ],
     ids=repr,
 )

@@ -100,6 +100,14 @@ def test_the_best_parameters_are_restored_also_when_training_is_not_cut_short(ba
     np.testing.assert_array_equal(to_numpy(model.training.params[0]), to_numpy(best))
 
 
+def test_early_stopping_that_is_used_again_begins_anew(backend, moons):
+    stopping = nn.EarlyStopping(patience=1)
+    for values in ([0.5, 0.6], [3.0, 2.0, 2.5, 1.0]):
+        model = make(backend)
+        model.fit(*moons, epochs=4, callbacks=[Losses(values), stopping])
+    assert (len(model.history), stopping.best_epoch) == (3, 2)
+
+
 def test_early_stopping_on_accuracy_waits_for_more(backend, moons):
     class Accuracies(nn.Callback):
         def on_epoch_end(self, fit):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compiled_anew import compile_anew
 
 import anyback_nn as nn
-from anyback_nn.backend import Backend, to_numpy
+from anyback_nn.backend import Backend, JaxBackend, to_numpy
 from anyback_nn.network.parameters import named
 from anyback_nn.training import loop
 
@@ -129,9 +130,11 @@ def test_training_can_change_from_one_to_the_other(backend, float64, data):
     assert_same(both, train(backend, float64, data, layers))
 
 
-def test_nothing_is_compiled_again_in_later_epochs(backend, data, monkeypatch):
+@pytest.mark.needs("jax")
+def test_nothing_is_compiled_again_in_later_epochs(data, monkeypatch):
+    compile_anew(monkeypatch)
     compiled = []
-    build = type(backend).compile
+    build = JaxBackend.compile
 
     def counted(self, step, donate=()):
         def traced(*arguments):
@@ -140,15 +143,13 @@ def test_nothing_is_compiled_again_in_later_epochs(backend, data, monkeypatch):
 
         return build(self, traced, donate)
 
-    monkeypatch.setattr(type(backend), "compile", counted)
-    # An architecture of its own, which no other test has compiled.
-    model = nn.Model(nn.Dense(7), nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    monkeypatch.setattr(JaxBackend, "compile", counted)
+    model = nn.Model(nn.Dense(7), nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend="jax")
     model.fit(*data, epochs=1, batch_size=16, progress=False)
-    if backend.compiles and chains(backend):
-        # A copy to go back to, three steps in one call, the last batch, and what is read.
-        assert len(compiled) == 4
-        model.fit(*data, epochs=3, batch_size=16, progress=False)
-        assert len(compiled) == 4
+    # A copy to go back to, three steps in one call, the last batch, and what is read.
+    assert len(compiled) == 4
+    model.fit(*data, epochs=3, batch_size=16, progress=False)
+    assert len(compiled) == 4
 
 
 def test_an_epoch_that_diverges_is_undone(backend, data):
@@ -158,5 +159,4 @@ def test_an_epoch_that_diverges_is_undone(backend, data):
     with pytest.raises(nn.DivergenceError, match="step"):
         model.fit(*data, epochs=5, batch_size=16, optimizer=nn.Momentum(1e30), progress=False)
     for one, that in zip(named(model.training.params).values(), before, strict=True):
-        assert np.all(np.isfinite(to_numpy(one)))
-        assert one.shape == that.shape
+        np.testing.assert_array_equal(to_numpy(one), that)

@@ -251,6 +251,25 @@ def test_a_write_that_fails_leaves_the_old_file(model, path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(model, path, monkeypatch):
+    done, replace = [], os.replace
+
+    def note(what, status):
+        done.append((what, status.st_size, status.st_ino))
+
+    def replaced(old, new):
+        note("in its place", os.stat(old))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", lambda file: note("on the disk", os.fstat(file)))
+    monkeypatch.setattr(os, "replace", replaced)
+    model.save(path)
+    assert [what for what, *_ in done] == ["on the disk", "in its place"]
+    # The same file, all of it.
+    assert done[0][1:] == done[1][1:]
+    assert done[0][1] == path.stat().st_size
+
+
 def test_arrays_that_are_not_contiguous_are_kept_as_they_are(tmp_path):
     # safetensors would write their memory in the wrong order without a word (its issue 825).
     array = np.arange(6.0).reshape(2, 3).T

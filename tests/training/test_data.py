@@ -9,7 +9,7 @@ import scipy.sparse
 import anyback_nn as nn
 from anyback_nn.backend import to_numpy
 from anyback_nn.training import checks, data
-from anyback_nn.training.sample_weights import class_weights, mean_one
+from anyback_nn.training.sample_weights import class_weights, mean_one, training_weights
 
 N = 23
 
@@ -130,6 +130,18 @@ def test_balanced_class_weights_are_those_of_scikit_learn():
     y = np.asarray([0, 2, 2, 1, 2, 0, 2])
     ours = class_weights(y, "balanced")
     np.testing.assert_allclose(ours, compute_sample_weight("balanced", y))
+
+
+def test_rows_that_are_held_out_have_no_part_in_the_weights():
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    y = np.asarray([0, 0, 1, 0, 1, 1, 1])
+    train = np.asarray([0, 1, 3, 4])
+    batch = data.Batch(np.zeros((7, 1)), y)
+    ours = training_weights(batch, "balanced", nn.SoftmaxCrossEntropy(), train)
+    expected = np.zeros(7)
+    expected[train] = compute_sample_weight("balanced", y[train])  # whose mean is 1
+    np.testing.assert_allclose(ours, expected)
 
 
 def test_class_weights_by_class_default_to_one():

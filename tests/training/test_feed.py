@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +21,7 @@ from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.sklearn.samples import samples
 from anyback_nn.training import data, out_of_memory
 
-LIBRARIES = ["cupy", *(["torch"] if find_spec("torch") else [])]
+LIBRARIES = ["cupy", pytest.param("torch", marks=pytest.mark.needs("torch"))]
 EAGER = {
     "late": (),
     "computes early": ("computing",),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +125,30 @@ def test_a_file_that_can_stay_in_memory_is_read_ahead(recorded, monkeypatch):
         advice.clear()
 
 
-def test_the_memory_is_that_of_a_machine():
-    assert 2**26 < memory_map._memory() < 2**50 or sys.platform == "win32"
+@pytest.mark.parametrize(
+    ("pages", "limit", "memory"),
+    [
+        (8, f"{7 * PAGE}\n", 7 * PAGE),
+        (8, f"{9 * PAGE}\n", 8 * PAGE),
+        (8, "max\n", 8 * PAGE),
+        (8, None, 8 * PAGE),
+        (None, f"{7 * PAGE}\n", 7 * PAGE),
+        (None, None, 0),
+    ],
+    ids=["less", "more", "no limit", "no container", "limit alone", "unknown"],
+)
+def test_the_memory_is_that_of_the_machine_or_less_in_a_container(
+    monkeypatch, pages, limit, memory
+):
+    def told(known, name):
+        if known.get(name) is None:
+            raise FileNotFoundError(name)
+        return known[name]
+
+    monkeypatch.setattr(os, "sysconf", partial(told, {"SC_PHYS_PAGES": pages}), raising=False)
+    files = {"/sys/fs/cgroup/memory.max": limit}
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: told(files, path.as_posix()))
+    assert memory_map._memory() == memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")

@@ -44,15 +44,6 @@ def test_every_rule_follows_its_paper(name, packed, backend, problem, dtype):
     np.testing.assert_allclose(path, expected, rtol=0, atol=TOLERANCE[dtype])
 
 
-@pytest.mark.usefixtures("float64")
-def test_a_gradient_that_is_short_enough_is_not_scaled(backend, problem):
-    np.testing.assert_allclose(
-        run(nn.GradientDescent(0.1, clip_norm=1e6), backend, *problem),
-        run(nn.GradientDescent(0.1), backend, *problem),
-        rtol=1e-14,
-    )
-
-
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
 @pytest.mark.parametrize("size", [0.1, 3.0], ids=["short", "long"])
 @pytest.mark.usefixtures("float64")
