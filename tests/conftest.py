@@ -10,6 +10,7 @@ that records none; and so is what a variant of a backend cannot change.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,9 @@ from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.plugin import backend_of, chosen
 from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
 
+# Read when JAX is imported: most of the time it would optimize what is then computed once.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 TESTS = Path(__file__).parent
 BY_NAME = ("cli", "datasets", "sklearn_estimators", "test_backend.py", "test_tf32.py")
 """Tests of backends as users name them, which variants that exist for tests have no part in."""
@@ -40,6 +44,7 @@ CONVENTIONS = (
 COMPILED = (
     "network/test_network_compile.py",
     "network/test_network_properties.py",
+    "test_model.py",
     "test_model_hypothesis.py",
     "testing/test_testing_comparison.py",
     "training/test_optimizers.py",
@@ -142,7 +147,7 @@ def float64(backend: Backend) -> Iterator[str]:
 
 @pytest.fixture
 def optimized(backend: Backend) -> Iterator[None]:
-    """Let JAX optimize what it compiles, as users do: for most tests, that takes too long."""
+    """Let JAX optimize what it compiles, as it does for users."""
     if backend.name != "jax":
         yield
         return

@@ -350,6 +350,13 @@ def test_inputs_are_not_written_to(backend, finest, flowers):
     np.testing.assert_array_equal(to_numpy(x), before)
 
 
+def test_weights_of_held_out_rows_are_in_the_dtype_of_the_model(backend, flowers):
+    x, weights = backend.asarray(flowers[0], "float32"), np.linspace(0.5, 1.5, len(flowers[1]))
+    ours = classifier(early_stopping=True).fit(x, flowers[1], sample_weight=weights)
+    assert_there(ours.predict_proba(x), backend, "float32")
+    assert np.all(np.isfinite(ours.validation_curve_))
+
+
 def test_the_metric_gets_what_it_can_use(backend, finest, flowers):
     x, y = backend.asarray(flowers[0], finest), flowers[1]
     rows = {tuple(row): one for row, one in zip(to_numpy(x), y, strict=True)}
