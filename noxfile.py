@@ -1,4 +1,6 @@
-"""The sessions: ``nox`` alone is for people, ``nox -s matrix`` for machines (see CONTRIBUTING.md).
+"""The sessions: ``nox`` alone is for every change, ``nox -s matrix`` for CI and the last look.
+
+CONTRIBUTING.md has a table of them.
 
 The rows of the matrix are those of ``anyback_nn.testing.MATRIX``, what they need comes from
 ``anyback_nn.backend.BACKENDS``.
@@ -63,7 +65,7 @@ def cuda_version() -> int:
     return version.value
 
 
-# For people --------------------------------------------------------------------------------------
+# For every change --------------------------------------------------------------------------------
 
 
 @nox.session
@@ -92,12 +94,14 @@ def check_style(session: nox.Session) -> None:
     session.run("mypy")
 
 
-# For machines ------------------------------------------------------------------------------------
+# Every backend -----------------------------------------------------------------------------------
 
 
 @nox.session(venv_backend="none", default=False)
 def matrix(session: nox.Session) -> None:
-    """Run the tests on all rows of the matrix, and print a summary: ten minutes."""
+    """Run the tests on all rows of the matrix, and print a summary: ten minutes on two cores."""
+    if chosen_rows(session):
+        session.error('every row is run: for a single one, nox -s "tests(NAME)" -- --backend ROW')
     for environment in ROWS:
         if environment != "cupy" or cuda_version():
             session.notify(f"tests({environment})")
@@ -107,10 +111,11 @@ def matrix(session: nox.Session) -> None:
 @nox.session(default=False)
 @nox.parametrize("environment", [nox.param(name, id=name) for name in ROWS])
 def tests(session: nox.Session, environment: str) -> None:
-    """Run the tests on the backends of one environment; after ``--``, options of pytest.
+    """Run the rows of the matrix in one environment; after ``--``, options of pytest.
 
     A single row: ``nox -s "tests(jax)" -- --backend jax:eager``.
     """
+    OUTCOMES.update(dict.fromkeys(ROWS[environment], "failed before its tests: see above"))
     if environment == "cupy" and not cuda_version():
         session.error("no NVIDIA driver with a usable GPU was found, so CuPy cannot be tested here")
     session.install(*install_command(environment))
@@ -128,7 +133,7 @@ def install_command(backend: str) -> list[str]:
 
 def run_tests(session: nox.Session, rows: list[str]) -> None:
     """Run pytest on some rows, or on those that are named after ``--``, and note outcomes."""
-    chosen = [] if "--backend" in session.posargs else ["--backend", ",".join(rows)]
+    chosen = [] if chosen_rows(session) else ["--backend", ",".join(rows)]
     report = session.cache_dir / f"{session.name}.xml"
     report.unlink(missing_ok=True)
     environment = {
@@ -143,14 +148,19 @@ def run_tests(session: nox.Session, rows: list[str]) -> None:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     workers = ("-n", "auto", "--maxprocesses", "8", "--dist", "loadfile")
-    OUTCOMES.update(dict.fromkeys(rows, "failed: see above"))
     try:
         session.run(
             "pytest", *workers, *chosen, f"--junitxml={report}", *session.posargs, env=environment
         )
     finally:
         if report.exists():
-            OUTCOMES.update(outcomes(report, default=rows[0]))
+            found = outcomes(report, default=rows[0])
+            OUTCOMES.update(dict.fromkeys(rows, "no test was chosen") | found)
+
+
+def chosen_rows(session: nox.Session) -> bool:
+    """Return whether rows are named after ``--``."""
+    return any(word.startswith(("--backend", "--all-backends")) for word in session.posargs)
 
 
 def outcomes(report: Path, default: str) -> dict[str, str]:
@@ -179,17 +189,19 @@ def sentence(counts: Counter[str], reasons: Counter[str]) -> str:
 
 @nox.session(venv_backend="none", default=False)
 def summary(session: nox.Session) -> None:
-    """Print the outcome of every row of the matrix, as far as it was run just now."""
+    """Print the outcomes of the sessions before it: ``nox -s "tests(jax)" summary``."""
     width = max(map(len, MATRIX))
     for environment, rows in ROWS.items():
         for row in rows:
             alone = f'not in this run: nox -s "tests({environment})"'
+            if environment == "cupy" and not cuda_version():
+                alone = "no usable NVIDIA GPU here"
             session.log(f"{row:{width}}  {OUTCOMES.get(row, alone)}")
 
 
 @nox.session(name="tests-python", python=PYTHONS, default=False)
 def tests_python(session: nox.Session) -> None:
-    """Run the tests with NumPy on every supported Python."""
+    """Run the tests with NumPy on this Python; without a version, on all that are supported."""
     session.install(*install_command("numpy"))
     run_tests(session, ["numpy"])
 
@@ -213,7 +225,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def gpu(session: nox.Session) -> None:
-    """Test and measure on an NVIDIA GPU within 8 minutes, with the packages that are installed."""
+    """Test and measure on an NVIDIA GPU (on Linux) within 8 minutes; nothing is installed."""
     session.run("python", "benchmarks/gpu.py", *session.posargs, external=True)
 
 

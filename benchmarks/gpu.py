@@ -1,4 +1,4 @@
-"""A prepared run for a machine with an NVIDIA GPU: tests and measurements, in at most 8 minutes.
+"""A prepared run for Linux with an NVIDIA GPU: tests and measurements, in at most 8 minutes.
 
     python benchmarks/gpu.py               # writes to results/gpu/
     python benchmarks/gpu.py --stand-in    # runs the same code without a GPU, to test it
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import importlib.util
 import json
 import os
 import signal
@@ -33,6 +34,8 @@ PACKAGES = (
     *("numpy", "array-api-compat", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "optax"),
     *("scikit-learn", "pytest", "pytest-xdist", "hypothesis"),
 )
+NEEDED = ("numpy", "array_api_compat", "pytest", "hypothesis")
+"""Modules without which nothing can be run."""
 ENVIRONMENT = {
     # The parts, and the systems of the tables, share the GPU's memory.
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -158,15 +161,15 @@ def write(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def device() -> str:
+def device() -> str | None:
     """Ask the NVIDIA driver for the name of the GPU and the version of CUDA that it supports."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return "no NVIDIA driver"
+        return None
     number, version, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(100)
     if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(number), 0):
-        return "an NVIDIA driver without a usable GPU"
+        return None
     driver.cuDeviceGetName(name, len(name), number)
     driver.cuDriverGetVersion(ctypes.byref(version))
     return f"{name.value.decode()}, driver for CUDA {version.value // 1000}"
@@ -226,6 +229,11 @@ def main() -> None:
     options = cli.parse_args()
     parts = {name: PARTS[name] for name in options.only or PARTS}
     where = "stand-ins, on the CPU" if options.stand_in else device()
+    if where is None:
+        sys.exit("no NVIDIA driver with a usable GPU was found; to try the code: --stand-in")
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        sys.exit(f"not installed here: {', '.join(missing)}. This run installs nothing")
+    print(where, flush=True)
     named = ", ".join(f"{name} {one}" for name, one in versions(PACKAGES).items())
     folder = options.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -241,6 +249,7 @@ def main() -> None:
         outcomes[name] = one = run(name, command, limit, folder, variables)
         write(folder / "summary.md", summary(f"{where}; {machine()}; {named}.", parts, outcomes))
         print(f"{name}: {one.status}, {one.seconds:.0f} s", flush=True)
+    print(f"written to {folder / 'summary.md'}")
     sys.exit(any(one.status != "done" for one in outcomes.values()))
 
 

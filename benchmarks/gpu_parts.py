@@ -98,7 +98,7 @@ TESTS = (
     *("test_out_of_memory", "test_recorded_functions", "network/test_network_torch"),
     *("network/test_network_gradients", "test_model_hypothesis"),
 )
-"""Those that depend on the backend, the most important first."""
+"""Some of those that depend on the backend, the most important first."""
 WORKERS = 8
 
 
@@ -155,8 +155,7 @@ def tests(run: Run) -> None:
     # Ours need not be installed, and those of others may warn.
     os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": ",".join(plugins)}
     spec, names = ("array-api-strict", TESTS[:1]) if run.stand_in else ("cupy", TESTS)
-    # The project's settings make errors of warnings, of which CuPy has some of its own, and skip
-    # files that cannot be imported, for the sake of doctests.
+    # The project's settings make errors of warnings, of which CuPy has some of its own.
     options = ["-q", "-W", "default", "-o", "addopts=--import-mode=importlib", "--tb=short"]
     options += ["--continue-on-collection-errors", "-p", "no:cacheprovider", "--backend", spec]
     files = [f"tests/{name}.py" for name in names]

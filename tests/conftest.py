@@ -1,8 +1,8 @@
 """The backend under test comes from `anyback_nn.testing.plugin`: ``pytest --backend SPEC``.
 
 A test that takes the ``backend`` fixture runs on that backend. What does not depend on a backend
-(data readers, schedules, doctests) runs with NumPy only, so no time is spent on it twice; marked
-``needs("torch")``, it runs in that library's row too. What needs float64, or a dtype of 16 bits, is
+(data readers, schedules, doctests) runs in the row of NumPy; marked ``needs("torch")``, it runs in
+the row of that library, and where that is installed. What needs float64, or a dtype of 16 bits, is
 left out where there is none, as is TF32, and what compares recorded steps with others on a backend
 that records none; and so is what a variant of a backend cannot change.
 """
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import drawn_examples  # noqa: F401 - registers Hypothesis's profiles, before one is asked for
 import numpy as np
 import pytest
 
@@ -28,8 +29,11 @@ from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.plugin import backend_of, chosen
 from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
 
-# Read when JAX is imported: most of the time it would optimize what is then computed once.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if not os.environ.get("CI"):
+    # Read when JAX is imported: most of the time, it would optimize what is then computed once.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if find_spec("hypothesis"):
+    import_module("drawn_examples")  # registers the profiles, before one is asked for
 
 TESTS = Path(__file__).parent
 BY_NAME = ("cli", "datasets", "sklearn_estimators", "test_backend.py", "test_tf32.py")
@@ -59,36 +63,38 @@ LEFT_OUT = {
 """What a row cannot change."""
 
 
-LIBRARIES = ("torch", "jax", "optax")
+LIBRARIES = ("torch", "jax", "optax", "hypothesis")
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
 
 collect_ignore_glob = [f"*_{name}.py" for name in MISSING]
-"""The modules that compare with a library, which are named after it."""
+"""The modules that need a library, which are named after it."""
 
 
 # Which tests run ---------------------------------------------------------------------------------
 
 
 def pytest_report_header() -> list[str]:
-    return [f"not compared with {name}, which is not installed" for name in MISSING]
+    return [f"left out: tests that need {name}, which is not installed" for name in MISSING]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     specs = {one.spec for one in chosen(config)}
-    left_out = [item for item in items if not belongs(item, specs)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    kept = [item for item in items if belongs(item, specs)]
+    config.hook.pytest_deselected(items=list(set(items) - set(kept)))
+    items[:] = kept
 
 
 def is_in(item: pytest.Item, paths: Iterable[str]) -> bool:
-    """Tell whether a test is in one of these files or folders."""
+    """Return whether a test is in one of these files or folders."""
     return any(item.path.is_relative_to(TESTS / path) for path in paths)
 
 
 def belongs(item: pytest.Item, specs: set[str]) -> bool:
-    """Tell whether a test is one for its backend, or for one of those that are tested."""
+    """Return whether a test is one for its backend, or for one of those that are tested."""
     backend = backend_of(item)
     needed = {mark.args[0] for mark in item.iter_markers("needs")}
+    if unknown := needed - set(LIBRARIES):
+        raise pytest.UsageError(f"{item.nodeid}: needs: expected {LIBRARIES}, got {unknown}")
     if needed & set(MISSING):
         return False
     if backend is None:
@@ -146,18 +152,15 @@ def float64(backend: Backend) -> Iterator[str]:
 
 
 @pytest.fixture
-def optimized(backend: Backend) -> Iterator[None]:
-    """Let JAX optimize what it compiles, as it does for users."""
-    if backend.name != "jax":
-        yield
-        return
-    import jax
-
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    jax.config.update(name, False)
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the modules of the benchmarks importable, as they are for each other, in one test."""
+    folder = TESTS.parent / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    before, own = set(sys.modules), {path.stem for path in folder.iterdir()}
     yield
-    jax.config.update(name, before)
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] in own:
+            del sys.modules[name]
 
 
 @pytest.fixture

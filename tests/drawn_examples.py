@@ -23,16 +23,16 @@ for profile, examples in {"people": 4, "ci": 12}.items():
 settings.load_profile("ci" if os.environ.get("CI") else "people")
 
 MOST = {"array-api-strict": 8, "jax": 2}
-"""How many examples a property is tried on at most, where that is slow."""
+"""The most examples of a property on backends that compile for every shape, or check every call."""
 
 
-def for_all(backend, *drawn, examples=100):
-    """Try a property on at most so many examples, the same ones in every run."""
+def for_all(backend, *drawn, examples=None):
+    """Try a property on drawn examples, at most ``examples``, the same ones in every run."""
 
     def try_it(holds):
-        most = MOST.get(backend.name, examples)
+        limits = (settings.default.max_examples, MOST.get(backend.name), examples)
         options = settings(
-            max_examples=min(examples, most, settings.default.max_examples),
+            max_examples=min(filter(None, limits)),
             # To look for smaller examples takes JAX minutes.
             phases=[Phase.generate] if backend.name == "jax" else [Phase.generate, Phase.shrink],
         )

@@ -1,7 +1,7 @@
-"""A process of its own in which the package has a planted mistake, and a test runs.
+"""A process of its own in which the package has a planted mistake, and tests run.
 
-Nothing is written: the file with the mistake is compiled from text in place of what is on the disk.
-The process is forked from a server that has imported the libraries, but nothing of the package.
+No file of the package is changed: the one with the mistake is compiled from other text. On Linux,
+the process is forked from a server that has imported the libraries, but nothing of the package.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import importlib.util
 import io
 import multiprocessing
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import sys
+from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
@@ -21,35 +21,69 @@ import pytest
 
 HOME = Path(__file__).parents[1]
 LIBRARIES = ["numpy", "pytest", "hypothesis", "array_api_strict", "safetensors", "sklearn.base"]
+LIMIT = 300
+"""Seconds after which a process is ended."""
+# NumPy on macOS does not survive a fork.
+CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 
 
-@contextlib.contextmanager
-def processes() -> Iterator[ProcessPoolExecutor]:
-    """Start a new process for each call that is submitted."""
-    server = "forkserver" in multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if server else "spawn")
-    if server:
-        context.set_forkserver_preload(LIBRARIES)
-    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as executor:
-        yield executor
+def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of an importable module in a new process; return or raise what it does."""
+    if sys.platform == "linux":
+        CONTEXT.set_forkserver_preload(LIBRARIES)
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_call, args=(sender, function, arguments))
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(LIMIT):
+            raise TimeoutError(f"the process did not end within {LIMIT} seconds")
+        result = receiver.recv()  # EOFError: the process has crashed
+    finally:
+        process.kill()
+        process.join()
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def plant(file: str, original: str, mistake: str) -> None:
-    """From now on, import a file of the package with the mistake in it."""
+def _call(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        sender.send(function(*arguments))
+    except Exception as error:
+        sender.send(error)
+
+
+def plant(file: str, original: str, mistake: str) -> list[str]:
+    """From now on, import a file of the package with the mistake in it.
+
+    Returns
+    -------
+    list of str
+        The modules that were compiled with the mistake; none so far.
+    """
     (package,) = importlib.util.find_spec("anyback_nn").submodule_search_locations
     path = Path(package, file)
+    if not path.is_file():
+        raise ValueError(f"file: expected a path inside anyback_nn/, got {file!r}")
     text = path.read_text(encoding="utf-8")
-    count = text.count(original)
-    if count != 1:
-        raise ValueError(f"{file} contains {original!r} {count} times, not once: adapt MUTANTS")
+    if (count := text.count(original)) != 1:
+        raise ValueError(
+            f"original: expected a text that occurs once in {file}, got {count} times {original!r}"
+        )
+    text = text.replace(original, mistake)
+    compile(text, file, "exec")  # a SyntaxError here, not an error of pytest
+    planted: list[str] = []
     get_code = SourceFileLoader.get_code
 
     def get_planted(loader: SourceFileLoader, name: str) -> Any:
-        if Path(loader.path) == path:
-            return loader.source_to_code(text.replace(original, mistake), loader.path)
-        return get_code(loader, name)
+        if Path(loader.path) != path:
+            return get_code(loader, name)
+        planted.append(name)
+        return loader.source_to_code(text, loader.path)
 
     SourceFileLoader.get_code = get_planted
+    return planted
 
 
 class Outcomes:
@@ -78,8 +112,7 @@ def run(
     change : tuple of str, optional
         As `plant` takes it.
     """
-    if change:
-        plant(*change)
+    planted = plant(*change) if change else None
     os.environ |= {
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTEST_ADDOPTS": "",
@@ -94,4 +127,6 @@ def run(
         status = pytest.main(
             [*arguments, "--backend", row, *(f"tests/{one}" for one in tests)], plugins=[outcomes]
         )
+    if planted == []:
+        raise ValueError(f"{change[0]} was not imported by {', '.join(tests)}")
     return int(status), outcomes.of_tests, output.getvalue()

@@ -12,20 +12,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 COMPARE = BENCHMARKS / "peers/compare.py"
 
 
-@pytest.fixture
-def by_name(monkeypatch):
-    """Make the modules of the benchmarks importable, as they are for each other, in one test."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield
-    own = {path.stem for path in BENCHMARKS.iterdir()}
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in own:
-            del sys.modules[name]
-
-
 @pytest.mark.parametrize("name", ["report", "turns"])
-def test_examples_in_benchmarks(by_name, name):
+def test_examples_in_benchmarks(benchmarks, name):
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted > 0
     assert found.failed == 0
@@ -39,7 +27,7 @@ def test_training_beside_others_is_measured():
     assert "Not measured" not in done.stdout
 
 
-def test_a_task_that_fails_is_left_out_and_says_why(by_name):
+def test_a_task_that_fails_is_left_out_and_says_why(benchmarks):
     from turns import in_turns
 
     calls = []
@@ -74,7 +62,7 @@ class Requests:
         self.answers.append(str(error))
 
 
-def test_an_error_in_training_ends_only_this_row_of_the_system(by_name, monkeypatch):
+def test_an_error_in_training_ends_only_this_row_of_the_system(benchmarks, monkeypatch):
     from peers import systems, worker
 
     class Fails(systems.Peer):

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from planting import processes, run
+from planting import in_process, run
 
 DEVICE = "array-api-strict:device1"
 
@@ -19,7 +19,7 @@ DEVICE = "array-api-strict:device1"
 class Mutant:
     """A mistake, and what finds it.
 
-    ``original`` stands once in a ``file`` of the package and is replaced by ``mistake``; then
+    ``original`` occurs once in a ``file`` of the package and is replaced by ``mistake``; then
     ``test``, on the backend ``row``, fails with an error in which ``says`` is found.
     """
 
@@ -467,7 +467,7 @@ MUTANTS = (
         "training/callbacks.py",
         "self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None",
         "pass",
-        "training/test_callbacks.py::test_early_stopping_that_is_used_again_begins_anew[numpy]",
+        "training/test_callbacks.py::test_early_stopping_that_is_used_again_starts_again[numpy]",
         "numpy",
         r"\(2, 1\) == \(3, 2\)",
     ),
@@ -537,25 +537,20 @@ ROWS = tuple(dict.fromkeys(mutant.row for mutant in MUTANTS))
 # The tests ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def process():
-    with processes() as executor:
-        yield executor
-
-
 @pytest.mark.parametrize("row", ROWS)
-def test_without_a_mistake_the_named_tests_pass(row, process):
+def test_without_a_mistake_the_named_tests_pass(row):
     named = {mutant.test for mutant in MUTANTS if mutant.row == row}
-    status, outcomes, output = process.submit(run, row, sorted(named)).result()
+    status, outcomes, output = in_process(run, row, sorted(named))
     assert status == pytest.ExitCode.OK, output
     assert outcomes == dict.fromkeys(named, ("call", ""))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_mistake_is_found(mutant, process):
+def test_a_mistake_is_found(mutant):
     change = (mutant.file, mutant.original, mutant.mistake)
-    status, outcomes, output = process.submit(run, mutant.row, [mutant.test], change).result()
-    assert status == pytest.ExitCode.TESTS_FAILED, output
-    ((test, (phase, error)),) = outcomes.items()
-    assert (test, phase) == (mutant.test, "call")
+    status, outcomes, output = in_process(run, mutant.row, [mutant.test], change)
+    assert list(outcomes) == [mutant.test], f"test: expected the id of one test\n{output}"
+    assert status == pytest.ExitCode.TESTS_FAILED, f"the test does not see the mistake\n{output}"
+    phase, error = outcomes[mutant.test]
+    assert phase == "call"
     assert re.search(mutant.says, error), error

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from compiled_anew import compile_anew
+from forget_compiled import forget_compiled
 
 import anyback_nn as nn
 from anyback_nn.backend import Backend, CupyBackend, JaxBackend, TorchBackend
@@ -46,7 +46,7 @@ def room_for(backend, monkeypatch):
 
         monkeypatch.setattr(nn.Dense, "forward", limited)
         monkeypatch.setattr(Backend, "free_memory", lambda self: None)
-        compile_anew(monkeypatch)
+        forget_compiled(monkeypatch)
 
     return limit
 
@@ -250,7 +250,7 @@ def test_the_outputs_of_all_batches_together(model, rows, monkeypatch):
     x, _ = rows
     model.build(x.shape[1])
     monkeypatch.setattr(nn.backend.array_namespace(model.training.params[0]), "concat", concat)
-    compile_anew(monkeypatch)
+    forget_compiled(monkeypatch)
     with pytest.raises(OutOfMemoryError, match="pass the data in several parts"):
         model.predict(x, batch_size=100)
 
@@ -289,7 +289,7 @@ def test_other_errors_stay_what_they_are(model, rows, monkeypatch):
         raise RuntimeError("something else")
 
     monkeypatch.setattr(nn.Dense, "forward", broken)
-    compile_anew(monkeypatch)
+    forget_compiled(monkeypatch)
     for call in model.fit, model.build(2).evaluate:
         with pytest.raises(RuntimeError, match="something else"):
             call(*rows)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -293,9 +294,9 @@ def test_progress_on_a_terminal(program, monkeypatch, quiet):
     with open(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         outcome = program("train", *QUICK, *["--quiet"] * quiet)
-        print("end", file=terminal)
-    with open(ours, "rb") as screen:
-        shown = screen.read1(100_000)
+        print("end", file=terminal, flush=True)
+        shown = os.read(ours, 100_000)
+    os.close(ours)
     assert (b"epoch 2/2" in shown) == (b"validation 0." in shown) == (not quiet)
     assert "test part" in outcome.out
 

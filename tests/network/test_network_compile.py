@@ -18,8 +18,6 @@ from network_cases import (
 
 from anyback_nn.network.losses import mean_loss
 
-pytestmark = pytest.mark.usefixtures("optimized")
-
 
 @each_layer
 def test_layer(case, backend, dtype):

@@ -93,7 +93,9 @@ def losses(draw, case, shapes):
     """Draw outputs, targets and weights, as NumPy arrays."""
     replicas, n_samples, n_out = draw(shapes)
     outputs, targets = case.draw(n_out, n_samples, replicas)
-    return draw(quarters(outputs.shape)), targets, np.abs(draw(quarters((n_samples,))))
+    # All of them differ, one is 0, and their sums are exact.
+    weights = np.asarray(draw(st.permutations([1.0, 0.0, 2.0, 0.5, 1.5, 2.5][:n_samples])))
+    return draw(quarters(outputs.shape)), targets, weights
 
 
 # How it is computed ------------------------------------------------------------------------------
@@ -259,11 +261,12 @@ def test_replicas_of_layers_are_separate_runs(case, backend, finest):
 def test_replicas_of_losses_are_separate_runs(case, backend, finest):
     @for_all(backend, losses(case, shapes(backend, 1, REPLICAS)))
     def holds(numbers):
-        outputs, targets, weights = numbers
-        together = mean(case.loss, numbers, backend, finest)
-        for replica in np.ndindex(outputs.shape[:-2]):
-            alone = mean(case.loss, (outputs[replica], targets, weights), backend, finest)
-            assert_same(pick(together, replica), alone, finest)
+        outputs, targets, drawn = numbers
+        for weights in (drawn, None):
+            together = mean(case.loss, (outputs, targets, weights), backend, finest)
+            for replica in np.ndindex(outputs.shape[:-2]):
+                alone = mean(case.loss, (outputs[replica], targets, weights), backend, finest)
+                assert_same(pick(together, replica), alone, finest)
 
 
 def cut(backend, n_samples):

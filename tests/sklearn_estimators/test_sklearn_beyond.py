@@ -780,6 +780,7 @@ def test_average_weights_is_the_average_of_all_steps(decay, solver, iris):
 
 
 @pytest.mark.needs("jax")
+@pytest.mark.needs("optax")
 def test_average_weights_is_that_of_optax(iris):
     import optax
 

@@ -100,7 +100,7 @@ def test_the_best_parameters_are_restored_also_when_training_is_not_cut_short(ba
     np.testing.assert_array_equal(to_numpy(model.training.params[0]), to_numpy(best))
 
 
-def test_early_stopping_that_is_used_again_begins_anew(backend, moons):
+def test_early_stopping_that_is_used_again_starts_again(backend, moons):
     stopping = nn.EarlyStopping(patience=1)
     for values in ([0.5, 0.6], [3.0, 2.0, 2.5, 1.0]):
         model = make(backend)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from compiled_anew import compile_anew
+from forget_compiled import forget_compiled
 
 import anyback_nn as nn
 from anyback_nn.backend import Backend, JaxBackend, to_numpy
@@ -132,7 +132,7 @@ def test_training_can_change_from_one_to_the_other(backend, float64, data):
 
 @pytest.mark.needs("jax")
 def test_nothing_is_compiled_again_in_later_epochs(data, monkeypatch):
-    compile_anew(monkeypatch)
+    forget_compiled(monkeypatch)
     compiled = []
     build = JaxBackend.compile
 

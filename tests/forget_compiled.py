@@ -1,7 +1,7 @@
-"""Compiled functions that no other test has left behind."""
+"""Compiled functions that no other test has left."""
 
 
-def compile_anew(monkeypatch):
+def forget_compiled(monkeypatch):
     """Forget what has been compiled, which is shared and would not call what a test puts in."""
     store = {}
     monkeypatch.setattr("anyback_nn.model._compiled", lambda *key: store.setdefault(key, {}))
