@@ -242,17 +242,13 @@ def plans_noted() -> Iterator[tuple[list[Any], list[str]]]:
 def steps_of(work: Any, backend: Any, stand_in: bool) -> tuple[float | None, float]:
     """Train a network; give the kernels and the seconds of a step."""
     import ours
-    from peers.work import MOMENTUM, RATES, load
+    from peers.work import load
 
-    import anyback_nn as nn
     from anyback_nn.step_time import Steps
 
-    options = {"dropout": work.dropout, "batch_norm": work.batch_norm}
-    model = ours.model(work.sizes, backend, **options).build(work.sizes[0])
-    rate = RATES[work.optimizer]
-    optimizer = nn.Adam(rate) if work.optimizer == "adam" else nn.Momentum(rate, MOMENTUM)
+    model = ours.model_of(work, backend).build(work.sizes[0])
     x, y = (one[: MANY * work.batch] for one in load(work.data))
-    steps = Steps(model, x, y, optimizer, work.batch)
+    steps = Steps(model, x, y, ours.optimizer_of(work), work.batch)
     steps(MANY)
     seconds = median(steps(MANY) for _ in range(TURNS)) / MANY
     count = count_of_stand_in if stand_in else count_by_profiler
@@ -345,21 +341,16 @@ def training(run: Run) -> None:
 def prediction(run: Run) -> None:
     """Measure the prediction table, see `prediction.py`."""
     import prediction as benchmark
-    from children import children
 
     names = run.names(PREDICTED)
-    with children(benchmark.__file__, names) as systems:
-        for sizes in benchmark.SIZES:
-            for batch in benchmark.BATCHES:
-                case = f"{'-'.join(map(str, sizes))}, batch {batch:,}"
-                found = benchmark.measure(systems, sizes, batch, repeats=3, seconds=0.05)
-                run.data[case] = found
-                times = {
-                    name: median(one["seconds"]) * 1e6 if isinstance(one, dict) else None
-                    for name, one in found.items()
-                }
-                run.rows.append({"": case, **times})
-                note_missing(run, case, found)
+    for case, found in benchmark.measure_cases(names, repeats=3, seconds=0.05):
+        run.data[case] = found
+        times = {
+            name: median(one["seconds"]) * 1e6 if isinstance(one, dict) else None
+            for name, one in found.items()
+        }
+        run.rows.append({"": case, **times})
+        note_missing(run, case, found)
 
 
 def note_missing(run: Run, row: str, found: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from peers.work import MOMENTUM, RATES, Work
+
 import anyback_nn as nn
 
 
@@ -42,6 +44,17 @@ def model(sizes: Sequence[int], backend: str = "numpy", **options: Any) -> nn.Mo
     return nn.Model(
         *layers(sizes, **options), loss=nn.SoftmaxCrossEntropy(), backend=backend, metrics=()
     )
+
+
+def model_of(work: Work, backend: Any = "numpy") -> nn.Model:
+    """Make the network of a row of the table, see `peers.work`."""
+    return model(work.sizes, backend, dropout=work.dropout, batch_norm=work.batch_norm)
+
+
+def optimizer_of(work: Work) -> nn.Optimizer:
+    """Make the optimiser of a row of the table."""
+    rate = RATES[work.optimizer]
+    return nn.Adam(rate) if work.optimizer == "adam" else nn.Momentum(rate, MOMENTUM)
 
 
 def with_weights(model: nn.Model, weights: Sequence[tuple[Any, Any]]) -> nn.Model:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from functools import partial
 from statistics import median
 from typing import Any, ClassVar
@@ -274,6 +275,17 @@ def measure(
     return found
 
 
+def measure_cases(
+    names: Iterable[str], repeats: int, seconds: float
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure one network and batch after another; yield the case and what was found."""
+    with children(__file__, names) as systems:
+        for sizes in SIZES:
+            for batch in BATCHES:
+                case = f"{'-'.join(map(str, sizes))}, batch {batch:,}"
+                yield case, measure(systems, sizes, batch, repeats, seconds)
+
+
 def cells(found: dict[str, Any], batch: int) -> list[list[str]]:
     """Write the latency, the throughput and the ratio to ours of each system."""
     rows = []
@@ -315,12 +327,7 @@ def main() -> None:
         0.05 if options.quick else 0.3,
     )
     packages = [one for name in names for one in PREDICTORS[name].packages]
-    results: dict[str, Any] = {}
-    with children(__file__, names) as systems:
-        for sizes in SIZES:
-            for batch in BATCHES:
-                case = f"{'-'.join(map(str, sizes))}, batch {batch:,}"
-                results[case] = measure(systems, sizes, batch, repeats, seconds)
+    results = dict(measure_cases(names, repeats, seconds))
     named = versions(packages)
     differences = [
         one["difference"]

@@ -20,7 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 import ours
-from peers.work import MOMENTUM, RATES, WORKS, load
+from peers.work import WORKS, load
 from report import parser, preamble, publish, table, versions
 
 import anyback_nn as nn
@@ -275,9 +275,7 @@ def profiled(work: Any, samples: int | None, epochs: int) -> dict[str, Any]:
     n_steps = len(x[:samples]) // work.batch
     # All batches alike, so that there is one plan.
     x, y = x[: n_steps * work.batch], y[: n_steps * work.batch]
-    rate = RATES[work.optimizer]
-    optimizer = nn.Adam(rate) if work.optimizer == "adam" else nn.Momentum(rate, MOMENTUM)
-    model = ours.model(work.sizes, dropout=work.dropout, batch_norm=work.batch_norm)
+    model, optimizer = ours.model_of(work), ours.optimizer_of(work)
     stack: Stack = []
     with wrapped(model, optimizer, stack), plans_noted(stack) as plans:
         clocks = Clocks(plans)

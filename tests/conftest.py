@@ -32,8 +32,6 @@ from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
 if not os.environ.get("CI"):
     # Read when JAX is imported: most of the time, it would optimize what is then computed once.
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-if find_spec("hypothesis"):
-    import_module("drawn_examples")  # registers the profiles, before one is asked for
 
 TESTS = Path(__file__).parent
 BY_NAME = ("cli", "datasets", "sklearn_estimators", "test_backend.py", "test_tf32.py")
@@ -68,6 +66,9 @@ MISSING = [name for name in LIBRARIES if find_spec(name) is None]
 
 collect_ignore_glob = [f"*_{name}.py" for name in MISSING]
 """The modules that need a library, which are named after it."""
+
+if "hypothesis" not in MISSING:
+    import_module("drawn_examples")  # registers the profiles, before one is asked for
 
 
 # Which tests run ---------------------------------------------------------------------------------

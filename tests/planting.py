@@ -24,13 +24,14 @@ LIBRARIES = ["numpy", "pytest", "hypothesis", "array_api_strict", "safetensors",
 LIMIT = 300
 """Seconds after which a process is ended."""
 # NumPy on macOS does not survive a fork.
-CONTEXT: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+CONTEXT: Any = multiprocessing.get_context("spawn")
+if sys.platform == "linux":
+    CONTEXT = multiprocessing.get_context("forkserver")
+    CONTEXT.set_forkserver_preload(LIBRARIES)
 
 
 def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function of an importable module in a new process; return or raise what it does."""
-    if sys.platform == "linux":
-        CONTEXT.set_forkserver_preload(LIBRARIES)
     receiver, sender = CONTEXT.Pipe(duplex=False)
     process = CONTEXT.Process(target=_call, args=(sender, function, arguments))
     process.start()

@@ -64,12 +64,12 @@ class Ours(System):
     def prepare(self) -> None:
         import ours
 
-        work = self.work
-        options = {"dropout": work.dropout, "batch_norm": work.batch_norm}
-        model = ours.model(work.sizes, self.backend, **options)
-        self.model = ours.with_weights(model, first_weights(work))
+        model = ours.model_of(self.work, self.backend)
+        self.model = ours.with_weights(model, first_weights(self.work))
 
     def train(self, another: Another) -> None:
+        import ours
+
         import anyback_nn as nn
 
         class Hold(nn.Callback):
@@ -83,12 +83,10 @@ class Ours(System):
                 if not another(loss):
                     fit.stop("no other epoch is asked for")
 
-        rate = RATES[self.work.optimizer]
-        adam = self.work.optimizer == "adam"
         self.model.fit(
             self.x,
             self.y,
-            optimizer=nn.Adam(rate) if adam else nn.Momentum(rate, MOMENTUM),
+            optimizer=ours.optimizer_of(self.work),
             epochs=10**6,
             batch_size=self.work.batch,
             callbacks=[Hold()],
