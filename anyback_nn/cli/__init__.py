@@ -1,11 +1,13 @@
-"""The command line: one file a command.
+"""The command line: one file per command.
 
-Nothing heavy is imported until a command runs, so that ``--help`` answers at once. Commands raise;
-`main` alone turns errors into messages and exit statuses.
+`COMMANDS` is all that ``anyback-nn --help`` needs: the module of a command is imported only when
+the command runs or shows its own help. Commands raise; `main` alone turns errors into messages and
+exit statuses.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 import traceback
 import warnings
@@ -13,33 +15,60 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import anyback_nn
-from anyback_nn.cli import backends, bench, evaluate, predict, train, verify
+from anyback_nn.cli.report import discard_output, print_message
 from anyback_nn.errors import AnybackError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
 PROGRAM = "anyback-nn"
+
+COMMANDS = {
+    "train": "Train a network on DATA, test it, and write it to a new folder.",
+    "evaluate": "Measure the model of RUN on DATA with known targets.",
+    "predict": "Predict the target of each row of DATA with the model of RUN, as CSV.",
+    "verify": "Train on several backends side by side, and compare each step with NumPy's.",
+    "bench": "Time a training step on every backend.",
+    "backends": "List the backends that can compute here, their devices, and why others cannot.",
+}
+"""The first line of each command's help. A command is the function of its name in the module of its
+name."""
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """The base of all errors about how the program was called; typer does not export it."""
 
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None:
+            command = load_command(name)
+        return name, command, rest
+
+
+def load_command(name: str) -> Any:
+    """Import a command, with its options and its help."""
+    app = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    app.command(name)(getattr(importlib.import_module(f"{__name__}.{name}"), name))
+    return typer.main.get_command(app)
+
+
 app = typer.Typer(
+    cls=LazyGroup,
     add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("verify")(verify.verify)
-app.command("bench")(bench.bench)
-app.command("backends")(backends.backends)
+for _name, _help in COMMANDS.items():
+    app.command(_name, help=_help)(lambda: None)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"{PROGRAM} {anyback_nn.__version__}")
         raise typer.Exit
 
@@ -77,21 +106,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit status: 0, 2 if the program was called in a wrong way, 1 for any other failure.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     if not sys.warnoptions:  # unless python -W or PYTHONWARNINGS asks for them
         warnings.simplefilter("ignore")
     try:
-        status = _run([word for word in given if word != "--traceback"])
+        status = _run([word for word in words if word != "--traceback"])
         sys.stdout.flush()
     except BrokenPipeError:
-        from anyback_nn.cli.report import stop_writing
-
-        stop_writing()  # nobody reads any more, as with `| head`
+        discard_output()  # nobody reads any more, as with `| head`
         return 1
     except (Exception, KeyboardInterrupt) as error:
-        if "--traceback" in given:
+        if "--traceback" in words:
             traceback.print_exc()
-        return _report(error)
+        return _report_error(error)
     return status
 
 
@@ -106,13 +133,11 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-def _report(error: BaseException) -> int:
-    """Say on stderr what was wrong, and give the exit status."""
-    from anyback_nn.cli.report import say
-
+def _report_error(error: BaseException) -> int:
+    """Print what was wrong to stderr, and return the exit status."""
     if isinstance(error, UsageError):
         command = error.ctx.command_path if error.ctx else PROGRAM
-        say("error", f"{error.format_message()}\nSee: {command} --help")
+        print_message("error", f"{error.format_message()}\nSee: {command} --help")
         return 2
     if isinstance(error, KeyboardInterrupt):
         message = "interrupted"
@@ -121,6 +146,6 @@ def _report(error: BaseException) -> int:
     elif isinstance(error, OSError) and error.strerror:
         message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
     else:
-        message = f"{type(error).__name__}: {error} (not foreseen: --traceback shows where)"
-    say("error", message)
+        message = f"{type(error).__name__}: {error} (unexpected: --traceback shows where)"
+    print_message("error", message)
     return 1

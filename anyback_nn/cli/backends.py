@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from rich.text import Text
+
+from anyback_nn.backend import BACKENDS, ENVIRONMENT_VARIABLE, select
 from anyback_nn.cli import options
+from anyback_nn.cli.report import Report, create_table
+from anyback_nn.errors import BackendUnavailableError
 
 __all__ = ["backends"]
 
@@ -13,41 +18,34 @@ DEFAULT = "numpy"
 
 
 def backends(json: options.Json = False) -> None:
-    """List the backends: which can compute here, on which devices, and why others cannot."""
-    from rich.text import Text
-
-    from anyback_nn.backend import BACKENDS, ENVIRONMENT_VARIABLE
-    from anyback_nn.cli.report import Report, table
-
-    found = [describe(name) for name in BACKENDS]
-    asked = os.environ.get(ENVIRONMENT_VARIABLE) or None
+    """List the backends that can compute here, their devices, and why others cannot."""
+    rows = [describe(name) for name in BACKENDS]
+    spec = os.environ.get(ENVIRONMENT_VARIABLE) or None
 
     report = Report(as_json=json)
-    made = table("backend", "version", "devices, or why it cannot compute here")
-    for one in found:
-        style = "green" if one["usable"] else "dim"
-        said = one["reason"] or ", ".join(one["devices"])
-        made.add_row(Text(one["name"], style), one["version"] or "-", said)
-    report.show(made)
-    if asked is None:
+    table = create_table("backend", "version", "devices, or why it cannot compute here")
+    for row in rows:
+        style = "green" if row["usable"] else "dim"
+        details = row["reason"] or ", ".join(row["devices"])
+        table.add_row(Text(row["name"], style), row["version"] or "-", details)
+    report.show(table)
+    if spec is None:
         ending = f"is {DEFAULT}; --backend or {ENVIRONMENT_VARIABLE} selects another"
     else:
-        unknown = "" if asked.partition(":")[0] in BACKENDS else ", which is unknown"
-        ending = f"is {asked}, from {ENVIRONMENT_VARIABLE}{unknown}"
+        unknown = "" if spec.partition(":")[0] in BACKENDS else ", which is unknown"
+        ending = f"is {spec}, from {ENVIRONMENT_VARIABLE}{unknown}"
     report.show(f"\nThe default {ending}")
-    report.end({"backends": found, "default": DEFAULT, "environment": asked})
+    report.end({"backends": rows, "default": DEFAULT, "environment": spec})
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Tell whether a backend can compute here."""
-    from anyback_nn.backend import select
-    from anyback_nn.errors import BackendUnavailableError
-
+    """Return whether a backend can compute here, with its version and devices or the reason."""
+    version, devices, reason = None, [], None
     try:
         backend = select(name)
-        version, devices, reason = backend.version, backend.devices(), None
+        version, devices = backend.version, backend.devices()
     except BackendUnavailableError as error:
-        version, devices, reason = None, [], str(error).removeprefix(f"backend {name!r}: ")
+        reason = str(error).removeprefix(f"backend {name!r}: ")
     return {
         "name": name,
         "usable": reason is None,

@@ -1,8 +1,11 @@
-"""``anyback-nn evaluate``: measure a trained model on data."""
+"""``anyback-nn evaluate``: the scores of a trained model on data."""
 
 from __future__ import annotations
 
-from anyback_nn.cli import options
+from anyback_nn.cli import options, run_folder
+from anyback_nn.cli.report import Report
+from anyback_nn.cli.scores import compute_scores, show_scores
+from anyback_nn.datasets import read
 
 __all__ = ["evaluate"]
 
@@ -10,37 +13,31 @@ __all__ = ["evaluate"]
 def evaluate(
     run: options.Run,
     data: options.Data,
-    target: options.Answers = None,
+    target: options.KnownTarget = None,
     backend: options.BackendSpec = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure the model of RUN on DATA whose answers are known.
+    """Measure the model of RUN on DATA with known targets.
 
-    Of data that come with a test part, such as the built-in ones, that part; else all rows.
+    If the data come with a test part, as the built-in ones do, only that part is used.
     """
-    selected = options.selected(backend)
-
-    from anyback_nn.cli.measure import measure
-    from anyback_nn.cli.report import Report
-    from anyback_nn.cli.run import load
-    from anyback_nn.datasets import read
-
-    model, encoding = load(run, selected)
+    device = options.select_backend(backend)
+    model, encoding = run_folder.load(run, device)
     rows = read(data, encoding, target=target, with_target=True)
-    measured = measure(model, encoding, rows.x, rows.y)
+    scores = compute_scores(model, encoding, rows.x, rows.y)
     part = "test part" if rows.is_test_part else "all rows"
 
     report = Report(as_json=json, quiet=quiet)
     report.notes(rows.notes)
-    report.scores(f"{data}, {part}", encoding, measured)
+    show_scores(report, f"{data}, {part}", encoding, scores)
     report.end(
         {
-            "backend": selected.spec,
-            "device": str(selected.device),
+            "backend": device.spec,
+            "device": str(device.device),
             "dtype": model.dtype,
             "part": part,
-            "rows": measured.n_rows,
-            **measured.scores,
+            "rows": scores.n_rows,
+            **scores.values,
         }
     )

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from anyback_nn.backend import Backend
+from anyback_nn.backend import Backend, select
+from anyback_nn.datasets.wording import suggestion
+from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.training import checks
+from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
+from anyback_nn.training.optimizers import OPTIMIZERS
 
-# The names stand here because the modules that define them import an array library.
-ACTIVATIONS = (
-    *("relu", "leaky_relu", "elu", "selu", "gelu", "silu"),
-    *("tanh", "sigmoid", "softplus", "softmax", "identity"),
-)
-OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nesterov", "adagrad", "rmsprop")
 SCHEDULES = ("cosine", "constant")
 TASKS = ("auto", "classification", "regression")
-DTYPES = ("float32", "float64")
-COMPUTE_DTYPES = ("float16", "bfloat16")
-GROWTHS = ("batch", "width")
+
+# Reading and checking --------------------------------------------------------------------------
 
 
-def widths(text: str) -> tuple[int, ...]:
+def parse_widths(text: str) -> tuple[int, ...]:
     """Read the widths of hidden layers.
 
-    >>> widths("128,64"), widths("none")
+    >>> parse_widths("128,64"), parse_widths("none")
     ((128, 64), ())
     """
     words = [] if text.strip() == "none" else [word.strip() for word in text.split(",")]
@@ -38,61 +36,53 @@ def widths(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def names(text: str) -> list[str]:
+def split_names(text: str) -> list[str]:
     """Read names that are separated by commas.
 
-    >>> names("numpy, torch")
+    >>> split_names("numpy, torch")
     ['numpy', 'torch']
     """
     return list(dict.fromkeys(name for word in text.split(",") if (name := word.strip())))
 
 
-def _some_of(known: Sequence[str]) -> Callable[[str], str]:
-    """Make the check that all of some names are known."""
+@contextmanager
+def usage_error(option: str) -> Iterator[None]:
+    """Raise a `ValueError` from inside as a wrong value of an option."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
 
-    def check(text: str) -> str:
-        if not names(text) or set(names(text)) - set(known):
-            raise typer.BadParameter(
-                f"expected {', '.join(known)} or {','.join(known)}, got {text!r}"
-            )
-        return text
+
+def select_backend(spec: str | None) -> Backend:
+    """Select the backend of ``--backend``."""
+    with usage_error("--backend"):
+        return select(spec)
+
+
+def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> None:
+    """Raise unless steps can compute in this dtype there."""
+    with usage_error("--compute-dtype"):
+        checks.check_compute_dtype(compute_dtype, dtype, backend)
+
+
+def _check(fits: Callable[[Any], object], expected: str) -> Callable[[Any], Any]:
+    """Create the check of a value, unless it is left out."""
+
+    def check(value: Any) -> Any:
+        if value is None or fits(value):
+            return value
+        raise typer.BadParameter(f"expected {expected}, got {value!r}")
 
     return check
 
 
-def _check_widths(text: str) -> str:
-    widths(text)
-    return text
+def _one_of(known: Collection[str]) -> Callable[[Any], Any]:
+    """Create the check that a name is known, unless it is left out."""
 
-
-def selected(spec: str | None) -> Backend:
-    """Select the backend; a name that does not exist is wrong usage."""
-    from anyback_nn.backend import select
-
-    try:
-        return select(spec)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--backend'") from error
-
-
-def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> None:
-    """Say that steps cannot compute in this dtype there: wrong usage, too."""
-    from anyback_nn.training import checks
-
-    try:
-        checks.check_compute_dtype(compute_dtype, dtype, backend)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--compute-dtype'") from error
-
-
-def _one_of(known: Sequence[str]) -> Callable[[str], str]:
-    """Make the check that a name is known."""
-
-    def check(value: str) -> str:
-        if value in known:
+    def check(value: str | None) -> str | None:
+        if value is None or value in known:
             return value
-        from anyback_nn.datasets.wording import suggestion
-
         raise typer.BadParameter(
             f"{value!r} is unknown.{suggestion(value, known)} Expected one of {', '.join(known)}"
         )
@@ -100,20 +90,40 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
     return check
 
 
-def _checked(fits: Callable[[Any], bool], expected: str) -> Callable[[Any], Any]:
-    """Make the check of a value that may be left out."""
-
-    def check(value: Any) -> Any:
-        if value is None or fits(value):
-            return value
-        raise typer.BadParameter(f"expected {expected}, got {value}")
-
-    return check
+def _check_widths(text: str) -> str:
+    parse_widths(text)
+    return text
 
 
-_AT_LEAST_1 = _checked(lambda value: value >= 1, "at least 1")
-_DATA, _NETWORK, _TRAINING = "Data", "Network", "Training"
-_TIMING, _COMPUTING, _OUTPUT = "Timing", "Where to compute", "Output"
+def _join_with_or(names: Collection[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
+
+
+_AT_LEAST_1 = _check(lambda value: value >= 1, "at least 1")
+_AT_LEAST_0 = _check(lambda value: value >= 0, "0 or greater")
+_ABOVE_0 = _check(lambda value: value > 0, "a number above 0")
+_SOME_DTYPES = f"{', '.join(DTYPES)} or {','.join(DTYPES)}"
+
+
+def _option(
+    panel: str,
+    metavar: str,
+    description: str,
+    *names: str,
+    check: Callable[[Any], Any] | None = None,
+    default: bool | str = True,
+) -> Any:
+    """Create an option; ``default`` is what its help shows as the default."""
+    return typer.Option(
+        *names,
+        metavar=metavar,
+        callback=check,
+        help=description,
+        show_default=default,
+        rich_help_panel=panel,
+    )
+
 
 # Data --------------------------------------------------------------------------------------------
 
@@ -126,235 +136,136 @@ Data = Annotated[
         "xor, circles, moons, spirals, blobs.",
     ),
 ]
-OptionalData = Annotated[
-    str,
-    typer.Argument(metavar="DATA", help="As for train.", show_default=True),
-]
+OptionalData = Annotated[str, typer.Argument(metavar="DATA", help="As for train.")]
 Run = Annotated[
     Path,
     typer.Argument(
         metavar="RUN", show_default=False, help="A folder that train wrote, or a model file."
     ),
 ]
-Target = Annotated[
+Target = Annotated[str | None, _option("Data", "COL", "Column of a table to predict.")]
+KnownTarget = Annotated[
     str | None,
-    typer.Option(metavar="COL", help="Column of a table to predict.", rich_help_panel=_DATA),
-]
-Answers = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COL",
-        help="Column of a table with the answers.",
-        show_default="the one of training",
-        rich_help_panel=_DATA,
+    _option(
+        "Data", "COL", "Column of a table with the targets.", default="the one used in training"
     ),
 ]
-Task = Annotated[
-    str,
-    typer.Option(
-        metavar="TASK",
-        callback=_one_of(TASKS),
-        help=f"{', '.join(TASKS[:-1])} or {TASKS[-1]}.",
-        rich_help_panel=_DATA,
-    ),
-]
+Task = Annotated[str, _option("Data", "TASK", f"{_join_with_or(TASKS)}.", check=_one_of(TASKS))]
 Validation = Annotated[
     float,
-    typer.Option(
-        metavar="SHARE",
-        callback=_checked(lambda value: 0 <= value < 1, "a share from 0 to below 1"),
-        help="Share of the training data to validate with.",
-        rich_help_panel=_DATA,
+    _option(
+        *("Data", "SHARE", "Share of the training data to validate with."),
+        check=_check(lambda value: 0 <= value < 1, "a share from 0 to below 1"),
     ),
 ]
 
 # Network -----------------------------------------------------------------------------------------
 
 Hidden = Annotated[
-    str,
-    typer.Option(
-        metavar="WIDTHS",
-        callback=_check_widths,
-        help="Widths of the hidden layers, or none.",
-        rich_help_panel=_NETWORK,
-    ),
+    str, _option("Network", "WIDTHS", "Widths of the hidden layers, or none.", check=_check_widths)
 ]
 Activation = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        callback=_one_of(ACTIVATIONS),
-        help=f"{', '.join(ACTIVATIONS[:-1])} or {ACTIVATIONS[-1]}.",
-        rich_help_panel=_NETWORK,
-    ),
+    str, _option("Network", "NAME", f"{_join_with_or(ACTIVATIONS)}.", check=_one_of(ACTIVATIONS))
 ]
 Dropout = Annotated[
     float,
-    typer.Option(
-        metavar="P",
-        callback=_checked(lambda value: 0 <= value < 1, "a probability from 0 to below 1"),
-        help="Share of the hidden units to silence.",
-        rich_help_panel=_NETWORK,
+    _option(
+        *("Network", "P", "Share of the hidden units to drop."),
+        check=_check(lambda value: 0 <= value < 1, "a probability from 0 to below 1"),
     ),
 ]
 
 # Training ----------------------------------------------------------------------------------------
 
-Optimizer = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        callback=_one_of(OPTIMIZERS),
-        help=f"{', '.join(OPTIMIZERS[:-1])} or {OPTIMIZERS[-1]}.",
-        rich_help_panel=_TRAINING,
-    ),
+OptimizerName = Annotated[
+    str, _option("Training", "NAME", f"{_join_with_or(OPTIMIZERS)}.", check=_one_of(OPTIMIZERS))
 ]
 LearningRate = Annotated[
     float | None,
-    typer.Option(
-        metavar="RATE",
-        callback=_checked(lambda value: value > 0, "a number above 0"),
-        help="Length of the first steps.",
-        show_default="the optimizer's",
-        rich_help_panel=_TRAINING,
+    _option(
+        *("Training", "RATE", "Learning rate of the first step."),
+        check=_ABOVE_0,
+        default="the optimizer's",
     ),
 ]
 Schedule = Annotated[
     str,
-    typer.Option(
-        metavar="NAME",
-        callback=_one_of(SCHEDULES),
-        help="How the learning rate goes on: cosine, down to 0 in the last epoch, or constant.",
-        rich_help_panel=_TRAINING,
+    _option(
+        "Training",
+        "NAME",
+        "How the learning rate changes: cosine (down to 0 in the last epoch) or constant.",
+        check=_one_of(SCHEDULES),
     ),
 ]
 L2 = Annotated[
     float,
-    typer.Option(
-        "--l2",
-        metavar="L",
-        callback=_checked(lambda value: value >= 0, "0 or greater"),
-        help="Penalty on the squared weights.",
-        rich_help_panel=_TRAINING,
-    ),
+    _option("Training", "L", "Penalty on the squared weights.", "--l2", check=_AT_LEAST_0),
 ]
 Epochs = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        callback=_AT_LEAST_1,
-        help="Passes over the training data.",
-        rich_help_panel=_TRAINING,
-    ),
+    int, _option("Training", "N", "Passes over the training data.", check=_AT_LEAST_1)
 ]
-Steps = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        callback=_AT_LEAST_1,
-        help="Steps of training to compare.",
-        rich_help_panel=_TRAINING,
-    ),
-]
-BatchSize = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        callback=_AT_LEAST_1,
-        help="Rows of data for each step.",
-        rich_help_panel=_TRAINING,
-    ),
-]
+Steps = Annotated[int, _option("Training", "N", "Training steps to compare.", check=_AT_LEAST_1)]
+BatchSize = Annotated[int, _option("Training", "N", "Rows of data per step.", check=_AT_LEAST_1)]
 EarlyStopping = Annotated[
     int | None,
-    typer.Option(
-        metavar="PATIENCE",
-        callback=_AT_LEAST_1,
-        help="Stop when the validation loss has not improved for so many epochs; keep the best.",
-        show_default=False,
-        rich_help_panel=_TRAINING,
+    _option(
+        "Training",
+        "PATIENCE",
+        "Stop after this many epochs without a better validation loss; keep the best epoch.",
+        check=_AT_LEAST_1,
+        default=False,
     ),
 ]
 Seed = Annotated[
     int,
-    typer.Option(
-        metavar="N",
-        callback=_checked(lambda value: value >= 0, "0 or greater"),
-        help="Of initial weights, order and dropout.",
-        rich_help_panel=_TRAINING,
-    ),
-]
-
-# Timing ------------------------------------------------------------------------------------------
-
-Grow = Annotated[
-    str,
-    typer.Option(
-        metavar="WHAT",
-        callback=_some_of(GROWTHS),
-        help=f"What grows: {', '.join(GROWTHS)} or {','.join(GROWTHS)}.",
-        rich_help_panel=_TIMING,
+    _option(
+        "Training", "N", "Seed for initial weights, order of rows and dropout.", check=_AT_LEAST_0
     ),
 ]
 Seconds = Annotated[
-    float,
-    typer.Option(
-        metavar="N",
-        callback=_checked(lambda value: value > 0, "a number above 0"),
-        help="About how long the timing may take.",
-        rich_help_panel=_TIMING,
-    ),
+    float, _option("Timing", "N", "About how long the timing may take.", check=_ABOVE_0)
 ]
 
 # Where to compute --------------------------------------------------------------------------------
 
 BackendSpec = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        *("Where to compute", "SPEC"),
+        "Backend, such as cupy or torch:cuda:0; anyback-nn backends lists them.",
         "--backend",
-        metavar="SPEC",
-        help="Such as cupy or torch:cuda:0; anyback-nn backends lists them.",
-        show_default="$ANYBACK_NN_BACKEND or numpy",
-        rich_help_panel=_COMPUTING,
+        default="$ANYBACK_NN_BACKEND or numpy",
     ),
 ]
 BackendSpecs = Annotated[
     str | None,
-    typer.Option(
+    _option(
+        *("Where to compute", "SPECS"),
+        "Backends, separated by commas, such as numpy,torch:cuda:0.",
         "--backends",
-        metavar="SPECS",
-        help="Such as numpy,torch:cuda:0; separated by commas.",
-        show_default="all that can compute here",
-        rich_help_panel=_COMPUTING,
-    ),
-]
-Dtypes = Annotated[
-    str,
-    typer.Option(
-        "--dtype",
-        metavar="DTYPES",
-        callback=_some_of(DTYPES),
-        help=f"{', '.join(DTYPES)} or {','.join(DTYPES)}.",
-        rich_help_panel=_COMPUTING,
+        check=_check(split_names, "at least one backend"),
+        default="all that can compute here",
     ),
 ]
 Dtype = Annotated[
+    str, _option("Where to compute", "DTYPE", f"{_join_with_or(DTYPES)}.", check=_one_of(DTYPES))
+]
+Dtypes = Annotated[
     str,
-    typer.Option(
-        metavar="DTYPE",
-        callback=_one_of(DTYPES),
-        help=f"{' or '.join(DTYPES)}.",
-        rich_help_panel=_COMPUTING,
+    _option(
+        *("Where to compute", "DTYPES", f"{_SOME_DTYPES}.", "--dtype"),
+        check=_check(
+            lambda text: split_names(text) and set(split_names(text)) <= set(DTYPES), _SOME_DTYPES
+        ),
     ),
 ]
 ComputeDtype = Annotated[
     str | None,
-    typer.Option(
-        metavar="DTYPE",
-        callback=lambda value: value if value is None else _one_of(COMPUTE_DTYPES)(value),
-        help=f"Mixed precision: steps compute in {' or '.join(COMPUTE_DTYPES)}.",
-        show_default="as --dtype",
-        rich_help_panel=_COMPUTING,
+    _option(
+        *("Where to compute", "DTYPE"),
+        f"Mixed precision: steps compute in {_join_with_or(COMPUTE_DTYPES)}.",
+        check=_one_of(COMPUTE_DTYPES),
+        default="as --dtype",
     ),
 ]
 
@@ -362,58 +273,24 @@ ComputeDtype = Annotated[
 
 RunFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        metavar="DIR",
-        help="New folder for the model.",
-        show_default="runs/NAME-N",
-        rich_help_panel=_OUTPUT,
-    ),
+    _option("Output", "DIR", "New folder for the model.", "--output", default="runs/NAME-N"),
 ]
 PredictionFile = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        metavar="FILE",
-        help="CSV file to write.",
-        show_default="standard output",
-        rich_help_panel=_OUTPUT,
-    ),
+    _option("Output", "FILE", "CSV file to write.", "--output", default="standard output"),
 ]
 Plot = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Picture to draw, of the differences at each step (.png, .svg or .pdf).",
-        show_default=False,
-        rich_help_panel=_OUTPUT,
+    _option(
+        *("Output", "FILE"),
+        "Picture to draw of the differences at each step (.png, .svg or .pdf).",
+        default=False,
     ),
 ]
-Force = Annotated[
-    bool,
-    typer.Option("--force", metavar="", help="Replace FILE if it exists.", rich_help_panel=_OUTPUT),
-]
+Force = Annotated[bool, _option("Output", "", "Replace FILE if it exists.", "--force")]
 Probabilities = Annotated[
     bool,
-    typer.Option(
-        "--probabilities",
-        metavar="",
-        help="Add a column for each class with its probability.",
-        rich_help_panel=_OUTPUT,
-    ),
+    _option("Output", "", "Add a column with the probability of each class.", "--probabilities"),
 ]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json", metavar="", help="Print one JSON object instead of text.", rich_help_panel=_OUTPUT
-    ),
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet",
-        metavar="",
-        help="Leave out tables, progress and notes.",
-        rich_help_panel=_OUTPUT,
-    ),
-]
+Json = Annotated[bool, _option("Output", "", "Print one JSON object instead of text.", "--json")]
+Quiet = Annotated[bool, _option("Output", "", "Omit tables, progress and notes.", "--quiet")]

@@ -1,21 +1,19 @@
-"""``anyback-nn predict``: the answers of a trained model as CSV."""
+"""``anyback-nn predict``: the predictions of a trained model as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import typer
 
-from anyback_nn.cli import options
-from anyback_nn.cli.files import check_output
+from anyback_nn.cli import options, run_folder
+from anyback_nn.cli.report import Report
+from anyback_nn.datasets import Encoding, read
 from anyback_nn.files import whole
-
-if TYPE_CHECKING:
-    from anyback_nn.datasets import Encoding
-    from anyback_nn.model import Model
+from anyback_nn.model import Model
 
 __all__ = ["predict"]
 
@@ -31,26 +29,22 @@ def predict(
 ) -> None:
     """Predict the target of each row of DATA with the model of RUN, as CSV.
 
-    DATA need not have the target. Of data that come with a test part, that part is predicted.
+    DATA need not have the target. If the data come with a test part, that part is predicted.
     """
-    selected = options.selected(backend)
+    device = options.select_backend(backend)
     if output is not None:
-        check_output(output, force=force)
-
-    from anyback_nn.cli.report import Report
-    from anyback_nn.cli.run import load
-    from anyback_nn.datasets import read
-
-    model, encoding = load(run, selected)
+        run_folder.check_file(output, force=force)
+    model, encoding = run_folder.load(run, device)
     if probabilities and encoding.classes is None:
         raise typer.BadParameter(
-            "the model predicts a quantity, which has no probabilities",
+            "the model predicts a continuous target, which has no probabilities",
             param_hint="'--probabilities'",
         )
     rows = read(data, encoding, with_target=False)
-    columns = answers(model, encoding, rows.x, probabilities=probabilities)
+    columns = predict_columns(model, encoding, rows.x, probabilities=probabilities)
 
-    Report(quiet=quiet).notes(rows.notes)
+    report = Report(quiet=quiet)
+    report.notes(rows.notes)
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
@@ -58,16 +52,15 @@ def predict(
         return
     with whole(output) as temporary, open(temporary, "x", newline="", encoding="utf-8") as file:
         write_csv(file, columns)
-    Report(quiet=quiet).show(f"{len(rows.x):,} predictions written to {output}")
+    report.show(f"{len(rows.x):,} predictions written to {output}")
 
 
-def answers(
+def predict_columns(
     model: Model, encoding: Encoding, x: Any, *, probabilities: bool
 ) -> list[tuple[str, list[Any]]]:
     """Compute the columns of the CSV file, each with its name."""
     if encoding.classes is None:
-        values = encoding.decode(model.predict(x)[:, 0])
-        return [("prediction", list(values))]
+        return [("prediction", list(encoding.decode(model.predict(x)[:, 0])))]
     columns = [("prediction", list(encoding.decode(model.predict_classes(x))))]
     if probabilities:
         # Scalars of NumPy are written with the digits of their dtype, Python's with 17.

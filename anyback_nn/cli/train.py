@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
 import typer
+from rich.table import Table
 
-from anyback_nn.cli import options
+from anyback_nn import __version__
+from anyback_nn.cli import options, recipe, run_folder
+from anyback_nn.cli.report import Report, create_table
+from anyback_nn.cli.scores import compute_scores, show_scores
+from anyback_nn.datasets import load
+from anyback_nn.datasets.wording import counted
 from anyback_nn.errors import AnybackError
-
-if TYPE_CHECKING:
-    from anyback_nn.backend import Backend
-    from anyback_nn.datasets import Dataset
-    from anyback_nn.model import Model
-    from anyback_nn.network.layer import Layer
-    from anyback_nn.training.optimizers import Optimizer
+from anyback_nn.model import Model
+from anyback_nn.network.layer import Layer
+from anyback_nn.training.callbacks import EarlyStopping
 
 __all__ = ["train"]
 
@@ -28,7 +30,7 @@ def train(
     hidden: options.Hidden = "256,128",
     activation: options.Activation = "relu",
     dropout: options.Dropout = 0.1,
-    optimizer: options.Optimizer = "adam",
+    optimizer: options.OptimizerName = "adam",
     learning_rate: options.LearningRate = None,
     schedule: options.Schedule = "cosine",
     l2: options.L2 = 0.0,
@@ -53,24 +55,25 @@ def train(
             "there is no validation loss to watch: set --validation above 0",
             param_hint="'--early-stopping'",
         )
-    selected = options.selected(backend)
-    options.check_compute_dtype(compute_dtype, dtype, selected)
-
-    from anyback_nn import __version__
-    from anyback_nn.cli import run
-    from anyback_nn.cli.measure import measure
-    from anyback_nn.cli.report import Report, network_table
-    from anyback_nn.datasets import load
-    from anyback_nn.training.callbacks import EarlyStopping
+    device = options.select_backend(backend)
+    options.check_compute_dtype(compute_dtype, dtype, device)
 
     dataset = load(data, target=target, task=task)
-    run.free_folder(output, dataset.name)  # hours of training should not end with this error
-    layers = hidden_layers(options.widths(hidden), activation, dropout)
-    model = build(layers, dataset, selected, seed, dtype, compute_dtype)
+    run_folder.find_free(output, dataset.name)  # hours of training should not end with this error
+    model = recipe.build_model(
+        dataset,
+        device,
+        hidden=hidden,
+        activation=activation,
+        dropout=dropout,
+        seed=seed,
+        dtype=dtype,
+        compute_dtype=compute_dtype,
+    )
 
     report = Report(as_json=json, quiet=quiet)
     report.notes(dataset.notes)
-    report.show(contents(dataset) + "\n")
+    report.show(recipe.describe(dataset) + "\n")
     report.show(network_table(model))
     report.show("")
     stopping = EarlyStopping(early_stopping) if early_stopping else None
@@ -79,7 +82,12 @@ def train(
         model.fit(
             dataset.x_train,
             dataset.y_train,
-            optimizer=rule(optimizer, learning_rate, schedule, l2, epochs),
+            optimizer=recipe.build_optimizer(
+                optimizer,
+                learning_rate=learning_rate,
+                epochs=epochs if schedule == "cosine" else None,
+                l2=l2,
+            ),
             epochs=epochs,
             batch_size=batch_size,
             validation=validation or None,
@@ -91,18 +99,18 @@ def train(
             raise AnybackError("interrupted in the first epoch: nothing was written") from None
         interrupted = True
 
-    best = stopping.best_epoch if stopping and not interrupted else 0
-    measured = measure(model, dataset.encoding, dataset.x_test, dataset.y_test)
+    best_epoch = stopping.best_epoch if stopping and not interrupted else 0
+    scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
     result = {
-        **course(model, best or len(model.history)),
-        **{f"test_{name}": value for name, value in measured.scores.items()},
+        **summarize(model, best_epoch or len(model.history)),
+        **{f"test_{name}": value for name, value in scores.values.items()},
         "interrupted": interrupted,
     }
     # Written before anything is printed: what reads the output may be gone, or fail.
     settings = {"anyback_nn": __version__, "asked": asked, "result": result}
-    folder = run.write(model, settings, output, dataset.name)
-    report.show(in_words(result, epochs) + "\n")
-    report.scores(f"{dataset.name}, test part", dataset.encoding, measured)
+    folder = run_folder.write(model, settings, output, dataset.name)
+    report.show(describe(result, epochs) + "\n")
+    show_scores(report, f"{dataset.name}, test part", dataset.encoding, scores)
     report.end({**result, "output": folder}, written=folder)
     if interrupted:
         raise AnybackError(
@@ -110,73 +118,29 @@ def train(
         )
 
 
-def rule(name: str, rate: float | None, schedule: str, l2: float, epochs: int) -> Optimizer:
-    """Make the optimiser, with its learning rate over all epochs."""
-    from anyback_nn.training.optimizers import OPTIMIZERS
-    from anyback_nn.training.schedules import CosineDecay
-
-    kind: Any = OPTIMIZERS[name]
-    made: Optimizer = kind(l2=l2)
-    first = made.schedule(0.0) if rate is None else rate
-    return replace(
-        made, learning_rate=CosineDecay(first, epochs) if schedule == "cosine" else first
-    )
-
-
-def contents(dataset: Dataset) -> str:
-    """Say what is to be learned from what."""
-    from anyback_nn.datasets.wording import counted
-
-    classes = dataset.encoding.classes
-    what = "a quantity" if classes is None else f"one of {len(classes)} classes"
-    return (
-        f"{dataset.name}: {dataset.task} ({what}) of {counted(dataset.n_features, 'feature')}, "
-        f"{counted(len(dataset.x_train), 'row')} to train and validate with, "
-        f"{len(dataset.x_test):,} to test"
-    )
+def network_table(model: Model) -> Table:
+    """Create the table of the layers, with the shapes of their outputs and their parameters."""
+    table = create_table("layer", "output shape", "parameters", numeric=["parameters"])
+    table.add_row("Input", f"(rows, {model.n_in})")
+    for layer, row in zip(model.network.layers, model.summary()):
+        parameters = f"{row.parameters:,}" if row.parameters else ""
+        table.add_row(_describe_layer(layer), f"(rows, {row.output_shape[1]})", parameters)
+    table.add_section()
+    table.add_row("total", "", f"{model.layout.size:,}", style="bold")
+    return table
 
 
-def hidden_layers(widths: tuple[int, ...], activation: str, dropout: float) -> list[Layer]:
-    """Make the layers in front of the last one."""
-    from anyback_nn.network.activations import ACTIVATIONS
-    from anyback_nn.network.layers import Dense, Dropout
-
-    layers: list[Layer] = []
-    for width in widths:
-        layers += [Dense(width), ACTIVATIONS[activation]()]
-        layers += [Dropout(dropout)] if dropout else []
-    return layers
+def _describe_layer(layer: Layer) -> str:
+    """Return a layer's expression, without the settings that have their default."""
+    settings: Any = fields(layer)  # type: ignore[arg-type]
+    values = ((field.name, getattr(layer, field.name), field.default) for field in settings)
+    changed = (f"{name}={value!r}" for name, value, default in values if value != default)
+    return f"{type(layer).__name__}({', '.join(changed)})"
 
 
-def build(
-    layers: list[Layer],
-    dataset: Dataset,
-    backend: Backend | str,
-    seed: int,
-    dtype: str,
-    compute_dtype: str | None = None,
-) -> Model:
-    """Make the model that suits the data, with its initial parameters."""
-    from anyback_nn.model import Model
-    from anyback_nn.network.layers import Dense
-    from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
-
-    model = Model(
-        *layers,
-        Dense(dataset.n_outputs),
-        loss=SoftmaxCrossEntropy() if dataset.task == "classification" else MeanSquaredError(),
-        backend=backend,
-        seed=seed,
-        dtype=dtype,
-        compute_dtype=compute_dtype,
-    )
-    model.encoding = dataset.encoding.to_json()
-    return model.build(dataset.n_features)
-
-
-def course(model: Model, kept: int) -> dict[str, Any]:
-    """Sum up how training went; ``kept`` is the epoch whose parameters the model has."""
-    row = model.history.rows[kept - 1]
+def summarize(model: Model, kept_epoch: int) -> dict[str, Any]:
+    """Return how training went; the parameters of the model are those of ``kept_epoch``."""
+    row = model.history.rows[kept_epoch - 1]
     return {
         "backend": model.backend.spec,
         "device": model.backend.device_label,
@@ -184,22 +148,20 @@ def course(model: Model, kept: int) -> dict[str, Any]:
         "compute_dtype": model.compute_dtype,
         "parameters": model.layout.size,
         "epochs": len(model.history),
-        "kept_epoch": kept,
+        "kept_epoch": kept_epoch,
         "seconds": sum(model.history["seconds"]),
         "train_loss": row["train_loss"],
         "validation_loss": row.get("validation_loss"),
     }
 
 
-def in_words(result: dict[str, Any], asked: int) -> str:
-    """Say how training went."""
-    from anyback_nn.datasets.wording import counted
-
+def describe(result: dict[str, Any], epochs: int) -> str:
+    """Return how training went, in a sentence."""
     done, kept = result["epochs"], result["kept_epoch"]
-    words = counted(asked, "epoch") if done == asked else f"{done} of {asked} epochs"
-    words += f" in {result['seconds']:.1f} s"
-    words += "" if kept == done else f"; keeping epoch {kept}, the best"
-    words += f"; training loss {result['train_loss']:.4f}"
+    sentence = counted(epochs, "epoch") if done == epochs else f"{done} of {epochs} epochs"
+    sentence += f" in {result['seconds']:.1f} s"
+    sentence += "" if kept == done else f"; keeping epoch {kept}, the best"
+    sentence += f"; training loss {result['train_loss']:.4f}"
     if result["validation_loss"] is not None:
-        words += f", validation loss {result['validation_loss']:.4f}"
-    return words
+        sentence += f", validation loss {result['validation_loss']:.4f}"
+    return sentence

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
+from rich.table import Table
+from rich.text import Text
 
-from anyback_nn.cli import options
+from anyback_nn.backend import BACKENDS, Backend
+from anyback_nn.cli import options, recipe
+from anyback_nn.cli.plot import check_plot, draw
+from anyback_nn.cli.report import Report, create_table
+from anyback_nn.datasets import load
 from anyback_nn.errors import AnybackError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.table import Table
-
-    from anyback_nn.backend import Backend
-    from anyback_nn.testing.comparison import Comparison, Run
+from anyback_nn.testing.backends import select, usable
+from anyback_nn.testing.comparison import Comparison, Run, by_size, compare_backends, describe
 
 __all__ = ["verify"]
 
@@ -29,7 +28,7 @@ def verify(
     hidden: options.Hidden = "64,32",
     activation: options.Activation = "tanh",
     dropout: options.Dropout = 0.1,
-    optimizer: options.Optimizer = "adam",
+    optimizer: options.OptimizerName = "adam",
     learning_rate: options.LearningRate = None,
     steps: options.Steps = 200,
     batch_size: options.BatchSize = 64,
@@ -40,134 +39,118 @@ def verify(
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Train on several backends side by side, and compare every step with NumPy in float64.
+    """Train on several backends side by side, and compare each step with NumPy's.
 
-    Fails if they differ by more than rounding: by 1e-4 in float32, by 1e-10 in float64. (With relu,
-    rounding can put a unit near 0 on the other side, which is a jump and no mistake.)
+    Fails if they differ from NumPy in float64 by more than 1e-4 in float32, or 1e-10 in float64.
+
+    With relu, rounding can move a unit near 0 to the other side: a jump that is no mistake.
     """
-    chosen, missing = selected(backends)
+    selection, missing = select_backends(backends)
     if plot is not None:
-        from anyback_nn.cli.drift import check_plot
-
         check_plot(plot, force=force)
 
-    from anyback_nn.cli.report import Report
-    from anyback_nn.cli.train import build, contents, hidden_layers, rule
-    from anyback_nn.datasets import load
-    from anyback_nn.testing.comparison import compare_backends, describe
-
     dataset = load(data, target=target, task=task)
-    layers = hidden_layers(options.widths(hidden), activation, dropout)
+    rule = recipe.build_optimizer(optimizer, learning_rate=learning_rate)
     report = Report(as_json=json)
-    report.notes([*dataset.notes, *missing])
-    report.show(contents(dataset) + "\n")
+    report.notes([*dataset.notes, *(f"left out: {reason}" for reason in missing)])
+    report.show(recipe.describe(dataset) + "\n")
     comparisons = []
-    for kind in options.names(dtype):
-        model = build(layers, dataset, "numpy", seed, kind)
-        able = [one for one in chosen if one.holds(kind)]
-        unable = [one.spec for one in chosen if one not in able]
+    for kind in options.split_names(dtype):
+        able = [backend for backend in selection if backend.holds(kind)]
+        unable = [backend.spec for backend in selection if backend not in able]
         report.notes(f"{spec} is left out in {kind}, which its device lacks" for spec in unable)
         if not able:
             continue
-        comparisons.append(
-            compare_backends(
-                model,
-                (dataset.x_train, dataset.y_train),
-                able,
-                steps,
-                optimizer=rule(optimizer, learning_rate, "constant", 0.0, epochs=1),
-                batch_size=batch_size,
-                test=(dataset.x_test, dataset.y_test),
-            )
+        model = recipe.build_model(
+            dataset,
+            "numpy",
+            hidden=hidden,
+            activation=activation,
+            dropout=dropout,
+            seed=seed,
+            dtype=kind,
         )
-        limit = comparisons[-1].runs[0].tolerance
+        comparison = compare_backends(
+            model,
+            (dataset.x_train, dataset.y_train),
+            able,
+            steps,
+            optimizer=rule,
+            batch_size=batch_size,
+            test=(dataset.x_test, dataset.y_test),
+        )
+        comparisons.append(comparison)
+        limit = comparison.runs[0].tolerance
         report.show(f"{kind}: relative differences from numpy in float64, allowed: {limit:.0e};")
         report.show(f"at step 1 (first line of each backend) and step {steps} (second)\n")
-        report.show(differences_table(comparisons[-1]))
+        report.show(differences_table(comparison))
         report.show("")
     if not comparisons:
         raise AnybackError("there is nothing to compare: choose another --dtype or --backends")
     if plot is not None:
-        from anyback_nn.cli.drift import draw
-
         draw(comparisons, plot)
-    agree = all(comparisons)
-    report.show("All agree." if agree else "They differ.")
+    runs = [run for comparison in comparisons for run in comparison.runs]
+    wrong = [run for run in runs if not run.agrees]
+    report.show("They differ." if wrong else "All agree.")
     result = {
         "data": dataset.name,
         "steps": steps,
-        "agree": agree,
-        "reference": in_json(comparisons[0].reference),
-        "runs": [in_json(run) for comparison in comparisons for run in comparison.runs],
+        "agree": not wrong,
+        "reference": run_to_json(comparisons[0].reference),
+        "runs": [run_to_json(run) for run in runs],
     }
     report.end(result, written=plot)
-    if not agree:
-        apart = [run for comparison in comparisons for run in comparison.runs if not run.agrees]
-        raise AnybackError("\n".join(map(describe, apart)))
+    if wrong:
+        raise AnybackError("\n".join(map(describe, wrong)))
 
 
-def selected(specs: str | None) -> tuple[list[Backend], Sequence[str]]:
-    """Select the backends to compare; the second result says why others are left out."""
-    from anyback_nn.backend import BACKENDS
-    from anyback_nn.testing.backends import select, usable
-
+def select_backends(specs: str | None) -> tuple[list[Backend], list[str]]:
+    """Select the backends to compare; the second result is why others are left out."""
     if specs is None:
         backends, missing = usable(BACKENDS)
-        return backends, [f"left out: {reason}" for reason in missing.values()]
-    try:
-        if not (names := options.names(specs)):
-            raise ValueError("expected at least one backend")
-        return [select(name) for name in names], []
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--backends'") from error
+        return backends, list(missing.values())
+    with options.usage_error("--backends"):
+        return [select(name) for name in options.split_names(specs)], []
 
 
 def differences_table(comparison: Comparison) -> Table:
-    """List the largest relative differences at the first and at the last step."""
-    from rich.text import Text
-
-    from anyback_nn.cli.report import table
-
-    score = _score(comparison.reference)
+    """Create the table of the largest relative differences at the first and at the last step."""
+    score = "accuracy" if "accuracy" in comparison.reference.scores else "r2"
     numeric = (*SHOWN, score, "seconds")
-    made = table("backend", *numeric, numeric=numeric)
-    made.columns[0].overflow = "fold"
+    table = create_table("backend", *numeric, numeric=numeric)
+    table.columns[0].overflow = "fold"
     for run in (comparison.reference, *comparison.runs):
         label = Text(run.backend, "" if run.agrees else "bold red")
         label.append(" (reference)" if run is comparison.reference else "")
         label.append("" if run.agrees else " differs")
         label.append(f"\n{run.version}, {run.device}", style="dim")
         cells = [
-            "\n".join(f"{run.differences[one][at].relative:.1e}" for at in (0, -1))
+            "\n".join(f"{run.differences[name][step].relative:.1e}" for step in (0, -1))
             if run.differences
             else "-\n-"
-            for one in SHOWN
+            for name in SHOWN
         ]
-        made.add_row(label, *cells, f"\n{run.scores[score]:.4f}", f"\n{run.seconds:.2f}")
-    return made
+        table.add_row(label, *cells, f"\n{run.scores[score]:.4f}", f"\n{run.seconds:.2f}")
+    return table
 
 
-def _score(run: Run) -> str:
-    return "accuracy" if "accuracy" in run.scores else "r2"
-
-
-def in_json(run: Run) -> dict[str, Any]:
-    """Give a run as JSON, with the relative differences at every step."""
-    from anyback_nn.testing.comparison import by_size
-
-    described: dict[str, Any] = {
-        name: getattr(run, name) for name in ("backend", "version", "device", "dtype", "seconds")
+def run_to_json(run: Run) -> dict[str, Any]:
+    """Return a run as JSON, with the relative differences at every step."""
+    result: dict[str, Any] = {
+        name: getattr(run, name)
+        for name in ("backend", "version", "device", "dtype", "seconds", "scores")
     }
-    described["scores"] = run.scores
     if not run.differences:
-        return described
-    described |= {
+        return result
+    result |= {
         "tolerance": run.tolerance,
         "agrees": run.agrees,
-        "largest": {one: max(rows, key=by_size)._asdict() for one, rows in run.differences.items()},
-        "steps": {one: [row.relative for row in rows] for one, rows in run.differences.items()},
+        "largest": {
+            name: max(rows, key=by_size)._asdict() for name, rows in run.differences.items()
+        },
+        "steps": {name: [row.relative for row in rows] for name, rows in run.differences.items()},
     }
     if run.first:
         step, quantity, difference = run.first
-        described["first"] = {"step": step, "quantity": quantity, **difference._asdict()}
-    return described
+        result["first"] = {"step": step, "quantity": quantity, **difference._asdict()}
+    return result

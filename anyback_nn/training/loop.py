@@ -27,7 +27,7 @@ from anyback_nn.training.step import Report, evaluation, prediction_step, summar
 if TYPE_CHECKING:
     from anyback_nn.model import Model
 
-__all__ = ["Fit", "evaluate", "outputs_of", "steps", "train"]
+__all__ = ["Fit", "evaluate", "evaluate_and_predict", "outputs_of", "steps", "train"]
 
 PARAMETERS = "parameters"
 
@@ -337,10 +337,19 @@ def outputs_of(model: Model, source: Source, method: str | None = None) -> Batch
 
 def evaluate(model: Model, source: Source) -> dict[str, float]:
     """Average the loss and the metrics over all samples of a source."""
+    return evaluate_and_predict(model, source)[0]
+
+
+def evaluate_and_predict(model: Model, source: Source) -> tuple[dict[str, float], Array]:
+    """Average the loss and the metrics, and return also the outputs that they were computed from.
+
+    The outputs are raw: `Loss.link` and `Loss.decide` turn them into predictions.
+    """
     report = model.compiled("evaluate", lambda: evaluation(model.loss, model.metrics))
     names = [*model.metric_names, *([] if model.loss.classifies else ["r2"])]
     with explained(model, source):
-        return dict(zip(names, to_numpy(report(*outputs_of(model, source))).tolist()))
+        outputs = outputs_of(model, source)
+        return dict(zip(names, to_numpy(report(*outputs)).tolist())), outputs.x
 
 
 def _every_batch(callbacks: Sequence[Callback]) -> bool:

@@ -20,7 +20,7 @@ def only_numpy(monkeypatch):
             f"Install it with: pip install '{kind.requirement}'"
         )
 
-    monkeypatch.setattr("anyback_nn.backend.select", select)
+    monkeypatch.setattr("anyback_nn.cli.backends.select", select)
 
 
 @pytest.mark.usefixtures("only_numpy")

@@ -202,7 +202,7 @@ def test_a_backend_that_cannot_be_used(fails, monkeypatch):
     def unavailable(spec):
         raise BackendUnavailableError(f"backend {spec!r}: there is no GPU")
 
-    monkeypatch.setattr("anyback_nn.backend.select", unavailable)
+    monkeypatch.setattr("anyback_nn.cli.options.select", unavailable)
     assert "backend 'cupy': there is no GPU" in fails("train", "digits", "--backend", "cupy")
 
 
@@ -252,7 +252,7 @@ def interrupted(program, monkeypatch):
         monkeypatch.setattr(EarlyStopping, "on_batch_begin", interrupt)
         if twice:
             again = partial(signal.raise_signal, signal.SIGINT)
-            monkeypatch.setattr("anyback_nn.cli.measure.measure", lambda *_: again())
+            monkeypatch.setattr("anyback_nn.cli.train.compute_scores", lambda *_: again())
         options = ("--hidden", "4", "--early-stopping", "9", "--output", "run")
         return program("train", "moons", *options)
 

@@ -1,39 +1,37 @@
-"""The picture of `anyback-nn verify`: how far training runs drift apart, step by step."""
+"""The plot of ``anyback-nn verify``: how far training runs drift apart, step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
-from anyback_nn.cli.files import check_output
+from anyback_nn.cli.run_folder import check_file
 from anyback_nn.errors import AnybackError
 from anyback_nn.files import whole
-
-if TYPE_CHECKING:
-    from anyback_nn.testing.comparison import Comparison
+from anyback_nn.testing.comparison import Comparison
 
 __all__ = ["check_plot", "draw"]
 
 SUFFIXES = (".png", ".svg", ".pdf")
-"""What can be drawn."""
+"""The formats that can be drawn."""
 
-FEW = 20
-"""Up to so many steps, each is marked by a point."""
+MAX_MARKERS = 20
+"""With at most this many steps, each is marked by a point."""
 
 
 def check_plot(path: Path, *, force: bool) -> None:
-    """Raise unless a picture can be drawn and written here."""
+    """Raise unless a plot can be drawn and written to ``path``."""
     if path.suffix not in SUFFIXES:
         raise typer.BadParameter(
             f"expected a file that ends in {', '.join(SUFFIXES)}, got {path}",
             param_hint="'--plot'",
         )
-    check_output(path, force=force)
+    check_file(path, force=force)
     try:
-        import matplotlib  # noqa: F401 - found out before anything is computed
+        import matplotlib  # noqa: F401 - before anything is computed
     except ImportError as error:
         raise AnybackError(
             f"drawing needs matplotlib, which cannot be imported ({error}): install it with  "
@@ -50,18 +48,18 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
     for ax, comparison in zip(axes, comparisons):
         first, *_ = comparison.runs
         ax.set_yscale("log")
-        # Where nothing differs there is nothing to choose the limits by.
+        # If nothing differs, there is nothing to choose the limits by.
         ax.set_ylim(first.tolerance * 1e-7, first.tolerance * 10, auto=True)
         for position, run in enumerate(comparison.runs):
             drift = [row.relative for row in run.differences["parameters"]]
-            # A logarithm has no place for runs that are equal bit for bit.
+            # A logarithmic axis has no place for runs that are equal bit for bit.
             ax.plot(
                 range(1, len(drift) + 1),
                 [value or float("nan") for value in drift],
                 label=run.backend + ("" if any(drift) else " (no difference)"),
                 linewidth=len(comparison.runs) - position + 0.5,  # so that none hides another
                 alpha=0.8,
-                marker="." if len(drift) <= FEW else "",  # one point alone makes no line
+                marker="." if len(drift) <= MAX_MARKERS else "",  # a single point is no line
             )
         ax.set_xlim(1, max(len(drift), 2))
         ax.axhline(first.tolerance, color="gray", linestyle="--", label="allowed")

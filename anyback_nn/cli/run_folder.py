@@ -1,4 +1,4 @@
-"""The folder of a run: the trained model, its history, and what was asked and came out."""
+"""The folder of a run: the trained model, its history, the options and the results."""
 
 from __future__ import annotations
 
@@ -7,54 +7,52 @@ import os
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from anyback_nn.cli.files import check_writable
+from anyback_nn.backend import Backend
 from anyback_nn.cli.report import to_json
+from anyback_nn.datasets import Encoding, encoding_from_json
 from anyback_nn.errors import AnybackError, CheckpointError
-from anyback_nn.files import whole
+from anyback_nn.files import existing_folder, whole
+from anyback_nn.model import Model
 
-if TYPE_CHECKING:
-    from anyback_nn.backend import Backend
-    from anyback_nn.datasets import Encoding
-    from anyback_nn.model import Model
-
-__all__ = ["free_folder", "load", "write"]
+__all__ = ["check_file", "find_free", "load", "write"]
 
 MODEL, HISTORY, SETTINGS = "model.safetensors", "history.csv", "settings.json"
 
 
-def free_folder(asked: Path | None, name: str) -> Path:
-    """Choose the folder of a new run; it is not made yet.
+def find_free(path: Path | None, name: str) -> Path:
+    """Choose the folder of a new run; it is not created yet.
 
     Parameters
     ----------
-    asked : Path, optional
+    path : Path, optional
         Default: ``runs/<name>-<n>`` with the first n that is free.
     name : str
 
     Raises
     ------
     AnybackError
-        It is taken, or nothing can be written there.
+        The folder is taken, or nothing can be written there.
     """
-    if asked is None:
+    if path is None:
         numbered = (Path("runs", f"{name}-{n}") for n in count(1))
-        asked = next(path for path in numbered if not os.path.lexists(path))
-    elif (asked / MODEL).exists():
-        raise AnybackError(f"{asked} holds a model already: choose another folder for --output")
-    elif os.path.lexists(asked) and not (asked.is_dir() and not any(asked.iterdir())):
+        path = next(folder for folder in numbered if not os.path.lexists(folder))
+    elif (path / MODEL).exists():
+        raise AnybackError(f"{path} holds a model already: choose another folder for --output")
+    elif os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
         raise AnybackError(
-            f"{asked} exists and is not an empty folder: choose another folder for --output"
+            f"{path} exists and is not an empty folder: choose another folder for --output"
         )
-    check_writable(asked)
-    return asked
+    _check_writable(path)
+    return path
 
 
-def write(model: Model, settings: Mapping[str, Any], asked: Path | None, name: str) -> Path:
-    """Write a run, whole or not at all, to the folder that `free_folder` chooses."""
+def write(model: Model, settings: Mapping[str, Any], path: Path | None, name: str) -> Path:
+    """Write a run, whole or not at all, to the folder that `find_free` chooses."""
     while True:
-        folder = free_folder(asked, name)
+        folder = find_free(path, name)
         try:
             with whole(folder) as temporary:
                 temporary.mkdir()
@@ -64,7 +62,7 @@ def write(model: Model, settings: Mapping[str, Any], asked: Path | None, name: s
             return folder
         except OSError as error:
             # Another run may have taken the number meanwhile: then this one takes the next.
-            if asked is not None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            if path is not None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
 
 
@@ -76,9 +74,6 @@ def load(run: Path, backend: Backend) -> tuple[Model, Encoding]:
     CheckpointError
         There is none, it cannot be read, or it does not know how its data were encoded.
     """
-    from anyback_nn.datasets import encoding_from_json
-    from anyback_nn.model import Model
-
     path = run / MODEL if run.is_dir() else run
     if run.is_dir() and not path.exists():
         raise CheckpointError(
@@ -105,3 +100,21 @@ def load(run: Path, backend: Backend) -> tuple[Model, Encoding]:
             f"{expected[1]} outputs, {encoding.task}). Save it with the encoding of its own data"
         )
     return model, encoding
+
+
+def check_file(path: Path, *, force: bool) -> None:
+    """Raise `AnybackError` unless a file may be written to ``path``."""
+    if path.exists() and not path.is_file():
+        raise AnybackError(f"cannot write {path}: it exists and is not a regular file")
+    if path.exists() and not force:
+        raise AnybackError(f"{path} exists: choose another file, or replace it with --force")
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise `AnybackError` if nothing can be written next to ``path``, which is found by trying."""
+    try:
+        with TemporaryDirectory(dir=existing_folder(path), prefix="."):
+            pass
+    except OSError as error:
+        raise AnybackError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,67 @@
+"""Training steps to be timed.
+
+They are whole epochs of the loop that `anyback_nn.model.Model.fit` runs, with all that belongs to a
+step: rows are gathered, dropout masks are drawn, and the losses are read at the end. Reading them
+waits for the device, so that no clock is stopped too early.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anyback_nn.training import loop
+from anyback_nn.training.checks import as_targets
+from anyback_nn.training.data import Batch, array_source
+from anyback_nn.training.step import training_step
+
+if TYPE_CHECKING:
+    from anyback_nn.model import Model
+    from anyback_nn.training.optimizers import Optimizer
+
+__all__ = ["Steps"]
+
+
+class Steps:
+    """Training steps as `Model.fit` takes them. A call takes a number of them and returns seconds.
+
+    Parameters
+    ----------
+    model : Model
+        Built; it is trained.
+    x, y : array
+        The samples. They are repeated if the steps need more of them.
+    optimizer : Optimizer
+    batch_size : int
+
+    Examples
+    --------
+    >>> import anyback_nn as nn
+    >>> x, y = nn.datasets.make_moons(100, seed=0)
+    >>> model = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), backend="numpy").build(2)
+    >>> steps = Steps(model, x, y, nn.Adam(), batch_size=64)
+    >>> steps(3) > 0, model.training.step
+    (True, 3)
+    """
+
+    def __init__(self, model: Model, x: Any, y: Any, optimizer: Optimizer, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.fit = loop.Fit(model, epochs=0)
+        y = model.loss.check_targets(as_targets(y), model.n_out)
+        options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "seed": model.seed}
+        with model.backend.scope(model.dtype):
+            self.source = array_source(Batch(x, y), model.backend, model.dtype, **options)
+            model.training = model.training.begun(optimizer)
+        parts = (model.network, model.loss, model.layout, optimizer, model.metrics)
+        self.step, self.chained = model.steps("fit", optimizer, lambda: training_step(*parts))
+
+    def __call__(self, n_steps: int) -> float:
+        model = self.fit.model
+        chosen = np.arange(n_steps * self.batch_size) % self.source.rows.x.shape[0]
+        self.fit.epochs += 1
+        with model.backend.scope(model.dtype):
+            source = replace(self.source, chosen=chosen)
+            loop.train(self.fit, source, None, self.step, (), self.chained)
+        return float(model.history["seconds"][-1])

@@ -1,0 +1,95 @@
+"""From the options of a command to a network, an optimiser and a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from anyback_nn.backend import Backend
+from anyback_nn.cli import options
+from anyback_nn.datasets import Dataset
+from anyback_nn.datasets.wording import counted
+from anyback_nn.model import Model
+from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.network.layer import Layer
+from anyback_nn.network.layers import Dense, Dropout
+from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
+from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
+from anyback_nn.training.schedules import CosineDecay
+
+__all__ = ["build_model", "build_optimizer", "describe"]
+
+
+def build_model(
+    dataset: Dataset,
+    backend: Backend | str,
+    *,
+    hidden: str,
+    activation: str,
+    dropout: float,
+    seed: int,
+    dtype: str,
+    compute_dtype: str | None = None,
+) -> Model:
+    """Build the model for a dataset, with its initial parameters.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    backend : Backend or str
+    hidden : str
+        The widths of the hidden layers, as `anyback_nn.cli.options.parse_widths` reads them.
+    activation : str
+    dropout : float
+        Zero: without dropout layers.
+    seed : int
+    dtype, compute_dtype : str
+    """
+    layers: list[Layer] = []
+    for width in options.parse_widths(hidden):
+        layers += [Dense(width), ACTIVATIONS[activation]()]
+        layers += [Dropout(dropout)] if dropout else []
+    model = Model(
+        *layers,
+        Dense(dataset.n_outputs),
+        loss=SoftmaxCrossEntropy() if dataset.task == "classification" else MeanSquaredError(),
+        backend=backend,
+        seed=seed,
+        dtype=dtype,
+        compute_dtype=compute_dtype,
+    )
+    model.encoding = dataset.encoding.to_json()
+    return model.build(dataset.n_features)
+
+
+def build_optimizer(
+    name: str, *, learning_rate: float | None = None, epochs: int | None = None, l2: float = 0.0
+) -> Optimizer:
+    """Build an optimiser with its learning rate.
+
+    Parameters
+    ----------
+    name : str
+    learning_rate : float, optional
+        Default: the optimiser's own.
+    epochs : int, optional
+        The number of epochs over which the learning rate falls to 0 along a cosine. Default: the
+        learning rate is constant.
+    l2 : float
+        The penalty on the squared weights.
+    """
+    kind: Any = OPTIMIZERS[name]
+    optimizer: Optimizer = kind(l2=l2)
+    rate = optimizer.schedule(0.0) if learning_rate is None else learning_rate
+    return replace(optimizer, learning_rate=CosineDecay(rate, epochs) if epochs else rate)
+
+
+def describe(dataset: Dataset) -> str:
+    """Return what is to be learned from what, in a sentence."""
+    classes = dataset.encoding.classes
+    target = "a continuous target" if classes is None else f"one of {len(classes)} classes"
+    return (
+        f"{dataset.name}: {dataset.task} ({target}) of {counted(dataset.n_features, 'feature')}, "
+        f"{counted(len(dataset.x_train), 'row')} to train and validate with, "
+        f"{len(dataset.x_test):,} to test"
+    )
