@@ -8,18 +8,16 @@ waits for the device, so that no clock is stopped too early.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from anyback_nn.model import Model
 from anyback_nn.training import loop
 from anyback_nn.training.checks import as_targets
 from anyback_nn.training.data import Batch, array_source
+from anyback_nn.training.optimizers import Optimizer
 from anyback_nn.training.step import training_step
-
-if TYPE_CHECKING:
-    from anyback_nn.model import Model
-    from anyback_nn.training.optimizers import Optimizer
 
 __all__ = ["Steps"]
 

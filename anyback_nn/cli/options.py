@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +13,13 @@ import typer
 from anyback_nn.backend import Backend, select
 from anyback_nn.datasets.wording import suggestion
 from anyback_nn.network.activations import ACTIVATIONS
-from anyback_nn.training import checks
 from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.training.optimizers import OPTIMIZERS
 
 SCHEDULES = ("cosine", "constant")
 TASKS = ("auto", "classification", "regression")
 
-# Reading and checking --------------------------------------------------------------------------
+# Reading and checking ----------------------------------------------------------------------------
 
 
 def parse_widths(text: str) -> tuple[int, ...]:
@@ -60,12 +60,6 @@ def select_backend(spec: str | None) -> Backend:
         return select(spec)
 
 
-def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> None:
-    """Raise unless steps can compute in this dtype there."""
-    with usage_error("--compute-dtype"):
-        checks.check_compute_dtype(compute_dtype, dtype, backend)
-
-
 def _check(fits: Callable[[Any], object], expected: str) -> Callable[[Any], Any]:
     """Create the check of a value, unless it is left out."""
 
@@ -100,12 +94,6 @@ def _join_with_or(names: Collection[str]) -> str:
     return f"{', '.join(first)} or {last}"
 
 
-_AT_LEAST_1 = _check(lambda value: value >= 1, "at least 1")
-_AT_LEAST_0 = _check(lambda value: value >= 0, "0 or greater")
-_ABOVE_0 = _check(lambda value: value > 0, "a number above 0")
-_SOME_DTYPES = f"{', '.join(DTYPES)} or {','.join(DTYPES)}"
-
-
 def _option(
     panel: str,
     metavar: str,
@@ -125,7 +113,18 @@ def _option(
     )
 
 
+def _choice(panel: str, metavar: str, names: Collection[str]) -> Any:
+    """Create an option for one of some names."""
+    return _option(panel, metavar, f"{_join_with_or(names)}.", check=_one_of(names))
+
+
+_AT_LEAST_1 = _check(lambda value: value >= 1, "at least 1")
+_AT_LEAST_0 = _check(lambda value: value >= 0, "0 or greater")
+_ABOVE_0 = _check(lambda value: value > 0, "a number above 0")
+
 # Data --------------------------------------------------------------------------------------------
+
+_data = partial(_option, "Data")
 
 Data = Annotated[
     str,
@@ -143,73 +142,64 @@ Run = Annotated[
         metavar="RUN", show_default=False, help="A folder that train wrote, or a model file."
     ),
 ]
-Target = Annotated[str | None, _option("Data", "COL", "Column of a table to predict.")]
+Target = Annotated[str | None, _data("COL", "Column of a table to predict.")]
 KnownTarget = Annotated[
     str | None,
-    _option(
-        "Data", "COL", "Column of a table with the targets.", default="the one used in training"
-    ),
+    _data("COL", "Column of a table with the targets.", default="the one used in training"),
 ]
-Task = Annotated[str, _option("Data", "TASK", f"{_join_with_or(TASKS)}.", check=_one_of(TASKS))]
+Task = Annotated[str, _choice("Data", "TASK", TASKS)]
 Validation = Annotated[
     float,
-    _option(
-        *("Data", "SHARE", "Share of the training data to validate with."),
+    _data(
+        "SHARE",
+        "Share of the training data to validate with.",
         check=_check(lambda value: 0 <= value < 1, "a share from 0 to below 1"),
     ),
 ]
 
 # Network -----------------------------------------------------------------------------------------
 
+_network = partial(_option, "Network")
+
 Hidden = Annotated[
-    str, _option("Network", "WIDTHS", "Widths of the hidden layers, or none.", check=_check_widths)
+    str, _network("WIDTHS", "Widths of the hidden layers, or none.", check=_check_widths)
 ]
-Activation = Annotated[
-    str, _option("Network", "NAME", f"{_join_with_or(ACTIVATIONS)}.", check=_one_of(ACTIVATIONS))
-]
+Activation = Annotated[str, _choice("Network", "NAME", ACTIVATIONS)]
 Dropout = Annotated[
     float,
-    _option(
-        *("Network", "P", "Share of the hidden units to drop."),
+    _network(
+        "P",
+        "Share of the hidden units to drop.",
         check=_check(lambda value: 0 <= value < 1, "a probability from 0 to below 1"),
     ),
 ]
 
 # Training ----------------------------------------------------------------------------------------
 
-OptimizerName = Annotated[
-    str, _option("Training", "NAME", f"{_join_with_or(OPTIMIZERS)}.", check=_one_of(OPTIMIZERS))
-]
+_training = partial(_option, "Training")
+
+OptimizerName = Annotated[str, _choice("Training", "NAME", OPTIMIZERS)]
 LearningRate = Annotated[
     float | None,
-    _option(
-        *("Training", "RATE", "Learning rate of the first step."),
-        check=_ABOVE_0,
-        default="the optimizer's",
+    _training(
+        "RATE", "Learning rate of the first step.", check=_ABOVE_0, default="the optimizer's"
     ),
 ]
 Schedule = Annotated[
     str,
-    _option(
-        "Training",
+    _training(
         "NAME",
         "How the learning rate changes: cosine (down to 0 in the last epoch) or constant.",
         check=_one_of(SCHEDULES),
     ),
 ]
-L2 = Annotated[
-    float,
-    _option("Training", "L", "Penalty on the squared weights.", "--l2", check=_AT_LEAST_0),
-]
-Epochs = Annotated[
-    int, _option("Training", "N", "Passes over the training data.", check=_AT_LEAST_1)
-]
-Steps = Annotated[int, _option("Training", "N", "Training steps to compare.", check=_AT_LEAST_1)]
-BatchSize = Annotated[int, _option("Training", "N", "Rows of data per step.", check=_AT_LEAST_1)]
+L2 = Annotated[float, _training("L", "Penalty on the squared weights.", "--l2", check=_AT_LEAST_0)]
+Epochs = Annotated[int, _training("N", "Passes over the training data.", check=_AT_LEAST_1)]
+Steps = Annotated[int, _training("N", "Training steps to compare.", check=_AT_LEAST_1)]
+BatchSize = Annotated[int, _training("N", "Rows of data per step.", check=_AT_LEAST_1)]
 EarlyStopping = Annotated[
     int | None,
-    _option(
-        "Training",
+    _training(
         "PATIENCE",
         "Stop after this many epochs without a better validation loss; keep the best epoch.",
         check=_AT_LEAST_1,
@@ -217,10 +207,7 @@ EarlyStopping = Annotated[
     ),
 ]
 Seed = Annotated[
-    int,
-    _option(
-        "Training", "N", "Seed for initial weights, order of rows and dropout.", check=_AT_LEAST_0
-    ),
+    int, _training("N", "Seed for initial weights, order of rows and dropout.", check=_AT_LEAST_0)
 ]
 Seconds = Annotated[
     float, _option("Timing", "N", "About how long the timing may take.", check=_ABOVE_0)
@@ -228,10 +215,12 @@ Seconds = Annotated[
 
 # Where to compute --------------------------------------------------------------------------------
 
+_computing = partial(_option, "Where to compute")
+
 BackendSpec = Annotated[
     str | None,
-    _option(
-        *("Where to compute", "SPEC"),
+    _computing(
+        "SPEC",
         "Backend, such as cupy or torch:cuda:0; anyback-nn backends lists them.",
         "--backend",
         default="$ANYBACK_NN_BACKEND or numpy",
@@ -239,21 +228,22 @@ BackendSpec = Annotated[
 ]
 BackendSpecs = Annotated[
     str | None,
-    _option(
-        *("Where to compute", "SPECS"),
+    _computing(
+        "SPECS",
         "Backends, separated by commas, such as numpy,torch:cuda:0.",
         "--backends",
         check=_check(split_names, "at least one backend"),
         default="all that can compute here",
     ),
 ]
-Dtype = Annotated[
-    str, _option("Where to compute", "DTYPE", f"{_join_with_or(DTYPES)}.", check=_one_of(DTYPES))
-]
+Dtype = Annotated[str, _choice("Where to compute", "DTYPE", DTYPES)]
+_SOME_DTYPES = f"{', '.join(DTYPES)} or {','.join(DTYPES)}"
 Dtypes = Annotated[
     str,
-    _option(
-        *("Where to compute", "DTYPES", f"{_SOME_DTYPES}.", "--dtype"),
+    _computing(
+        "DTYPES",
+        f"{_SOME_DTYPES}.",
+        "--dtype",
         check=_check(
             lambda text: split_names(text) and set(split_names(text)) <= set(DTYPES), _SOME_DTYPES
         ),
@@ -261,8 +251,8 @@ Dtypes = Annotated[
 ]
 ComputeDtype = Annotated[
     str | None,
-    _option(
-        *("Where to compute", "DTYPE"),
+    _computing(
+        "DTYPE",
         f"Mixed precision: steps compute in {_join_with_or(COMPUTE_DTYPES)}.",
         check=_one_of(COMPUTE_DTYPES),
         default="as --dtype",
@@ -271,26 +261,25 @@ ComputeDtype = Annotated[
 
 # Output ------------------------------------------------------------------------------------------
 
+_output = partial(_option, "Output")
+
 RunFolder = Annotated[
-    Path | None,
-    _option("Output", "DIR", "New folder for the model.", "--output", default="runs/NAME-N"),
+    Path | None, _output("DIR", "New folder for the model.", "--output", default="runs/NAME-N")
 ]
 PredictionFile = Annotated[
-    Path | None,
-    _option("Output", "FILE", "CSV file to write.", "--output", default="standard output"),
+    Path | None, _output("FILE", "CSV file to write.", "--output", default="standard output")
 ]
 Plot = Annotated[
     Path | None,
-    _option(
-        *("Output", "FILE"),
+    _output(
+        "FILE",
         "Picture to draw of the differences at each step (.png, .svg or .pdf).",
         default=False,
     ),
 ]
-Force = Annotated[bool, _option("Output", "", "Replace FILE if it exists.", "--force")]
+Force = Annotated[bool, _output("", "Replace FILE if it exists.", "--force")]
 Probabilities = Annotated[
-    bool,
-    _option("Output", "", "Add a column with the probability of each class.", "--probabilities"),
+    bool, _output("", "Add a column with the probability of each class.", "--probabilities")
 ]
-Json = Annotated[bool, _option("Output", "", "Print one JSON object instead of text.", "--json")]
-Quiet = Annotated[bool, _option("Output", "", "Omit tables, progress and notes.", "--quiet")]
+Json = Annotated[bool, _output("", "Print one JSON object instead of text.", "--json")]
+Quiet = Annotated[bool, _output("", "Omit tables, progress and notes.", "--quiet")]

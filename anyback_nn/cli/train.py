@@ -18,6 +18,7 @@ from anyback_nn.errors import AnybackError
 from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.training.callbacks import EarlyStopping
+from anyback_nn.training.checks import check_compute_dtype
 
 __all__ = ["train"]
 
@@ -49,14 +50,15 @@ def train(
 
     The test part is the one that the data come with, else a fifth of the rows.
     """
-    asked = dict(locals())
+    arguments = dict(locals())
     if early_stopping is not None and not validation:
         raise typer.BadParameter(
             "there is no validation loss to watch: set --validation above 0",
             param_hint="'--early-stopping'",
         )
     device = options.select_backend(backend)
-    options.check_compute_dtype(compute_dtype, dtype, device)
+    with options.usage_error("--compute-dtype"):
+        check_compute_dtype(compute_dtype, dtype, device)
 
     dataset = load(data, target=target, task=task)
     run_folder.find_free(output, dataset.name)  # hours of training should not end with this error
@@ -107,7 +109,7 @@ def train(
         "interrupted": interrupted,
     }
     # Written before anything is printed: what reads the output may be gone, or fail.
-    settings = {"anyback_nn": __version__, "asked": asked, "result": result}
+    settings = {"anyback_nn": __version__, "asked": arguments, "result": result}
     folder = run_folder.write(model, settings, output, dataset.name)
     report.show(describe(result, epochs) + "\n")
     show_scores(report, f"{dataset.name}, test part", dataset.encoding, scores)

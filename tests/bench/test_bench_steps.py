@@ -12,16 +12,16 @@ def test_steps_are_those_of_fit(backend, dropout):
     """On as many rows as the steps need, an epoch is the same as in `Model.fit`."""
     x, y = nn.datasets.make_blobs(96, seed=0)
     layers = (nn.Dense(8), nn.ReLU(), nn.Dropout(dropout), nn.Dense(3))
-    one, other = (
+    model, reference = (
         nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend).build(2) for _ in "ab"
     )
-    steps = Steps(one, x, y, nn.Adam(), batch_size=32)
+    steps = Steps(model, x, y, nn.Adam(), batch_size=32)
     assert steps(3) > 0
     assert steps(3) > 0
-    other.fit(x, y, optimizer=nn.Adam(), epochs=2, batch_size=32)
-    assert one.training.step == other.training.step == 6
-    for mine, its in zip(one.history["train_loss"], other.history["train_loss"]):
-        assert mine == pytest.approx(its, rel=1e-6)
+    reference.fit(x, y, optimizer=nn.Adam(), epochs=2, batch_size=32)
+    assert model.training.step == reference.training.step == 6
+    for loss, expected in zip(model.history["train_loss"], reference.history["train_loss"]):
+        assert loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_batches_that_are_larger_than_the_data(backend):

@@ -7,7 +7,7 @@ from anyback_nn.errors import AnybackError
 
 
 class Machine:
-    """A clock, and backends that take so many seconds to begin with and for each step."""
+    """A clock, and backends that take given times to begin and for each step."""
 
     def __init__(self):
         self.now = 0.0

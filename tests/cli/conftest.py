@@ -35,7 +35,7 @@ def program(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "warnoptions", ["error"])  # warnings stay errors, as in all tests
 
     def run(*arguments):
-        status = main([str(one) for one in arguments])
+        status = main([str(argument) for argument in arguments])
         return Outcome(status, *capsys.readouterr())
 
     return run
@@ -81,7 +81,7 @@ def flowers(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def houses(tmp_path_factory):
-    """A table with a quantity far from 0, as prices are."""
+    """A table with a continuous target far from 0, as prices are."""
     area = np.random.default_rng(0).uniform(20, 200, size=150)
     rows = [(f"{a:.2f}", f"{200_000 + 1500 * a:.2f}") for a in area]
     return write_csv(tmp_path_factory.mktemp("data") / "houses.csv", ("area", "price"), rows)

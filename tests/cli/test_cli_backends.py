@@ -46,8 +46,8 @@ def test_json(program):
         "devices": ["numpy"],
         "reason": None,
     }
-    assert [one["name"] for one in others] == list(BACKENDS)[1:]
-    assert not any(one["usable"] for one in others)
+    assert [row["name"] for row in others] == list(BACKENDS)[1:]
+    assert not any(row["usable"] for row in others)
     assert others[0]["reason"].startswith("cupy is not installed")
     assert (outcome.json["default"], outcome.json["environment"]) == ("numpy", None)
 
@@ -62,7 +62,7 @@ def test_the_environment_variable(program, monkeypatch):
 
 
 def test_the_backend_under_test_is_usable(program, backend):
-    found = {one["name"]: one for one in program("backends", "--json").json["backends"]}
-    assert found[backend.name]["usable"]
-    assert found[backend.name]["version"] == backend.version
-    assert found[backend.name]["devices"] == backend.devices()
+    rows = {row["name"]: row for row in program("backends", "--json").json["backends"]}
+    assert rows[backend.name]["usable"]
+    assert rows[backend.name]["version"] == backend.version
+    assert rows[backend.name]["devices"] == backend.devices()

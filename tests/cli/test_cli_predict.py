@@ -35,12 +35,12 @@ def test_probabilities(program, classifier, flowers, backend):
     header, *rows = parsed(program("predict", classifier, flowers, *options).out)
     encoding, probabilities = expected(classifier, flowers)
     assert header == ["prediction", *encoding.classes]
-    given = np.asarray([row[1:] for row in rows], dtype=np.float32)
-    np.testing.assert_allclose(given, probabilities, rtol=1e-5)
+    written = np.asarray([row[1:] for row in rows], dtype=np.float32)
+    np.testing.assert_allclose(written, probabilities, rtol=1e-5)
     assert max(len(cell) for row in rows for cell in row[1:]) < 16  # digits of float32 only
 
 
-def test_a_quantity_in_its_own_units(program, regressor, houses, backend):
+def test_a_continuous_target_in_its_own_units(program, regressor, houses, backend):
     outcome = program("predict", regressor, houses, "--backend", backend.spec)
     values = np.asarray([row[0] for row in parsed(outcome.out)[1:]], dtype=float)
     encoding, standardised = expected(regressor, houses)
@@ -62,19 +62,19 @@ def test_notes_go_to_stderr(program, classifier, tmp_path):
 
 
 def test_a_file(program, fails, classifier, flowers, tmp_path):
-    shown = program("predict", classifier, flowers).out
+    text = program("predict", classifier, flowers).out
     outcome = program("predict", classifier, flowers, "--output", "out/new.csv")
     assert (outcome.status, outcome.err) == (0, "")
     assert "predictions written to out/new.csv" in outcome.out
     path = tmp_path / "out" / "new.csv"
-    assert path.read_text(encoding="utf-8") == shown
+    assert path.read_text(encoding="utf-8") == text
     assert list(path.parent.iterdir()) == [path]
 
     path.write_text("mine")
     options = ("--output", path)
     assert "--force" in fails("predict", classifier, flowers, *options)
     assert program("predict", classifier, flowers, *options, "--force").status == 0
-    assert path.read_text(encoding="utf-8") == shown
+    assert path.read_text(encoding="utf-8") == text
 
 
 def test_a_file_that_cannot_be(fails, classifier, flowers, tmp_path):
@@ -95,7 +95,7 @@ def test_a_file_is_written_whole_or_not_at_all(fails, classifier, flowers, tmp_p
     fails("predict", classifier, flowers, "--output", "new.csv", "--force")
 
 
-def test_a_quantity_has_no_probabilities(fails, regressor, houses):
+def test_a_continuous_target_has_no_probabilities(fails, regressor, houses):
     message = fails("predict", regressor, houses, "--probabilities", status=2)
     assert "--probabilities" in message
 

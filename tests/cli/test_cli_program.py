@@ -75,7 +75,7 @@ def test_help_of_a_command_fits_80_columns(program, command):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "parts"),
     [
         (["trian"], ["trian", "See: anyback-nn --help"]),
         (["train"], ["DATA", "See: anyback-nn train --help"]),
@@ -117,9 +117,9 @@ def test_help_of_a_command_fits_80_columns(program, command):
         ),
     ],
 )
-def test_wrong_usage(fails, arguments, said):
+def test_wrong_usage(fails, arguments, parts):
     message = fails(*arguments, status=2)
-    assert all(part in message for part in said), message
+    assert all(part in message for part in parts), message
 
 
 def test_a_backend_from_the_environment_is_checked_too(fails, monkeypatch):
@@ -139,21 +139,21 @@ def test_traceback_before_and_after_the_command(fails):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "parts"),
     [
         (KeyError("x"), ["KeyError", "--traceback"]),
         (OSError(28, "No space left on device", "runs"), ["runs: No space left on device"]),
         (KeyboardInterrupt(), ["interrupted"]),
     ],
 )
-def test_any_other_error_is_one_message_too(fails, monkeypatch, error, said):
+def test_any_other_error_is_one_message_too(fails, monkeypatch, error, parts):
     def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("anyback_nn.cli.train.load", fail)
     message = fails("train", "digits")
     assert len(message.splitlines()) == 1
-    assert all(part in message for part in said)
+    assert all(part in message for part in parts)
 
 
 def test_warnings_of_libraries_are_not_shown_unless_asked_for(fails, monkeypatch):

@@ -125,7 +125,7 @@ def test_regression(program, houses, tmp_path):
     assert model.n_out == 1
 
 
-def test_numbers_can_be_a_quantity(program):
+def test_numbers_can_be_a_continuous_target(program):
     outcome = program("train", "digits", "--task", "regression", "--epochs", "1", "--json")
     assert "test_r2" in outcome.json
 
@@ -183,7 +183,7 @@ def test_output_that_cannot_be(fails, program, tmp_path, monkeypatch):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "note.txt").touch()
     (tmp_path / "file").touch()
-    monkeypatch.setattr(Model, "fit", None)  # all of it is found out before the training
+    monkeypatch.setattr(Model, "fit", None)  # all of it is checked before the training
     assert "taken holds a model already" in fails("train", *QUICK, "--output", "taken")
     assert "not an empty folder" in fails("train", *QUICK, "--output", "notes")
     assert "not an empty folder" in fails("train", *QUICK, "--output", "file")
@@ -274,8 +274,8 @@ def test_interrupt_keeps_the_finished_epochs(interrupted, tmp_path):
 def test_interrupt_before_anything_is_learned_or_twice(interrupted, tmp_path, epoch, twice):
     outcome = interrupted(epoch, twice)
     assert outcome.status == 1
-    said = "interrupted in the first epoch: nothing was written" if epoch == 1 else "interrupted"
-    assert outcome.err.splitlines()[-1] == f"error: {said}"
+    message = "interrupted in the first epoch: nothing was written" if epoch == 1 else "interrupted"
+    assert outcome.err.splitlines()[-1] == f"error: {message}"
     assert "Traceback" not in outcome.err
     assert list(tmp_path.iterdir()) == []
 
@@ -295,9 +295,9 @@ def test_progress_on_a_terminal(program, monkeypatch, quiet):
         monkeypatch.setattr(sys, "stderr", terminal)
         outcome = program("train", *QUICK, *["--quiet"] * quiet)
         print("end", file=terminal, flush=True)
-        shown = os.read(ours, 100_000)
+        text = os.read(ours, 100_000)
     os.close(ours)
-    assert (b"epoch 2/2" in shown) == (b"validation 0." in shown) == (not quiet)
+    assert (b"epoch 2/2" in text) == (b"validation 0." in text) == (not quiet)
     assert "test part" in outcome.out
 
 

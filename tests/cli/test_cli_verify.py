@@ -20,10 +20,10 @@ def test_the_table(program, backend, monkeypatch):
     assert "float32: relative differences from numpy in float64, allowed: 1e-04" in outcome.out
     head = next(line for line in lines if line.startswith("backend"))
     assert head.split() == ["backend", "loss", "gradients", "parameters", "accuracy", "seconds"]
-    at = lines.index(head) + 4  # behind the reference
+    at = lines.index(head) + 4  # after the reference
     assert lines[at].startswith(f"{backend.spec} ")
     differences = [lines[at].split()[-3:], lines[at + 1].split()[-5:-2]]
-    assert all(0 <= float(one) < 1e-4 for row in differences for one in row)
+    assert all(0 <= float(cell) < 1e-4 for row in differences for cell in row)
     assert backend.version in lines[at + 1]
 
 
@@ -32,7 +32,7 @@ def test_json(program, backend):
     assert (result["data"], result["steps"], result["agree"]) == ("moons", 3, True)
     assert (result["reference"]["backend"], result["reference"]["dtype"]) == ("numpy", "float64")
     held = [dtype for dtype in DTYPES if backend.holds(dtype)]
-    assert [one["dtype"] for one in result["runs"]] == held
+    assert [run["dtype"] for run in result["runs"]] == held
     for run in result["runs"]:
         assert run["backend"] == backend.spec
         assert run["version"] == backend.version
@@ -83,8 +83,8 @@ def test_a_device_without_float64_is_compared_in_float32(program):
     backends = ("--backends", "numpy,array-api-strict:no_float64")
     outcome = program("verify", "moons", *QUICK, *backends, "--json")
     assert outcome.status == 0
-    said = "array-api-strict:no_float64 is left out in float64, which its device lacks"
-    assert outcome.err == f"note: {said}\n"
+    message = "array-api-strict:no_float64 is left out in float64, which its device lacks"
+    assert outcome.err == f"note: {message}\n"
     assert [(run["backend"], run["dtype"]) for run in outcome.json["runs"]] == [
         ("numpy", "float32"),
         ("array-api-strict:no_float64", "float32"),
@@ -114,10 +114,10 @@ def test_a_difference_is_a_failure(program):
     assert outcome.status == 1
     assert outcome.err.count("error: ") == 1
     for dtype in "float32", "float64":
-        said = f"array-api-strict {dtype}: differs since step 1, first in the gradients of 0."
-        assert said in outcome.err
+        message = f"array-api-strict {dtype}: differs since step 1, first in the gradients of 0."
+        assert message in outcome.err
     assert "numpy float" not in outcome.err
-    assert "parameters" in outcome.out  # the table stands nevertheless
+    assert "parameters" in outcome.out  # the table is printed nevertheless
     outcome = program("verify", "moons", *options, "--json")
     assert outcome.status == 1
     assert [run["agrees"] for run in outcome.json["runs"]] == [True, False] * 2
@@ -128,8 +128,8 @@ def test_a_difference_is_a_failure(program):
 def test_a_run_that_diverges_says_so(fails):
     options = ("--optimizer", "sgd", "--learning-rate", "1e200", "--activation", "identity")
     for ending in (), ("--json",):
-        said = fails("verify", "moons", *QUICK, *options, "--backends", "numpy", *ending)
-        assert "lower the learning rate" in said
+        message = fails("verify", "moons", *QUICK, *options, "--backends", "numpy", *ending)
+        assert "lower the learning rate" in message
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -148,7 +148,7 @@ def test_the_picture(program, tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "parts"),
     [
         (["--backends", "numpi"], 2, ["--backends", "unknown backend 'numpi'"]),
         (["--backends", ""], 2, ["--backends", "at least one"]),
@@ -163,9 +163,9 @@ def test_the_picture(program, tmp_path, suffix):
         (["nothing.csv"], 1, ["nothing.csv"]),
     ],
 )
-def test_misuse(fails, arguments, status, said):
+def test_wrong_usage(fails, arguments, status, parts):
     message = fails("verify", *arguments, status=status)
-    assert all(one in message for one in said), message
+    assert all(part in message for part in parts), message
 
 
 def test_without_matplotlib_the_message_says_how_to_get_it(fails, monkeypatch):
