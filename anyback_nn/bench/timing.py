@@ -24,7 +24,7 @@ MAX_STEPS = 64
 """The largest number of steps in a turn: enough for the end of an epoch not to matter."""
 
 WARM_UP = 3
-"""The number of steps before the first turn: NumPy's are recorded in the third one."""
+"""The number of steps before the first turn: NumPy's are traced in the third one."""
 
 
 class Timing(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from anyback_nn.backend import BACKENDS, ENVIRONMENT_VARIABLE, select
+from anyback_nn.backends import BACKENDS, ENVIRONMENT_VARIABLE, select
 from anyback_nn.cli import options
 from anyback_nn.cli.report import Report, create_table
 from anyback_nn.errors import BackendUnavailableError

@@ -13,13 +13,13 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from anyback_nn.backend import BACKENDS, Backend
+from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.bench import Steps, Timing, time_steps
 from anyback_nn.cli import options, recipe
 from anyback_nn.cli.report import Report, create_table
 from anyback_nn.datasets import load
 from anyback_nn.errors import AnybackError
-from anyback_nn.testing.backends import usable
+from anyback_nn.testing.variants import usable
 
 __all__ = ["bench"]
 

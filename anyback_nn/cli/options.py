@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from anyback_nn.backend import Backend, select
+from anyback_nn.backends import Backend, select
 from anyback_nn.datasets.wording import suggestion
+from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
-from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
-from anyback_nn.training.optimizers import OPTIMIZERS
+from anyback_nn.optim.optimizers import OPTIMIZERS
 
 SCHEDULES = ("cosine", "constant")
 TASKS = ("auto", "classification", "regression")

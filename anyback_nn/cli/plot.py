@@ -10,8 +10,8 @@ import typer
 
 from anyback_nn.cli.run_folder import check_file
 from anyback_nn.errors import AnybackError
-from anyback_nn.files import whole
 from anyback_nn.testing.comparison import Comparison
+from anyback_nn.utils.files import atomic_write
 
 __all__ = ["check_plot", "draw"]
 
@@ -69,5 +69,5 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
         ax.grid(alpha=0.3)
         ax.legend(fontsize="small")
     axes[0].set_ylabel("largest relative difference of a parameter")
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=150)

@@ -12,8 +12,8 @@ import typer
 from anyback_nn.cli import options, run_folder
 from anyback_nn.cli.report import Report
 from anyback_nn.datasets import Encoding, read
-from anyback_nn.files import whole
 from anyback_nn.model import Model
+from anyback_nn.utils.files import atomic_write
 
 __all__ = ["predict"]
 
@@ -50,7 +50,10 @@ def predict(
             sys.stdout.reconfigure(encoding="utf-8")
         write_csv(sys.stdout, columns)
         return
-    with whole(output) as temporary, open(temporary, "x", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(output) as temporary,
+        open(temporary, "x", newline="", encoding="utf-8") as file,
+    ):
         write_csv(file, columns)
     report.show(f"{len(rows.x):,} predictions written to {output}")
 

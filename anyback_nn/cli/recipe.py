@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from anyback_nn.backend import Backend
+from anyback_nn.backends import Backend
 from anyback_nn.cli import options
 from anyback_nn.datasets import Dataset
 from anyback_nn.datasets.wording import counted
@@ -14,8 +14,8 @@ from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.layers import Dense, Dropout
 from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
-from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
-from anyback_nn.training.schedules import CosineDecay
+from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
+from anyback_nn.optim.schedules import CosineDecay
 
 __all__ = ["build_model", "build_optimizer", "describe"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from anyback_nn.backend import Backend
+from anyback_nn.backends import Backend
 from anyback_nn.cli.report import to_json
 from anyback_nn.datasets import Encoding, encoding_from_json
 from anyback_nn.errors import AnybackError, CheckpointError
-from anyback_nn.files import existing_folder, whole
 from anyback_nn.model import Model
+from anyback_nn.utils.files import atomic_write, existing_folder
 
 __all__ = ["check_file", "find_free", "load", "write"]
 
@@ -54,7 +54,7 @@ def write(model: Model, settings: Mapping[str, Any], path: Path | None, name: st
     while True:
         folder = find_free(path, name)
         try:
-            with whole(folder) as temporary:
+            with atomic_write(folder) as temporary:
                 temporary.mkdir()
                 model.save(temporary / MODEL)
                 model.history.to_csv(temporary / HISTORY)

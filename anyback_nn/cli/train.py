@@ -15,10 +15,10 @@ from anyback_nn.cli.scores import compute_scores, show_scores
 from anyback_nn.datasets import load
 from anyback_nn.datasets.wording import counted
 from anyback_nn.errors import AnybackError
+from anyback_nn.inputs.checks import check_compute_dtype
 from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.training.callbacks import EarlyStopping
-from anyback_nn.training.checks import check_compute_dtype
 
 __all__ = ["train"]
 

@@ -7,14 +7,14 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from anyback_nn.backend import BACKENDS, Backend
+from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.cli import options, recipe
 from anyback_nn.cli.plot import check_plot, draw
 from anyback_nn.cli.report import Report, create_table
 from anyback_nn.datasets import load
 from anyback_nn.errors import AnybackError
-from anyback_nn.testing.backends import select, usable
 from anyback_nn.testing.comparison import Comparison, Run, by_size, compare_backends, describe
+from anyback_nn.testing.variants import select, usable
 
 __all__ = ["verify"]
 
@@ -56,7 +56,7 @@ def verify(
     report.show(recipe.describe(dataset) + "\n")
     comparisons = []
     for kind in options.split_names(dtype):
-        able = [backend for backend in selection if backend.holds(kind)]
+        able = [backend for backend in selection if backend.supports(kind)]
         unable = [backend.spec for backend in selection if backend not in able]
         report.notes(f"{spec} is left out in {kind}, which its device lacks" for spec in unable)
         if not able:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from anyback_nn.backend import BACKENDS, NumpyBackend
+from anyback_nn.backends import BACKENDS
+from anyback_nn.backends.numpy import NumpyBackend
 from anyback_nn.errors import BackendUnavailableError
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from anyback_nn.backend import BACKENDS
+from anyback_nn.backends import BACKENDS
 from anyback_nn.bench import Timing
-from anyback_nn.testing.backends import usable
+from anyback_nn.testing.variants import usable
 
 QUICK = ("moons", "--hidden", "4", "--batch-size", "16", "--seconds", "0.001")
 TWO = ("--backends", "numpy,array-api-strict")

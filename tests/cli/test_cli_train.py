@@ -16,9 +16,9 @@ from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.model import Model
 from anyback_nn.network.layers import Dense, Dropout
 from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
+from anyback_nn.optim.optimizers import RMSProp
+from anyback_nn.optim.schedules import CosineDecay
 from anyback_nn.training.callbacks import EarlyStopping
-from anyback_nn.training.optimizers import RMSProp
-from anyback_nn.training.schedules import CosineDecay
 
 QUICK = ("moons", "--hidden", "4", "--epochs", "2")
 
