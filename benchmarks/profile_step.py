@@ -62,7 +62,7 @@ def find_part(owner: Any) -> str | None:
 
 
 def refine_part(part: str, function: str) -> str:
-    """Tell products and gathers, by their function, from what is around them."""
+    """Distinguish products and gathers, by their function, from what is around them."""
     if function in ("matmul", "dot", "vecdot") and part == "biases":
         return "products"
     return "gather" if function == "take" else part

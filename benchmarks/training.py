@@ -84,7 +84,7 @@ def run_worker(name: str) -> None:
     """Train rows of the table with one system, as the other process requests it.
 
     The training loop is the system's own. It asks before each epoch whether to train another, and
-    waits for the next request to be told.
+    waits for the next request, which is the answer.
     """
     system, requests = SYSTEMS[name], Requests()
     started: float | None = None

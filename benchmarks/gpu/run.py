@@ -104,7 +104,7 @@ class Outcome:
 
 
 def make_environment(part: Part, stand_in: bool) -> dict[str, str]:
-    """Make the environment variables of a part."""
+    """Return the environment variables of a part."""
     paths = [ROOT, *(STAND_INS if stand_in else ()), *filter(None, [os.environ.get("PYTHONPATH")])]
     changed = ENVIRONMENT | part.environment | (FOR_STAND_INS if stand_in else {})
     return os.environ | changed | {"PYTHONPATH": os.pathsep.join(map(str, paths))}

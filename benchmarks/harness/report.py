@@ -17,7 +17,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def make_parser(doc: str, name: str = "") -> argparse.ArgumentParser:
-    """Make a parser of the options that all benchmarks share.
+    """Create a parser of the options that all benchmarks share.
 
     Parameters
     ----------

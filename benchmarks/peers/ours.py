@@ -9,7 +9,7 @@ from benchmarks.peers.workloads import MOMENTUM, RATES, Workload
 
 
 def make_model(workload: Workload, backend: Any = "numpy") -> nn.Model:
-    """Make the network of a row of the table, which records its loss alone."""
+    """Create the network of a row of the table, which records its loss alone."""
     layers: list[Any] = []
     for n in workload.sizes[1:-1]:
         layers.append(nn.Dense(n))
@@ -21,6 +21,6 @@ def make_model(workload: Workload, backend: Any = "numpy") -> nn.Model:
 
 
 def make_optimizer(workload: Workload) -> nn.Optimizer:
-    """Make the optimiser of a row of the table."""
+    """Create the optimiser of a row of the table."""
     rate = RATES[workload.optimizer]
     return nn.Adam(rate) if workload.optimizer == "adam" else nn.Momentum(rate, MOMENTUM)

@@ -61,7 +61,7 @@ class Ours(System):
         return ("anyback_nn", *self.libraries)
 
     def make_model(self, workload: Workload) -> Any:
-        """Make the network with its first weights."""
+        """Create the network with its first weights."""
         from benchmarks.harness.internals import set_weights
         from benchmarks.peers.ours import make_model
 
