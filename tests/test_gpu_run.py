@@ -127,13 +127,13 @@ def test_launches_of_traced_steps_are_counted(tmp_path):
 def test_a_program_that_is_not_kept_says_why(tmp_path, monkeypatch):
     part = parts.Run(tmp_path / "launches.json", stand_in=True)
     with cupy_stand_in.installed():
-        library = importlib.import_module("anyback_nn.recorded.of_cupy").CUPY
-        monkeypatch.setattr(type(library), "differing", lambda *arrays: 0.5)
+        rules = importlib.import_module("anyback_nn.backends.cupy").RULES
+        monkeypatch.setattr(type(rules), "verify", lambda *arrays: 0.5)
         row = parts.measure_launches(WORKLOADS[0], part)
     assert row["calls"] is None
     (reason,) = part.failures.values()
     assert reason == (
-        "no program was kept: NotRecordable: results that differ when it is repeated; "
+        "no program was kept: TraceError: results that differ in the replay; "
         "differing shares up to 0.5"
     )
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from anyback_nn.files import whole as atomic_write
+from anyback_nn.utils.files import atomic_write
 from benchmarks.harness.internals import (
     Steps,
     collect_programs,
@@ -185,7 +185,7 @@ def launches(run: Run) -> None:
 
 def measure_launches(workload: Workload, run: Run) -> Row:
     """Measure one network."""
-    from anyback_nn.backend import CupyBackend
+    from anyback_nn.backends.cupy import CupyBackend
 
     with collect_programs() as (programs, refusals):
         kernels, seconds = measure_steps(workload, CupyBackend(), run.stand_in)
@@ -405,11 +405,9 @@ def open_backend(spec: str, stand_in: bool) -> Iterator[Any]:
 
     gpu = pretended_gpu.Gpu(eager=("computing", "copying"))
     with pytest.MonkeyPatch.context() as patches:
-        if spec == "cupy":
-            yield pretended_gpu.cupy_on(gpu, patches)
-        else:
-            with pretended_gpu.torch_on(gpu, patches) as backend:
-                yield backend
+        pretend = pretended_gpu.cupy_on if spec == "cupy" else pretended_gpu.torch_on
+        with pretend(gpu, patches) as backend:
+            yield backend
 
 
 def time_copy(backend: Any, batch: Any) -> float:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anyback_nn.files import whole as atomic_write
+from anyback_nn.utils.files import atomic_write
 from benchmarks.harness.process import ROOT
 from benchmarks.harness.report import RESULTS, describe_machine, find_versions, format_table
 
@@ -45,7 +45,7 @@ ENVIRONMENT = {
 }
 FOR_STAND_INS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """The machine may be busy with other work."""
-STAND_INS = (Path(__file__).parent / "stand_ins", ROOT / "tests/stand_ins", ROOT / "tests/training")
+STAND_INS = (Path(__file__).parent / "stand_ins", ROOT / "tests/backends")
 MOST_LINES, MOST_FAILURES = 5, 50
 """How many lines of the log, and failures, of a part are shown."""
 

@@ -10,12 +10,12 @@ from typing import Any
 from unittest.mock import patch
 
 import anyback_nn as nn
-from anyback_nn.backend import Backend
+from anyback_nn.backends import Backend
+from anyback_nn.inputs.batches import ArraySource
+from anyback_nn.jit.graph import Op
+from anyback_nn.jit.program import Program
 from anyback_nn.network.activations import Activation
-from anyback_nn.recorded.plan import Plan
-from anyback_nn.recorded.tape import Operation
 from anyback_nn.step_time import Steps
-from anyback_nn.training.data import ArraySource
 
 __all__ = ["Activation", "ArraySource", "Steps"]
 
@@ -24,12 +24,12 @@ def set_weights(model: nn.Model, weights: Sequence[tuple[Any, Any]]) -> nn.Model
     """Build a model with these weights and biases of its dense layers."""
     model.build(len(weights[0][0]))
     pairs = iter(weights)
-    tree = list(model.layout.restore(model.training.params))
+    tree = list(model.layout.unpack(model.training.params))
     for position, layer in enumerate(model.network.layers):
         if isinstance(layer, nn.Dense):
             weight, bias = (model.backend.asarray(array, model.dtype) for array in next(pairs))
             tree[position] = {"weight": weight, "bias": bias}
-    model.training.params = model.layout.store(tuple(tree))
+    model.training.params = model.layout.pack(tuple(tree))
     return model
 
 
@@ -41,19 +41,18 @@ def collect_programs() -> Iterator[tuple[list[Any], list[str]]]:
     """Within it, collect the programs that are traced, and the reasons why others are not kept."""
     programs: list[Any] = []
     refusals: list[str] = []
-    initialize = Plan.__init__
+    initialize = Program.__init__
 
     def collect(program: Any, *arguments: Any) -> None:
-        library, shares = arguments[-1], []
+        rules, shares = arguments[-1], []
 
         def compare(*arrays: Any) -> float:
             shares.append(compare_arrays(*arrays))
             return shares[-1]
 
         patches = contextlib.ExitStack()
-        if library.checked:
-            compare_arrays = library.differing
-            patches.enter_context(patch.object(library, "differing", compare))
+        if compare_arrays := rules.verify:
+            patches.enter_context(patch.object(rules, "verify", compare))
         try:
             with patches:
                 initialize(program, *arguments)
@@ -64,7 +63,7 @@ def collect_programs() -> Iterator[tuple[list[Any], list[str]]]:
             raise
         programs.append(program)
 
-    with patch.object(Plan, "__init__", collect):
+    with patch.object(Program, "__init__", collect):
         yield programs, refusals
 
 
@@ -79,7 +78,7 @@ def label_operations(find_label: Callable[[Any], str | None], default: str) -> I
     default : str
         The label of operations from no such method.
     """
-    initialize = Operation.__init__
+    initialize = Op.__init__
 
     def label(operation: Any, *arguments: Any, **options: Any) -> None:
         initialize(operation, *arguments, **options)
@@ -89,13 +88,13 @@ def label_operations(find_label: Callable[[Any], str | None], default: str) -> I
             frame = frame.f_back
         operation.label = operation.label or default
 
-    with patch.object(Operation, "__init__", label):
+    with patch.object(Op, "__init__", label):
         yield
 
 
 def list_operations(program: Any) -> list[tuple[str, str]]:
     """List the label and the name of the function of each call of a program."""
-    return [(operation.label, operation.function.__name__) for operation in program.operations]
+    return [(operation.label, operation.function.__name__) for operation in program.ops]
 
 
 def count_kernels(program: Any) -> tuple[int, int]:
@@ -109,7 +108,7 @@ def count_kernels(program: Any) -> tuple[int, int]:
 
 def disable_tracing(kind: type[Any]) -> type[Any]:
     """Derive a backend that calls each step as it is."""
-    plain = {"recorded": Backend.recorded, "chained": Backend.chained}
+    plain = {"trace_rules": None, "scan": Backend.scan}
     return type("Untraced", (kind,), plain)
 
 
@@ -124,5 +123,5 @@ def limit_memory(kind: type[Any], n_bytes: int | None, transfer: bool = True) ->
         Whether batches are copied while the device computes.
     """
     members: dict[str, Any] = {"free_memory": lambda self: n_bytes}
-    members |= {} if transfer else {"feed": Backend.feed}
+    members |= {} if transfer else {"transfer": Backend.transfer}
     return type("Limited", (kind,), members)
