@@ -112,6 +112,14 @@ def test_tests_that_are_left_out_exist():
     assert [*(ROOT / "tests").rglob(parts.FOR_STAND_IN)]
 
 
+def test_every_process_of_a_part_without_a_gpu_has_the_stand_in_for_cupy():
+    environment = run.make_environment(run.PARTS["verify"], stand_in=True)
+    code = "import anyback_nn, cupy; print(cupy.ndarray.__module__, anyback_nn.select('cupy').name)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["cupy_stand_in", "cupy"]
+
+
 def test_launches_of_traced_steps_are_counted(tmp_path):
     workload, part = WORKLOADS[0], parts.Run(tmp_path / "launches.json", stand_in=True)
     with cupy_stand_in.installed():
