@@ -226,16 +226,17 @@ def examples(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def gpu(session: nox.Session) -> None:
     """Test and measure on an NVIDIA GPU (on Linux) within 8 minutes; nothing is installed."""
-    session.run("python", "benchmarks/gpu.py", *session.posargs, external=True)
+    session.run("python", "-m", "benchmarks", "gpu", *session.posargs, external=True)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure training, prediction, start-up and memory beside other libraries.
 
-    ``nox -s bench -- --quick`` for a first impression; a full run writes ``benchmarks/results/``.
+    ``nox -s bench -- --quick`` for a first impression; a full run writes ``benchmarks/results/``;
+    ``nox -s bench -- NAME`` for one report.
     From a plain index PyTorch alone is several gigabytes: PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL
     can name where its CPU builds are.
     """
     session.install(".", *BENCH)
-    session.run("python", "benchmarks/run.py", *session.posargs)
+    session.run("python", "-m", "benchmarks", *session.posargs)

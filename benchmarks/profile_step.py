@@ -1,12 +1,12 @@
-"""Where the time of a training step goes: ours on NumPy, for the networks of `peers/work.py`.
+"""Where the time of a training step goes: ours on NumPy, for the networks of `peers/workloads.py`.
 
-    python benchmarks/profile_step.py --quick
+    python -m benchmarks profile_step --quick
 
-On NumPy a step is recorded once and then repeated, call by call (`anyback_nn.jit.dispatch`). While it
-is recorded, the methods of layers, loss and optimiser are wrapped, so that it is known from which
-of them each call stems; in every second epoch after that each call is timed. *Rest* is what is left
-of these epochs, less what the clocks take: the loop, the numbers of the optimiser, the end of an
-epoch. The whole time of a step is that of the epochs in between, without clocks.
+On NumPy a step is traced once and then replayed, call by call. While it is traced, each call is
+labelled by the layer, loss or optimiser whose method it comes from; in every second epoch after
+that each call is timed. *Rest* is the remainder of these epochs, less what the clocks take: the
+loop, the scalars of the optimiser, the end of an epoch. The time of a whole step is that of the
+epochs in between, without clocks.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-import ours
-from peers.work import WORKS, load
-from report import parser, preamble, publish, table, versions
-
 import anyback_nn as nn
-from anyback_nn.inputs.batches import ArraySource
-from anyback_nn.jit.graph import Graph, Op
-from anyback_nn.jit.program import Program
-from anyback_nn.network.activations import Activation
+from benchmarks.harness.internals import (
+    Activation,
+    ArraySource,
+    collect_programs,
+    label_operations,
+    list_operations,
+)
+from benchmarks.harness.report import format_results, make_parser, publish
+from benchmarks.peers import ours
+from benchmarks.peers.workloads import WORKLOADS, Workload, load
 
+OTHER = "other calls"
 PARTS = (
     "gather",
     "products",
@@ -37,318 +40,201 @@ PARTS = (
     "norm, dropout",
     "loss",
     "optimiser",
-    "other calls",
+    OTHER,
     "rest",
 )
-METHODS = ("forward", "backward", "gradients", "next_state", "update")
+KINDS = {
+    nn.Network: OTHER,
+    nn.Dense: "biases",
+    Activation: "activations",
+    nn.Layer: "norm, dropout",
+    nn.Loss: "loss",
+    nn.Optimizer: "optimiser",
+}
+"""The part of an object's methods, by the first of these classes that it is of."""
 WARM_UP = 2
-"""Epochs; a step is recorded in the first."""
+"""Epochs; a step is traced in the first."""
 
 
-# Which part a call belongs to --------------------------------------------------------------------
-
-Stack = list[str]
-"""The parts whose methods are being called, the innermost last."""
-
-
-class Noted(list):  # type: ignore[type-arg]
-    """The operations of a tape, each with the part that noted it down."""
-
-    def __init__(self, stack: Stack) -> None:
-        super().__init__()
-        self.stack, self.parts = stack, {}
-
-    def append(self, operation: Op) -> None:
-        """Note down an operation."""
-        super().append(operation)
-        self.parts[id(operation)] = self.stack[-1] if self.stack else "other calls"
+def find_part(owner: Any) -> str | None:
+    """Return the part that a layer, a loss or an optimiser is."""
+    return next((part for kind, part in KINDS.items() if isinstance(owner, kind)), None)
 
 
-def part_of(layer: Any) -> str:
-    """Name the part that a layer, a loss or an optimiser is."""
-    for kind, part in (
-        (nn.Dense, "biases"),
-        (Activation, "activations"),
-        (nn.Layer, "norm, dropout"),
-        (nn.Loss, "loss"),
-        (nn.Optimizer, "optimiser"),
-    ):
-        if isinstance(layer, kind):
-            return part
-    return "other calls"
-
-
-@contextlib.contextmanager
-def wrapped(model: nn.Model, optimizer: nn.Optimizer, stack: Stack) -> Iterator[None]:
-    """Within it, the methods of the model's parts tell on the stack that they are being called."""
-    owners = {type(one): part_of(one) for one in (*inner(model.network), model.loss, optimizer)}
-    with contextlib.ExitStack() as patches:
-        for kind, part in owners.items():
-            for name in METHODS:
-                if hasattr(kind, name):
-                    told = telling(getattr(kind, name), part, stack)
-                    patches.enter_context(patch.object(kind, name, told))
-        yield
-
-
-def inner(network: nn.Network) -> Iterator[nn.Layer]:
-    """Go through the layers, those of blocks too."""
-    for layer in network.layers:
-        if isinstance(layer, nn.Network):
-            yield from inner(layer)
-        else:
-            yield layer
-
-
-def telling(method: Callable[..., Any], part: str, stack: Stack) -> Callable[..., Any]:
-    """Wrap a method."""
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        stack.append(part)
-        try:
-            return method(*arguments, **options)
-        finally:
-            stack.pop()
-
-    return call
-
-
-@contextlib.contextmanager
-def plans_noted(stack: Stack) -> Iterator[list[tuple[Program, Noted]]]:
-    """Within it, every plan that is made is kept, with its operations and their parts."""
-    made: list[tuple[Program, Noted]] = []
-    tapes: list[Noted] = []
-    make_plan, make_tape = Program.__init__, Graph.__init__
-
-    def tape(self: Graph, *arguments: Any, **options: Any) -> None:
-        make_tape(self, *arguments, **options)
-        self.operations = Noted(stack)
-        tapes.append(self.operations)
-
-    def plan(self: Program, *arguments: Any, **options: Any) -> None:
-        make_plan(self, *arguments, **options)
-        made.append((self, tapes[-1]))
-
-    with patch.object(Graph, "__init__", tape), patch.object(Program, "__init__", plan):
-        yield made
-
-
-def parts_of_calls(plan: Program, noted: Noted) -> list[str]:
-    """Find for each call of a plan the part that it came from."""
-    return [
-        refined(noted.parts.get(id(one), "other calls"), one.function) for one in plan.operations
-    ]
-
-
-def refined(part: str, function: Callable[..., Any]) -> str:
-    """Tell products and gathers, which are so by their function, from what is around them."""
-    name = function.__name__
-    if name in ("matmul", "dot", "vecdot") and part == "biases":
+def refine_part(part: str, function: str) -> str:
+    """Distinguish products and gathers, by their function, from what is around them."""
+    if function in ("matmul", "dot", "vecdot") and part == "biases":
         return "products"
-    return "gather" if name == "take" else part
+    return "gather" if function == "take" else part
 
 
 # Clocks ------------------------------------------------------------------------------------------
 
 
 class Clocks(nn.Callback):
-    """Times every call of the recorded steps in every second epoch.
+    """Times every call of the traced steps in every second epoch.
 
     Parameters
     ----------
-    plans : list
-        As `plans_noted` gives it.
+    programs : list
+        Filled by `collect_programs`.
     """
 
-    def __init__(self, plans: list[tuple[Program, Noted]]) -> None:
-        self.plans = plans
-        self.running, self.calls, self.n_timed = False, 0, 0
+    def __init__(self, programs: list[Any]) -> None:
+        self.programs = programs
+        self.running, self.n_calls, self.n_timed = False, 0, 0
         self.seconds: dict[str, float] = defaultdict(float)
         self.epochs: list[dict[str, float]] = []
         self.whole: list[float] = []
-        self.swapped: list[tuple[Program, Any]] = []
+        self.untimed: list[tuple[Any, Any]] = []
 
     def on_epoch_begin(self, fit: Any) -> None:
         self.seconds.clear()
         self.n_timed = 0
         self.running = fit.epochs_done >= WARM_UP and fit.epochs_done % 2 == 1
         if self.running:
-            for plan, noted in self.plans:
-                self.swapped.append((plan, plan.calls))
-                parts = parts_of_calls(plan, noted)
-                self.calls = max(self.calls, len(parts))
-                plan.calls = [
-                    (self.timed(function, part), arguments, options)
-                    for (function, arguments, options), part in zip(plan.calls, parts)
+            for program in self.programs:
+                self.untimed.append((program, program.calls))
+                parts = [refine_part(*names) for names in list_operations(program)]
+                self.n_calls = max(self.n_calls, len(parts))
+                program.calls = [
+                    (self.time_call(function, part), arguments, options)
+                    for (function, arguments, options), part in zip(program.calls, parts)
                 ]
 
     def on_epoch_end(self, fit: Any) -> None:
         if self.running:
-            n_timed = self.n_timed
-            whole = fit.history.last["seconds"] - n_timed * AROUND
+            whole = fit.history.last["seconds"] - self.n_timed * AROUND
             self.seconds["rest"] = whole - sum(self.seconds.values())
             self.epochs.append(dict(self.seconds))
         elif fit.epochs_done > WARM_UP:
             self.whole.append(fit.history.last["seconds"])
-        while self.swapped:
-            plan, plan.calls = self.swapped.pop()
+        while self.untimed:
+            program, program.calls = self.untimed.pop()
 
-    def timed(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
-        """Add the seconds of each call to its part, less what the clock takes."""
+    def time_call(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
+        """Wrap a function to add its seconds to a part, less what the clock takes."""
 
-        def call(*arguments: Any, **options: Any) -> None:
+        def call(*arguments: Any, **options: Any) -> Any:
             started = time.perf_counter()
-            function(*arguments, **options)
+            result = function(*arguments, **options)
             self.seconds[part] += time.perf_counter() - started - CLOCK
             self.n_timed += 1
+            return result
 
         return call
 
     @contextlib.contextmanager
-    def gathering(self) -> Iterator[None]:
-        """Within it, what brings the batches, and what draws noise, is timed too."""
+    def time_batches(self) -> Iterator[None]:
+        """Within it, time what brings the batches, and what draws noise, too."""
         epoch, noise = ArraySource.epoch, nn.Network.noise
 
         def timed_epoch(source: ArraySource, number: int) -> Iterator[Any]:
             batches = epoch(source, number)
-            while True:
-                started = time.perf_counter()
-                batch = next(batches, None)
-                self.seconds["gather"] += time.perf_counter() - started - CLOCK
-                if batch is None:
-                    return
-                yield batch
-
-        def timed_noise(network: nn.Network, *arguments: Any) -> Any:
-            started = time.perf_counter()
-            drawn = noise(network, *arguments)
-            self.seconds["norm, dropout"] += time.perf_counter() - started - CLOCK
-            return drawn
+            return iter(self.time_call(lambda: next(batches, None), "gather"), None)
 
         with (
             patch.object(ArraySource, "epoch", timed_epoch),
-            patch.object(nn.Network, "noise", timed_noise),
+            patch.object(nn.Network, "noise", self.time_call(noise, "norm, dropout")),
         ):
             yield
 
 
-def clock_seconds() -> float:
-    """Measure what the clock adds to what it measures."""
-    clock, found = time.perf_counter, []
+def measure_clock() -> float:
+    """Measure the seconds that the clock adds to what it measures."""
+    clock, times = time.perf_counter, []
     for _ in range(2000):
         started = clock()
-        found.append(clock() - started)
-    return median(found)
+        times.append(clock() - started)
+    return median(times)
 
 
-def around_seconds() -> float:
-    """Measure what a timed call takes beside what it measures."""
-    timed, found = Clocks([]).timed(nothing, "nothing"), []
+def measure_around() -> float:
+    """Measure the seconds that a timed call takes in addition to what it measures."""
+    timed, times = Clocks([]).time_call(lambda: None, "nothing"), []
     for _ in range(2000):
         started = time.perf_counter()
         timed()
-        found.append(time.perf_counter() - started - CLOCK)
-    return median(found)
+        times.append(time.perf_counter() - started - CLOCK)
+    return median(times)
 
 
-def nothing() -> None:
-    """Do nothing."""
-
-
-CLOCK = clock_seconds()
-AROUND = around_seconds()
+CLOCK = measure_clock()
+AROUND = measure_around()
 
 
 # The table ---------------------------------------------------------------------------------------
 
 
-def profiled(work: Any, samples: int | None, epochs: int) -> dict[str, Any]:
+def profile(workload: Workload, samples: int | None, epochs: int) -> dict[str, Any]:
     """Profile one network.
 
     Returns
     -------
     dict
-        ``parts``, the microseconds a step of each of `PARTS`; ``step``, those of a whole step
+        ``parts``, the microseconds of each of `PARTS` in a step; ``step``, those of a whole step
         without clocks; ``calls``, the number of NumPy calls in one.
     """
-    x, y = load(work.data)
-    n_steps = len(x[:samples]) // work.batch
-    # All batches alike, so that there is one plan.
-    x, y = x[: n_steps * work.batch], y[: n_steps * work.batch]
-    model, optimizer = ours.model_of(work), ours.optimizer_of(work)
-    stack: Stack = []
-    with wrapped(model, optimizer, stack), plans_noted(stack) as plans:
-        clocks = Clocks(plans)
-        with clocks.gathering():
-            model.fit(
+    x, y = load(workload.data)
+    n_steps = len(x[:samples]) // workload.batch
+    # All batches have one shape, so that there is one program.
+    x, y = x[: n_steps * workload.batch], y[: n_steps * workload.batch]
+    with label_operations(find_part, OTHER), collect_programs() as (programs, refusals):
+        clocks = Clocks(programs)
+        with clocks.time_batches():
+            ours.make_model(workload).fit(
                 x,
                 y,
-                optimizer=optimizer,
+                optimizer=ours.make_optimizer(workload),
                 epochs=WARM_UP + 2 * epochs,
-                batch_size=work.batch,
+                batch_size=workload.batch,
                 callbacks=[clocks],
                 progress=False,
             )
-    if not plans:
-        raise RuntimeError(f"{work.name}: the step was not recorded")
-    step = median(clocks.whole) / n_steps
+    if not programs:
+        raise RuntimeError(": ".join([f"{workload.name}: the step was not traced", *refusals]))
     parts = {part: median(one.get(part, 0.0) for one in clocks.epochs) / n_steps for part in PARTS}
     return {
         "parts": {part: seconds * 1e6 for part, seconds in parts.items()},
-        "step": step * 1e6,
-        "calls": clocks.calls,
+        "step": median(clocks.whole) / n_steps * 1e6,
+        "calls": clocks.n_calls,
     }
 
 
-def percent(parts: dict[str, float]) -> list[str]:
-    """Write the share of each part, in percent."""
-    whole = sum(parts.values())
-    return [f"{100 * parts[part] / whole:.1f}" for part in PARTS]
+def format_times(result: dict[str, Any]) -> list[str]:
+    """Format the microseconds of a step."""
+    times = [result["step"], *(result["parts"][part] for part in PARTS)]
+    return [*(f"{microseconds:,.1f}" for microseconds in times), str(result["calls"])]
 
 
-def main() -> None:
-    """Measure, print, and write what was asked for."""
-    cli = parser(__doc__)
-    cli.add_argument("--epochs", type=int, default=0, help="of each kind; default: 5")
-    cli.add_argument("--works", help="the numbers of some rows, from 0, such as 0,2")
-    options = cli.parse_args()
+def format_percent(result: dict[str, Any]) -> list[str]:
+    """Format the share of each part in percent."""
+    parts = result["parts"]
+    return [f"{100 * parts[part] / sum(parts.values()):.1f}" for part in PARTS]
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, print, and write the report if asked to."""
+    parser = make_parser(__doc__, "profile_step")
+    parser.add_argument("--epochs", type=int, default=0, help="epochs of each kind; default: 5")
+    numbers = range(len(WORKLOADS))
+    parser.add_argument("--workloads", nargs="+", type=int, choices=numbers, default=numbers)
+    options = parser.parse_args(arguments)
     epochs = options.epochs or (2 if options.quick else 5)
-    chosen = [WORKS[int(one)] for one in options.works.split(",")] if options.works else WORKS
     results = {}
-    for work in chosen:
-        samples = max(4 * work.batch, len(load(work.data)[0]) // 12) if options.quick else None
-        results[work.name] = profiled(work, samples, epochs)
-    named = versions(("numpy", "anyback_nn"))
-    publish(
-        options,
-        [
-            "# Where the time of a step goes",
-            preamble(options, __file__, named),
-            f"Ours on NumPy; medians of {epochs} epochs without clocks (the step) and {epochs} "
-            "with them (its parts), in turns. *Products* are those of matrices; *biases* are added "
-            "and their gradients summed; *norm, dropout* has the drawing of masks; *other calls* "
-            "put gradients together. *Calls* are those of NumPy in a step. Microseconds a step:",
-            table(
-                ["", "step", *PARTS, "calls"],
-                [
-                    [
-                        name,
-                        f"{one['step']:,.1f}",
-                        *(f"{one['parts'][part]:,.1f}" for part in PARTS),
-                        str(one["calls"]),
-                    ]
-                    for name, one in results.items()
-                ],
-            ),
-            "Percent of a step:",
-            table(
-                ["", *PARTS],
-                [[name, *percent(one["parts"])] for name, one in results.items()],
-            ),
-        ],
-        {"versions": named, "results": results},
-    )
-
-
-if __name__ == "__main__":
-    main()
+    for workload in (WORKLOADS[index] for index in options.workloads):
+        samples = (
+            max(4 * workload.batch, len(load(workload.data)[0]) // 12) if options.quick else None
+        )
+        results[workload.name] = profile(workload, samples, epochs)
+    paragraphs = [
+        f"Ours on NumPy; medians of {epochs} epochs without clocks (the step) and {epochs} with "
+        "them (its parts), in turns. *Products* are those of matrices; *biases* are added and "
+        "their gradients summed; *norm, dropout* includes the drawing of masks; *other calls* "
+        "concatenate gradients. *Calls* are those of NumPy in a step. Microseconds a step:",
+        format_results(["", "step", *PARTS, "calls"], results, format_times),
+        "Percent of a step:",
+        format_results(["", *PARTS], results, format_percent),
+    ]
+    title, packages = "Where the time of a step goes", ("numpy", "anyback_nn")
+    publish(options, __file__, title, packages, paragraphs, results=results)

@@ -1,8 +1,8 @@
 """From `python` to a trained digits model, as whole processes: start-up is what users feel.
 
-    python benchmarks/whole_process.py --quick
+    python -m benchmarks whole_process --quick
 
-The programs are those in `programs/`, each as a user of that library writes it: 30 epochs of
+The programs are those in `peers/programs/`, each as a user of that library writes it: 30 epochs of
 64-64-10, batches of 32, Adam, in float32. They read the same file and print their accuracy on the
 same test samples, which is checked. Imports alone are measured likewise, as processes that do
 nothing else. All take turns; times are medians, ratios are medians of the ratios of each turn.
@@ -18,13 +18,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from children import run
-from report import parser, preamble, publish, ratio, table, versions
-from turns import columns, in_turns
 
 import anyback_nn as nn
+from benchmarks.harness.process import run_python
+from benchmarks.harness.report import HERE, format_results, make_parser, publish
+from benchmarks.harness.turns import median_ratio, name_columns, take_turns
 
-HERE = Path(__file__).parent
 OURS = "ours, numpy"
 PROGRAMS = {
     OURS: "ours.py",
@@ -48,20 +47,20 @@ IMPORTS = {
 MODEL = "anyback_nn.Model"
 PACKAGES = ("numpy", "anyback_nn", "scikit-learn", "torch", "keras", "jax", "optax", "thinc")
 LEAST_ACCURACY = 0.9
-"""What each program reaches if it trains at all."""
+"""Reached by each program that trains at all."""
 
 
-def timed(*arguments: str) -> tuple[float, str]:
-    """Run Python with these arguments; give the seconds that it took and what it printed."""
+def time_python(*arguments: str) -> tuple[float, str]:
+    """Run Python with these arguments; return the seconds and what it prints."""
     started = time.perf_counter()
-    printed = run(*arguments, KERAS_BACKEND="jax")
+    printed = run_python(*arguments, KERAS_BACKEND="jax")
     return time.perf_counter() - started, printed
 
 
 def write_digits(path: Path) -> None:
     """Write the file that all programs read."""
     digits = nn.datasets.load_digits()
-    y, y_test = (one.astype(np.int64) for one in (digits.y_train, digits.y_test))
+    y, y_test = (labels.astype(np.int64) for labels in (digits.y_train, digits.y_test))
     np.savez(path, x=digits.x_train, y=y, x_test=digits.x_test, y_test=y_test)
 
 
@@ -72,85 +71,65 @@ def measure(commands: dict[str, list[str]], repeats: int, warm_up: int) -> dict[
     ----------
     commands : dict of str to list of str
     repeats, warm_up : int
-        Turns that count, and turns before them, in which the disk's cache is filled.
+        The number of turns that count, and of those before them, which fill the disk's cache.
 
     Returns
     -------
-    dict of str to dict
+    dict of str to dict or str
         The ``seconds`` of each turn and what was ``printed``, or the reason why there are none.
     """
-    tasks = {name: partial(timed, *command) for name, command in commands.items()}
-    return columns(in_turns(tasks, repeats, warm_up), "seconds", "printed")
+    tasks = {name: partial(time_python, *command) for name, command in commands.items()}
+    return name_columns(take_turns(tasks, repeats, warm_up), "seconds", "printed")
 
 
-def accuracies(trained: dict[str, Any]) -> dict[str, float]:
-    """Read the accuracy of each program that ran.
-
-    Raises
-    ------
-    RuntimeError
-        One has not learned: it does not do the same work.
-    """
-    found = {
-        name: float(one["printed"][-1]) for name, one in trained.items() if not isinstance(one, str)
-    }
-    for name, accuracy in found.items():
-        if accuracy < LEAST_ACCURACY:
-            raise RuntimeError(f"{name}: an accuracy of {accuracy}: it has not been trained")
-    return found
+def check_accuracies(trained: dict[str, Any]) -> None:
+    """Raise a `RuntimeError` if a program has not learned: it does not do the same work."""
+    for name, result in trained.items():
+        if isinstance(result, dict) and float(result["printed"][-1]) < LEAST_ACCURACY:
+            raise RuntimeError(f"{name}: an accuracy of {result['printed'][-1].strip()}")
 
 
-def row(name: str, found: dict[str, Any], to: str, *more: str) -> list[str]:
-    """Write a row of a table: median, range, ratio."""
-    if isinstance(found[name], str):
-        return [f"{name} ({found[name]})", "-", "-", "-", *more]
-    own = found[name]["seconds"]
-    spread = f"{min(own):.2f} to {max(own):.2f}"
-    to_other = f"{ratio(own, found[to]['seconds']):.2f}"
-    return [name, f"{median(own):.3f}", spread, to_other, *more]
+def format_seconds(result: dict[str, Any], reference: dict[str, Any]) -> list[str]:
+    """Format median, range, and ratio."""
+    seconds = result["seconds"]
+    ratio = median_ratio(seconds, reference["seconds"])
+    spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
+    return [f"{median(seconds):.3f}", spread, f"{ratio:.2f}"]
 
 
-def main() -> None:
-    """Measure, print, and write what was asked for."""
-    cli = parser(__doc__)
-    cli.add_argument("--repeats", type=int, default=0, help="processes of each; default: 7")
-    options = cli.parse_args()
+def format_training(result: dict[str, Any], reference: dict[str, Any]) -> list[str]:
+    """Format median, range, ratio, and accuracy."""
+    return [*format_seconds(result, reference), f"{float(result['printed'][-1]):.3f}"]
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, print, and write the report if asked to."""
+    parser = make_parser(__doc__, "whole_process")
+    parser.add_argument("--repeats", type=int, default=0, help="processes of each; default: 7")
+    options = parser.parse_args(arguments)
     repeats, warm_up = options.repeats or (2 if options.quick else 7), 0 if options.quick else 1
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "digits.npz")
         write_digits(data)
         programs = {
-            name: [str(HERE / "programs" / file), str(data)] for name, file in PROGRAMS.items()
+            name: [str(HERE / "peers/programs" / file), str(data)]
+            for name, file in PROGRAMS.items()
         }
         trained = measure(programs, repeats, warm_up)
-    imports = {name: ["-c", code] for name, code in IMPORTS.items()}
-    imported = measure(imports, repeats, warm_up)
-    accuracy = accuracies(trained)
-    named = versions(PACKAGES)
-    publish(
-        options,
-        [
-            "# From `python` to a trained model",
-            preamble(options, __file__, named),
-            f"Seconds of whole processes that train digits 64-64-10 for 30 epochs, medians of "
-            f"{repeats}, after {warm_up} for warm-up; their time over ours:",
-            table(
-                ["", "seconds", "range", "ratio", "accuracy"],
-                [
-                    row(name, trained, OURS, f"{accuracy.get(name, float('nan')):.3f}")
-                    for name in PROGRAMS
-                ],
-            ),
-            "Seconds of whole processes that only import; ours is read when it is used, so "
-            "`import anyback_nn` alone is next to nothing, and ratios are to `anyback_nn.Model`:",
-            table(
-                ["import", "seconds", "range", "ratio"],
-                [row(name, imported, MODEL) for name in IMPORTS],
-            ),
-        ],
-        {"versions": named, "trained": trained, "imported": imported, "accuracy": accuracy},
-    )
-
-
-if __name__ == "__main__":
-    main()
+    check_accuracies(trained)
+    commands = {name: ["-c", code] for name, code in IMPORTS.items()}
+    imported = measure(commands, repeats, warm_up)
+    head = ["", "seconds", "range", "ratio"]
+    format_imports = partial(format_seconds, reference=imported[MODEL])
+    paragraphs = [
+        f"Seconds of whole processes that train digits 64-64-10 for 30 epochs, medians of "
+        f"{repeats}, after {warm_up} for warm-up; their time over ours:",
+        format_results(
+            [*head, "accuracy"], trained, partial(format_training, reference=trained[OURS])
+        ),
+        "Seconds of whole processes that only import; ours imports its modules when they are "
+        "used, so `import anyback_nn` alone takes little. Ratios are to `anyback_nn.Model`:",
+        format_results(["import", *head[1:]], imported, format_imports),
+    ]
+    title, contents = "From `python` to a trained model", {"trained": trained, "imported": imported}
+    publish(options, __file__, title, PACKAGES, paragraphs, **contents)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -158,18 +157,6 @@ def float64(backend: Backend) -> Iterator[str]:
     """The dtype of comparisons with central differences, within the backend's scope for it."""
     with scope_with_warnings(backend, "float64") as name:
         yield name
-
-
-@pytest.fixture
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make the modules of the benchmarks importable, as they are for each other, in one test."""
-    folder = TESTS.parent / "benchmarks"
-    monkeypatch.syspath_prepend(str(folder))
-    before, own = set(sys.modules), {path.stem for path in folder.iterdir()}
-    yield
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in own:
-            del sys.modules[name]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The benchmarks can be run, and tell what could not be measured."""
+"""The benchmarks run, and report what could not be measured."""
 
 import doctest
 import importlib
@@ -8,52 +8,62 @@ from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-COMPARE = BENCHMARKS / "peers/compare.py"
+from benchmarks import __main__ as entry
+from benchmarks import training
+from benchmarks.harness.turns import take_turns
+from benchmarks.peers.systems import SYSTEMS, Peer
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", ["report", "turns"])
-def test_examples_in_benchmarks(benchmarks, name):
-    found = doctest.testmod(importlib.import_module(name))
-    assert found.attempted > 0
-    assert found.failed == 0
+def test_examples_in_benchmarks(name):
+    results = doctest.testmod(importlib.import_module(f"benchmarks.harness.{name}"))
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
-def test_training_beside_others_is_measured():
+def test_training_is_measured_next_to_other_systems():
     systems = ["ours, numpy", "products alone"]
-    command = [sys.executable, str(COMPARE), "--quick", "--works", "0", "--systems", *systems]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "| digits 64-64-10, batch 32 | ours, numpy | - |" in done.stdout
-    assert "Not measured" not in done.stdout
+    command = [sys.executable, "-m", "benchmarks", "training", "--quick", "--workloads", "0"]
+    command += ["--systems", *systems]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "| digits 64-64-10, batch 32 | ours, numpy | - |" in result.stdout
+    assert "Not measured" not in result.stdout
 
 
-def test_a_task_that_fails_is_left_out_and_says_why(benchmarks):
-    from turns import in_turns
+def test_every_report_has_its_place_on_the_command_line():
+    for module in entry.MODULES.values():
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    with pytest.raises(SystemExit, match="unknown benchmark 'trianing': expected one of training,"):
+        entry.main(["trianing"])
 
+
+def test_a_task_that_fails_is_left_out_with_its_reason():
     calls = []
 
-    def fails():
-        calls.append("fails")
+    def fail():
+        calls.append("fail")
         raise RuntimeError("it is broken")
 
-    assert in_turns({"one": fails, "two": lambda: 2}, repeats=3, warm_up=1) == {
-        "one": "it is broken",
-        "two": [2, 2, 2],
+    assert take_turns({"first": fail, "second": lambda: 2}, repeats=3, warm_up=1) == {
+        "first": "it is broken",
+        "second": [2, 2, 2],
     }
-    assert calls == ["fails"]
+    assert calls == ["fail"]
 
 
 class Requests:
-    """Stands for another process, which asks for these things."""
+    """Stands for another process, which sends these requests."""
 
-    def __init__(self, *asked):
-        self.asked, self.answers = iter(asked), []
+    def __init__(self, *requests):
+        self.requests, self.answers = iter(requests), []
 
     def __iter__(self):
-        return self.asked
+        return self.requests
 
     def __next__(self):
-        return next(self.asked)
+        return next(self.requests)
 
     def reply(self, answer):
         self.answers.append(answer)
@@ -62,23 +72,28 @@ class Requests:
         self.answers.append(str(error))
 
 
-def test_an_error_in_training_ends_only_this_row_of_the_system(benchmarks, monkeypatch):
-    from peers import systems, worker
+def test_an_error_in_training_ends_only_this_row_of_the_system(monkeypatch):
+    class Fails(Peer):
+        def make_epoch(self, workload, x, y):
+            losses = iter([0.5])
+            return lambda batches: next(losses, None) or 1 / 0
 
-    class Fails(systems.Peer):
-        def prepare(self):
-            self.losses = iter([0.5])
-
-        def epoch(self):
-            return next(self.losses, None) or 1 / 0
-
-    prepare = {"do": "prepare", "work": 0, "samples": 8, "folder": ""}
+    prepare = {"do": "prepare", "workload": 0, "samples": 8, "folder": ""}
     requests = Requests(prepare, {"do": "epoch"}, {"do": "epoch"}, prepare, {"do": "stop"})
-    monkeypatch.setattr(worker, "Requests", lambda: requests)
-    monkeypatch.setattr(worker, "read", lambda *arguments: ([], []))
-    monkeypatch.setitem(systems.SYSTEMS, "fails", Fails)
-    worker.serve("fails")
+    monkeypatch.setattr(training, "Requests", lambda: requests)
+    monkeypatch.setattr(training, "read", lambda *arguments: ([], []))
+    monkeypatch.setitem(SYSTEMS, "fails", Fails())
+    training.run_worker("fails")
     (prepared, (seconds, loss), *rest) = requests.answers
     assert (prepared, loss) == (None, 0.5)
     assert seconds >= 0
     assert rest == ["division by zero", None, None]
+
+
+def test_the_time_of_a_step_is_divided_among_its_parts(capsys):
+    profile_step = importlib.import_module("benchmarks.profile_step")
+    profile_step.main(["--quick", "--epochs", "1", "--workloads", "0"])
+    row = next(line for line in capsys.readouterr().out.splitlines() if "digits" in line)
+    _, step, gather, products, *_, n_calls = row.strip("| ").split(" | ")
+    assert all(float(time) > 0 for time in (step, gather, products))
+    assert float(n_calls) > 30

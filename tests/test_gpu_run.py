@@ -1,5 +1,6 @@
 """The prepared run for a GPU: a part that hangs or fails costs the others nothing."""
 
+import fnmatch
 import importlib
 import json
 import os
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import cupy_stand_in
 import pytest
+
+from benchmarks.gpu import parts, run
+from benchmarks.peers.workloads import WORKLOADS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no process groups")
 ROOT = Path(__file__).parents[1]
@@ -26,28 +30,30 @@ note = summary.read_text() if summary.exists() else ""
 """
 
 
-@pytest.fixture
-def gpu(benchmarks):
-    return importlib.import_module("gpu")
+@pytest.fixture(autouse=True)
+def _one_turn(monkeypatch):
+    monkeypatch.setattr(parts, "TURNS", 1)
 
 
 @pytest.fixture
-def gpu_parts(gpu, monkeypatch):
-    module = importlib.import_module("gpu_parts")
-    monkeypatch.setattr(module, "TURNS", 1)
-    return module
+def start(tmp_path, monkeypatch):
+    """Start the run with parts that do what their names say; return the folder of the results."""
+    (tmp_path / "parts.py").write_text(PARTS)
+    monkeypatch.setattr(run, "COMMAND", [sys.executable, str(tmp_path / "parts.py")])
+
+    def start(**limits):
+        monkeypatch.setattr(run, "PARTS", {name: run.Part(name, limits[name]) for name in limits})
+        monkeypatch.setattr(run.signal, "signal", lambda *arguments: None)
+        with pytest.raises(SystemExit) as ended:
+            run.main(["--stand-in", "--output", str(tmp_path / "results")])
+        return ended.value.code, tmp_path / "results"
+
+    return start
 
 
-def test_a_part_that_hangs_or_fails_stops_no_other(gpu, tmp_path, monkeypatch):
-    (tmp_path / "gpu_parts.py").write_text(PARTS)
-    monkeypatch.setattr(gpu, "HERE", tmp_path)
-    limits = {"hangs": 0.05, "fails": 60, "last": 60}
-    monkeypatch.setattr(gpu, "PARTS", {one: gpu.Part(one, limit) for one, limit in limits.items()})
-    folder = tmp_path / "results"
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--stand-in", "--output", str(folder)])
-    with pytest.raises(SystemExit) as ended:
-        gpu.main()
-    assert ended.value.code == 1
+def test_a_part_that_hangs_or_fails_stops_no_other(start):
+    status, folder = start(hangs=0.05, fails=60, last=60)
+    assert status == 1
     # The summary is rewritten after each part, as the last one has seen.
     (seen,) = json.loads((folder / "last.json").read_text())["notes"]
     for line in ("| hangs | out of time |", "| fails | failed |", "| last | not run yet |"):
@@ -58,17 +64,11 @@ def test_a_part_that_hangs_or_fails_stops_no_other(gpu, tmp_path, monkeypatch):
     assert "```\nit is broken\n```" in text
 
 
-def test_the_exit_status_is_0_if_all_is_done(gpu, tmp_path, monkeypatch):
-    (tmp_path / "gpu_parts.py").write_text(PARTS)
-    monkeypatch.setattr(gpu, "HERE", tmp_path)
-    monkeypatch.setattr(gpu, "PARTS", {"first": gpu.Part("first", 60)})
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--stand-in", "--output", str(tmp_path)])
-    with pytest.raises(SystemExit) as ended:
-        gpu.main()
-    assert ended.value.code == 0
+def test_the_exit_status_is_0_if_all_is_done(start):
+    assert start(first=60)[0] == 0
 
 
-def test_at_the_limit_all_processes_end_and_what_was_found_is_kept(gpu, tmp_path, monkeypatch):
+def test_at_the_limit_all_processes_end_and_the_findings_are_kept(tmp_path, monkeypatch):
     class Popen(subprocess.Popen):
         """Reaches its limit as soon as the part has come to its end."""
 
@@ -78,7 +78,7 @@ def test_at_the_limit_all_processes_end_and_what_was_found_is_kept(gpu, tmp_path
             os.read(alive, 1)
             raise subprocess.TimeoutExpired(self.args, timeout)
 
-    monkeypatch.setattr(gpu.subprocess, "Popen", Popen)
+    monkeypatch.setattr(run.subprocess, "Popen", Popen)
     os.mkfifo(tmp_path / "alive")
     alive = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(alive, True)
@@ -89,7 +89,7 @@ def test_at_the_limit_all_processes_end_and_what_was_found_is_kept(gpu, tmp_path
         (exec 3> alive; echo >&3; sleep 1000) & wait
     """
     command = ["sh", "-c", f"cd '{tmp_path}'; {script}"]
-    outcome = gpu.run("part", command, 60, tmp_path, dict(os.environ))
+    outcome = run.run_part("part", command, 60, tmp_path, dict(os.environ))
     assert outcome.status == "out of time"
     assert outcome.findings == {"rows": [{"": "one"}]}
     assert outcome.log == ["hello"]
@@ -100,40 +100,52 @@ def test_at_the_limit_all_processes_end_and_what_was_found_is_kept(gpu, tmp_path
     os.close(alive)
 
 
-def test_the_parts_are_those_that_there_are_and_fit_into_8_minutes(gpu, gpu_parts):
-    assert [*gpu.PARTS] == [*gpu_parts.PARTS]
-    assert sum(part.limit for part in gpu.PARTS.values()) <= 480
-    assert all((ROOT / f"tests/{name}.py").is_file() for name in gpu_parts.TESTS)
+def test_the_parts_are_those_that_exist_and_fit_into_8_minutes():
+    assert [*run.PARTS] == [*parts.PARTS]
+    assert sum(part.limit for part in run.PARTS.values()) <= 480
 
 
-def test_launches_of_traced_steps_are_counted(gpu_parts, tmp_path):
-    work = importlib.import_module("peers.work").WORKS[0]
-    run = gpu_parts.Run(tmp_path / "launches.json", stand_in=True)
+def test_tests_that_are_left_out_exist():
+    names = [path.name for path in (ROOT / "tests").rglob("*")]
+    for pattern in parts.NOT_ON_GPU:
+        assert fnmatch.filter(names, pattern), pattern
+    assert [*(ROOT / "tests").rglob(parts.FOR_STAND_IN)]
+
+
+def test_every_process_of_a_part_without_a_gpu_has_the_stand_in_for_cupy():
+    environment = run.make_environment(run.PARTS["verify"], stand_in=True)
+    code = "import anyback_nn, cupy; print(cupy.ndarray.__module__, anyback_nn.select('cupy').name)"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["cupy_stand_in", "cupy"]
+
+
+def test_launches_of_traced_steps_are_counted(tmp_path):
+    workload, part = WORKLOADS[0], parts.Run(tmp_path / "launches.json", stand_in=True)
     with cupy_stand_in.installed():
-        run.attempt("digits", lambda: gpu_parts.launches_of(work, run))
-        run.attempt("broken", lambda: 1 / 0)
-    (row,) = run.rows
-    assert run.failures == {"broken": "ZeroDivisionError: division by zero"}
+        part.attempt("digits", lambda: parts.measure_launches(workload, part))
+        part.attempt("broken", lambda: 1 / 0)
+    (row,) = part.rows
+    assert part.failures == {"broken": "ZeroDivisionError: division by zero"}
     assert 0 < row["fused"] < row["calls"]
-    assert row["kernels"] < row["kernels, unrecorded"] / 2
-    assert json.loads(run.path.read_text())["rows"] == [row]
+    assert row["kernels"] < row["kernels, untraced"] / 2
+    assert json.loads(part.path.read_text())["rows"] == [row]
 
 
-def test_a_recording_that_is_not_kept_says_why(gpu_parts, tmp_path, monkeypatch):
-    work = importlib.import_module("peers.work").WORKS[0]
-    run = gpu_parts.Run(tmp_path / "launches.json", stand_in=True)
+def test_a_program_that_is_not_kept_says_why(tmp_path, monkeypatch):
+    part = parts.Run(tmp_path / "launches.json", stand_in=True)
     with cupy_stand_in.installed():
-        library = importlib.import_module("anyback_nn.backends.cupy").RULES
-        monkeypatch.setattr(type(library), "verify", lambda *arrays: 0.5)
-        row = gpu_parts.launches_of(work, run)
+        rules = importlib.import_module("anyback_nn.backends.cupy").RULES
+        monkeypatch.setattr(type(rules), "verify", lambda *arrays: 0.5)
+        row = parts.measure_launches(WORKLOADS[0], part)
     assert row["calls"] is None
-    (reason,) = run.failures.values()
+    (reason,) = part.failures.values()
     assert reason == (
-        "no recording was kept: TraceError: results that differ in the replay; "
+        "no program was kept: TraceError: results that differ in the replay; "
         "differing shares up to 0.5"
     )
 
 
-def test_transfers_are_measured(gpu_parts):
-    row = gpu_parts.overlap_on("cupy", gpu_parts.SMALL, stand_in=True)
-    assert min(row[name] for name in ("copy", "resident", "plain", "feed")) > 0
+def test_transfers_are_measured():
+    row = parts.measure_overlap("cupy", parts.SMALL, stand_in=True)
+    assert min(row[name] for name in ("copy", "resident", "plain", "transfer")) > 0

@@ -1,76 +1,75 @@
-"""The systems that are compared: each takes a row of the table and trains it, an epoch at a time.
+"""The systems that are compared: each trains a row of the table, an epoch at a time, or predicts.
 
-Every class has the same form: ``packages`` names what computes, ``missing`` says what a system does
-not have, and ``train`` trains as long as it is asked for another epoch. Each is written as its own
-documentation advises for speed.
+A system is a setting without arrays: ``packages`` names what computes, ``missing`` what it does not
+have, ``train`` trains as long as it is asked for another epoch, and ``make_predictor`` returns a
+function. Each is written as its own documentation advises for speed.
 """
 
 from __future__ import annotations
 
-import warnings
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 import numpy as np
-from peers import networks
-from peers.work import MOMENTUM, RATES, Work, first_weights, order
+
+from benchmarks.peers.workloads import MOMENTUM, RATES, Workload, draw_batches, draw_weights
 
 Another = Callable[[float | None], bool]
-"""Gets the loss of the last epoch, None before the first one; tells whether to train another."""
+"""Gets the loss of the last epoch, or None before the first; returns whether to train another."""
+Predictor = Callable[[Any], Any]
+"""From inputs to the probabilities of the classes, NumPy arrays both."""
 
 
 class System(ABC):
-    """Trains one row of the table.
+    """A library that trains and predicts."""
 
-    Parameters
-    ----------
-    work : Work
-    x, y : numpy.ndarray
-    """
+    packages: tuple[str, ...]
 
-    packages: ClassVar[tuple[str, ...]]
-
-    def __init__(self, work: Work, x: Any, y: Any) -> None:
-        self.work, self.x, self.y = work, x, y
-        self.prepare()
-
-    @classmethod
-    def missing(cls, work: Work) -> str | None:
-        """Say what this system does not have of a row."""
+    def missing(self, workload: Workload) -> str | None:
+        """Return what this system does not have of a row, or None."""
         return None
 
     @abstractmethod
-    def prepare(self) -> None:
-        """Build the network and move the data."""
-
-    @abstractmethod
-    def train(self, another: Another) -> None:
+    def train(self, workload: Workload, x: Any, y: Any, another: Another) -> None:
         """Train as long as another epoch is asked for."""
 
+    def make_predictor(self, workload: Workload) -> Predictor:
+        """Build the network of a row with its first weights, to predict."""
+        raise NotImplementedError
 
-def for_epochs(n: int) -> Another:
+
+def ask_for_epochs(n: int) -> Another:
     """Ask for a number of epochs."""
     answers = iter([True] * n + [False])
     return lambda loss: next(answers)
 
 
+@dataclass(frozen=True)
 class Ours(System):
     """`Model.fit`, held between epochs by a callback, on one of the backends."""
 
-    packages = ("anyback_nn", "numpy")
-    backend = "numpy"
+    backend: str = "numpy"
+    libraries: tuple[str, ...] = ("numpy",)
 
-    def prepare(self) -> None:
-        import ours
+    @property
+    def packages(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Our package, and what the backend computes with."""
+        return ("anyback_nn", *self.libraries)
 
-        model = ours.model_of(self.work, self.backend)
-        self.model = ours.with_weights(model, first_weights(self.work))
+    def make_model(self, workload: Workload) -> Any:
+        """Create the network with its first weights."""
+        from benchmarks.harness.internals import set_weights
+        from benchmarks.peers.ours import make_model
 
-    def train(self, another: Another) -> None:
-        import ours
+        return set_weights(make_model(workload, self.backend), draw_weights(workload))
 
+    def train(self, workload: Workload, x: Any, y: Any, another: Another) -> None:
         import anyback_nn as nn
+        from benchmarks.peers.ours import make_optimizer
 
         class Hold(nn.Callback):
             def on_train_begin(self, fit: Any) -> None:
@@ -83,258 +82,285 @@ class Ours(System):
                 if not another(loss):
                     fit.stop("no other epoch is asked for")
 
-        self.model.fit(
-            self.x,
-            self.y,
-            optimizer=ours.optimizer_of(self.work),
+        self.make_model(workload).fit(
+            x,
+            y,
+            optimizer=make_optimizer(workload),
             epochs=10**6,
-            batch_size=self.work.batch,
+            batch_size=workload.batch,
             callbacks=[Hold()],
             progress=False,
         )
 
-
-class OursTorch(Ours):
-    """Ours on PyTorch."""
-
-    packages = ("anyback_nn", "torch")
-    backend = "torch"
+    def make_predictor(self, workload: Workload) -> Predictor:
+        return self.make_model(workload).predict
 
 
-class OursTorchCuda(OursTorch):
-    """Ours on PyTorch on a GPU."""
-
-    backend = "torch:cuda"
-
-
-class OursJax(Ours):
-    """Ours on JAX."""
-
-    packages = ("anyback_nn", "jax")
-    backend = "jax"
-
-
-class OursCupy(Ours):
-    """Ours on CuPy."""
-
-    packages = ("anyback_nn", "cupy-cuda12x", "cupy-cuda13x")
-    backend = "cupy"
+Epoch = Callable[[list[Any]], float | None]
+"""Trains an epoch of these batches of row indices; returns the mean loss of the batches."""
 
 
 class Peer(System):
-    """What trains one epoch when it is called."""
-
-    epochs = 0
+    """A system with a function that trains one epoch."""
 
     @abstractmethod
-    def epoch(self) -> float | None:
-        """Train one epoch; give the mean loss of its batches."""
+    def make_epoch(self, workload: Workload, x: Any, y: Any) -> Epoch:
+        """Build the network, move the data, and return the function."""
 
-    def train(self, another: Another) -> None:
-        loss = None
+    def train(self, workload: Workload, x: Any, y: Any, another: Another) -> None:
+        epoch, loss, number = self.make_epoch(workload, x, y), None, 0
         while another(loss):
-            loss = self.epoch()
-            self.epochs += 1
-
-    def batches(self) -> list[Any]:
-        """Draw the batches of the next epoch."""
-        return order(len(self.x), self.work.batch, self.epochs)
+            loss = epoch(draw_batches(len(x), workload.batch, number))
+            number += 1
 
 
 class Sklearn(Peer):
-    """scikit-learn's MLPClassifier: ``partial_fit`` is one epoch."""
+    """scikit-learn's MLPClassifier: ``partial_fit`` is one epoch, in an order of its own."""
 
     packages = ("scikit-learn",)
 
-    @classmethod
-    def missing(cls, work: Work) -> str | None:
-        return "no dropout, no batch norm" if work.dropout or work.batch_norm else None
+    def missing(self, workload: Workload) -> str | None:
+        return "no dropout, no batch norm" if workload.dropout or workload.batch_norm else None
 
-    def prepare(self) -> None:
+    def make_epoch(self, workload: Workload, x: Any, y: Any) -> Epoch:
         from sklearn.neural_network import MLPClassifier
 
-        work = self.work
-        self.mlp = MLPClassifier(
-            work.sizes[1:-1],
-            solver="adam" if work.optimizer == "adam" else "sgd",
-            batch_size=work.batch,
-            learning_rate_init=RATES[work.optimizer],
+        mlp = MLPClassifier(
+            workload.sizes[1:-1],
+            solver="adam" if workload.optimizer == "adam" else "sgd",
+            batch_size=workload.batch,
+            learning_rate_init=RATES[workload.optimizer],
             momentum=MOMENTUM,
             nesterovs_momentum=False,
             alpha=0.0,
         )
-        self.classes = np.unique(self.y)
+        classes, seeds = np.unique(y), count()
 
-    def epoch(self) -> float:
-        # Each call starts from the random state again: without this, in the same order.
-        self.mlp.random_state = self.epochs
-        self.mlp.partial_fit(self.x, self.y, classes=self.classes)
-        return float(self.mlp.loss_)
+        def epoch(batches: list[Any]) -> float:
+            # Each call starts from the random state again: without this, in the same order.
+            mlp.random_state = next(seeds)
+            mlp.partial_fit(x, y, classes=classes)
+            return float(mlp.loss_)
+
+        return epoch
+
+    def make_predictor(self, workload: Workload) -> Predictor:
+        from sklearn.neural_network import MLPClassifier
+
+        mlp, n_classes = MLPClassifier(workload.sizes[1:-1]), workload.sizes[-1]
+        # One step creates all attributes.
+        x = np.zeros((n_classes, workload.sizes[0]), np.float32)
+        mlp.partial_fit(x, np.arange(n_classes), classes=np.arange(n_classes))
+        mlp.coefs_, mlp.intercepts_ = (list(arrays) for arrays in zip(*draw_weights(workload)))
+        return mlp.predict_proba
 
 
+@dataclass(frozen=True)
 class Torch(Peer):
-    """PyTorch, eager, with the fused optimiser."""
+    """PyTorch with the fused optimiser, eager or with ``torch.compile`` around network and loss."""
 
+    device: str = "cpu"
+    compiled: bool = False
     packages = ("torch",)
-    compiled = False
-    device = "cpu"
 
-    def prepare(self) -> None:
+    def make_network(self, workload: Workload) -> Any:
+        """Build a network that computes logits."""
+        import torch
+        from torch import nn
+
+        layers: list[Any] = []
+        for weight, bias in draw_weights(workload):
+            dense = nn.Linear(*weight.shape)
+            with torch.no_grad():
+                dense.weight.copy_(torch.from_numpy(weight.T))
+                dense.bias.copy_(torch.from_numpy(bias))
+            layers.append(dense)
+            layers += [nn.BatchNorm1d(len(bias))] if workload.batch_norm else []
+            layers.append(nn.ReLU())
+            layers += [nn.Dropout(workload.dropout)] if workload.dropout else []
+        n_after_last = 1 + workload.batch_norm + bool(workload.dropout)
+        return nn.Sequential(*layers[:-n_after_last]).to(self.device)
+
+    def make_epoch(self, workload: Workload, x: Any, y: Any) -> Epoch:
         import torch
 
-        work = self.work
-        model = networks.of_torch(first_weights(work), work.dropout, work.batch_norm)
-        self.model = model.to(self.device)
-        self.loss = torch.nn.CrossEntropyLoss()
-        rate, parameters = RATES[work.optimizer], self.model.parameters()
-        if work.optimizer == "adam":
-            self.optimizer = torch.optim.Adam(parameters, rate, fused=True)
+        network, loss_function = self.make_network(workload), torch.nn.CrossEntropyLoss()
+        rate, parameters = RATES[workload.optimizer], network.parameters()
+        if workload.optimizer == "adam":
+            optimizer: Any = torch.optim.Adam(parameters, rate, fused=True)
         else:
-            self.optimizer = torch.optim.SGD(parameters, rate, momentum=MOMENTUM, fused=True)
-        self.inputs = torch.from_numpy(self.x).to(self.device)
-        self.targets = torch.from_numpy(self.y).long().to(self.device)
-        self.forward = self.objective
-        if self.compiled:
-            # The last batch of an epoch may be smaller: it gets code of its own, and leaves that
-            # of the others as it is.
-            self.forward = torch.compile(self.objective, dynamic=False)
+            optimizer = torch.optim.SGD(parameters, rate, momentum=MOMENTUM, fused=True)
+        inputs = torch.from_numpy(x).to(self.device)
+        targets = torch.from_numpy(y).long().to(self.device)
 
-    def objective(self, x: Any, y: Any) -> Any:
-        """Compute the loss of a batch."""
-        return self.loss(self.model(x), y)
+        def objective(x: Any, y: Any) -> Any:
+            return loss_function(network(x), y)
 
-    def epoch(self) -> float:
+        # The last batch of an epoch may be smaller: it gets code of its own, and leaves that of the
+        # others unchanged.
+        forward = torch.compile(objective, dynamic=False) if self.compiled else objective
+
+        def epoch(batches: list[Any]) -> float:
+            total = torch.zeros((), device=self.device)
+            # All indices are copied at once: the CPU would wait for each copy.
+            indices = torch.from_numpy(np.concatenate(batches)).to(self.device)
+            for rows in indices.split(workload.batch):
+                optimizer.zero_grad(set_to_none=True)
+                loss = forward(inputs[rows], targets[rows])
+                loss.backward()
+                optimizer.step()
+                total += loss.detach()
+            return float(total) / len(batches)
+
+        return epoch
+
+    def make_predictor(self, workload: Workload) -> Predictor:
         import torch
 
-        total, batches = torch.zeros((), device=self.device), self.batches()
-        # To the device at once: it would be waited for at each copy.
-        rows = torch.from_numpy(np.concatenate(batches)).to(self.device)
-        for chosen in rows.split(self.work.batch):
-            self.optimizer.zero_grad(set_to_none=True)
-            loss = self.forward(self.inputs[chosen], self.targets[chosen])
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach()
-        return float(total) / len(batches)
+        network = self.make_network(workload).append(torch.nn.Softmax(-1)).eval()
+
+        def predict(x: Any) -> Any:
+            with torch.inference_mode():
+                return network(torch.from_numpy(x).to(self.device)).cpu().numpy()
+
+        return predict
 
 
-class TorchCuda(Torch):
-    """PyTorch on a GPU, eager, with the fused optimiser, the data on the GPU."""
-
-    device = "cuda"
-
-
-class TorchCompiled(Torch):
-    """PyTorch with ``torch.compile`` around the network and its loss."""
-
-    compiled = True
-
-
+@dataclass(frozen=True)
 class Jax(Peer):
-    """JAX with Optax: one jitted step, the data on the device, parameters donated."""
+    """JAX with Optax: jitted, the data on the device, parameters donated.
 
+    Parameters
+    ----------
+    scan : bool
+        Whether the steps of an epoch are one ``lax.scan``; a smaller batch is a step alone.
+    """
+
+    scan: bool = False
     packages = ("jax", "optax")
 
-    def prepare(self) -> None:
+    def make_epoch(self, workload: Workload, x: Any, y: Any) -> Epoch:
         import jax
         import jax.numpy as jnp
         import optax
 
-        work, rate = self.work, RATES[self.work.optimizer]
-        optimizer = optax.adam(rate) if work.optimizer == "adam" else optax.sgd(rate, MOMENTUM)
-        params = [
-            {"w": jnp.asarray(w), "b": jnp.asarray(b), **_norm(work, w.shape[1], jnp)}
-            for w, b in first_weights(work)
-        ]
-        running = [(jnp.zeros(n), jnp.ones(n)) for n in work.sizes[1:-1]] if work.batch_norm else []
-        self.inputs, self.targets = jnp.asarray(self.x), jnp.asarray(self.y)
+        rate = RATES[workload.optimizer]
+        optimizer = optax.adam(rate) if workload.optimizer == "adam" else optax.sgd(rate, MOMENTUM)
+        hidden = workload.sizes[1:-1]
+        params = [{"w": jnp.asarray(w), "b": jnp.asarray(b)} for w, b in draw_weights(workload)]
+        running = []
+        if workload.batch_norm:
+            running = [(jnp.zeros(n), jnp.ones(n)) for n in hidden]
+            for layer, n in zip(params, hidden):
+                layer |= {"scale": jnp.ones(n), "shift": jnp.zeros(n)}
+        inputs, targets = jnp.asarray(x), jnp.asarray(y)
 
         def objective(params: Any, running: Any, key: Any, x: Any, y: Any) -> Any:
-            kept = []
+            averages = []
             for position, layer in enumerate(params[:-1]):
                 x = x @ layer["w"] + layer["b"]
-                if work.batch_norm:
+                if workload.batch_norm:
                     mean, variance = x.mean(0), x.var(0)
                     old = running[position]
-                    kept.append((0.9 * old[0] + 0.1 * mean, 0.9 * old[1] + 0.1 * variance))
+                    averages.append((0.9 * old[0] + 0.1 * mean, 0.9 * old[1] + 0.1 * variance))
                     x = (x - mean) * jax.lax.rsqrt(variance + 1e-5) * layer["scale"]
                     x += layer["shift"]
                 x = jax.nn.relu(x)
-                if work.dropout:
+                if workload.dropout:
                     key, own = jax.random.split(key)
-                    mask = jax.random.bernoulli(own, 1 - work.dropout, x.shape)
-                    x = jnp.where(mask, x / (1 - work.dropout), 0.0)
+                    mask = jax.random.bernoulli(own, 1 - workload.dropout, x.shape)
+                    x = jnp.where(mask, x / (1 - workload.dropout), 0.0)
             logits = x @ params[-1]["w"] + params[-1]["b"]
-            values = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-            return values.mean(), kept
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+            return losses.mean(), averages
 
-        def step(carried: Any, x: Any, y: Any, rows: Any) -> Any:
-            params, state, running, key = carried
+        def step(state: Any, x: Any, y: Any, rows: Any) -> Any:
+            params, slots, running, key = state
             key, own = jax.random.split(key)
-            derive = jax.value_and_grad(objective, has_aux=True)
-            (loss, running), grads = derive(params, running, own, x[rows], y[rows])
-            updates, state = optimizer.update(grads, state, params)
-            return (optax.apply_updates(params, updates), state, running, key), loss
+            differentiate = jax.value_and_grad(objective, has_aux=True)
+            (loss, running), grads = differentiate(params, running, own, x[rows], y[rows])
+            updates, slots = optimizer.update(grads, slots, params)
+            return (optax.apply_updates(params, updates), slots, running, key), loss
 
-        def steps(carried: Any, x: Any, y: Any, batches: Any) -> Any:
-            return jax.lax.scan(lambda carried, rows: step(carried, x, y, rows), carried, batches)
+        def steps(state: Any, x: Any, y: Any, batches: Any) -> Any:
+            return jax.lax.scan(lambda state, rows: step(state, x, y, rows), state, batches)
 
-        self.state = (params, optimizer.init(params), running, jax.random.key(0))
-        self.step, self.steps = (jax.jit(one, donate_argnums=0) for one in (step, steps))
+        state: Any = (params, optimizer.init(params), running, jax.random.key(0))
+        step_jit, steps_jit = (jax.jit(one, donate_argnums=0) for one in (step, steps))
 
-    def epoch(self) -> float:
-        losses = []
-        for rows in self.batches():
-            self.state, loss = self.step(self.state, self.inputs, self.targets, rows)
-            losses.append(loss)
-        return float(np.mean([float(loss) for loss in losses]))
+        def epoch(batches: list[Any]) -> float:
+            nonlocal state
+            losses: list[Any] = []
+            if self.scan:
+                full = [rows for rows in batches if len(rows) == len(batches[0])]
+                state, scanned = steps_jit(state, inputs, targets, np.stack(full))
+                losses, batches = list(np.asarray(scanned)), batches[len(full) :]
+            for rows in batches:
+                state, loss = step_jit(state, inputs, targets, rows)
+                losses.append(loss)
+            return float(np.mean([float(loss) for loss in losses]))
 
+        return epoch
 
-class JaxScan(Jax):
-    """JAX with Optax: the steps of an epoch in one jitted ``lax.scan``, a smaller batch alone."""
+    def make_predictor(self, workload: Workload) -> Predictor:
+        import jax
+        import jax.numpy as jnp
 
-    def epoch(self) -> float:
-        batches, data = self.batches(), (self.inputs, self.targets)
-        whole = [rows for rows in batches if len(rows) == len(batches[0])]
-        self.state, found = self.steps(self.state, *data, np.stack(whole))
-        losses = list(np.asarray(found))
-        for rows in batches[len(whole) :]:
-            self.state, loss = self.step(self.state, *data, rows)
-            losses.append(float(loss))
-        return float(np.mean(losses))
+        params = [
+            (jnp.asarray(weight), jnp.asarray(bias)) for weight, bias in draw_weights(workload)
+        ]
 
+        @jax.jit
+        def predict(params: Any, x: Any) -> Any:
+            for weight, bias in params[:-1]:
+                x = jax.nn.relu(x @ weight + bias)
+            weight, bias = params[-1]
+            return jax.nn.softmax(x @ weight + bias)
 
-def _norm(work: Work, n: int, jnp: Any) -> dict[str, Any]:
-    """Make the parameters of batch normalisation."""
-    if not work.batch_norm or n == work.sizes[-1]:
-        return {}
-    return {"scale": jnp.ones(n), "shift": jnp.zeros(n)}
+        return lambda x: np.asarray(predict(params, x))
 
 
 class KerasJax(Peer):
-    """Keras on JAX: ``fit``, an epoch a call."""
+    """Keras on JAX: ``fit``, one epoch a call; ``predict_on_batch``, quicker than ``predict``."""
 
     packages = ("keras", "jax")
 
-    def prepare(self) -> None:
-        work, rate = self.work, RATES
-        self.model = networks.of_keras(first_weights(work), work.dropout, work.batch_norm)
-        import keras
+    def make_network(self, workload: Workload, activation: str | None = None) -> Any:
+        """Build a network that computes logits, or probabilities by softmax."""
+        os.environ["KERAS_BACKEND"] = "jax"  # read when Keras is imported
+        from keras import Input, Sequential, layers
 
-        optimizers = {
-            "adam": lambda: keras.optimizers.Adam(rate["adam"]),
-            "momentum": lambda: keras.optimizers.SGD(rate["momentum"], MOMENTUM),
-        }
-        self.model.compile(
-            optimizer=optimizers[work.optimizer](),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        stack: list[Any] = [Input((workload.sizes[0],))]
+        for n in workload.sizes[1:-1]:
+            stack.append(layers.Dense(n))
+            stack += [layers.BatchNormalization()] if workload.batch_norm else []
+            stack.append(layers.ReLU())
+            stack += [layers.Dropout(workload.dropout)] if workload.dropout else []
+        model = Sequential([*stack, layers.Dense(workload.sizes[-1], activation)])
+        dense = (layer for layer in model.layers if isinstance(layer, layers.Dense))
+        for layer, pair in zip(dense, draw_weights(workload)):
+            layer.set_weights(list(pair))
+        return model
+
+    def make_epoch(self, workload: Workload, x: Any, y: Any) -> Epoch:
+        model, rate = self.make_network(workload), RATES[workload.optimizer]
+        from keras import losses, optimizers
+
+        adam = workload.optimizer == "adam"
+        model.compile(
+            optimizer=optimizers.Adam(rate) if adam else optimizers.SGD(rate, MOMENTUM),
+            loss=losses.SparseCategoricalCrossentropy(from_logits=True),
         )
 
-    def epoch(self) -> float:
-        history = self.model.fit(
-            self.x, self.y, batch_size=self.work.batch, epochs=1, verbose=0, shuffle=True
-        )
-        return float(history.history["loss"][0])
+        def epoch(batches: list[Any]) -> float:
+            history = model.fit(x, y, batch_size=workload.batch, epochs=1, verbose=0, shuffle=True)
+            return float(history.history["loss"][0])
+
+        return epoch
+
+    def make_predictor(self, workload: Workload) -> Predictor:
+        model = self.make_network(workload, "softmax")
+        return lambda x: np.asarray(model.predict_on_batch(x))
 
 
 class Thinc(Peer):
@@ -342,75 +368,93 @@ class Thinc(Peer):
 
     packages = ("thinc",)
 
-    @classmethod
-    def missing(cls, work: Work) -> str | None:
-        return "no batch norm" if work.batch_norm else None
+    def missing(self, workload: Workload) -> str | None:
+        return "no batch norm" if workload.batch_norm else None
 
-    def prepare(self) -> None:
+    def make_network(self, workload: Workload) -> Any:
+        """Build a network that computes probabilities, on the CPU."""
         import thinc.api as thinc
 
-        work, rate = self.work, RATES[self.work.optimizer]
-        self.model = networks.of_thinc(first_weights(work), work.dropout)
-        self.labels = np.eye(work.sizes[-1], dtype=np.float32)[self.y]
-        plain: dict[str, Any] = {"L2": 0.0, "grad_clip": 0.0, "use_averages": False}
-        if work.optimizer == "adam":
-            self.optimizer = thinc.Adam(rate, **plain)
-        else:  # it has no momentum: plain descent is less work
-            self.optimizer = thinc.SGD(rate, **plain)
+        thinc.set_current_ops(thinc.get_ops("cpu"))
+        n_in, *hidden, n_out = workload.sizes
+        layers = [thinc.Relu(n, dropout=workload.dropout or None) for n in hidden]
+        model: Any = thinc.chain(*layers, thinc.Softmax(n_out))
+        model.initialize(X=np.zeros((2, n_in), np.float32), Y=np.eye(2, n_out, dtype=np.float32))
+        for layer, (weight, bias) in zip(model.layers, draw_weights(workload)):
+            layer.set_param("W", np.ascontiguousarray(weight.T))
+            layer.set_param("b", bias)
+        return model
 
-    def epoch(self) -> float:
-        total, batches = 0.0, self.batches()
-        for rows in batches:
-            labels = self.labels[rows]
-            guesses, backward = self.model.begin_update(self.x[rows])
-            backward((guesses - labels) / len(rows))
-            self.model.finish_update(self.optimizer)
-            total -= float(np.log(np.maximum((guesses * labels).sum(1), 1e-30)).mean())
-        return total / len(batches)
+    def make_epoch(self, workload: Workload, x: Any, y: Any) -> Epoch:
+        import thinc.api as thinc
+
+        model = self.make_network(workload)
+        one_hot = np.eye(workload.sizes[-1], dtype=np.float32)[y]
+        # It has no momentum: plain descent is less workload.
+        make = thinc.Adam if workload.optimizer == "adam" else thinc.SGD
+        optimizer = make(RATES[workload.optimizer], L2=0.0, grad_clip=0.0, use_averages=False)
+
+        def epoch(batches: list[Any]) -> float:
+            total = 0.0
+            for rows in batches:
+                labels = one_hot[rows]
+                guesses, backward = model.begin_update(x[rows])
+                backward((guesses - labels) / len(rows))
+                model.finish_update(optimizer)
+                total -= float(np.log(np.maximum((guesses * labels).sum(1), 1e-30)).mean())
+            return total / len(batches)
+
+        return epoch
+
+    def make_predictor(self, workload: Workload) -> Predictor:
+        return self.make_network(workload).predict
 
 
 class Floor(Peer):
-    """No system: the matrix products of an epoch alone, by NumPy, into memory that is there."""
+    """No system: the matrix products of an epoch alone, by NumPy, into existing memory."""
 
     packages = ("numpy",)
 
-    def prepare(self) -> None:
-        self.weights = [w for w, _ in first_weights(self.work)]
-        self.n_batches = -(-len(self.x) // self.work.batch)
-        batch = min(self.work.batch, len(self.x))
-        self.values = [np.ones((batch, n), np.float32) for n in self.work.sizes]
-        self.outputs = [np.empty_like(one) for one in self.values]
-        self.grads = [np.empty_like(w) for w in self.weights]
+    def make_epoch(self, workload: Workload, x: Any, y: Any) -> Epoch:
+        weights = [weight for weight, _ in draw_weights(workload)]
+        batch = min(workload.batch, len(x))
+        values = [np.ones((batch, n), np.float32) for n in workload.sizes]
+        outputs = [np.empty_like(value) for value in values]
+        grads = [np.empty_like(weight) for weight in weights]
 
-    def epoch(self) -> None:
-        n_layers, values = len(self.weights), self.values
-        for _ in range(self.n_batches):
-            for i, w in enumerate(self.weights):
-                np.matmul(values[i], w, out=self.outputs[i + 1])
-            for i in range(n_layers - 1, -1, -1):
-                np.matmul(values[i].T, values[i + 1], out=self.grads[i])
-                if i:
-                    np.matmul(values[i + 1], self.weights[i].T, out=self.outputs[i])
+        def epoch(batches: list[Any]) -> None:
+            for _ in batches:
+                for i, weight in enumerate(weights):
+                    np.matmul(values[i], weight, out=outputs[i + 1])
+                for i in range(len(weights) - 1, -1, -1):
+                    np.matmul(values[i].T, values[i + 1], out=grads[i])
+                    if i:
+                        np.matmul(values[i + 1], weights[i].T, out=outputs[i])
+
+        return epoch
 
 
 FLOOR = "products alone"
-SYSTEMS: dict[str, type[System]] = {
-    "ours, numpy": Ours,
-    "ours, torch": OursTorch,
-    "ours, jax": OursJax,
-    "scikit-learn": Sklearn,
-    "torch eager": Torch,
-    "torch.compile": TorchCompiled,
-    "JAX + Optax": Jax,
-    "JAX + Optax, scan": JaxScan,
-    "Keras on JAX": KerasJax,
-    "Thinc": Thinc,
-    FLOOR: Floor,
-    "ours, cupy": OursCupy,
-    "ours, torch:cuda": OursTorchCuda,
-    "torch:cuda eager": TorchCuda,
+SYSTEMS: dict[str, System] = {
+    "ours, numpy": Ours(),
+    "ours, torch": Ours("torch", ("torch",)),
+    "ours, jax": Ours("jax", ("jax",)),
+    "scikit-learn": Sklearn(),
+    "torch eager": Torch(),
+    "torch.compile": Torch(compiled=True),
+    "JAX + Optax": Jax(),
+    "JAX + Optax, scan": Jax(scan=True),
+    "Keras on JAX": KerasJax(),
+    "Thinc": Thinc(),
+    FLOOR: Floor(),
+    "ours, cupy": Ours("cupy", ("cupy-cuda12x", "cupy-cuda13x")),
+    "ours, torch:cuda": Ours("torch:cuda", ("torch",)),
+    "torch:cuda eager": Torch("cuda"),
 }
 ON_GPU = ("ours, cupy", "ours, torch:cuda", "torch:cuda eager")
-"""Those that need a GPU. Those of JAX use one where it is usable."""
+"""Systems that need a GPU. Those of JAX use one where it is usable."""
 
-warnings.filterwarnings("ignore")
+
+def find_packages(systems: list[str]) -> list[str]:
+    """List the packages that these systems compute with."""
+    return [package for name in systems for package in SYSTEMS[name].packages]

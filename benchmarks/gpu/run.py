@@ -1,9 +1,9 @@
 """A prepared run for Linux with an NVIDIA GPU: tests and measurements, in at most 8 minutes.
 
-    python benchmarks/gpu.py               # writes to results/gpu/
-    python benchmarks/gpu.py --stand-in    # runs the same code without a GPU, to test it
+    python -m benchmarks gpu               # writes to results/gpu/
+    python -m benchmarks gpu --stand-in    # runs the same code without a GPU, to test it
 
-Each part (see `gpu_parts.py`) is a process of its own with a time limit, to which the time is added
+Each part (see `parts.py`) is a process of its own with a time limit, to which the time is added
 that those before it have left. A part that fails, crashes or hangs does not stop the others.
 ``summary.md`` is rewritten after each part; what a part has measured before its limit is kept.
 Neither the network nor an installation of the package is needed.
@@ -26,10 +26,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from report import RESULTS, machine, table, versions
+from anyback_nn.utils.files import atomic_write
+from benchmarks.harness.process import ROOT
+from benchmarks.harness.report import RESULTS, describe_machine, find_versions, format_table
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+COMMAND = [sys.executable, "-m", "benchmarks.gpu.parts"]
 PACKAGES = (
     *("numpy", "array-api-compat", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "optax"),
     *("scikit-learn", "pytest", "pytest-xdist", "hypothesis"),
@@ -44,9 +45,9 @@ ENVIRONMENT = {
 }
 FOR_STAND_INS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """The machine may be busy with other work."""
-STAND_INS = (HERE / "stand_ins", ROOT / "tests/backends")
-LINES, FAILURES = 5, 50
-"""How many lines of the log, and failures, of a part are shown at the most."""
+STAND_INS = (Path(__file__).parent / "stand_ins", ROOT / "tests/backends")
+MOST_LINES, MOST_FAILURES = 5, 50
+"""How many lines of the log, and failures, of a part are shown."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Part:
 PARTS = {
     # JAX is only a reference in the tests: eight workers need not start it on the GPU.
     "tests": Part("Tests on CuPy", 135, {"JAX_PLATFORMS": "cpu"}),
-    "launches": Part("Recorded steps on CuPy", 45),
+    "launches": Part("Traced steps on CuPy", 45),
     "verify": Part("Differences from NumPy in float64 after 200 steps", 65),
     "training": Part("Training, milliseconds an epoch", 140),
     "prediction": Part("Prediction, microseconds a call", 45),
@@ -80,7 +81,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a part.
+    """The outcome of a part.
 
     Attributes
     ----------
@@ -102,15 +103,15 @@ class Outcome:
 # Running -----------------------------------------------------------------------------------------
 
 
-def environment(part: Part, stand_in: bool) -> dict[str, str]:
-    """Give the environment variables of a part."""
+def make_environment(part: Part, stand_in: bool) -> dict[str, str]:
+    """Return the environment variables of a part."""
     paths = [ROOT, *(STAND_INS if stand_in else ()), *filter(None, [os.environ.get("PYTHONPATH")])]
     changed = ENVIRONMENT | part.environment | (FOR_STAND_INS if stand_in else {})
     return os.environ | changed | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 
-def run(
-    name: str, command: list[str], limit: float, folder: Path, variables: dict[str, str]
+def run_part(
+    name: str, command: list[str], limit: float, folder: Path, environment: dict[str, str]
 ) -> Outcome:
     """Run a part, and kill it and all processes that it has started at its limit.
 
@@ -122,11 +123,11 @@ def run(
     limit : float
         Seconds.
     folder : Path
-    variables : dict of str to str
+    environment : dict of str to str
         All environment variables.
     """
-    found = folder / f"{name}.json"
-    found.unlink(missing_ok=True)
+    path = folder / f"{name}.json"
+    path.unlink(missing_ok=True)
     started, status = time.perf_counter(), "out of time"
     with (folder / "log.txt").open("a+", encoding="utf-8", errors="replace") as log:
         print(f"\n===== {name} =====", file=log, flush=True)
@@ -137,7 +138,7 @@ def run(
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env=variables,
+            env=environment,
             process_group=0,
         )
         try:
@@ -149,19 +150,12 @@ def run(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         log.seek(start)
-        lines = log.read().rstrip().splitlines()[-LINES:]
-    findings = json.loads(found.read_text(encoding="utf-8")) if found.exists() else {}
+        lines = log.read().rstrip().splitlines()[-MOST_LINES:]
+    findings = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return Outcome(status, time.perf_counter() - started, findings, lines)
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file as a whole: it is the old one or the new one at any moment."""
-    temporary = path.with_suffix(".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def device() -> str | None:
+def find_device() -> str | None:
     """Ask the NVIDIA driver for the name of the GPU and the version of CUDA that it supports."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -178,63 +172,69 @@ def device() -> str | None:
 # Reporting ---------------------------------------------------------------------------------------
 
 
-def summary(head: str, parts: Mapping[str, Part], outcomes: Mapping[str, Outcome]) -> str:
+def summarize(head: str, parts: Mapping[str, Part], outcomes: Mapping[str, Outcome]) -> str:
     """Write the summary: how each part ended, then its numbers."""
     rows = [
-        [part.title, one.status, f"{one.seconds:.0f}", f"{part.limit:g}"]
-        if (one := outcomes.get(name))
+        [part.title, outcome.status, f"{outcome.seconds:.0f}", f"{part.limit:g}"]
+        if (outcome := outcomes.get(name))
         else [part.title, "not run yet", "-", f"{part.limit:g}"]
         for name, part in parts.items()
     ]
-    texts = ["# A run on a GPU", head, table(["", "", "seconds", "limit"], rows, texts=2)]
+    table = format_table(["", "", "seconds", "limit"], rows, n_strings=2)
+    paragraphs = ["# A run on a GPU", head, table]
     for name, outcome in outcomes.items():
-        texts += [f"## {parts[name].title}", *paragraphs(outcome)]
-    return "\n\n".join(texts) + "\n"
+        paragraphs += [f"## {parts[name].title}", *describe(outcome)]
+    return "\n\n".join(paragraphs) + "\n"
 
 
-def paragraphs(outcome: Outcome) -> list[str]:
-    """Write what a part has found, and the end of its log if it was not done."""
+def describe(outcome: Outcome) -> list[str]:
+    """Write the findings of a part, and the end of its log if it was not done."""
     findings = outcome.findings
-    texts = [rows_table(findings["rows"])] if findings.get("rows") else []
-    texts += findings.get("notes", [])
+    paragraphs = [format_rows(findings["rows"])] if findings.get("rows") else []
+    paragraphs += findings.get("notes", [])
     if failures := findings.get("failures"):
         lines = [f"- {name}: {' '.join(reason.split())[:300]}" for name, reason in failures.items()]
-        if len(lines) > FAILURES:
-            lines[FAILURES:] = [f"- and {len(lines) - FAILURES} more"]
-        texts.append("\n".join(["Failed or not measured:", "", *lines]))
+        if len(lines) > MOST_FAILURES:
+            lines[MOST_FAILURES:] = [f"- and {len(lines) - MOST_FAILURES} more"]
+        paragraphs.append("\n".join(["Failed or not measured:", "", *lines]))
     if outcome.status != "done":
-        texts.append("\n".join(["```", *outcome.log, "```"]))
-    return texts
+        paragraphs.append("\n".join(["```", *outcome.log, "```"]))
+    return paragraphs
 
 
-def rows_table(rows: list[dict[str, Any]]) -> str:
-    """Write rows with the same keys as a table; the first key names the row."""
+def format_rows(rows: list[dict[str, Any]]) -> str:
+    """Format rows with the same keys as a table; the first key names the row."""
 
-    def cell(value: Any) -> str:
+    def format_cell(value: Any) -> str:
         if value is None:
             return "-"
         if not isinstance(value, float):
             return str(value)
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
-    return table(list(rows[0]), [[cell(one) for one in row.values()] for row in rows])
+    return format_table(
+        list(rows[0]), [[format_cell(cell) for cell in row.values()] for row in rows]
+    )
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Run the parts; the exit status is 1 if one was not done."""
-    cli = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    cli.add_argument("--only", nargs="+", choices=PARTS, metavar="NAME", help=", ".join(PARTS))
-    cli.add_argument("--output", type=Path, default=RESULTS / "gpu", metavar="DIR")
-    cli.add_argument("--stand-in", action="store_true", help="without a GPU, to test the run")
-    options = cli.parse_args()
+    # A part that is running then ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    parser = argparse.ArgumentParser("python -m benchmarks gpu", description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="NAME", help=", ".join(PARTS))
+    parser.add_argument("--output", type=Path, default=RESULTS / "gpu", metavar="DIR")
+    parser.add_argument("--stand-in", action="store_true", help="without a GPU, to test the run")
+    options = parser.parse_args(arguments)
     parts = {name: PARTS[name] for name in options.only or PARTS}
-    where = "stand-ins, on the CPU" if options.stand_in else device()
+    where = "stand-ins, on the CPU" if options.stand_in else find_device()
     if where is None:
         sys.exit("no NVIDIA driver with a usable GPU was found; to try the code: --stand-in")
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         sys.exit(f"not installed here: {', '.join(missing)}. This run installs nothing")
     print(where, flush=True)
-    named = ", ".join(f"{name} {one}" for name, one in versions(PACKAGES).items())
+    versions = ", ".join(f"{name} {number}" for name, number in find_versions(PACKAGES).items())
+    head = f"{where}; {describe_machine()}; {versions}."
     folder = options.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.txt").unlink(missing_ok=True)
@@ -242,18 +242,12 @@ def main() -> None:
     deadline = time.perf_counter()
     for name, part in parts.items():
         deadline += part.limit
-        command = [sys.executable, str(HERE / "gpu_parts.py"), name, str(folder)]
-        command += ["--stand-in"] if options.stand_in else []
-        variables = environment(part, options.stand_in)
+        command = [*COMMAND, name, str(folder), *(["--stand-in"] if options.stand_in else [])]
+        environment = make_environment(part, options.stand_in)
         limit = deadline - time.perf_counter()
-        outcomes[name] = one = run(name, command, limit, folder, variables)
-        write(folder / "summary.md", summary(f"{where}; {machine()}; {named}.", parts, outcomes))
-        print(f"{name}: {one.status}, {one.seconds:.0f} s", flush=True)
+        outcomes[name] = run_part(name, command, limit, folder, environment)
+        with atomic_write(folder / "summary.md") as path:
+            path.write_text(summarize(head, parts, outcomes), encoding="utf-8")
+        print(f"{name}: {outcomes[name].status}, {outcomes[name].seconds:.0f} s", flush=True)
     print(f"written to {folder / 'summary.md'}")
-    sys.exit(any(one.status != "done" for one in outcomes.values()))
-
-
-if __name__ == "__main__":
-    # Then the part that is running ends, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    main()
+    sys.exit(any(outcome.status != "done" for outcome in outcomes.values()))

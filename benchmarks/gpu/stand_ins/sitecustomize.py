@@ -1,4 +1,4 @@
-"""CuPy for programs that have this folder in ``PYTHONPATH``: the stand-in of the tests."""
+"""The stand-in of the tests as CuPy, for every Python that has this folder in ``PYTHONPATH``."""
 
 import sys
 

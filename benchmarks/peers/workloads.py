@@ -1,4 +1,4 @@
-"""What is trained in the comparison: data, networks and first weights, the same for all systems."""
+"""The rows of the tables: data, networks and first weights, the same for all systems."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package dataset-fashion-mnist puts it."""
+"""The folder of Debian's package dataset-fashion-mnist."""
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """One row of the table: ReLU networks with a softmax, in float32, in a new order each epoch.
 
     Attributes
@@ -27,9 +27,9 @@ class Work:
     optimizer : str
         ``"adam"`` (rate 0.001) or ``"momentum"`` (rate 0.01, momentum 0.9).
     dropout : float
-        Behind each hidden layer.
+        The rate of dropout after each hidden layer.
     batch_norm : bool
-        In front of each ReLU.
+        Whether there is batch normalisation before each ReLU.
     """
 
     data: str
@@ -41,14 +41,14 @@ class Work:
 
     @property
     def operations(self) -> int:
-        """Of the matrix products of a step, for each sample, in floating point."""
-        each = [2 * n_in * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:])]
-        # Forward, and with respect to weights and inputs, but those of the network.
-        return 3 * sum(each) - each[0]
+        """Floating-point operations of the matrix products of a step, per sample."""
+        products = [2 * n_in * n_out for n_in, n_out in zip(self.sizes, self.sizes[1:])]
+        # Forward, and the gradients of weights and of inputs, but those of the network.
+        return 3 * sum(products) - products[0]
 
     @property
     def name(self) -> str:
-        """How the table calls it."""
+        """The name of the row."""
         network = "-".join(map(str, self.sizes))
         extras = [
             f"batch {self.batch}",
@@ -59,14 +59,14 @@ class Work:
         return f"{self.data} {network}, {', '.join(extras)}"
 
 
-WORKS = (
-    Work("digits", (64, 64, 10), 32),
-    Work("fashion", (784, 32, 10), 128),
-    Work("fashion", (784, 256, 128, 10), 128),
-    Work("fashion", (784, 256, 128, 10), 128, optimizer="momentum"),
-    Work("fashion", (784, 1024, 1024, 10), 128),
-    Work("fashion", (784, 1024, 1024, 10), 1024),
-    Work("tabular", (54, 256, 256, 256, 7), 512, dropout=0.1, batch_norm=True),
+WORKLOADS = (
+    Workload("digits", (64, 64, 10), 32),
+    Workload("fashion", (784, 32, 10), 128),
+    Workload("fashion", (784, 256, 128, 10), 128),
+    Workload("fashion", (784, 256, 128, 10), 128, optimizer="momentum"),
+    Workload("fashion", (784, 1024, 1024, 10), 128),
+    Workload("fashion", (784, 1024, 1024, 10), 1024),
+    Workload("tabular", (54, 256, 256, 256, 7), 512, dropout=0.1, batch_norm=True),
 )
 
 RATES = {"adam": 1e-3, "momentum": 1e-2}
@@ -75,9 +75,9 @@ MOMENTUM = 0.9
 
 @cache
 def load(name: str) -> tuple[Any, Any]:
-    """Load data: inputs in float32 of about the size 1, and classes.
+    """Load inputs in float32 of about the size 1, and classes.
 
-    Where Fashion-MNIST is not installed, noise of its shape takes its place.
+    Where Fashion-MNIST is not installed, noise of its shape replaces it.
     """
     import anyback_nn as nn
 
@@ -94,24 +94,24 @@ def load(name: str) -> tuple[Any, Any]:
     return x, y.astype(np.int32)
 
 
-def write(work: Work, samples: int, folder: Path) -> None:
-    """Write the first samples of a row where all systems read them."""
-    for path, array in zip(_files(work, samples, folder), load(work.data)):
+def write(workload: Workload, samples: int, folder: Path) -> None:
+    """Write the first samples of a row to files that all systems read."""
+    for path, array in zip(_files(workload, samples, folder), load(workload.data)):
         if not path.exists():
             np.save(path, array[:samples])
 
 
-def read(work: Work, samples: int, folder: Path) -> tuple[Any, Any]:
-    """Read them."""
-    x, y = (np.load(path) for path in _files(work, samples, folder))
+def read(workload: Workload, samples: int, folder: Path) -> tuple[Any, Any]:
+    """Read the samples of a row."""
+    x, y = (np.load(path) for path in _files(workload, samples, folder))
     return x, y
 
 
-def _files(work: Work, samples: int, folder: Path) -> list[Path]:
-    return [folder / f"{work.data}-{samples}-{one}.npy" for one in "xy"]
+def _files(workload: Workload, samples: int, folder: Path) -> list[Path]:
+    return [folder / f"{workload.data}-{samples}-{name}.npy" for name in "xy"]
 
 
-def first_weights(work: Work) -> list[tuple[Any, Any]]:
+def draw_weights(workload: Workload) -> list[tuple[Any, Any]]:
     """Draw a weight (n_in, n_out) and a bias for each layer (K. He et al., ICCV 2015)."""
     rng = np.random.default_rng(1)
     return [
@@ -119,11 +119,11 @@ def first_weights(work: Work) -> list[tuple[Any, Any]]:
             rng.standard_normal((n_in, n_out), dtype=np.float32) * np.float32((2 / n_in) ** 0.5),
             np.zeros(n_out, np.float32),
         )
-        for n_in, n_out in zip(work.sizes, work.sizes[1:])
+        for n_in, n_out in zip(workload.sizes, workload.sizes[1:])
     ]
 
 
-def order(n_samples: int, batch: int, epoch: int) -> list[Any]:
-    """Draw the order of an epoch: the numbers of the rows of each batch."""
-    chosen = np.random.default_rng(epoch).permutation(n_samples)
-    return [chosen[start : start + batch] for start in range(0, n_samples, batch)]
+def draw_batches(n_samples: int, batch: int, epoch: int) -> list[Any]:
+    """Draw the order of an epoch: the indices of the rows of each batch."""
+    order = np.random.default_rng(epoch).permutation(n_samples)
+    return [order[start : start + batch] for start in range(0, n_samples, batch)]

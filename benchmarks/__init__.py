@@ -1,0 +1,1 @@
+"""Measurements of anyback_nn and of other libraries: ``python -m benchmarks``."""
