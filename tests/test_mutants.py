@@ -371,7 +371,7 @@ MUTANTS = (
     ),
     Mutant(
         "all of a Parquet file is read for each part of it",
-        "datasets/scan.py",
+        "datasets/tables.py",
         ".slice(start, n_rows).select(columns).collect()",
         ".select(columns).collect().slice(start, n_rows)",
         "datasets/test_datasets_parquet.py::test_what_is_not_needed_is_not_even_read",
@@ -379,11 +379,11 @@ MUTANTS = (
         r"long\.parquet: cannot be read",
     ),
     Mutant(
-        "answers have no more digits than outputs",
+        "predictions have no more digits than outputs",
         "datasets/targets.py",
         "np.asarray(values, dtype=np.float64) * self.scale",
         "np.asarray(values) * self.scale",
-        "datasets/test_datasets_encoding.py::test_answers_have_more_digits_than_outputs",
+        "datasets/test_datasets_encoding.py::test_predictions_have_more_digits_than_outputs",
         "numpy",
         r"1700001792\.0 != 1700001800\.0",
     ),

@@ -91,10 +91,10 @@ def _one_of(known: Sequence[str]) -> Callable[[str], str]:
     def check(value: str) -> str:
         if value in known:
             return value
-        from anyback_nn.datasets.wording import suggestion
+        from anyback_nn.utils.messages import did_you_mean
 
         raise typer.BadParameter(
-            f"{value!r} is unknown.{suggestion(value, known)} Expected one of {', '.join(known)}"
+            f"{value!r} is unknown.{did_you_mean(value, known)} Expected one of {', '.join(known)}"
         )
 
     return check

@@ -125,13 +125,13 @@ def rule(name: str, rate: float | None, schedule: str, l2: float, epochs: int) -
 
 def contents(dataset: Dataset) -> str:
     """Say what is to be learned from what."""
-    from anyback_nn.datasets.wording import counted
+    from anyback_nn.utils.messages import plural
 
     classes = dataset.encoding.classes
     what = "a quantity" if classes is None else f"one of {len(classes)} classes"
     return (
-        f"{dataset.name}: {dataset.task} ({what}) of {counted(dataset.n_features, 'feature')}, "
-        f"{counted(len(dataset.x_train), 'row')} to train and validate with, "
+        f"{dataset.name}: {dataset.task} ({what}) of {plural(dataset.n_features, 'feature')}, "
+        f"{plural(len(dataset.x_train), 'row')} to train and validate with, "
         f"{len(dataset.x_test):,} to test"
     )
 
@@ -193,10 +193,10 @@ def course(model: Model, kept: int) -> dict[str, Any]:
 
 def in_words(result: dict[str, Any], asked: int) -> str:
     """Say how training went."""
-    from anyback_nn.datasets.wording import counted
+    from anyback_nn.utils.messages import plural
 
     done, kept = result["epochs"], result["kept_epoch"]
-    words = counted(asked, "epoch") if done == asked else f"{done} of {asked} epochs"
+    words = plural(asked, "epoch") if done == asked else f"{done} of {asked} epochs"
     words += f" in {result['seconds']:.1f} s"
     words += "" if kept == done else f"; keeping epoch {kept}, the best"
     words += f"; training loss {result['train_loss']:.4f}"

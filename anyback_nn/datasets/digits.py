@@ -14,7 +14,7 @@ from importlib import resources
 
 import numpy as np
 
-from anyback_nn.datasets.dataset import Dataset, Part, dataset_of
+from anyback_nn.datasets.dataset import Dataset, Part, build_dataset
 from anyback_nn.datasets.features import Scaling
 
 __all__ = ["DIGITS", "digits_parts", "load_digits"]
@@ -42,11 +42,11 @@ def load_digits() -> Dataset:
     ((1437, 64), (360, 64), 10)
     """
     train, test = digits_parts()
-    return dataset_of("digits", train, test, DIGITS, "classification")
+    return build_dataset("digits", train, test, DIGITS, "classification")
 
 
 def digits_parts() -> tuple[Part, Part]:
-    """Give the raw training and test part, as `dataset_of` takes them."""
+    """Give the raw training and test part, as `build_dataset` takes them."""
     with (
         resources.files(__package__).joinpath("digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,

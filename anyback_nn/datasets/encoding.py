@@ -9,14 +9,14 @@ import numpy as np
 
 from anyback_nn.datasets.features import Columns, Features, Scaling
 from anyback_nn.datasets.schema import read_fields
-from anyback_nn.datasets.targets import Classes, Quantity, Target, Task
-from anyback_nn.datasets.wording import listing
+from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget, Target, Task
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import quoted_list
 
 __all__ = ["Encoding", "encoding_from_json"]
 
 _FEATURES = {"scaling": Scaling, "columns": Columns}
-_TARGETS = {"classes": Classes, "quantity": Quantity}
+_TARGETS = {"classes": ClassLabels, "quantity": ContinuousTarget}
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Encoding:
     ----------
     features : Scaling or Columns
         Of an array, or of a table.
-    target : Classes or Quantity
+    target : ClassLabels or ContinuousTarget
         For classification, or for regression.
 
     Examples
     --------
-    >>> encoding = Encoding(Scaling(64, scale=16.0), Classes(("no", "yes")))
+    >>> encoding = Encoding(Scaling(64, scale=16.0), ClassLabels(("no", "yes")))
     >>> encoding.task, encoding.n_features, encoding.decode([1, 0])
     ('classification', 64, array(['yes', 'no'], dtype='<U3'))
     >>> encoding_from_json(encoding.to_json()) == encoding
@@ -112,8 +112,8 @@ def _kind(part: Any, what: str, known: dict[str, Any]) -> Any:
     kind = part.get("kind") if isinstance(part, dict) else None
     if not isinstance(kind, str) or kind not in known:
         raise DataError(
-            f"{what} is of the kind {kind!r}: expected one of {listing(known)}; was it written by "
-            "another version?"
+            f"{what} is of the kind {kind!r}: expected one of {quoted_list(known)}; was it written "
+            "by another version?"
         )
     return known[kind]
 

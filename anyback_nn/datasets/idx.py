@@ -15,15 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from anyback_nn.datasets.columns import column_of
-from anyback_nn.datasets.dataset import Dataset, Part, dataset_of
-from anyback_nn.datasets.features import Scaling
+from anyback_nn.datasets.columns import Column, as_column
 from anyback_nn.datasets.files import read_bytes
-from anyback_nn.datasets.targets import Task
-from anyback_nn.datasets.wording import naming
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import prefix_errors
 
-__all__ = ["load_idx_directory", "read_idx", "read_idx_images", "read_idx_labels"]
+__all__ = ["PartName", "read_idx", "read_idx_images", "read_idx_labels"]
 
 _TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
@@ -69,38 +66,6 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     return values if values.flags.writeable else values.copy()
 
 
-def load_idx_directory(path: str | PathLike[str], *, task: Task = "classification") -> Dataset:
-    """Load a folder with the four files of MNIST, Fashion-MNIST and others of this layout.
-
-    Parameters
-    ----------
-    path : path-like
-        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, ``t10k-images-idx3-ubyte``
-        and ``t10k-labels-idx1-ubyte``, each plain or with ``.gz`` at its end; some mirrors write
-        ``.idx3`` in place of ``-idx3``.
-    task : {"classification", "regression"}
-        With regression the label itself is the quantity to predict.
-
-    Returns
-    -------
-    Dataset
-        The bytes of the images divided by 255; the test part is ``t10k``.
-
-    Raises
-    ------
-    DataError
-        If a file is missing or is not as described, or if images and labels differ in number.
-    """
-    folder = Path(path)
-    images = read_idx_images(folder, "train")
-    test_images = read_idx_images(folder, "t10k")
-    train = Part(images, read_idx_labels(folder, "train", len(images)))
-    test = Part(test_images, read_idx_labels(folder, "t10k", len(test_images)))
-    features = Scaling(math.prod(images.shape[1:]), scale=255.0)
-    with naming(folder):
-        return dataset_of(folder.resolve().name, train, test, features, task)
-
-
 def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
     """Read the images of one part, uint8, shape (n_samples, ...); they cannot be written to."""
     path = _find(folder, part, "images", 3)
@@ -113,7 +78,7 @@ def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
     return images
 
 
-def read_idx_labels(folder: Path, part: PartName, n_images: int) -> np.ndarray:
+def read_idx_labels(folder: Path, part: PartName, n_images: int) -> Column:
     """Read the labels of one part, as a column."""
     path = _find(folder, part, "labels", 1)
     labels = _read(path)
@@ -122,7 +87,7 @@ def read_idx_labels(folder: Path, part: PartName, n_images: int) -> np.ndarray:
             f"{path}: holds values of the shape {labels.shape}: expected ({n_images},), a label "
             "for each image beside it"
         )
-    return column_of("labels", labels)
+    return as_column("labels", labels)
 
 
 def _find(folder: Path, part: str, content: str, n_axes: int) -> Path:
@@ -139,7 +104,7 @@ def _find(folder: Path, part: str, content: str, n_axes: int) -> Path:
 
 def _read(path: str | PathLike[str]) -> np.ndarray:
     """Read one IDX file; what needs no other byte order stays where it lies, read-only."""
-    with naming(path):
+    with prefix_errors(path):
         return _parse(read_bytes(Path(path)))
 
 

@@ -10,22 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.datasets.encoding import Encoding, encoding_from_json
-from anyback_nn.datasets.features import Columns
-from anyback_nn.datasets.scan import Scan, scan_parquet
-from anyback_nn.datasets.series import (
-    answers_in,
-    numbers_in,
+from anyback_nn.datasets.columns import (
+    read_numbers,
+    read_typed,
     require_column,
     require_columns,
-    select,
 )
+from anyback_nn.datasets.encoding import Encoding, encoding_from_json
+from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.streaming import fit_scan
+from anyback_nn.datasets.tables import Scan, scan_parquet, select_features
 from anyback_nn.datasets.targets import TASKS
-from anyback_nn.datasets.wording import listing, naming
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator
 from anyback_nn.training.checks import whole_number
+from anyback_nn.utils.messages import prefix_errors, quoted_list
 
 __all__ = ["ParquetBatches", "parquet_batches"]
 
@@ -97,15 +96,11 @@ class ParquetBatches:
     def _read(self, start: int) -> Pair:
         """Read and encode a stretch."""
         frame = self.scan.read([*self.columns, self.target], start, self.stretch)
-        features, target = self.encoding.features, self.encoding.target
-        with self.scan.located(start):
-            if isinstance(features, Columns):
-                x = features.encode(select(frame, features))
-            else:
-                x = features.encode(np.column_stack([numbers_in(frame[c]) for c in self.columns]))
-            answers = frame[self.target]
-            regression = self.encoding.task == "regression"
-            return x, target.encode(numbers_in(answers) if regression else answers_in(answers))
+        features: Any = self.encoding.features
+        read = read_numbers if self.encoding.task == "regression" else read_typed
+        with self.scan.prefix_errors(start):
+            x = features.encode(select_features(frame, features, self.columns))
+            return x, self.encoding.target.encode(read(frame[self.target]))
 
 
 def _cut(blocks: Iterable[Pair], size: int) -> Iterator[Pair]:
@@ -150,7 +145,7 @@ def parquet_batches(
     batch_size : int
         The last batch of an epoch may be smaller.
     columns : sequence of str, optional
-        The features: columns of numbers, or of booleans or texts with at most 1,000 different
+        The features: columns of numbers, or of booleans or strings with at most 1,000 different
         values. Default: all columns but the target.
     task : {"auto", "classification", "regression"}
         As for `load`; an encoding that is given knows its own.
@@ -199,7 +194,7 @@ def parquet_batches(
     True
     """
     if task not in TASKS:
-        raise DataError(f"the task is {task!r}: expected one of {listing(TASKS)}")
+        raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
     batch_size = whole_number("batch_size", batch_size, least=1)
     places = whole_number("places", places, least=1)
     buffer = buffer if buffer is None else whole_number("buffer", buffer, least=1)
@@ -207,7 +202,7 @@ def parquet_batches(
     notes: tuple[str, ...] = ()
     if isinstance(encoding, dict):
         encoding = encoding_from_json(encoding)
-    with naming(scan.path):
+    with prefix_errors(scan.path):
         target = _target(scan, target, encoding)
         features = _columns(scan, target, columns, encoding)
     if encoding is None:
@@ -227,9 +222,9 @@ def _target(scan: Scan, target: str | None, encoding: Encoding | None) -> str:
         target = encoding.target.name
     if target is None:
         raise DataError(
-            f"no target column was named: pass target=, one of {listing(scan.kinds, limit=30)}"
+            f"no target column was named: pass target=, one of {quoted_list(scan.types, limit=30)}"
         )
-    require_column(target, scan.kinds)
+    require_column(target, scan.types)
     return target
 
 
@@ -241,14 +236,14 @@ def _columns(
         if columns is not None:
             raise DataError("columns and an encoding were given: expected one, which knows them")
         columns = encoding.features.names
-        require_columns(columns, scan.kinds)
+        require_columns(columns, scan.types)
     elif columns is None:
-        columns = [name for name in scan.kinds if name != target]
+        columns = [name for name in scan.types if name != target]
     for name in columns:
-        require_column(name, scan.kinds)
+        require_column(name, scan.types)
     if target in columns or not columns or len(set(columns)) < len(columns):
         raise DataError(
-            f"the features are {listing(columns) or '(none)'} and the target is {target!r}: "
+            f"the features are {quoted_list(columns) or '(none)'} and the target is {target!r}: "
             "expected at least one feature, each once, and the target not among them"
         )
     return tuple(columns)

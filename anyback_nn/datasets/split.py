@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from anyback_nn.datasets.wording import counted
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import plural
 
 __all__ = ["split_rows"]
 
@@ -64,7 +64,7 @@ def split_rows(
     n_test = int(in_test.sum())
     if n_test < 1 or n_rows - n_test < 2:
         raise DataError(
-            f"{counted(n_rows, 'row')} cannot be divided with test_fraction={test_fraction}: "
+            f"{plural(n_rows, 'row')} cannot be divided with test_fraction={test_fraction}: "
             "expected at least two rows for training and one, of a class with several rows, for "
             "testing; give more rows or another fraction"
         )

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from anyback_nn.datasets import Encoding, encoding_from_json
-from anyback_nn.datasets.features import Category, Columns, Number, Scaling
+from anyback_nn.datasets.columns import as_strings
+from anyback_nn.datasets.features import CategoricalColumn, Columns, NumericColumn, Scaling
 from anyback_nn.datasets.split import split_rows
-from anyback_nn.datasets.targets import Classes, Quantity, choose_task
+from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget, choose_task
 from anyback_nn.errors import DataError
 
-AGE = Number("age", median=0.1 + 0.2, mean=1 / 3, scale=5e-324)
-TOWN = Category("town", ("Oslo", "Zürich", "missing"))
-TABLE = Encoding(Columns((AGE,), (TOWN,)), Quantity(1e300, 1 / 7, "price"))
-ARRAY = Encoding(Scaling(64, 16.0), Classes(("no", "yes"), None))
+AGE = NumericColumn("age", median=0.1 + 0.2, mean=1 / 3, scale=5e-324)
+TOWN = CategoricalColumn("town", ("Oslo", "Zürich", "missing"))
+TABLE = Encoding(Columns((AGE,), (TOWN,)), ContinuousTarget(1e300, 1 / 7, "price"))
+ARRAY = Encoding(Scaling(64, 16.0), ClassLabels(("no", "yes"), None))
 
 
 @pytest.mark.parametrize("encoding", [TABLE, ARRAY])
@@ -40,12 +41,12 @@ def test_surface():
         2,
     )
     assert ARRAY.decode(np.array([[1], [0]])).tolist() == [["yes"], ["no"]]
-    price = Encoding(ARRAY.features, Quantity(100.0, 20.0))
+    price = Encoding(ARRAY.features, ContinuousTarget(100.0, 20.0))
     assert price.decode(np.array([[0.5]], dtype=np.float32)).tolist() == [[110.0]]
 
 
-def test_answers_have_more_digits_than_outputs():
-    when = Quantity(1.7e9, 3600.0)  # seconds: float32 knows them to two minutes
+def test_predictions_have_more_digits_than_outputs():
+    when = ContinuousTarget(1.7e9, 3600.0)  # seconds: float32 knows them to two minutes
     outputs = np.array([0.5, -1.25], dtype=np.float32)
     assert when.decode(outputs).tolist() == [1.7e9 + 1800.0, 1.7e9 - 4500.0]
 
@@ -94,7 +95,7 @@ def test_json_that_is_not_understood(where, value, message):
 @pytest.mark.parametrize(
     ("values", "task"),
     [
-        (np.array(["a", "b"], dtype=object), "classification"),
+        (as_strings(np.array(["a", "b"])), "classification"),
         (np.arange(20.0), "classification"),
         (np.arange(21.0), "regression"),
         (np.array([0.0, 1.0, 0.5]), "regression"),
@@ -106,7 +107,7 @@ def test_the_task_that_values_suggest(values, task):
 
 @pytest.mark.parametrize("labels", [["2", "10"], [2.0, 10.0]])
 def test_labels_that_are_numbers_may_be_written_in_any_way(labels):
-    classes = Classes.fit(np.array([10.0, 2.0]))
+    classes = ClassLabels.fit(np.array([10.0, 2.0]))
     assert classes.labels == ("2", "10")
     kind = object if isinstance(labels[0], str) else float
     assert classes.encode(np.array(labels, dtype=kind)).tolist() == [0, 1]

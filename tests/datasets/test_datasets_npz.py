@@ -63,7 +63,7 @@ def test_regression_target(save):
     np.testing.assert_allclose(data.encoding.decode(rows.y), y + 0.5, rtol=1e-5)
 
 
-def test_bytes_can_have_a_quantity(save):
+def test_bytes_can_have_a_continuous_target(save):
     data = load(save(x=X.astype(np.uint8), y=X[:, 0]))
     assert data.encoding.features.scale == 255
     assert data.task == "regression"
@@ -122,14 +122,14 @@ def test_a_single_array_file_is_no_npz(tmp_path):
         load(tmp_path / "a.npz")
 
 
-def test_texts_are_no_quantity(save):
+def test_strings_are_no_continuous_target(save):
     path = save(x=X, y=np.array(["no", "yes"])[Y % 2])
-    with pytest.raises(DataError, match="row 1: the target is the text 'no': expected numbers"):
+    with pytest.raises(DataError, match="row 1: the target is the string 'no': expected numbers"):
         load(path, task="regression")
-    quantity = load(save(x=X, y=X[:, 0])).encoding
+    regression = load(save(x=X, y=X[:, 0])).encoding
     path = save(x=X, y=np.array(["no", "yes"])[Y % 2])
-    with pytest.raises(DataError, match="row 1: the target is the text 'no': expected numbers"):
-        read(path, quantity, with_target=True)
+    with pytest.raises(DataError, match="row 1: the target is the string 'no': expected numbers"):
+        read(path, regression, with_target=True)
 
 
 def test_reading_checks_the_features(save):

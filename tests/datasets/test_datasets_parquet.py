@@ -9,11 +9,11 @@ import pytest
 
 import anyback_nn as nn
 from anyback_nn.datasets import parquet, parquet_batches, read, streaming
-from anyback_nn.datasets.columns import column_of
+from anyback_nn.datasets.columns import as_column, as_strings
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Scaling, fit_columns
-from anyback_nn.datasets.moments import Moments
-from anyback_nn.datasets.targets import Classes, fit_target
+from anyback_nn.datasets.streaming import Moments
+from anyback_nn.datasets.targets import ClassLabels, fit_target
 from anyback_nn.errors import DataError
 
 N = 103
@@ -53,18 +53,18 @@ def path(tmp_path):
 def whole(columns, target, task):
     """The encoding, and its notes, that are learned from all rows at once."""
     frame = rows()
-    town = [None if text in (None, "?") else text.strip() for text in frame["town"]]
+    town = [None if value in (None, "?") else value.strip() for value in frame["town"]]
     table = {
         "row": frame["row"].to_numpy().astype(float),
         "width": frame["width"].to_numpy(),
         "height": frame["height"].to_numpy().astype(float),
-        "town": np.array(town, dtype=object),
-        "old": column_of("old", frame["old"].to_numpy()),
-        "kind": np.array(frame["kind"].to_list(), dtype=object),
+        "town": as_strings(np.array(town, dtype=object)),
+        "old": as_column("old", frame["old"].to_numpy()),
+        "kind": as_strings(np.array(frame["kind"].to_list())),
         "flat": frame["flat"].to_numpy(),
     }
     features, notes = fit_columns({name: table[name] for name in columns})
-    answers = column_of(target, np.array(frame[target].to_list()))
+    answers = as_column(target, np.array(frame[target].to_list()))
     return Encoding(features, fit_target(answers, task, target)), notes
 
 
@@ -244,7 +244,7 @@ def test_what_is_not_needed_is_not_even_read(tmp_path):
         assert text in content
         content = content.replace(text, b"\xff" + text[1:])
     path.write_bytes(content)
-    encoding = Encoding(Scaling(1), Classes(("Oslo", "Rome")))
+    encoding = Encoding(Scaling(1), ClassLabels(("Oslo", "Rome")))
     options = {"columns": ["row"], "batch_size": 16, "buffer": 16, "shuffle": False}
     found = iter(parquet_batches(path, "town", encoding=encoding, **options))
     assert flat(next(found)[0][:, 0].tolist() for _ in range(2)) == list(range(32))
@@ -294,7 +294,7 @@ def test_an_encoding_that_is_given_is_taken_as_it_is(path, tmp_path):
 
 
 def test_numbers_can_be_taken_without_standardising_them(path):
-    encoding = Encoding(Scaling(2), Classes(("a", "b", "c")))
+    encoding = Encoding(Scaling(2), ClassLabels(("a", "b", "c")))
     batches = parquet_batches(
         path, "sort", encoding=encoding, columns=["flat", "row"], shuffle=False, batch_size=50
     )
@@ -435,9 +435,9 @@ def test_numbers_of_rows_and_places(path, name):
             pl.Series([[1], [2], [3], [4]]),
             "column 'a' holds List.*choose the features with",
         ),
-        (pl.Series(["1", "2", "3", None]), "column 'a' holds numbers written as texts"),
-        (pl.Series(["1", "2", "3", "x"]), "among its different texts: non-numeric value 'x'"),
-        (pl.Series(["2024-01-02", "2024-01-03"] * 2), "among its different texts: .*holds dates"),
+        (pl.Series(["1", "2", "3", None]), "column 'a' holds numbers written as strings"),
+        (pl.Series(["1", "2", "3", "x"]), "among its different strings: non-numeric value 'x'"),
+        (pl.Series(["2024-01-02", "2024-01-03"] * 2), "among its different strings: .*holds dates"),
         (pl.Series([None] * 4, dtype=pl.Float64), r"the features are the columns \(none\)"),
     ],
 )
@@ -461,11 +461,11 @@ def test_a_column_without_values_is_left_out(tmp_path):
     assert [x.shape for x, _ in batches] == [(4, 2)]
 
 
-def test_too_many_texts_are_no_categories(tmp_path, monkeypatch):
+def test_too_many_strings_are_no_categories(tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "MOST_CATEGORIES", 3)
     frame = pl.DataFrame({"id": ["a", "b", "c", "d"], "x": range(4), "y": [0, 1] * 2})
     frame.write_parquet(tmp_path / "a.parquet")
-    refused(tmp_path / "a.parquet", "a.parquet: column 'id' has more than 3 different texts")
+    refused(tmp_path / "a.parquet", "a.parquet: column 'id' has more than 3 different strings")
     assert parquet_batches(tmp_path / "a.parquet", "y", columns=["x"]).columns == ("x",)
 
 
@@ -478,7 +478,7 @@ def test_too_many_texts_are_no_categories(tmp_path, monkeypatch):
         ),
         ([0.5, 1.0, float("nan"), 2.0], "the target 'y' is missing in 1 row, first in row 1"),
         (["a", "b", "a", "?"], "the target 'y' is missing"),
-        (["1.5", "2", "3", "4"], "column 'y' holds numbers written as texts"),
+        (["1.5", "2", "3", "4"], "column 'y' holds numbers written as strings"),
         (["a"] * 4, "one class only, 'a'"),
     ],
 )
@@ -488,7 +488,7 @@ def test_targets_that_cannot_be_learned(tmp_path, monkeypatch, target, message):
     refused(tmp_path / "a.parquet", f"a.parquet.*{message}")
 
 
-def test_targets_with_many_values_are_quantities_or_refused(tmp_path, monkeypatch):
+def test_targets_with_many_values_are_continuous_or_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "_MOST_CLASSES", 21)
     frame = pl.DataFrame({"a": range(25), "y": range(25)})
     path = tmp_path / "a.parquet"

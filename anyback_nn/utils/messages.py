@@ -1,4 +1,4 @@
-"""How errors and notes speak: short lists, counts, suggestions, the name of the source."""
+"""Parts of messages: short lists, counts, suggestions, the name of the source."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from os import PathLike
 
 from anyback_nn.errors import DataError
 
-__all__ = ["counted", "listing", "naming", "suggestion"]
+__all__ = ["did_you_mean", "plural", "prefix_errors", "quoted_list"]
 
 
-def listing(names: Iterable[object], limit: int = 10, quote: Callable[[str], str] = repr) -> str:
+def quoted_list(
+    names: Iterable[object], limit: int = 10, quote: Callable[[str], str] = repr
+) -> str:
     """Quote the first ``limit`` names and count the others.
 
-    >>> listing(["a", "b", "c"], limit=2)
+    >>> quoted_list(["a", "b", "c"], limit=2)
     "'a', 'b' and 1 more"
     """
     quoted = [quote(str(name)) for name in names]
@@ -23,19 +25,19 @@ def listing(names: Iterable[object], limit: int = 10, quote: Callable[[str], str
     return ", ".join(quoted[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
-def counted(n: int, noun: str) -> str:
-    """Give a count with its noun.
+def plural(n: int, noun: str) -> str:
+    """Return a count with its noun.
 
-    >>> counted(1, "row"), counted(1200, "row")
+    >>> plural(1, "row"), plural(1200, "row")
     ('1 row', '1,200 rows')
     """
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Suggest the known word that comes closest, in upper or lower case, or nothing.
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Suggest the most similar known word, in upper or lower case, or nothing.
 
-    >>> suggestion("mons", ["moons", "digits"])
+    >>> did_you_mean("mons", ["moons", "digits"])
     " Did you mean 'moons'?"
     """
     lowered = {name.lower(): name for name in known}
@@ -44,8 +46,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 @contextmanager
-def naming(source: str | PathLike[str]) -> Iterator[None]:
-    """Put the name of the source in front of every `DataError` raised inside."""
+def prefix_errors(source: str | PathLike[str]) -> Iterator[None]:
+    """Prefix each `DataError` raised inside with the name of its source."""
     try:
         yield
     except DataError as error:

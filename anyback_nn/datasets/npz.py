@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Table, column_of, numbers
-from anyback_nn.datasets.dataset import Dataset, Part, Rows, dataset_of, rows_of
+from anyback_nn.datasets.columns import Column, Table, as_column, as_numbers
+from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, fit_features
 from anyback_nn.datasets.targets import choose_task
-from anyback_nn.datasets.wording import counted, listing, naming
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 __all__ = ["load_npz", "read_npz"]
 
@@ -31,7 +31,7 @@ def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Datas
 
     Parameters, result and errors are those of `anyback_nn.datasets.load`.
     """
-    with naming(path):
+    with prefix_errors(path):
         arrays = _open(path)
         if "x_train" in arrays:
             x = _features(arrays, "x_train")
@@ -46,7 +46,7 @@ def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Datas
             train, test = whole.split(chosen, test_fraction=test_fraction, seed=seed)
         features, notes = fit_features(train.x)
         _require_all(features, math.prod(x.shape[1:]))
-        return dataset_of(path.stem, train, test, features, chosen, notes=notes)
+        return build_dataset(path.stem, train, test, features, chosen, notes=notes)
 
 
 def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
@@ -54,13 +54,13 @@ def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
-    with naming(path):
+    with prefix_errors(path):
         arrays = _open(path)
         divided = "x_test" in arrays
         x_name, y_name = ("x_test", "y_test") if divided else (_x_name(arrays), "y")
         x = _features(arrays, x_name)
         y = _target(arrays, y_name, x_name) if with_target else None
-        return rows_of(x, y, encoding, is_test_part=divided)
+        return encode_rows(x, y, encoding, is_test_part=divided)
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:
@@ -72,12 +72,12 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             "cannot be read as an .npz file: expected what numpy.savez writes, with arrays of "
-            "numbers or texts and no Python objects; write it again"
+            "numbers or strings and no Python objects; write it again"
         ) from error
     if not arrays:
         raise DataError(
-            f"has the arrays {listing(found) or '(none)'}: expected x_train, y_train, x_test and "
-            "y_test, or x (or X) and y"
+            f"has the arrays {quoted_list(found) or '(none)'}: expected x_train, y_train, x_test "
+            "and y_test, or x (or X) and y"
         )
     return arrays
 
@@ -89,8 +89,8 @@ def _x_name(arrays: dict[str, np.ndarray]) -> str:
 def _array(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     if name not in arrays:
         raise DataError(
-            f"has no array {name!r} beside {listing(arrays)}: expected x_train, y_train, x_test "
-            "and y_test, or x (or X) and y"
+            f"has no array {name!r} beside {quoted_list(arrays)}: expected x_train, y_train, "
+            "x_test and y_test, or x (or X) and y"
         )
     return arrays[name]
 
@@ -106,16 +106,16 @@ def _features(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     return values
 
 
-def _target(arrays: dict[str, np.ndarray], name: str, x_name: str) -> np.ndarray:
+def _target(arrays: dict[str, np.ndarray], name: str, x_name: str) -> Column:
     """Take a target as a column."""
     values = _array(arrays, name)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     n_rows = len(arrays[x_name])
-    column = column_of(name, values)
+    column = as_column(name, values)
     if len(column) != n_rows:
         raise DataError(
-            f"{x_name!r} has {counted(n_rows, 'row')} and {name!r} has {len(column):,}: expected "
+            f"{x_name!r} has {plural(n_rows, 'row')} and {name!r} has {len(column):,}: expected "
             "as many targets as rows"
         )
     return column
@@ -126,7 +126,7 @@ def _fittable(x: np.ndarray) -> np.ndarray | Table:
     if x.dtype == np.uint8:
         return x
     flat = x.reshape(len(x), -1)
-    return {f"x{i}": numbers(f"x{i}", flat[:, i]) for i in range(flat.shape[1])}
+    return {f"x{i}": as_numbers(f"x{i}", flat[:, i]) for i in range(flat.shape[1])}
 
 
 def _require_all(features: Features, width: int) -> None:
@@ -134,6 +134,6 @@ def _require_all(features: Features, width: int) -> None:
     if isinstance(features, Columns) and len(features.numbers) < width:
         gone = [f"x{i}" for i in range(width) if f"x{i}" not in features.names]
         raise DataError(
-            f"no row of the training part has a value in {counted(len(gone), 'column')}, "
-            f"{listing(gone)}: expected numbers in each; remove what is empty from the array"
+            f"no row of the training part has a value in {plural(len(gone), 'column')}, "
+            f"{quoted_list(gone)}: expected numbers in each; remove what is empty from the array"
         )
