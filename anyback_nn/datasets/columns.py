@@ -33,6 +33,7 @@ __all__ = [
     "as_column",
     "as_numbers",
     "as_strings",
+    "distinct",
     "encode_strings",
     "find_missing",
     "polars",
@@ -42,6 +43,7 @@ __all__ = [
     "read_typed",
     "require_column",
     "require_columns",
+    "require_target",
 ]
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -99,6 +101,14 @@ def find_missing(column: Column) -> np.ndarray:
     """Return a mask of the missing values."""
     mask: np.ndarray = column.codes < 0 if isinstance(column, Strings) else np.isnan(column)
     return mask
+
+
+def distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
+    """Return the distinct values in sorted order, and the index of each row's value."""
+    if isinstance(column, Strings):
+        return column.values, column.codes
+    values, codes = np.unique(column, return_inverse=True)
+    return values.tolist(), codes
 
 
 # Columns of arrays ------------------------------------------------------------------------------
@@ -187,6 +197,19 @@ def require_column(name: str, columns: Collection[str]) -> None:
             f"has no column {name!r}.{did_you_mean(name, columns)} The columns are "
             f"{quoted_list(columns, limit=30)}"
         )
+
+
+def require_target(
+    target: str | None, columns: Collection[str], *, reason: str = "", option: str = "target="
+) -> str:
+    """Return the target, or raise `DataError` unless it was named and there is such a column."""
+    if target is None:
+        raise DataError(
+            f"no target column was named{reason}: pass {option}, one of "
+            f"{quoted_list(columns, limit=30)}"
+        )
+    require_column(target, columns)
+    return target
 
 
 def require_columns(names: Sequence[str], columns: Collection[str]) -> None:

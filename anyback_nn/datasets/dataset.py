@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Column, Table
+from anyback_nn.datasets.columns import Column, Table, distinct
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Features, Scaling
 from anyback_nn.datasets.split import split_rows
-from anyback_nn.datasets.targets import Task, distinct, fit_target
+from anyback_nn.datasets.targets import Task, fit_target
 from anyback_nn.utils.messages import prefix_errors, quoted_list
 
 __all__ = ["Dataset", "Part", "Rows", "build_dataset", "encode_rows"]

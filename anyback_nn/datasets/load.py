@@ -96,10 +96,9 @@ def load(
     if source in BUILT_IN:
         name = str(source)
         _refuse_target(source, target)
-        if name == "digits":
-            return build_dataset(name, *digits_parts(), DIGITS, labelled)
-        train, test = _shape_parts(name, test_fraction, seed)
-        return build_dataset(name, train, test, _PLANE, labelled)
+        train, test = _built_in_parts(name, test_fraction, seed)
+        features = DIGITS if name == "digits" else Scaling(n_features=2)
+        return build_dataset(name, train, test, features, labelled)
     path = _existing(source)
     if _is_table(path):
         return load_table(path, target=target, task=task, test_fraction=test_fraction, seed=seed)
@@ -154,7 +153,7 @@ def read(
     if source in BUILT_IN:
         name = str(source)
         _refuse_target(source, target)
-        _, test = digits_parts() if name == "digits" else _shape_parts(name)
+        _, test = _built_in_parts(name)
         with prefix_errors(name):
             y = test.y if with_target else None
             return encode_rows(test.x, y, encoding, is_test_part=True)
@@ -170,15 +169,15 @@ def read(
     return read_npz(path, encoding, with_target=with_target)
 
 
-_PLANE = Scaling(n_features=2)
-
-
-def _shape_parts(
+def _built_in_parts(
     name: str, test_fraction: float = _DEFAULT_FRACTION, seed: int = _DEFAULT_SEED
 ) -> tuple[Part, Part]:
+    if name == "digits":
+        return digits_parts()
     x, y = _SHAPES[name](seed=seed)
-    whole = Part(x, as_column("y", y))
-    return whole.split("classification", test_fraction=test_fraction, seed=seed)
+    return Part(x, as_column("y", y)).split(
+        "classification", test_fraction=test_fraction, seed=seed
+    )
 
 
 def _idx_part(folder: Path, name: PartName) -> Part:

@@ -15,6 +15,7 @@ from anyback_nn.datasets.columns import (
     read_typed,
     require_column,
     require_columns,
+    require_target,
 )
 from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.features import Columns
@@ -203,7 +204,9 @@ def parquet_batches(
     if isinstance(encoding, dict):
         encoding = encoding_from_json(encoding)
     with prefix_errors(scan.path):
-        target = _target(scan, target, encoding)
+        if encoding is not None and target is None:
+            target = encoding.target.name
+        target = require_target(target, scan.types)
         features = _columns(scan, target, columns, encoding)
     if encoding is None:
         size = max(_BUFFER // (len(features) + 1), 1)
@@ -214,18 +217,6 @@ def parquet_batches(
     return ParquetBatches(
         scan, encoding, features, target, batch_size, shuffle, seed, stretch, places, notes
     )
-
-
-def _target(scan: Scan, target: str | None, encoding: Encoding | None) -> str:
-    """Find the column with the answers."""
-    if target is None and encoding is not None:
-        target = encoding.target.name
-    if target is None:
-        raise DataError(
-            f"no target column was named: pass target=, one of {quoted_list(scan.types, limit=30)}"
-        )
-    require_column(target, scan.types)
-    return target
 
 
 def _columns(

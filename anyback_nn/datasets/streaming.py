@@ -12,6 +12,7 @@ import numpy as np
 from anyback_nn.datasets.columns import (
     Column,
     Strings,
+    distinct,
     encode_strings,
     polars,
     read_column,
@@ -35,7 +36,6 @@ from anyback_nn.datasets.targets import (
     ContinuousTarget,
     Target,
     choose_task,
-    distinct,
     fit_target,
     require_present,
 )

@@ -26,8 +26,8 @@ from anyback_nn.datasets.columns import (
     read_column,
     read_numbers,
     read_strings,
-    require_column,
     require_columns,
+    require_target,
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Scan", "load_table", "read_table", "read_target", "scan_parquet", "select_features"]
 
 _IDENTIFIER_ROWS = 50
+_PARQUET = "Parquet; files of a folder need the same columns"
+_TARGET = "target= (--target COL)"
 
 
 def load_table(
@@ -54,12 +56,7 @@ def load_table(
     """
     with prefix_errors(path):
         frame = _read(path)
-        if target is None:
-            raise DataError(
-                "no target column was named: pass target= (--target COL), one of "
-                f"{quoted_list(frame.columns, limit=30)}"
-            )
-        require_column(target, frame.columns)
+        target = require_target(target, frame.columns, option=_TARGET)
         y = read_target(frame[target], task)
         chosen = choose_task(y, task, target)
         table = {name: read_column(frame[name]) for name in frame.columns if name != target}
@@ -90,12 +87,8 @@ def read_table(path: Path, encoding: Encoding, *, target: str | None, with_targe
         target = encoding.target.name if target is None else target
         y = None
         if with_target:
-            if target is None:
-                raise DataError(
-                    "no target column was named, and the model was not trained on a table: pass "
-                    f"target= (--target COL), one of {quoted_list(frame.columns, limit=30)}"
-                )
-            require_column(target, frame.columns)
+            reason = ", and the model was not trained on a table"
+            target = require_target(target, frame.columns, reason=reason, option=_TARGET)
             y = read_target(frame[target], encoding.task)
         others = [name for name in frame.columns if name != target]
         rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
@@ -156,7 +149,7 @@ class Scan:
         DataError
             If they cannot be read; names the file.
         """
-        with prefix_errors(self.path), _readable():
+        with prefix_errors(self.path), _readable(_PARQUET):
             return _lazy(self.path).slice(start, n_rows).select(columns).collect()
 
     @contextmanager
@@ -177,7 +170,7 @@ def scan_parquet(path: Path) -> Scan:
     with prefix_errors(path):
         if not path.exists():
             raise DataError("no such file: expected a Parquet file, or a folder of several")
-        with _readable():
+        with _readable(_PARQUET):
             pl, lazy = polars(), _lazy(path)
             types, n_rows = lazy.collect_schema(), lazy.select(pl.len()).collect().item()
         if not n_rows:
@@ -191,27 +184,23 @@ def _lazy(path: Path) -> pl.LazyFrame:
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _readable(expected: str) -> Iterator[None]:
     try:
         yield
     except (polars().exceptions.PolarsError, OSError) as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(
-            f"cannot be read ({reason}): expected Parquet; files of a folder need the same columns"
-        ) from error
+        raise DataError(f"cannot be read ({reason}): expected {expected}") from error
 
 
 def _read(path: Path) -> pl.DataFrame:
     """Read a file: the columns of a CSV file are strings, those of Parquet have their types."""
-    pl = polars()
     content = read_bytes(path)
-    is_parquet = path.suffix.lower() == ".parquet"
-    try:
-        frame = pl.read_parquet(io.BytesIO(content)) if is_parquet else _read_csv(content)
-    except pl.exceptions.PolarsError as error:
-        expected = "Parquet" if is_parquet else "CSV in UTF-8 with commas between the columns"
-        reason = str(error).splitlines()[0]
-        raise DataError(f"cannot be read ({reason}): expected {expected}") from error
+    if path.suffix.lower() == ".parquet":
+        with _readable("Parquet"):
+            frame = polars().read_parquet(io.BytesIO(content))
+    else:
+        with _readable("CSV in UTF-8 with commas between the columns"):
+            frame = _read_csv(content)
     if not frame.height:
         raise DataError(f"has the columns {quoted_list(frame.columns)} but no row: expected data")
     return frame

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Column, Strings, as_strings, find_missing
+from anyback_nn.datasets.columns import Column, Strings, as_strings, distinct, find_missing
 from anyback_nn.datasets.schema import list_of, optional, read_fields, real, text
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
@@ -21,7 +20,6 @@ __all__ = [
     "Target",
     "Task",
     "choose_task",
-    "distinct",
     "fit_target",
     "require_present",
 ]
@@ -261,14 +259,6 @@ def require_present(column: Column, name: str | None) -> None:
             f"{plural(int(missing.sum()), 'row')}, first in row {int(missing.argmax()) + 1}: "
             "expected a value in every row; fill the values in or remove the rows"
         )
-
-
-def distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
-    """Return the distinct values in sorted order, and the index of each row's value."""
-    if isinstance(column, Strings):
-        return column.values, column.codes
-    values, codes = np.unique(column, return_inverse=True)
-    return values.tolist(), codes
 
 
 def _require_numbers(column: Column) -> np.ndarray:
