@@ -97,16 +97,16 @@ def load(
         name = str(source)
         _refuse_target(source, target)
         train, test = _built_in_parts(name, test_fraction, seed)
-        features = DIGITS if name == "digits" else Scaling(n_features=2)
-        return build_dataset(name, train, test, features, labelled)
+        scaling = DIGITS if name == "digits" else Scaling(n_features=2)
+        return build_dataset(name, train, test, scaling, labelled)
     path = _existing(source)
     if _is_table(path):
         return load_table(path, target=target, task=task, test_fraction=test_fraction, seed=seed)
     _refuse_target(source, target)
     if path.is_dir():
         train, test = _idx_part(path, "train"), _idx_part(path, "t10k")
+        features, _ = fit_features(train.x)
         with prefix_errors(path):
-            features, _ = fit_features(train.x)
             return build_dataset(path.resolve().name, train, test, features, labelled)
     return load_npz(path, task=task, test_fraction=test_fraction, seed=seed)
 
