@@ -383,7 +383,7 @@ MUTANTS = (
         "datasets/targets.py",
         "np.asarray(values, dtype=np.float64) * self.scale",
         "np.asarray(values) * self.scale",
-        "datasets/test_datasets_encoding.py::test_predictions_have_more_digits_than_outputs",
+        "datasets/test_datasets_targets.py::test_predictions_have_more_digits_than_outputs",
         "numpy",
         r"1700001792\.0 != 1700001800\.0",
     ),
