@@ -215,10 +215,10 @@ def _read_csv(content: bytes) -> pl.DataFrame:
         # The header is read as a row, since polars would rename columns of the same name.
         frame = pl.read_csv(content, has_header=False, infer_schema=False)
     except pl.exceptions.ComputeError:
-        _blank_lines(content)  # names the row, if one is too long
+        _find_blank_lines(content)  # names the row, if one is too long
         raise
     if frame[:, -1].null_count():  # polars fills rows that are too short with nulls
-        blank = _blank_lines(content)
+        blank = _find_blank_lines(content)
         frame = frame.filter(~pl.Series(blank))
     names = [(name or "").strip() for name in frame.row(0)]
     _check_header(names)
@@ -245,10 +245,16 @@ def _check_header(names: list[str]) -> None:
         )
 
 
-def _blank_lines(content: bytes) -> list[bool]:
-    """Mark blank lines; refuse rows that are longer or shorter than the header."""
+def _find_blank_lines(content: bytes) -> list[bool]:
+    """Return which lines are blank; refuse rows that are longer or shorter than the header."""
     try:
-        reader = csv.reader(io.StringIO(content.decode(), newline=""))
+        text = content.decode()
+        if '"' not in text:  # then all commas separate values, and counting them takes no time
+            lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+            n_commas = lines[0].count(",")
+            if all(not line or line.count(",") == n_commas for line in lines):
+                return [not line for line in lines]
+        reader = csv.reader(io.StringIO(text, newline=""))
         width, blank = len(next(reader)), [False]
         for row in reader:
             blank.append(not row)

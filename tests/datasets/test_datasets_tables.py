@@ -389,7 +389,7 @@ GOOD = "age,town,y\n" + ROWS
         (GOOD, {"task": "clustering"}, "'clustering': expected one of 'auto'"),
         (GOOD.replace("a,", "2020-01-02,").replace("b,", "2020-01-03 10:00,"), {}, "holds dates"),
         (GOOD.encode() + b"1,\xe9,1\n", {}, "line 22 is not UTF-8"),
-        (GOOD + f"1,{'a' * 140_000},\n", {}, "line 22: field larger than field limit"),
+        (GOOD + f'1,"{"a" * 140_000}",\n', {}, "line 22: field larger than field limit"),
         ('y\n"0\n', {}, r"cannot be read \(.*: expected CSV in UTF-8"),
         (GOOD + '1,"a,1\n', {}, r"row 21 \(line 22\)|cannot be read"),
     ],
@@ -398,6 +398,15 @@ def test_tables_that_cannot_be_learned_from(csv, text, options, message):
     with pytest.raises(DataError, match=message) as error:
         load(csv(text), **{"target": "y", **options})
     assert "table.csv: " in str(error.value) or "clustering" in str(error.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("value", ["x", '"x"'])
+def test_blank_lines_are_no_rows_where_the_last_column_has_gaps(csv, end, value):
+    rows = [f"{i % 2},{'' if i % 3 else value}{end * (1 + (i == 5))}" for i in range(12)]
+    data = load(csv(f"y,a{end}{''.join(rows)}{end}"), target="y")
+    assert len(data.x_train) + len(data.x_test) == 12
+    assert data.encoding.features.categories[0].values == ("(missing)", "x")
 
 
 def test_a_late_surprise_in_a_long_column_is_found(csv):
