@@ -188,7 +188,7 @@ def _readable(expected: str) -> Iterator[None]:
     try:
         yield
     except (polars().exceptions.PolarsError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).splitlines()[0]
         raise DataError(f"cannot be read ({reason}): expected {expected}") from error
 
 
@@ -248,9 +248,9 @@ def _check_header(names: list[str]) -> None:
 def _find_blank_lines(content: bytes) -> list[bool]:
     """Return which lines are blank; refuse rows that are longer or shorter than the header."""
     try:
-        text = content.decode()
-        if '"' not in text:  # then all commas separate values, and counting them takes no time
-            lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        text = content.decode().replace("\r\n", "\n")
+        if '"' not in text and "\r" not in text:  # then counting commas is enough, and fast
+            lines = text.removesuffix("\n").split("\n")
             n_commas = lines[0].count(",")
             if all(not line or line.count(",") == n_commas for line in lines):
                 return [not line for line in lines]
