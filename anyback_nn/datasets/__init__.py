@@ -1,4 +1,4 @@
-"""Data to learn from: embedded digits, drawn shapes, and readers of IDX, NPZ, CSV and Parquet."""
+"""Data to learn from: embedded digits, synthetic shapes, and readers of IDX, NPZ, CSV, Parquet."""
 
 from anyback_nn.datasets.dataset import Dataset, Rows
 from anyback_nn.datasets.digits import load_digits

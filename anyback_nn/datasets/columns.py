@@ -1,6 +1,6 @@
 """Columns of raw data, before any encoding.
 
-A column is of one of two kinds:
+There are two kinds of columns:
 
 - *numbers*: an array of float64, in which NaN is a missing value;
 - *strings*: `Strings`, the distinct values and the code of each row.
@@ -50,7 +50,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _MISSING = ("", "NA", "NaN", "nan", "NAN", "null", "NULL", "Null", "?")
 _BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
-# Not numbers for a program, but surely for their author: 0,43 and 12 % and $3 and 23.01.2024
+# Numbers for a reader but not for a program: 0,43 and 12 % and $3 and 23.01.2024
 _WRITTEN_NUMBER = (
     r"^[-+$€£]?\s*\d[\d.,]*(,\d+|\s*[%$€£])$"  # decimal commas, units after
     r"|^[$€£]\s*\d"  # units before
@@ -87,14 +87,14 @@ class Strings:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of rows of each value that is in at least one row."""
+        """The number of rows of each value, less those in no row."""
         counts = np.bincount(self.codes + 1, minlength=len(self.values) + 1)[1:].tolist()
         return {value: n for value, n in zip(self.values, counts, strict=True) if n}
 
 
 Column = np.ndarray | Strings
 Table = Mapping[str, Any]
-"""Of `Column`; which of the two, is known where they are used."""
+"""Columns by their names. Their values are of the type `Column`."""
 
 
 def find_missing(column: Column) -> np.ndarray:
@@ -160,7 +160,7 @@ def as_column(name: str, values: np.ndarray) -> Column:
     Raises
     ------
     DataError
-        If the array is not one-dimensional, or holds something else, such as dates.
+        If the array is not one-dimensional, or has values of another type, such as dates.
 
     Examples
     --------
@@ -223,10 +223,10 @@ def require_columns(names: Sequence[str], columns: Collection[str]) -> None:
 
 
 def read_column(series: pl.Series, *, mixed: bool = False, hint: str = "") -> Column:
-    """Return the numbers or strings of a column, whichever its values are.
+    """Return the numbers or strings of a column, by its values.
 
-    Unless ``mixed``, a column most of whose strings are numbers must be numbers altogether, or one
-    slip would silently turn its numbers into categories. A hint may end that error.
+    Unless ``mixed``, if most strings of a column are numbers, all must be: otherwise a single
+    typing error would silently turn numbers into categories. A hint may end the error.
     """
     pl = polars()
     if series.dtype.is_numeric():
@@ -252,14 +252,14 @@ def read_column(series: pl.Series, *, mixed: bool = False, hint: str = "") -> Co
 
 
 def read_typed(series: pl.Series) -> Column:
-    """Return the numbers or strings of a column, whichever its type is."""
+    """Return the numbers or strings of a column, by its type."""
     if series.dtype.is_numeric():
         return read_numbers(series)
     return encode_strings(read_strings(series))
 
 
 def read_numbers(series: pl.Series, hint: str = "") -> np.ndarray:
-    """Return the numbers of a column; each value must be one. A hint may end the error."""
+    """Return the numbers of a column. All values must be numbers; a hint may end the error."""
     pl = polars()
     if series.dtype.is_numeric():
         return _numbers(series.cast(pl.Float64))

@@ -1,4 +1,4 @@
-"""Data that are ready for a network: to train and test with, or to evaluate and predict."""
+"""Data ready for a network: for training and testing, or for evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Dataset:
     y_train, y_test : ndarray, shape (n_rows,)
         Classification: class indices (int64). Regression: standardised values (float32).
     encoding : Encoding
-        How raw rows become ``x``, and outputs become answers; fitted on the training part.
+        How raw rows become ``x``, and outputs become predictions; fitted on the training part.
     notes : tuple of str
-        What a user should be told: filled gaps, columns left out, unknown categories.
+        Messages for the user: filled gaps, columns left out, unknown categories.
 
     Examples
     --------
@@ -73,11 +73,11 @@ class Rows:
     ----------
     x : ndarray of float32, shape (n_rows, n_features)
     y : ndarray, shape (n_rows,), or None
-        As in `Dataset`; None if the answers were not asked for.
+        As in `Dataset`; None if the targets were not read.
     notes : tuple of str
-        What a user should be told: filled gaps, unknown categories, columns not used.
+        Messages for the user: filled gaps, unknown categories, columns not used.
     is_test_part : bool
-        Whether they are the test part of data that are divided, or else all rows.
+        Whether they are the test part of divided data; if not, they are all rows.
     """
 
     x: np.ndarray

@@ -3,9 +3,9 @@
 1,797 images of 8 by 8 points with values from 0 to 16: the test part of *Optical Recognition of
 Handwritten Digits* by E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository,
 https://doi.org/10.24432/C50P49, licensed under CC BY 4.0
-(https://creativecommons.org/licenses/by/4.0/). The values are unchanged; the rows were shuffled
-once and divided, by class, into 1,437 for training and 360 for testing. The file holds them in
-this order, so that the division never depends on a random generator.
+(https://creativecommons.org/licenses/by/4.0/). The values are unchanged. The rows were shuffled
+once and split, by class, into 1,437 for training and 360 for testing. The file has them in this
+order, so that the split never depends on a random generator.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def load_digits() -> Dataset:
 
 
 def digits_parts() -> tuple[Part, Part]:
-    """Give the raw training and test part, as `build_dataset` takes them."""
+    """Return the raw training and test part, as `build_dataset` takes them."""
     with (
         resources.files(__package__).joinpath("digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,

@@ -21,14 +21,14 @@ _TARGETS = {"classes": ClassLabels, "quantity": ContinuousTarget}
 
 @dataclass(frozen=True)
 class Encoding:
-    """How raw rows become a network's input, and its outputs become answers.
+    """How raw rows become a network's input, and its outputs become predictions.
 
     Parameters
     ----------
     features : Scaling or Columns
-        Of an array, or of a table.
+        Encoding of an array, or of a table.
     target : ClassLabels or ContinuousTarget
-        For classification, or for regression.
+        Encoding of the target, for classification or for regression.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class Encoding:
         return self.target.n_outputs
 
     def decode(self, values: Any) -> np.ndarray:
-        """Turn a network's answers into the words or units of the data.
+        """Turn a network's predictions into the labels or units of the data.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Encoding:
 def encoding_from_json(data: Any) -> Encoding:
     """Read an encoding from the plain data that `Encoding.to_json` gave.
 
-    Nothing in the data is run: kinds are looked up among the known ones, and every field is
+    Nothing in the data is executed: kinds are looked up among the known ones, and every field is
     checked.
 
     Parameters

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 MISSING = "(missing)"
-"""The category of missing values; in brackets, lest a file has it as a value."""
+"""The category of missing values; in brackets, because a value of a file hardly is."""
 
 MOST_CATEGORIES = 1000
 
@@ -45,7 +45,7 @@ class Scaling:
     Parameters
     ----------
     n_features : int
-        Values in a row; the axes of an image are joined.
+        Values in a row; the axes of an image are flattened.
     scale : float
         The largest raw value, such as 255 for bytes; 1 leaves the values as they are.
 
@@ -71,8 +71,8 @@ class Scaling:
         Parameters
         ----------
         raw : ndarray, shape (n_rows, ...)
-            Numbers. With a scale other than 1 they must be whole, so that an array which was
-            scaled before is not scaled twice.
+            Numbers. With a scale other than 1 they must be integers, so that an array which is
+            scaled already is not scaled twice.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class Scaling:
         Raises
         ------
         DataError
-            If the number of features differs, or if a value is missing, infinite or not whole.
+            If the number of features differs, or if a value is missing, infinite or not an integer.
         """
         flat = flatten(raw, self.n_features)
         if flat.dtype.kind == "f":
@@ -104,7 +104,7 @@ class Scaling:
     def _check(self, flat: np.ndarray) -> None:
         bad, expected = ~(np.abs(flat) <= np.finfo(np.float32).max), "finite numbers"
         if self.scale != 1 and not bad.any():
-            bad, expected = flat != np.floor(flat), f"whole numbers from 0 to {self.scale:g}"
+            bad, expected = flat != np.floor(flat), f"integers from 0 to {self.scale:g}"
         if bad.any():
             row, feature = np.argwhere(bad)[0]
             raise DataError(
@@ -380,7 +380,7 @@ def _fit_numbers(table: dict[str, np.ndarray]) -> tuple[NumericColumn, ...]:
     values = np.where(np.isnan(raw), medians, raw)
     means = values.sum(axis=0) / len(values)
     values -= means
-    # What rounding left of the mean, taken from the variance: as accurate as adding up twice.
+    # The corrected two-pass algorithm: what rounding left of the mean is taken from the variance.
     left = values.sum(axis=0)
     values *= values
     variances = (values.sum(axis=0) - left**2 / len(values)) / len(values)

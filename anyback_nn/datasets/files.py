@@ -14,7 +14,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_bytes(path: Path) -> bytes:
-    """Give the content of a file; what is gzipped, whatever its name, is unpacked.
+    """Return the content of a file; gzipped content is decompressed, whatever the file's name.
 
     Parameters
     ----------

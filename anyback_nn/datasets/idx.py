@@ -40,7 +40,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     Parameters
     ----------
     path : path-like
-        Its content, not its name, tells whether it is gzipped.
+        Whether it is gzipped is found by its content, not by its name.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     Raises
     ------
     DataError
-        If it is no IDX file, is cut short, has bytes too many, or is a damaged gzip file.
+        If it is not an IDX file, is truncated, has too many bytes, or is a damaged gzip file.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
 
 
 def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
-    """Read the images of one part, uint8, shape (n_samples, ...); they cannot be written to."""
+    """Read the images of a part: read-only, uint8, shape (n_samples, ...)."""
     path = _find(folder, part, "images", 3)
     images = _read(path)
     if images.dtype != np.uint8 or images.ndim < 2 or not images.size:
@@ -79,13 +79,13 @@ def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
 
 
 def read_idx_labels(folder: Path, part: PartName, n_images: int) -> Column:
-    """Read the labels of one part, as a column."""
+    """Read the labels of a part, as a column."""
     path = _find(folder, part, "labels", 1)
     labels = _read(path)
     if labels.shape != (n_images,):
         raise DataError(
             f"{path}: holds values of the shape {labels.shape}: expected ({n_images},), a label "
-            "for each image beside it"
+            "for each image"
         )
     return as_column("labels", labels)
 
@@ -103,7 +103,7 @@ def _find(folder: Path, part: str, content: str, n_axes: int) -> Path:
 
 
 def _read(path: str | PathLike[str]) -> np.ndarray:
-    """Read one IDX file; what needs no other byte order stays where it lies, read-only."""
+    """Read an IDX file; values that need no other byte order are not copied, and read-only."""
     with prefix_errors(path):
         return _parse(read_bytes(Path(path)))
 

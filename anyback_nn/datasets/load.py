@@ -58,8 +58,8 @@ def load(
     source : str or path-like
         A built-in name (``digits``, ``xor``, ``circles``, ``moons``, ``spirals``, ``blobs``) or
         the path of a CSV file (also gzipped), a Parquet file, an ``.npz`` file, or a folder with
-        IDX files. A built-in name goes before a file of that name; write ``./digits`` for the
-        file.
+        IDX files. A built-in name takes precedence over a file of that name; write
+        ``./digits`` for the file.
     target : str, optional
         The column of a table that is to be predicted; needed for tables, refused for others.
     task : {"auto", "classification", "regression"}
@@ -67,9 +67,9 @@ def load(
         strings and booleans are classes; numbers that are not all integers are a continuous target;
         integers are classes if there are at most 20 distinct ones, else a continuous target.
     test_fraction : float
-        Share of the rows for the test part, for data that are not divided yet: tables, an
-        ``.npz`` file with x and y, the shapes. For classification each class is divided by
-        itself, and a class of a single row stays in the training part.
+        Share of the rows for the test part, for data that are not split already: tables, an
+        ``.npz`` file with x and y, the shapes. For classification each class is split
+        separately, and a class of a single row stays in the training part.
     seed : int
         Seed for the split, and for the random numbers of the synthetic shapes.
 
@@ -118,17 +118,17 @@ def read(
     target: str | None = None,
     with_target: bool,
 ) -> Rows:
-    """Read rows for a network that was trained before, encoded as its training data were.
+    """Read rows for a trained network, encoded as its training data were.
 
     Parameters
     ----------
     source : str or path-like
-        As for `load`. Data that are divided already (the digits, an IDX folder, an ``.npz`` file
+        As for `load`. Data that are split already (the digits, an IDX folder, an ``.npz`` file
         with x_test) give their test part, and so do the shapes, as drawn by default; tables and
         other ``.npz`` files give all rows.
     encoding : Encoding
-        Fitted by `load`. A table needs its columns, in any order; further ones are ignored. For
-        an encoding of arrays, all columns of a table but the target are the features.
+        Fitted by `load`. A table needs its columns, in any order; others are ignored. For an
+        encoding of arrays, all columns of a table but the target are the features.
     target : str, optional
         The column with the targets, if it is not the one of the encoding.
     with_target : bool

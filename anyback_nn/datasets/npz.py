@@ -25,8 +25,8 @@ _NAMES = ("x_train", "y_train", "x_test", "y_test", "x", "X", "y")
 def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Dataset:
     """Load a file for training.
 
-    It holds ``x_train, y_train, x_test, y_test``, which are taken as they are, or ``x`` (or
-    ``X``) and ``y``, which are divided. Bytes (uint8) are divided by 255; other numbers are
+    It has ``x_train, y_train, x_test, y_test``, which are split already, or ``x`` (or ``X``)
+    and ``y``, which are split here. Bytes (uint8) are divided by 255; other numbers are
     standardised like the columns of a table, which are then called x0, x1 and so on.
 
     Parameters, result and errors are those of `anyback_nn.datasets.load`.
@@ -64,11 +64,11 @@ def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays whose names mean something here; others stay unread."""
+    """Read the arrays with the known names; others are not read."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _NAMES if name in archive}
-            found = archive.files
+            names = archive.files
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             "cannot be read as an .npz file: expected what numpy.savez writes, with arrays of "
@@ -76,7 +76,7 @@ def _open(path: Path) -> dict[str, np.ndarray]:
         ) from error
     if not arrays:
         raise DataError(
-            f"has the arrays {quoted_list(found) or '(none)'}: expected x_train, y_train, x_test "
+            f"has the arrays {quoted_list(names) or '(none)'}: expected x_train, y_train, x_test "
             "and y_test, or x (or X) and y"
         )
     return arrays
@@ -89,14 +89,14 @@ def _x_name(arrays: dict[str, np.ndarray]) -> str:
 def _array(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     if name not in arrays:
         raise DataError(
-            f"has no array {name!r} beside {quoted_list(arrays)}: expected x_train, y_train, "
+            f"has no array {name!r}, but {quoted_list(arrays)}: expected x_train, y_train, "
             "x_test and y_test, or x (or X) and y"
         )
     return arrays[name]
 
 
 def _features(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Take features as they are, shape (n_rows, ...)."""
+    """Return features as they are, shape (n_rows, ...)."""
     values = _array(arrays, name)
     if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
         raise DataError(
@@ -107,7 +107,7 @@ def _features(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _target(arrays: dict[str, np.ndarray], name: str, x_name: str) -> Column:
-    """Take a target as a column."""
+    """Return a target as a column."""
     values = _array(arrays, name)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -122,7 +122,7 @@ def _target(arrays: dict[str, np.ndarray], name: str, x_name: str) -> Column:
 
 
 def _fittable(x: np.ndarray) -> np.ndarray | Table:
-    """Leave bytes as they are; make a table of other numbers, to be standardised by column."""
+    """Return bytes as they are, and other numbers as a table, to be standardised by column."""
     if x.dtype == np.uint8:
         return x
     flat = x.reshape(len(x), -1)
@@ -130,7 +130,7 @@ def _fittable(x: np.ndarray) -> np.ndarray | Table:
 
 
 def _require_all(features: Features, width: int) -> None:
-    """Refuse an array of which a column was left out: its columns are known by their place."""
+    """Raise unless each column of the array has values: columns are known by their index."""
     if isinstance(features, Columns) and len(features.numbers) < width:
         gone = [f"x{i}" for i in range(width) if f"x{i}" not in features.names]
         raise DataError(

@@ -1,4 +1,4 @@
-"""Divide rows into a training and a test part."""
+"""Split rows into a training and a test part."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def split_rows(
     seed : int
         The same seed gives the same parts.
     groups : ndarray of int, shape (n_rows,), optional
-        Class index of each row, 0 to the number of classes less one. Each class is then divided
-        by itself and has a row in both parts; a class of a single row stays in the training part.
+        Class index of each row, 0 to the number of classes less one. Each class is then split
+        separately and has a row in both parts; a class of a single row stays in the training part.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Learn how the columns of a large file become numbers, from one part of it after another."""
+"""Learn the encoding of a large file, part by part."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ _MOST_CLASSES = 2**16
 
 @dataclass(frozen=True)
 class Moments:
-    """How many numbers there were, their mean, and the sum of their squared distances from it.
+    """The count of some numbers, their mean, and the sum of their squared distances from it.
 
-    Adding those of two parts gives those of both together. Parts in the same order give the same
-    bits.
+    The sum of the moments of two parts is that of both together. Parts in the same order give the
+    same bits.
 
     Reference: T. Chan, G. Golub and R. LeVeque, "Algorithms for computing the sample variance:
     analysis and recommendations", The American Statistician 37, 1983.
@@ -106,10 +106,10 @@ class Moments:
 def fit_scan(
     scan: Scan, columns: Sequence[str], target: str, *, task: str, size: int
 ) -> tuple[Encoding, tuple[str, ...]]:
-    """Learn the encoding of a file, going through it once.
+    """Learn the encoding of a file, reading it once.
 
-    It is that of `fit_columns` and `fit_target` but for rounding, with two restrictions: a column
-    of strings has no numbers in it, and in a file of more than 4 million numbers the medians are
+    Except for rounding, it is that of `fit_columns` and `fit_target`, with two restrictions. A
+    column of strings may not hold numbers. In a file of more than 4 million numbers the medians are
     those of some of the rows, at equal distances.
 
     Parameters

@@ -160,12 +160,12 @@ class Scan:
 
 
 def scan_parquet(path: Path) -> Scan:
-    """Look at a Parquet file, without reading its rows.
+    """Open a Parquet file, without reading its rows.
 
     Raises
     ------
     DataError
-        If it does not exist, is no Parquet file, or has no rows.
+        If it does not exist, is not a Parquet file, or has no rows.
     """
     with prefix_errors(path):
         if not path.exists():
@@ -179,7 +179,7 @@ def scan_parquet(path: Path) -> Scan:
 
 
 def _lazy(path: Path) -> pl.LazyFrame:
-    # Without glob a path is what it says, whatever signs are in it.
+    # Without glob a path may have any characters.
     return polars().scan_parquet(path, glob=False)
 
 

@@ -86,8 +86,8 @@ def test_targets_that_are_classes(save, y, classes):
     ("arrays", "message"),
     [
         ({"data": X, "labels": Y}, "arrays 'data', 'labels': expected x_train, y_train"),
-        ({"x": X}, "no array 'y' beside 'x'"),
-        ({"y": Y}, "no array 'x' beside 'y'"),
+        ({"x": X}, "no array 'y', but 'x'"),
+        ({"y": Y}, "no array 'x', but 'y'"),
         ({"x_train": X, "y_train": Y, "x_test": X}, "no array 'y_test'"),
         ({"x": X, "y": Y[:-1]}, "'x' has 40 rows and 'y' has 39"),
         ({"x": X[:, 0], "y": Y}, r"float64 values of the shape \(40,\): expected numbers of the"),
@@ -151,7 +151,7 @@ def test_bytes_are_not_scaled_twice(save):
     raw = sklearn.datasets.load_digits(return_X_y=True)[0]  # whole numbers, as float64
     rows = read(save(x=raw), digits.encoding, with_target=False)
     np.testing.assert_array_equal(rows.x, (raw / 16).astype(np.float32))
-    with pytest.raises(DataError, match="expected whole numbers from 0 to 16"):
+    with pytest.raises(DataError, match="expected integers from 0 to 16"):
         read(save(x=raw / 16), digits.encoding, with_target=False)
     raw[2, 5] = np.nan
     with pytest.raises(DataError, match="row 3, feature 6: the value is nan"):
