@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from anyback_nn.datasets.columns import Column, as_column
-from anyback_nn.datasets.files import read_bytes
 from anyback_nn.errors import DataError
+from anyback_nn.utils.files import read_bytes
 from anyback_nn.utils.messages import prefix_errors
 
 __all__ = ["PartName", "read_idx", "read_idx_images", "read_idx_labels"]

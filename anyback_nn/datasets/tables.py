@@ -32,9 +32,9 @@ from anyback_nn.datasets.columns import (
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Features, Scaling, fit_features
-from anyback_nn.datasets.files import read_bytes
 from anyback_nn.datasets.targets import choose_task
 from anyback_nn.errors import DataError
+from anyback_nn.utils.files import read_bytes
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 if TYPE_CHECKING:

@@ -22,16 +22,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError, ShapeError
+from anyback_nn.inputs.batches import Batch
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.layer import Layer
+from anyback_nn.network.layout import Packed
 from anyback_nn.network.losses import Loss, mean_loss
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import Storage, map_leaves, named
-from anyback_nn.network.settings import plain
-from anyback_nn.random import Blank, generator
+from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
+from anyback_nn.optim.schedules import Schedule
+from anyback_nn.random import Zeros, generator
 from anyback_nn.sklearn import arrays, files, lbfgs, networks
 from anyback_nn.sklearn.convergence import Convergence
 from anyback_nn.sklearn.objective import Objective
@@ -40,11 +43,10 @@ from anyback_nn.sklearn.solvers import Recorded, SklearnAdam, SklearnSGD, unbias
 from anyback_nn.sklearn.validation import scoring, takes_weights
 from anyback_nn.training import loop
 from anyback_nn.training.callbacks import Callback, EarlyStopping, ProgressBar, check_callbacks
-from anyback_nn.training.data import Batch
-from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.training.out_of_memory import has_room
-from anyback_nn.training.schedules import Schedule
-from anyback_nn.training.state import TrainingState, copies
+from anyback_nn.training.state import TrainingState
+from anyback_nn.tree import tree_copy, tree_map, tree_named_leaves
+from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["BaseMLP"]
 
@@ -270,8 +272,10 @@ class BaseMLP(BaseEstimator, ABC):
         if self._in_epochs:
             return
         model = self.model_
-        noise = model.network.noise(shape, Blank(None, model.backend, model.dtype))
-        if named(model.training.state) or any(leaf is not None for leaf in named(noise).values()):
+        noise = model.network.noise(shape, Zeros(None, model.backend, model.dtype))
+        if tree_named_leaves(model.training.state) or any(
+            leaf is not None for leaf in tree_named_leaves(noise).values()
+        ):
             raise ValueError(
                 "solver='lbfgs' minimises one and the same function throughout, which dropout and "
                 "batch normalisation change at each step. Use solver='adam' or 'sgd'"
@@ -319,11 +323,11 @@ class BaseMLP(BaseEstimator, ABC):
         if pairs is None:
             model.build(n_in)
         else:
-            model._build(n_in, Blank(generator(0, "weights"), backend, model.dtype))
+            model._build(n_in, Zeros(generator(0, "weights"), backend, model.dtype))
             with backend.scope(model.dtype):
-                tree = model.layout.restore(model.training.params)
+                tree = model.layout.unpack(model.training.params)
                 tree = networks.filled(tree, model.network.layers, pairs, backend, model.dtype)
-                model.training.params = model.layout.store(tree)
+                model.training.params = model.layout.pack(tree)
         if model.n_out != self.n_outputs_:
             raise ShapeError(
                 f"layers: the network has {model.n_out} outputs, but these targets need "
@@ -343,7 +347,7 @@ class BaseMLP(BaseEstimator, ABC):
         self.best_loss_ = self.best_validation_score_ = None
         self._no_improvement_count = 0
         self._best: tuple[Any, Any] | None = None
-        self._raw: Storage | None = None
+        self._raw: Packed | None = None
         self._rules, self._asked = self._described_rules(), self._spec()
 
     def _adopt(self) -> None:
@@ -351,11 +355,11 @@ class BaseMLP(BaseEstimator, ABC):
         score = self.best_validation_score_
         if score is not None and np.isfinite(score):
             training = self.model_.training
-            self._best = (copies(training.params), copies(training.state))
+            self._best = (tree_copy(training.params), tree_copy(training.state))
 
     def _set_loss(self) -> None:
         """Let the model have the loss that the parameters describe: it may be another by now."""
-        model, loss = self.model_, plain(self._choose_loss()[0])
+        model, loss = self.model_, to_python_scalars(self._choose_loss()[0])
         if loss != model.loss:
             model.loss = loss
             # What is compiled for itself alone is not told apart by the loss.
@@ -436,7 +440,7 @@ class BaseMLP(BaseEstimator, ABC):
             )
         if self.clip_norm is not None:
             optimizer = replace(optimizer, clip_norm=float(self.clip_norm))
-        return cast(Optimizer, plain(optimizer))
+        return cast(Optimizer, to_python_scalars(optimizer))
 
     def _descend(self, prepared: Prepared, incremental: bool) -> None:
         """Train by steps on batches until the rules of convergence, or ``max_iter``, end it."""
@@ -544,14 +548,14 @@ class BaseMLP(BaseEstimator, ABC):
     def _placed(self, tree: Any) -> Any:
         """Copy kept arrays to the backend, where they may not be after unpickling."""
         backend = self.model_.backend
-        return copies(map_leaves(backend.asarray, tree))
+        return tree_copy(tree_map(backend.asarray, tree))
 
     def __getstate__(self) -> dict[str, Any]:
         """Hold NumPy arrays, which can be read where the backend cannot be used."""
         state = dict(super().__getstate__())
         for name in ("_raw", "_best"):
             if state.get(name) is not None:
-                state[name] = map_leaves(to_numpy, state[name])
+                state[name] = tree_map(to_numpy, state[name])
         return state
 
     # Validation
@@ -714,8 +718,10 @@ class BaseMLP(BaseEstimator, ABC):
         """List the parameters of that name, layer by layer."""
         model = self._fitted_model()
         with model.backend.scope(model.dtype):
-            tree = model.layout.restore(model.training.params)
-            found = [a for path, a in named(tree).items() if path.rpartition(".")[2] == name]
+            tree = model.layout.unpack(model.training.params)
+            found = [
+                a for path, a in tree_named_leaves(tree).items() if path.rpartition(".")[2] == name
+            ]
             if self._fitted_on == "numpy":
                 found = [arrays.shown(one) for one in found]
             return Parameters(found, partial(self._set_leaves, name))
@@ -731,12 +737,12 @@ class BaseMLP(BaseEstimator, ABC):
                 attribute = {"weight": "coefs_", "bias": "intercepts_"}[name]
                 raise ShapeError(f"{attribute}: expected arrays of shapes {shapes}, got {found}")
             remaining = iter(given)
-            tree = model.layout.restore(model.training.params)
+            tree = model.layout.unpack(model.training.params)
             leaves = iter(
                 next(remaining) if path.rpartition(".")[2] == name else leaf
-                for path, leaf in named(tree).items()
+                for path, leaf in tree_named_leaves(tree).items()
             )
-            model.training.params = model.layout.store(map_leaves(lambda _: next(leaves), tree))
+            model.training.params = model.layout.pack(tree_map(lambda _: next(leaves), tree))
         # Training goes on from these.
         self._raw = None
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.backend import Backend, select
+from anyback_nn.backends import Backend, select
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.model import Model
-from anyback_nn.network.settings import plain
 from anyback_nn.sklearn.arrays import named_dtype
 from anyback_nn.training import checkpoint
+from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["SHARED", "read", "write"]
 
@@ -153,7 +153,7 @@ def _plain(value: Any) -> Any:
     """Turn NumPy's numbers, and arrays of them, into Python's."""
     if isinstance(value, np.ndarray | list | tuple):
         return tuple(map(_plain, value.tolist() if isinstance(value, np.ndarray) else value))
-    return plain(value)
+    return to_python_scalars(value)
 
 
 def _described(array: Any) -> dict[str, Any]:

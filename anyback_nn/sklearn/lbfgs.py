@@ -11,9 +11,9 @@ import numpy as np
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from anyback_nn.backend import Array, array_namespace, to_numpy
+from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.model import Model
-from anyback_nn.network.parameters import Layout, Storage
+from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.samples import Samples
 
@@ -50,16 +50,16 @@ class Problem:
             float(self.source.n_samples) if weights is None else float(to_numpy(weights).sum())
         )
         self.strength = self.objective.alpha / self.total + self.objective.l2
-        (mask,) = self.vector_layout.mask(self._stored())
+        (mask,) = self.vector_layout.penalty_mask(self._stored())
         self.mask = to_numpy(mask).astype(np.float64)
         self.compute = model.compiled(
             ("lbfgs", self.objective.factor),
             lambda: _gradient(self.objective, self.vector_layout),
         )
 
-    def _stored(self) -> Storage:
+    def _stored(self) -> Packed:
         """Give the model's parameters as one array on its device."""
-        return self.vector_layout.store(self.model.layout.restore(self.model.training.params))
+        return self.vector_layout.pack(self.model.layout.unpack(self.model.training.params))
 
     def start(self) -> Any:
         """Give the model's parameters as a vector."""
@@ -71,8 +71,8 @@ class Problem:
         model = self.model
         array = model.backend.asarray(vector, model.dtype)
         xp = array_namespace(array)
-        tree = self.vector_layout.restore((xp.asarray(array, copy=True),))
-        model.training.params = model.layout.store(tree)
+        tree = self.vector_layout.unpack((xp.asarray(array, copy=True),))
+        model.training.params = model.layout.pack(tree)
 
     def __call__(self, vector: Any) -> tuple[float, Any]:
         model = self.model
@@ -93,10 +93,10 @@ def _gradient(objective: Objective, layout: Layout) -> Callable[..., tuple[Array
     compute = objective.gradients()
 
     def gradient(
-        vector: Storage, state: Any, x: Array, y: Array, weights: Array | None
+        vector: Packed, state: Any, x: Array, y: Array, weights: Array | None
     ) -> tuple[Array, Array]:
-        grads, _, value, _ = compute(layout.restore(vector), state, x, y, weights, None)
-        return value, layout.store(grads)[0]
+        grads, _, value, _ = compute(layout.unpack(vector), state, x, y, weights, None)
+        return value, layout.pack(grads)[0]
 
     return gradient
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.backend import Backend
+from anyback_nn.backends import Backend
 from anyback_nn.network.activations import ACTIVATIONS, Activation, Sigmoid
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.layers import BatchNorm, Dense, Dropout

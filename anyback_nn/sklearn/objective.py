@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyback_nn.backend import Array, array_namespace
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import Layout, Storage
+from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.sklearn.solvers import average
-from anyback_nn.training.optimizers import Optimizer
 from anyback_nn.training.step import Report, differentiation
 
 __all__ = ["Objective", "Scaled"]
@@ -100,7 +100,7 @@ class Objective:
 
     def training_step(
         self, optimizer: Optimizer, descent: float, decay: float | None
-    ) -> Callable[..., tuple[Storage, dict[str, Storage], Any, Report]]:
+    ) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
         """Build the function that takes one step, as `anyback_nn.training.step.training_step`.
 
         Parameters
@@ -114,20 +114,20 @@ class Objective:
         compute = self.gradients(descent)
 
         def step(
-            params: Storage,
-            slots: dict[str, Storage],
+            params: Packed,
+            slots: dict[str, Packed],
             state: Any,
-            mask: Storage,
+            mask: Packed,
             coefficients: Sequence[float],
             x: Array,
             y: Array,
             weights: Array | None,
             noise: Any,
-        ) -> tuple[Storage, dict[str, Storage], Any, Report]:
-            tree = self.layout.restore(params)
+        ) -> tuple[Packed, dict[str, Packed], Any, Report]:
+            tree = self.layout.unpack(params)
             slopes, cache, value, count = compute(tree, state, x, y, weights, noise)
             state = self.network.next_state(state, cache)
-            grads = self.layout.store(slopes)
+            grads = self.layout.pack(slopes)
             if self.numbers:
                 *coefficients, alpha, l2 = coefficients
                 strength = alpha / count + l2
@@ -142,8 +142,8 @@ class Objective:
 
 
 def _with_penalty(
-    grads: Storage, params: Storage, mask: Storage, strength: Any
-) -> tuple[Storage, Array]:
+    grads: Packed, params: Packed, mask: Packed, strength: Any
+) -> tuple[Packed, Array]:
     """Add the penalty's gradient, and give the sum of the squares of what is penalised."""
     added, squares = [], []
     for g, p, marked in zip(grads, params, mask):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyback_nn.backend import Array, array_namespace
-from anyback_nn.training.optimizers import Adam, Optimizer
-from anyback_nn.training.schedules import Schedule
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.optim.optimizers import Adam, Optimizer
+from anyback_nn.optim.schedules import Schedule
 
 __all__ = ["Recorded", "SklearnAdam", "SklearnSGD"]
 
@@ -54,7 +54,7 @@ class Recorded(Schedule):
 class SklearnSGD(Optimizer):
     """``v = momentum v - rate g``, then ``p += v``, or with Nesterov ``p += momentum v - rate g``.
 
-    In `anyback_nn.training.optimizers.Momentum` the rate stands outside of the velocity: the same
+    In `anyback_nn.optim.optimizers.Momentum` the rate stands outside of the velocity: the same
     as long as it does not change.
     """
 

@@ -1,1 +1,1 @@
-"""Small tools that know nothing of networks: arguments, messages, files."""
+"""Small helpers without a subject of their own: arguments, messages, files, memory, JSON."""

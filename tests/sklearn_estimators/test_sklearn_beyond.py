@@ -23,9 +23,9 @@ from sklearn.preprocessing import scale
 
 import anyback_nn as nn
 from anyback_nn.errors import ShapeError
+from anyback_nn.inputs import batches
 from anyback_nn.network.losses import LOSSES
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, samples
-from anyback_nn.training import data
 
 # Few epochs are enough here, and hardly any fit comes to an end by itself.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -818,7 +818,7 @@ def put_flat(model, numbers):
             filled[name] = numbers[begin : begin + a.size].reshape(a.shape)
             begin += a.size
         tree.append(filled)
-    model.training.params = model.layout.store(tuple(tree))
+    model.training.params = model.layout.pack(tuple(tree))
 
 
 def test_averaging_goes_on_in_partial_fit(iris):
@@ -1092,7 +1092,7 @@ def largest(monkeypatch):
         return result
 
     monkeypatch.setattr(samples, "_rows_of", noting)
-    monkeypatch.setattr(data, "BLOCK", 1)
+    monkeypatch.setattr(batches, "BLOCK", 1)
     monkeypatch.setattr(samples, "LIMIT", 2000)
     return found
 
@@ -1543,10 +1543,10 @@ def test_balanced_needs_all_samples(iris):
         classifier(class_weight="balanced").partial_fit(*iris, classes=[0, 1, 2])
 
 
-def test_steps_are_recorded_with_the_penalty_that_is_the_default(iris, backend, plans):
+def test_steps_are_recorded_with_the_penalty_that_is_the_default(iris, backend, programs):
     MLPClassifier(max_iter=5, batch_size=10, random_state=0, backend=backend).fit(*iris)
-    assert plans
-    assert all(plan.runs for plan in plans)
+    assert programs
+    assert all(plan.runs for plan in programs)
 
 
 def test_what_is_refused_leaves_a_fitted_estimator_as_it_was(iris):

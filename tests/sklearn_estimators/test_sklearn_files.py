@@ -26,7 +26,9 @@ from sklearn.neural_network import MLPRegressor as TheirRegressor
 from sklearn.preprocessing import scale
 
 import anyback_nn as nn
-from anyback_nn.backend import TorchBackend, select, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import select
+from anyback_nn.backends.torch import TorchBackend
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 

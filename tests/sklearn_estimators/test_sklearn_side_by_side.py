@@ -478,9 +478,9 @@ def test_lbfgs_has_the_gradient_of_several_outputs():
 
 
 def test_the_gradient_of_several_outputs_is_that_of_the_objective():
+    from anyback_nn.inputs.batches import Batch
     from anyback_nn.sklearn.lbfgs import Problem
     from anyback_nn.sklearn.samples import samples
-    from anyback_nn.training.data import Batch
 
     x, y = data("outputs")
     _, ours = fitted("outputs", solver="lbfgs", activation="tanh", alpha=2.0, max_iter=3)
