@@ -87,7 +87,7 @@ def _rebuilt(
     cls: type[Any], path: str | Path, described: Any, backend: str | Backend | None
 ) -> Any:
     """Make an estimator of its description and the model file around it."""
-    params = {name: checkpoint.rebuild(one) for name, one in described["params"].items()}
+    params = {name: checkpoint.SETTINGS.from_json(one) for name, one in described["params"].items()}
     if isinstance(params.get("class_weight"), tuple):
         params["class_weight"] = _class_weight(params["class_weight"])
     wanted = params.get("backend", "auto") if backend is None else backend
@@ -131,7 +131,7 @@ def _described_parameter(name: str, value: Any) -> Any:
             else [_plain(one), _plain(value[one])]
             for one in value
         ]
-    return checkpoint.describe(_plain(value))
+    return checkpoint.SETTINGS.to_json(_plain(value))
 
 
 def _class_weight(pairs: Any) -> Any:
