@@ -6,13 +6,11 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing
-from anyback_nn.datasets.schema import integer, list_of, read_fields, real, text
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
 
@@ -91,15 +89,6 @@ class Scaling:
             flat, np.float32(self.scale), dtype=np.float32, casting="same_kind"
         )
         return x
-
-    def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {"kind": "scaling", **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Any) -> Scaling:
-        """Read what `to_json` gave, less its kind."""
-        return cls(**read_fields(data, "features", n_features=integer, scale=real))
 
     def _check(self, flat: np.ndarray) -> None:
         bad, expected = ~(np.abs(flat) <= np.finfo(np.float32).max), "finite numbers"
@@ -278,29 +267,6 @@ class Columns:
             )
         flat = flatten(raw, len(self.numbers))
         return {c.name: as_numbers(c.name, flat[:, i]) for i, c in enumerate(self.numbers)}
-
-    def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {
-            "kind": "columns",
-            "numbers": [asdict(column) for column in self.numbers],
-            "categories": [{"name": c.name, "values": list(c.values)} for c in self.categories],
-        }
-
-    @classmethod
-    def from_json(cls, data: Any) -> Columns:
-        """Read what `to_json` gave, less its kind."""
-
-        def number(item: Any, what: str) -> NumericColumn:
-            return NumericColumn(
-                **read_fields(item, what, name=text, median=real, mean=real, scale=real)
-            )
-
-        def category(item: Any, what: str) -> CategoricalColumn:
-            return CategoricalColumn(**read_fields(item, what, name=text, values=list_of(text)))
-
-        parts = read_fields(data, "features", numbers=list_of(number), categories=list_of(category))
-        return cls(**parts)
 
     def _require_finite(self, x: np.ndarray, table: Table) -> None:
         finite = np.isfinite(x[:, : len(self.numbers)])

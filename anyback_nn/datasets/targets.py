@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from anyback_nn.datasets.columns import Column, Strings, as_strings, distinct, find_missing
-from anyback_nn.datasets.schema import list_of, optional, read_fields, real, text
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
 
@@ -113,15 +112,6 @@ class ClassLabels:
         labels: np.ndarray = np.asarray(self.labels)[np.asarray(values)]
         return labels
 
-    def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {"kind": "classes", "name": self.name, "labels": list(self.labels)}
-
-    @classmethod
-    def from_json(cls, data: Any) -> ClassLabels:
-        """Read what `to_json` gave, less its kind."""
-        return cls(**read_fields(data, "target", name=optional(text), labels=list_of(text)))
-
 
 @dataclass(frozen=True)
 class ContinuousTarget:
@@ -178,15 +168,6 @@ class ContinuousTarget:
     def decode(self, values: Any) -> np.ndarray:
         """Turn standardised values, of any shape, into the target's own units (float64)."""
         return np.asarray(values, dtype=np.float64) * self.scale + self.mean
-
-    def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {"kind": "quantity", "name": self.name, "mean": self.mean, "scale": self.scale}
-
-    @classmethod
-    def from_json(cls, data: Any) -> ContinuousTarget:
-        """Read what `to_json` gave, less its kind."""
-        return cls(**read_fields(data, "target", name=optional(text), mean=real, scale=real))
 
 
 Target = ClassLabels | ContinuousTarget

@@ -17,6 +17,31 @@ TABLE = Encoding(Columns((AGE,), (TOWN,)), ContinuousTarget(1e300, 1 / 7, "price
 ARRAY = Encoding(Scaling(64, 16.0), ClassLabels(("no", "yes"), None))
 
 
+# As version 0.1 wrote them.
+TABLE_OF_FORMAT_1 = {
+    "features": {
+        "kind": "columns",
+        "numbers": [{"name": "age", "median": 0.30000000000000004, "mean": 1 / 3, "scale": 5e-324}],
+        "categories": [{"name": "town", "values": ["Oslo", "Zürich", "missing"]}],
+    },
+    "target": {"kind": "quantity", "name": "price", "mean": 1e300, "scale": 1 / 7},
+}
+ARRAY_OF_FORMAT_1 = {
+    "features": {"kind": "scaling", "n_features": 64, "scale": 16},
+    "target": {"kind": "classes", "name": None, "labels": ["no", "yes"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"), [(TABLE_OF_FORMAT_1, TABLE), (ARRAY_OF_FORMAT_1, ARRAY)]
+)
+def test_format_1_is_read(data, encoding):
+    found = encoding_from_json(data)
+    assert found == encoding
+    assert type(found.features) is type(encoding.features)
+    assert json.dumps(found.to_json()) == json.dumps(encoding.to_json())
+
+
 @pytest.mark.parametrize("encoding", [TABLE, ARRAY])
 def test_json_and_back(encoding):
     data = encoding.to_json()
@@ -46,15 +71,15 @@ def test_surface():
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        ((), None, "encoding is None: expected an object"),
-        ((), {"features": {}}, "has the fields features: expected features, target"),
-        (("features",), [], "encoding.features is of the kind None"),
-        (("features", "kind"), "pickle", "kind 'pickle': expected one of 'scaling', 'columns'"),
+        ((), None, "encoding is None: expected Encoding"),
+        ((), {"features": {}}, "has the fields 'features': expected 'features', 'target'"),
+        (("features",), [], "encoding.features is a list: expected Scaling or Columns"),
+        (("features", "kind"), "pickle", "features is of the kind 'pickle', which is not defined"),
         (("features", "kind"), ["columns"], r"kind \['columns'\]"),
-        (("target", "kind"), "scaling", "kind 'scaling': expected one of 'classes', 'quantity'"),
-        (("features", "extra"), 1, "expected numbers, categories; was it written by another"),
+        (("target", "kind"), "scaling", "kind 'scaling': expected ClassLabels or Cont"),
+        (("features", "extra"), 1, "expected 'numbers', 'categories'; was it written by"),
         (("features", "numbers"), "age", "features.numbers is 'age': expected a list"),
-        (("features", "numbers", 0), 3, r"features.numbers\[0\] is 3: expected an object"),
+        (("features", "numbers", 0), 3, r"features.numbers\[0\] is 3: expected Nu"),
         (("features", "numbers", 0, "mean"), "0", "mean is '0': expected a finite number"),
         (("features", "numbers", 0, "mean"), float("nan"), "mean is nan: expected a finite"),
         (("features", "numbers", 0, "mean"), 10**400, "mean is 1000.*: expected a finite"),
@@ -63,18 +88,18 @@ def test_surface():
         (("features", "numbers", 0, "name"), "town", "columns 'town', 'town': .* each once"),
         (("features", "categories", 0, "values"), [], "'town' has the categories \\(none\\)"),
         (("features", "categories", 0, "values"), ["a", "a"], "each once"),
-        (("features", "categories", 0, "values"), [1], r"values\[0\] is 1: expected a text"),
+        (("features", "categories", 0, "values"), [1], r"values\[0\] is 1: expected a string"),
         (("features",), {"kind": "columns", "numbers": [], "categories": []}, "at least one"),
-        (("features",), {"kind": "scaling", "n_features": 2.5, "scale": 1}, "whole number"),
+        (("features",), {"kind": "scaling", "n_features": 2.5, "scale": 1}, "expected an integer"),
         (("features",), {"kind": "scaling", "n_features": 0, "scale": 1}, "above 0"),
         (("target", "scale"), -1.0, "standard deviation is -1.0"),
-        (("target", "name"), 3, "target.name is 3: expected a text"),
+        (("target", "name"), 3, "target.name is 3: expected a string"),
         (("target",), {"kind": "classes", "name": None, "labels": ["a"]}, "one class only"),
         (("target",), {"kind": "classes", "name": None, "labels": ["a", "a"]}, "repeated"),
     ],
 )
 def test_json_that_is_not_understood(where, value, message):
-    data = {"root": copy.deepcopy(TABLE.to_json())}
+    data = {"root": copy.deepcopy(TABLE_OF_FORMAT_1)}
     spot = data
     path = ("root", *where)
     for key in path[:-1]:
