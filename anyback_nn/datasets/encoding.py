@@ -105,23 +105,11 @@ def encoding_from_json(data: Any) -> Encoding:
     return encoding
 
 
-_KINDS: dict[str, type] = {
-    kind.__name__: kind
-    for kind in (
-        Encoding,
-        Scaling,
-        Columns,
-        NumericColumn,
-        CategoricalColumn,
-        ClassLabels,
-        ContinuousTarget,
-    )
+_TABLE = (Columns, NumericColumn, CategoricalColumn)
+_KINDS = {
+    kind.__name__: kind for kind in (Encoding, Scaling, *_TABLE, ClassLabels, ContinuousTarget)
 }
 # As they are called in files of format 1.
-_KINDS |= {
-    "scaling": Scaling,
-    "columns": Columns,
-    "classes": ClassLabels,
-    "quantity": ContinuousTarget,
-}
+_KINDS |= {"scaling": Scaling, "columns": Columns}
+_KINDS |= {"classes": ClassLabels, "quantity": ContinuousTarget}
 _SERIALIZER = Serializer(_KINDS.get, DataError)
