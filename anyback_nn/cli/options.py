@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from anyback_nn.backends import Backend, select
-from anyback_nn.datasets.wording import suggestion
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.optim.optimizers import OPTIMIZERS
+from anyback_nn.utils.messages import did_you_mean
 
 SCHEDULES = ("cosine", "constant")
 TASKS = ("auto", "classification", "regression")
@@ -78,7 +78,7 @@ def _one_of(known: Collection[str]) -> Callable[[Any], Any]:
         if value is None or value in known:
             return value
         raise typer.BadParameter(
-            f"{value!r} is unknown.{suggestion(value, known)} Expected one of {', '.join(known)}"
+            f"{value!r} is unknown.{did_you_mean(value, known)} Expected one of {', '.join(known)}"
         )
 
     return check

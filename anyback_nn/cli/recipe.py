@@ -8,7 +8,6 @@ from typing import Any
 from anyback_nn.backends import Backend
 from anyback_nn.cli import options
 from anyback_nn.datasets import Dataset
-from anyback_nn.datasets.wording import counted
 from anyback_nn.model import Model
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.layer import Layer
@@ -16,6 +15,7 @@ from anyback_nn.network.layers import Dense, Dropout
 from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
 from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.optim.schedules import CosineDecay
+from anyback_nn.utils.messages import plural
 
 __all__ = ["build_model", "build_optimizer", "describe"]
 
@@ -89,7 +89,7 @@ def describe(dataset: Dataset) -> str:
     classes = dataset.encoding.classes
     target = "a continuous target" if classes is None else f"one of {len(classes)} classes"
     return (
-        f"{dataset.name}: {dataset.task} ({target}) of {counted(dataset.n_features, 'feature')}, "
-        f"{counted(len(dataset.x_train), 'row')} to train and validate with, "
+        f"{dataset.name}: {dataset.task} ({target}) of {plural(dataset.n_features, 'feature')}, "
+        f"{plural(len(dataset.x_train), 'row')} to train and validate with, "
         f"{len(dataset.x_test):,} to test"
     )

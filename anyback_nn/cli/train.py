@@ -13,12 +13,12 @@ from anyback_nn.cli import options, recipe, run_folder
 from anyback_nn.cli.report import Report, create_table
 from anyback_nn.cli.scores import compute_scores, show_scores
 from anyback_nn.datasets import load
-from anyback_nn.datasets.wording import counted
 from anyback_nn.errors import AnybackError
 from anyback_nn.inputs.checks import check_compute_dtype
 from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.training.callbacks import EarlyStopping
+from anyback_nn.utils.messages import plural
 
 __all__ = ["train"]
 
@@ -160,7 +160,7 @@ def summarize(model: Model, kept_epoch: int) -> dict[str, Any]:
 def describe(result: dict[str, Any], epochs: int) -> str:
     """Return how training went, in a sentence."""
     done, kept = result["epochs"], result["kept_epoch"]
-    sentence = counted(epochs, "epoch") if done == epochs else f"{done} of {epochs} epochs"
+    sentence = plural(epochs, "epoch") if done == epochs else f"{done} of {epochs} epochs"
     sentence += f" in {result['seconds']:.1f} s"
     sentence += "" if kept == done else f"; keeping epoch {kept}, the best"
     sentence += f"; training loss {result['train_loss']:.4f}"

@@ -1,4 +1,4 @@
-"""Data to learn from: embedded digits, drawn shapes, and readers of IDX, NPZ, CSV and Parquet."""
+"""Data to learn from: embedded digits, synthetic shapes, and readers of IDX, NPZ, CSV, Parquet."""
 
 from anyback_nn.datasets.dataset import Dataset, Rows
 from anyback_nn.datasets.digits import load_digits
@@ -6,7 +6,7 @@ from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.idx import read_idx
 from anyback_nn.datasets.load import BUILT_IN, load, read
 from anyback_nn.datasets.parquet import ParquetBatches, parquet_batches
-from anyback_nn.datasets.shapes import (
+from anyback_nn.datasets.synthetic import (
     make_blobs,
     make_circles,
     make_moons,

@@ -1,4 +1,4 @@
-"""Data that are ready for a network: to train and test with, or to evaluate and predict."""
+"""Data ready for a network: for training and testing, or for evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Table, take_rows
+from anyback_nn.datasets.columns import Column, Table, distinct
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Features, Scaling
 from anyback_nn.datasets.split import split_rows
 from anyback_nn.datasets.targets import Task, fit_target
-from anyback_nn.datasets.wording import listing, naming
+from anyback_nn.utils.messages import prefix_errors, quoted_list
 
-__all__ = ["Dataset", "Part", "Rows", "dataset_of", "rows_of"]
+__all__ = ["Dataset", "Part", "Rows", "build_dataset", "encode_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Dataset:
     y_train, y_test : ndarray, shape (n_rows,)
         Classification: class indices (int64). Regression: standardised values (float32).
     encoding : Encoding
-        How raw rows become ``x``, and outputs become answers; fitted on the training part.
+        How raw rows become ``x``, and outputs become predictions; fitted on the training part.
     notes : tuple of str
-        What a user should be told: filled gaps, columns left out, unknown categories.
+        Messages for the user: filled gaps, columns left out, unknown categories.
 
     Examples
     --------
@@ -73,11 +73,11 @@ class Rows:
     ----------
     x : ndarray of float32, shape (n_rows, n_features)
     y : ndarray, shape (n_rows,), or None
-        As in `Dataset`; None if the answers were not asked for.
+        As in `Dataset`; None if the targets were not read.
     notes : tuple of str
-        What a user should be told: filled gaps, unknown categories, columns not used.
+        Messages for the user: filled gaps, unknown categories, columns not used.
     is_test_part : bool
-        Whether they are the test part of data that are divided, or else all rows.
+        Whether they are the test part of divided data; if not, they are all rows.
     """
 
     x: np.ndarray
@@ -91,21 +91,22 @@ class Part:
     """Raw rows: the features as an array or a table, and the target as a column."""
 
     x: np.ndarray | Table
-    y: np.ndarray
+    y: Column
 
     def take(self, rows: np.ndarray) -> Part:
         """Take some of the rows."""
-        x = self.x[rows] if isinstance(self.x, np.ndarray) else take_rows(self.x, rows)
-        return Part(x, self.y[rows])
+        if isinstance(self.x, np.ndarray):
+            return Part(self.x[rows], self.y[rows])
+        return Part({name: column[rows] for name, column in self.x.items()}, self.y[rows])
 
     def split(self, task: Task, *, test_fraction: float, seed: int) -> tuple[Part, Part]:
         """Divide the rows into a training and a test part, for classification class by class."""
-        groups = np.unique(self.y, return_inverse=True)[1] if task == "classification" else None
+        groups = distinct(self.y)[1] if task == "classification" else None
         train, test = split_rows(len(self.y), test_fraction=test_fraction, seed=seed, groups=groups)
         return self.take(train), self.take(test)
 
 
-def dataset_of(
+def build_dataset(
     name: str,
     train: Part,
     test: Part,
@@ -132,24 +133,24 @@ def dataset_of(
     encoding = Encoding(features, fit_target(train.y, task, target))
     x_train, train_notes = _encode(train.x, features)
     y_train = encoding.target.encode(train.y)
-    with naming("test part"):
+    with prefix_errors("test part"):
         x_test, test_notes = _encode(test.x, features)
         y_test = encoding.target.encode(test.y)
-    said = (
+    all_notes = (
         *notes,
         *(f"training part: {note}" for note in train_notes),
         *(f"test part: {note}" for note in (*test_notes, *_untested(encoding, y_test))),
     )
-    return Dataset(name, x_train, y_train, x_test, y_test, encoding, said)
+    return Dataset(name, x_train, y_train, x_test, y_test, encoding, all_notes)
 
 
-def rows_of(
-    x: np.ndarray | Table, y: np.ndarray | None, encoding: Encoding, *, is_test_part: bool = False
+def encode_rows(
+    x: np.ndarray | Table, y: Column | None, encoding: Encoding, *, is_test_part: bool = False
 ) -> Rows:
     """Encode raw features, and the target's column if there is one."""
     encoded, notes = _encode(x, encoding.features)
-    answers = None if y is None else encoding.target.encode(y)
-    return Rows(encoded, answers, notes, is_test_part)
+    targets = None if y is None else encoding.target.encode(y)
+    return Rows(encoded, targets, notes, is_test_part)
 
 
 def _untested(encoding: Encoding, y_test: np.ndarray) -> tuple[str, ...]:
@@ -157,11 +158,11 @@ def _untested(encoding: Encoding, y_test: np.ndarray) -> tuple[str, ...]:
         return ()
     tested = set(y_test.tolist())
     absent = [label for i, label in enumerate(encoding.classes) if i not in tested]
-    return (f"no row of the class {listing(absent)}",) if absent else ()
+    return (f"no row of the class {quoted_list(absent)}",) if absent else ()
 
 
 def _encode(x: np.ndarray | Table, features: Features) -> tuple[np.ndarray, tuple[str, ...]]:
     if isinstance(features, Scaling):
         return features.encode(np.asarray(x)), ()
-    table = features.table_of(x) if isinstance(x, np.ndarray) else x
-    return features.encode(table), features.remarks(table)
+    table = features.name_columns(x) if isinstance(x, np.ndarray) else x
+    return features.encode(table), features.notes(table)

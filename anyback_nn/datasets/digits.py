@@ -3,9 +3,9 @@
 1,797 images of 8 by 8 points with values from 0 to 16: the test part of *Optical Recognition of
 Handwritten Digits* by E. Alpaydin and C. Kaynak, 1998, UCI Machine Learning Repository,
 https://doi.org/10.24432/C50P49, licensed under CC BY 4.0
-(https://creativecommons.org/licenses/by/4.0/). The values are unchanged; the rows were shuffled
-once and divided, by class, into 1,437 for training and 360 for testing. The file holds them in
-this order, so that the division never depends on a random generator.
+(https://creativecommons.org/licenses/by/4.0/). The values are unchanged. The rows were shuffled
+once and split, by class, into 1,437 for training and 360 for testing. The file has them in this
+order, so that the split never depends on a random generator.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import resources
 
 import numpy as np
 
-from anyback_nn.datasets.dataset import Dataset, Part, dataset_of
+from anyback_nn.datasets.dataset import Dataset, Part, build_dataset
 from anyback_nn.datasets.features import Scaling
 
 __all__ = ["DIGITS", "digits_parts", "load_digits"]
@@ -42,11 +42,11 @@ def load_digits() -> Dataset:
     ((1437, 64), (360, 64), 10)
     """
     train, test = digits_parts()
-    return dataset_of("digits", train, test, DIGITS, "classification")
+    return build_dataset("digits", train, test, DIGITS, "classification")
 
 
 def digits_parts() -> tuple[Part, Part]:
-    """Give the raw training and test part, as `dataset_of` takes them."""
+    """Return the raw training and test part, as `build_dataset` takes them."""
     with (
         resources.files(__package__).joinpath("digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,

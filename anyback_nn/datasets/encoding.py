@@ -7,32 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.datasets.features import Columns, Features, Scaling
-from anyback_nn.datasets.schema import read_fields
-from anyback_nn.datasets.targets import Classes, Quantity, Target, Task
-from anyback_nn.datasets.wording import listing
+from anyback_nn.datasets.features import (
+    CategoricalColumn,
+    Columns,
+    Features,
+    NumericColumn,
+    Scaling,
+)
+from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget, Target, Task
 from anyback_nn.errors import DataError
+from anyback_nn.utils.serialization import Serializer
 
 __all__ = ["Encoding", "encoding_from_json"]
-
-_FEATURES = {"scaling": Scaling, "columns": Columns}
-_TARGETS = {"classes": Classes, "quantity": Quantity}
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How raw rows become a network's input, and its outputs become answers.
+    """How raw rows become a network's input, and its outputs become predictions.
 
     Parameters
     ----------
     features : Scaling or Columns
-        Of an array, or of a table.
-    target : Classes or Quantity
-        For classification, or for regression.
+        Encoding of an array, or of a table.
+    target : ClassLabels or ContinuousTarget
+        Encoding of the target, for classification or for regression.
 
     Examples
     --------
-    >>> encoding = Encoding(Scaling(64, scale=16.0), Classes(("no", "yes")))
+    >>> encoding = Encoding(Scaling(64, scale=16.0), ClassLabels(("no", "yes")))
     >>> encoding.task, encoding.n_features, encoding.decode([1, 0])
     ('classification', 64, array(['yes', 'no'], dtype='<U3'))
     >>> encoding_from_json(encoding.to_json()) == encoding
@@ -63,7 +65,7 @@ class Encoding:
         return self.target.n_outputs
 
     def decode(self, values: Any) -> np.ndarray:
-        """Turn a network's answers into the words or units of the data.
+        """Turn a network's predictions into the labels or units of the data.
 
         Parameters
         ----------
@@ -78,45 +80,36 @@ class Encoding:
         return self.target.decode(values)
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON; `encoding_from_json` reads it back without a loss."""
-        return {"features": self.features.to_json(), "target": self.target.to_json()}
+        """Return plain data for JSON; `encoding_from_json` reads them back without a loss."""
+        data: dict[str, Any] = _SERIALIZER.to_json(self)
+        return data
 
 
 def encoding_from_json(data: Any) -> Encoding:
-    """Read an encoding from the plain data that `Encoding.to_json` gave.
+    """Read an encoding from the plain data that `Encoding.to_json` returned.
 
-    Nothing in the data is run: kinds are looked up among the known ones, and every field is
+    Nothing in the data is executed: kinds are looked up among the known ones, and every field is
     checked.
 
     Parameters
     ----------
     data : dict
-        What ``json.loads`` gave.
+        As ``json.loads`` returns it.
 
     Raises
     ------
     DataError
-        If a kind or a field is not known, is missing, or holds something else than expected.
+        If a kind or a field is unknown, is missing, or holds something else than expected.
     """
-    return Encoding(
-        **read_fields(
-            data,
-            "encoding",
-            features=lambda part, what: _kind(part, what, _FEATURES).from_json(_without_kind(part)),
-            target=lambda part, what: _kind(part, what, _TARGETS).from_json(_without_kind(part)),
-        )
-    )
+    encoding: Encoding = _SERIALIZER.from_json(data, Encoding, "encoding")
+    return encoding
 
 
-def _kind(part: Any, what: str, known: dict[str, Any]) -> Any:
-    kind = part.get("kind") if isinstance(part, dict) else None
-    if not isinstance(kind, str) or kind not in known:
-        raise DataError(
-            f"{what} is of the kind {kind!r}: expected one of {listing(known)}; was it written by "
-            "another version?"
-        )
-    return known[kind]
-
-
-def _without_kind(part: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in part.items() if name != "kind"}
+_TABLE = (Columns, NumericColumn, CategoricalColumn)
+_KINDS = {
+    kind.__name__: kind for kind in (Encoding, Scaling, *_TABLE, ClassLabels, ContinuousTarget)
+}
+# As they are called in files of format 1.
+_KINDS |= {"scaling": Scaling, "columns": Columns}
+_KINDS |= {"classes": ClassLabels, "quantity": ContinuousTarget}
+_SERIALIZER = Serializer(_KINDS.get, DataError)

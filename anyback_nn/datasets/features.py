@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Table, is_missing, is_numbers, numbers
-from anyback_nn.datasets.optional import tabular
-from anyback_nn.datasets.schema import integer, list_of, read_fields, real, text
-from anyback_nn.datasets.wording import counted, listing
+from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import plural, quoted_list
 
 __all__ = [
+    "MISSING",
     "MOST_CATEGORIES",
-    "Category",
+    "CategoricalColumn",
     "Columns",
     "Features",
-    "Number",
+    "NumericColumn",
     "Scaling",
     "fit_categories",
     "fit_columns",
     "fit_features",
-    "note_on_gaps",
-    "notes_on",
+    "note_columns",
+    "note_gaps",
+    "standard_deviation",
 ]
 
-_MISSING = "(missing)"  # in brackets, lest a file has it as a value
+MISSING = "(missing)"
+"""The category of missing values; in brackets, because a value of a file hardly is."""
+
 MOST_CATEGORIES = 1000
 
 
@@ -41,7 +43,7 @@ class Scaling:
     Parameters
     ----------
     n_features : int
-        Values in a row; the axes of an image are joined.
+        Values in a row; the axes of an image are flattened.
     scale : float
         The largest raw value, such as 255 for bytes; 1 leaves the values as they are.
 
@@ -67,8 +69,8 @@ class Scaling:
         Parameters
         ----------
         raw : ndarray, shape (n_rows, ...)
-            Numbers. With a scale other than 1 they must be whole, so that an array which was
-            scaled before is not scaled twice.
+            Numbers. With a scale other than 1 they must be integers, so that an array which is
+            scaled already is not scaled twice.
 
         Returns
         -------
@@ -77,9 +79,9 @@ class Scaling:
         Raises
         ------
         DataError
-            If the number of features differs, or if a value is missing, infinite or not whole.
+            If the number of features differs, or if a value is missing, infinite or not an integer.
         """
-        flat = flattened(raw, self.n_features)
+        flat = flatten(raw, self.n_features)
         if flat.dtype.kind == "f":
             self._check(flat)
         # Dividing by a float32 keeps bytes away from a float64 copy eight times their size.
@@ -88,19 +90,10 @@ class Scaling:
         )
         return x
 
-    def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {"kind": "scaling", **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Any) -> Scaling:
-        """Read what `to_json` gave, less its kind."""
-        return cls(**read_fields(data, "features", n_features=integer, scale=real))
-
     def _check(self, flat: np.ndarray) -> None:
         bad, expected = ~(np.abs(flat) <= np.finfo(np.float32).max), "finite numbers"
         if self.scale != 1 and not bad.any():
-            bad, expected = flat != np.floor(flat), f"whole numbers from 0 to {self.scale:g}"
+            bad, expected = flat != np.floor(flat), f"integers from 0 to {self.scale:g}"
         if bad.any():
             row, feature = np.argwhere(bad)[0]
             raise DataError(
@@ -110,7 +103,7 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Number:
+class NumericColumn:
     """A column of numbers: what fills gaps, what is subtracted, what it is divided by."""
 
     name: str
@@ -122,10 +115,17 @@ class Number:
         if not self.scale > 0:
             raise DataError(f"column {self.name!r} has the scale {self.scale}: expected above 0")
 
+    def standardize(self, values: np.ndarray) -> np.ndarray:
+        """Fill gaps with the median, subtract the mean, divide by the scale (float64)."""
+        filled = np.where(np.isnan(values), self.median, values)
+        filled -= self.mean
+        filled /= self.scale
+        return filled
+
 
 @dataclass(frozen=True)
-class Category:
-    """A column of texts: the categories of the training part, each of which becomes a feature."""
+class CategoricalColumn:
+    """A column of strings: the categories of the training part, each of which becomes a feature."""
 
     name: str
     values: tuple[str, ...]
@@ -133,53 +133,59 @@ class Category:
     def __post_init__(self) -> None:
         if not self.values or len(set(self.values)) < len(self.values):
             raise DataError(
-                f"column {self.name!r} has the categories {listing(self.values) or '(none)'}: "
+                f"column {self.name!r} has the categories {quoted_list(self.values) or '(none)'}: "
                 "expected at least one, each once"
             )
+
+    def index(self, strings: Strings) -> np.ndarray:
+        """Return the category's index in each row, or -1 if it was not seen in training."""
+        known = {value: i for i, value in enumerate(self.values)}
+        # The last is that of missing values, whose code is -1.
+        indices = [known.get(value, -1) for value in (*strings.values, MISSING)]
+        index: np.ndarray = np.array(indices)[strings.codes]
+        return index
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Features of a table, encoded by scikit-learn's transformers.
+    """Features of a table.
 
-    Numbers: a missing value becomes the training median, then the column is standardised
-    (``SimpleImputer``, ``StandardScaler``). Texts: a missing value becomes the category
-    ``"(missing)"``, then each category becomes a feature of 0 or 1; a category that was not seen in
-    training is 0 everywhere (``SimpleImputer``, ``OneHotEncoder``). The numbers come first.
+    Numbers: a missing value becomes the training median, then the column is standardised. Strings:
+    a missing value becomes the category ``"(missing)"``, then each category becomes a feature of 0
+    or 1; a category that was not seen in training is 0 everywhere. The numbers come first.
 
-    The fitted numbers stand here as plain data. The transformers are built from them through
-    public arguments and attributes only, so that a stored encoding needs no pickle and gives
-    the same bits.
+    The results are those of scikit-learn's ``SimpleImputer``, ``StandardScaler`` and
+    ``OneHotEncoder``, to the last bit.
 
     Parameters
     ----------
-    numbers : tuple of Number
-    categories : tuple of Category
+    numbers : tuple of NumericColumn
+    categories : tuple of CategoricalColumn
 
     Examples
     --------
-    >>> columns = Columns((Number("age", median=40.0, mean=40.0, scale=10.0),),
-    ...                   (Category("town", ("Oslo", "Rome")),))
+    >>> columns = Columns((NumericColumn("age", median=40.0, mean=40.0, scale=10.0),),
+    ...                   (CategoricalColumn("town", ("Oslo", "Rome")),))
     >>> columns.encode({"age": np.array([50.0, np.nan]),
     ...                 "town": np.array(["Rome", "Paris"], dtype=object)})
     array([[1., 0., 1.],
            [0., 0., 0.]], dtype=float32)
     """
 
-    numbers: tuple[Number, ...]
-    categories: tuple[Category, ...]
+    numbers: tuple[NumericColumn, ...]
+    categories: tuple[CategoricalColumn, ...]
 
     def __post_init__(self) -> None:
         repeated = [name for name, count in Counter(self.names).items() if count > 1]
         if repeated or not self.names:
             raise DataError(
-                f"the features are the columns {listing(self.names) or '(none)'}: expected at "
+                f"the features are the columns {quoted_list(self.names) or '(none)'}: expected at "
                 "least one, each once"
             )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that are needed, in no matter which order."""
+        """The columns that are needed, in any order."""
         return (*(c.name for c in self.numbers), *(c.name for c in self.categories))
 
     @property
@@ -192,8 +198,8 @@ class Columns:
 
         Parameters
         ----------
-        table : mapping of str to ndarray, shape (n_rows,) each
-            Numbers (float64, NaN is missing) and texts (object, None is missing).
+        table : mapping of str to column of n_rows
+            Numbers (float64, NaN is missing), and strings (`Strings`, or object, None is missing).
 
         Returns
         -------
@@ -204,43 +210,45 @@ class Columns:
         DataError
             If a standardised number is beyond float32.
         """
-        blocks = []
-        if self.numbers:
-            raw = _stack(table, [column.name for column in self.numbers])
-            with np.errstate(over="ignore"):
-                block = np.asarray(self._number_steps().transform(raw), dtype=np.float32)
-            self._require_finite(block, raw)
-            blocks.append(block)
-        if self.categories:
-            raw = _stack(table, [column.name for column in self.categories])
-            blocks.append(np.asarray(self._category_steps().transform(raw)))
-        return np.hstack(blocks)
-
-    def remarks(self, table: Table) -> tuple[str, ...]:
-        """Tell which values were filled in, and which categories training has not seen."""
-        filled = ((column, int(is_missing(table[column.name]).sum())) for column in self.numbers)
-        notes = [*note_on_gaps(filled)]
+        x = np.zeros((len(table[self.names[0]]), self.n_features), dtype=np.float32)
+        with np.errstate(over="ignore"):
+            for i, number in enumerate(self.numbers):
+                x[:, i] = number.standardize(table[number.name])
+        self._require_finite(x, table)
+        start = len(self.numbers)
         for column in self.categories:
-            texts = _filled(table[column.name])
-            if _MISSING in column.values and (n := int(is_missing(table[column.name]).sum())):
+            index = column.index(as_strings(table[column.name]))
+            (rows,) = np.nonzero(index >= 0)
+            x[rows, start + index[rows]] = 1.0
+            start += len(column.values)
+        return x
+
+    def notes(self, table: Table) -> tuple[str, ...]:
+        """Describe which values were filled in, and which categories training has not seen."""
+        notes = [*note_gaps((c, int(find_missing(table[c.name]).sum())) for c in self.numbers)]
+        for column in self.categories:
+            strings = table[column.name]
+            n_missing = int(find_missing(strings).sum())
+            known = set(column.values)
+            unseen = {v: n for v, n in strings.counts.items() if v not in known}
+            if n_missing and MISSING in known:
                 notes.append(
-                    f"column {column.name!r}: {counted(n, 'missing value')} taken as a category "
-                    f"of its own, {_MISSING!r}"
+                    f"column {column.name!r}: {plural(n_missing, 'missing value')} taken as a "
+                    f"category of its own, {MISSING!r}"
                 )
-            unseen = Counter(texts.tolist())
-            for value in column.values:
-                del unseen[value]
+            elif n_missing:
+                unseen[MISSING] = unseen.get(MISSING, 0) + n_missing
             if unseen:
-                rows = unseen.total()
+                rows = sum(unseen.values())
                 notes.append(
-                    f"column {column.name!r}: {counted(rows, 'row')} "
+                    f"column {column.name!r}: {plural(rows, 'row')} "
                     f"{'has a category' if rows == 1 else 'have categories'} not seen in training "
-                    f"({listing(sorted(unseen))}): treated as none of the known ones"
+                    f"({quoted_list(sorted(unseen))}): treated as none of the known ones"
                 )
         return tuple(notes)
 
-    def table_of(self, raw: np.ndarray) -> Table:
-        """Name the columns of an array.
+    def name_columns(self, raw: np.ndarray) -> Table:
+        """Return an array as a table with the names of these columns.
 
         Parameters
         ----------
@@ -249,60 +257,27 @@ class Columns:
         Raises
         ------
         DataError
-            If the columns hold texts, which an array of numbers cannot give, or if the number of
+            If the columns hold strings, which an array of numbers cannot hold, or if the number of
             features differs.
         """
         if self.categories:
             raise DataError(
                 "an array of numbers does not fit: expected a table with the columns "
-                f"{listing(self.names)}, some of which hold texts; give a CSV or Parquet file"
+                f"{quoted_list(self.names)}, some of which hold strings; give a CSV or Parquet file"
             )
-        flat = flattened(raw, len(self.numbers))
-        return {c.name: numbers(c.name, flat[:, i]) for i, c in enumerate(self.numbers)}
+        flat = flatten(raw, len(self.numbers))
+        return {c.name: as_numbers(c.name, flat[:, i]) for i, c in enumerate(self.numbers)}
 
-    def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {
-            "kind": "columns",
-            "numbers": [asdict(column) for column in self.numbers],
-            "categories": [{"name": c.name, "values": list(c.values)} for c in self.categories],
-        }
-
-    @classmethod
-    def from_json(cls, data: Any) -> Columns:
-        """Read what `to_json` gave, less its kind."""
-
-        def number(item: Any, what: str) -> Number:
-            return Number(**read_fields(item, what, name=text, median=real, mean=real, scale=real))
-
-        def category(item: Any, what: str) -> Category:
-            return Category(**read_fields(item, what, name=text, values=list_of(text)))
-
-        parts = read_fields(data, "features", numbers=list_of(number), categories=list_of(category))
-        return cls(**parts)
-
-    def _require_finite(self, block: np.ndarray, raw: np.ndarray) -> None:
-        if not np.isfinite(block).all():
-            row, i = np.argwhere(~np.isfinite(block))[0]
+    def _require_finite(self, x: np.ndarray, table: Table) -> None:
+        finite = np.isfinite(x[:, : len(self.numbers)])
+        if not finite.all():
+            row, i = np.argwhere(~finite)[0]
+            column = self.numbers[i]
             raise DataError(
-                f"row {row + 1}, column {self.numbers[i].name!r}: the value {raw[row, i]} is too "
-                f"far from the training mean, {self.numbers[i].mean:.6g}: expected a value of "
-                "similar size; correct it or leave it empty"
+                f"row {row + 1}, column {column.name!r}: the value {table[column.name][row]} is "
+                f"too far from the training mean, {column.mean:.6g}: expected a value of similar "
+                "size; correct it or leave it empty"
             )
-
-    def _number_steps(self) -> Any:
-        steps = _number_pipeline()
-        # The median of one row is the row: fitting on the medians restores them exactly.
-        steps[0].fit(np.array([[column.median for column in self.numbers]]))
-        steps[1].mean_ = np.array([column.mean for column in self.numbers])
-        steps[1].scale_ = np.array([column.scale for column in self.numbers])
-        steps[1].n_features_in_ = len(self.numbers)
-        return steps
-
-    def _category_steps(self) -> Any:
-        first = np.array([[column.values[0] for column in self.categories]], dtype=object)
-        values = [np.array(column.values, dtype=object) for column in self.categories]
-        return _category_pipeline(values).fit(first)
 
 
 Features = Scaling | Columns
@@ -324,8 +299,8 @@ def fit_columns(table: Table) -> tuple[Columns, tuple[str, ...]]:
 
     Parameters
     ----------
-    table : mapping of str to ndarray, shape (n_rows,) each
-        The feature columns: numbers (float64, NaN is missing), texts (object, None is missing).
+    table : mapping of str to column of n_rows
+        The feature columns: numbers (float64, NaN is missing) and `Strings`.
 
     Returns
     -------
@@ -336,110 +311,102 @@ def fit_columns(table: Table) -> tuple[Columns, tuple[str, ...]]:
     Raises
     ------
     DataError
-        If no column is left, or if a column of texts has more than 1,000 categories.
+        If no column is left, or if a column of strings has more than 1,000 categories.
 
     Examples
     --------
     >>> columns, notes = fit_columns({"age": np.array([30.0, 50.0, np.nan]),
-    ...                               "town": np.array(["Rome", "Oslo", "Rome"], dtype=object)})
+    ...                               "town": as_strings(np.array(["Rome", "Oslo", "Rome"]))})
     >>> columns.numbers
-    (Number(name='age', median=40.0, mean=40.0, scale=8.16...),)
+    (NumericColumn(name='age', median=40.0, mean=40.0, scale=8.16...),)
     >>> columns.categories
-    (Category(name='town', values=('Oslo', 'Rome')),)
+    (CategoricalColumn(name='town', values=('Oslo', 'Rome')),)
     """
-    empty = [name for name, column in table.items() if is_missing(column).all()]
+    empty = [name for name, column in table.items() if find_missing(column).all()]
     used = {name: column for name, column in table.items() if name not in empty}
+    strings = {name: column for name, column in used.items() if isinstance(column, Strings)}
+    numbers = {name: column for name, column in used.items() if name not in strings}
     columns = Columns(
-        _fit_numbers({name: column for name, column in used.items() if is_numbers(column)}),
-        fit_categories({name: column for name, column in used.items() if not is_numbers(column)}),
+        _fit_numbers(numbers),
+        tuple(
+            fit_categories(name, column.counts, has_gaps=bool(find_missing(column).any()))
+            for name, column in strings.items()
+        ),
     )
-    constant = [name for name, column in used.items() if _is_constant(column)]
-    return columns, notes_on(empty, constant)
+    constant = {name for name, column in numbers.items() if np.nanmin(column) == np.nanmax(column)}
+    constant |= {column.name for column in columns.categories if len(column.values) == 1}
+    return columns, note_columns(empty, (name for name in table if name in constant))
 
 
-def notes_on(empty: Iterable[str], constant: Iterable[str]) -> tuple[str, ...]:
-    """Tell which columns were left out because they have no value, and which are constant."""
-    said = {
-        "left out, because no row of the training part has a value": listing(empty),
-        "constant in the training part, which teaches nothing": listing(constant),
+def _fit_numbers(table: dict[str, np.ndarray]) -> tuple[NumericColumn, ...]:
+    if not table:
+        return ()
+    raw = np.column_stack(list(table.values()))
+    medians = [np.median(column[~np.isnan(column)]) for column in table.values()]
+    values = np.where(np.isnan(raw), medians, raw)
+    means = values.sum(axis=0) / len(values)
+    values -= means
+    # The corrected two-pass algorithm: what rounding left of the mean is taken from the variance.
+    left = values.sum(axis=0)
+    values *= values
+    variances = (values.sum(axis=0) - left**2 / len(values)) / len(values)
+    scales = [
+        standard_deviation(mean, variance, len(values)) or 1.0
+        for mean, variance in zip(means.tolist(), variances.tolist(), strict=True)
+    ]
+    fitted = zip(table, map(float, medians), means.tolist(), scales, strict=True)
+    return tuple(NumericColumn(*settings) for settings in fitted)
+
+
+def fit_categories(name: str, values: Iterable[str], *, has_gaps: bool) -> CategoricalColumn:
+    """Learn the categories of a column of strings from its different values."""
+    categories = sorted({*values, MISSING} if has_gaps else set(values))
+    if len(categories) > MOST_CATEGORIES:
+        raise DataError(
+            f"column {name!r} has {len(categories):,} different strings: expected at most "
+            f"{MOST_CATEGORIES:,} categories; leave the column out of the file, or group its values"
+        )
+    return CategoricalColumn(name, tuple(categories))
+
+
+def standard_deviation(mean: float, variance: float, count: int) -> float:
+    """Return the standard deviation, or 0 if the variance may be nothing but rounding.
+
+    The bound is that of scikit-learn, from T. Chan, G. Golub and R. LeVeque, "Algorithms for
+    computing the sample variance: analysis and recommendations", The American Statistician 37,
+    1983.
+    """
+    rounding = count * sys.float_info.epsilon
+    is_constant = variance <= rounding * variance + (rounding * mean) ** 2
+    return 0.0 if is_constant else math.sqrt(variance)
+
+
+def note_columns(empty: Iterable[str], constant: Iterable[str]) -> tuple[str, ...]:
+    """Describe which columns were left out because they have no value, and which are constant."""
+    notes = {
+        "left out, because no row of the training part has a value": quoted_list(empty),
+        "constant in the training part, which teaches nothing": quoted_list(constant),
     }
-    return tuple(f"{what}: {names}" for what, names in said.items() if names)
+    return tuple(f"{what}: {names}" for what, names in notes.items() if names)
 
 
-def note_on_gaps(filled: Iterable[tuple[Number, int]]) -> tuple[str, ...]:
-    """Tell which numbers were missing, and how often."""
-    gaps = [f"{n:,} in {column.name!r} ({column.median:.6g})" for column, n in filled if n]
-    said = f"missing numbers filled with the training median: {listing(gaps, quote=str)}"
-    return (said,) if gaps else ()
+def note_gaps(counts: Iterable[tuple[NumericColumn, int]]) -> tuple[str, ...]:
+    """Describe which numbers were missing, and how often."""
+    gaps = [f"{n:,} in {column.name!r} ({column.median:.6g})" for column, n in counts if n]
+    note = f"missing numbers filled with the training median: {quoted_list(gaps, quote=str)}"
+    return (note,) if gaps else ()
 
 
-def flattened(raw: np.ndarray, n_features: int) -> np.ndarray:
-    """Join the axes behind the first; refuse another number of features.
+def flatten(raw: np.ndarray, n_features: int) -> np.ndarray:
+    """Join all axes after the first; refuse another number of features.
 
-    >>> flattened(np.zeros((5, 2, 3)), 6).shape
+    >>> flatten(np.zeros((5, 2, 3)), 6).shape
     (5, 6)
     """
     width = math.prod(raw.shape[1:])
     if width != n_features:
         raise DataError(
-            f"the rows have {counted(width, 'feature')} each: expected {n_features:,}, as in "
+            f"the rows have {plural(width, 'feature')} each: expected {n_features:,}, as in "
             "training"
         )
     return raw.reshape(len(raw), width)
-
-
-def _fit_numbers(table: Table) -> tuple[Number, ...]:
-    if not table:
-        return ()
-    imputer, scaler = _number_pipeline().fit(_stack(table, list(table)))
-    fitted = zip(table, imputer.statistics_, scaler.mean_, scaler.scale_, strict=True)
-    return tuple(Number(name, *map(float, values)) for name, *values in fitted)
-
-
-def fit_categories(table: Table) -> tuple[Category, ...]:
-    """Learn the categories of columns of texts."""
-    if not table:
-        return ()
-    _, encoder = _category_pipeline("auto").fit(_stack(table, list(table)))
-    columns = tuple(
-        Category(name, tuple(values.tolist()))
-        for name, values in zip(table, encoder.categories_, strict=True)
-    )
-    for column in columns:
-        if len(column.values) > MOST_CATEGORIES:
-            raise DataError(
-                f"column {column.name!r} has {len(column.values):,} different texts: expected at "
-                f"most {MOST_CATEGORIES:,} categories; leave the column out of the file, or "
-                "group its values"
-            )
-    return columns
-
-
-def _number_pipeline() -> Any:
-    return tabular("sklearn.pipeline").make_pipeline(
-        tabular("sklearn.impute").SimpleImputer(strategy="median"),
-        tabular("sklearn.preprocessing").StandardScaler(),
-    )
-
-
-def _category_pipeline(categories: Any) -> Any:
-    imputer = tabular("sklearn.impute").SimpleImputer(
-        missing_values=None, strategy="constant", fill_value=_MISSING
-    )
-    encoder = tabular("sklearn.preprocessing").OneHotEncoder(
-        categories=categories, handle_unknown="ignore", sparse_output=False, dtype=np.float32
-    )
-    return tabular("sklearn.pipeline").make_pipeline(imputer, encoder)
-
-
-def _stack(table: Table, names: list[str]) -> np.ndarray:
-    return np.column_stack([table[name] for name in names])
-
-
-def _filled(column: np.ndarray) -> np.ndarray:
-    return np.where(is_missing(column), _MISSING, column)
-
-
-def _is_constant(column: np.ndarray) -> bool:
-    filled = column[~is_missing(column)] if is_numbers(column) else _filled(column)
-    return bool((filled == filled[0]).all())

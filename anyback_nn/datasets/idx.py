@@ -15,15 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from anyback_nn.datasets.columns import column_of
-from anyback_nn.datasets.dataset import Dataset, Part, dataset_of
-from anyback_nn.datasets.features import Scaling
-from anyback_nn.datasets.files import read_bytes
-from anyback_nn.datasets.targets import Task
-from anyback_nn.datasets.wording import naming
+from anyback_nn.datasets.columns import Column, as_column
 from anyback_nn.errors import DataError
+from anyback_nn.utils.files import read_bytes
+from anyback_nn.utils.messages import prefix_errors
 
-__all__ = ["load_idx_directory", "read_idx", "read_idx_images", "read_idx_labels"]
+__all__ = ["PartName", "read_idx", "read_idx_images", "read_idx_labels"]
 
 _TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
@@ -43,7 +40,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     Parameters
     ----------
     path : path-like
-        Its content, not its name, tells whether it is gzipped.
+        Whether it is gzipped is found by its content, not by its name.
 
     Returns
     -------
@@ -54,7 +51,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     Raises
     ------
     DataError
-        If it is no IDX file, is cut short, has bytes too many, or is a damaged gzip file.
+        If it is not an IDX file, is truncated, has too many bytes, or is a damaged gzip file.
 
     Examples
     --------
@@ -69,40 +66,8 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     return values if values.flags.writeable else values.copy()
 
 
-def load_idx_directory(path: str | PathLike[str], *, task: Task = "classification") -> Dataset:
-    """Load a folder with the four files of MNIST, Fashion-MNIST and others of this layout.
-
-    Parameters
-    ----------
-    path : path-like
-        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, ``t10k-images-idx3-ubyte``
-        and ``t10k-labels-idx1-ubyte``, each plain or with ``.gz`` at its end; some mirrors write
-        ``.idx3`` in place of ``-idx3``.
-    task : {"classification", "regression"}
-        With regression the label itself is the quantity to predict.
-
-    Returns
-    -------
-    Dataset
-        The bytes of the images divided by 255; the test part is ``t10k``.
-
-    Raises
-    ------
-    DataError
-        If a file is missing or is not as described, or if images and labels differ in number.
-    """
-    folder = Path(path)
-    images = read_idx_images(folder, "train")
-    test_images = read_idx_images(folder, "t10k")
-    train = Part(images, read_idx_labels(folder, "train", len(images)))
-    test = Part(test_images, read_idx_labels(folder, "t10k", len(test_images)))
-    features = Scaling(math.prod(images.shape[1:]), scale=255.0)
-    with naming(folder):
-        return dataset_of(folder.resolve().name, train, test, features, task)
-
-
 def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
-    """Read the images of one part, uint8, shape (n_samples, ...); they cannot be written to."""
+    """Read the images of a part: read-only, uint8, shape (n_samples, ...)."""
     path = _find(folder, part, "images", 3)
     images = _read(path)
     if images.dtype != np.uint8 or images.ndim < 2 or not images.size:
@@ -113,16 +78,16 @@ def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
     return images
 
 
-def read_idx_labels(folder: Path, part: PartName, n_images: int) -> np.ndarray:
-    """Read the labels of one part, as a column."""
+def read_idx_labels(folder: Path, part: PartName, n_images: int) -> Column:
+    """Read the labels of a part, as a column."""
     path = _find(folder, part, "labels", 1)
     labels = _read(path)
     if labels.shape != (n_images,):
         raise DataError(
             f"{path}: holds values of the shape {labels.shape}: expected ({n_images},), a label "
-            "for each image beside it"
+            "for each image"
         )
-    return column_of("labels", labels)
+    return as_column("labels", labels)
 
 
 def _find(folder: Path, part: str, content: str, n_axes: int) -> Path:
@@ -138,8 +103,8 @@ def _find(folder: Path, part: str, content: str, n_axes: int) -> Path:
 
 
 def _read(path: str | PathLike[str]) -> np.ndarray:
-    """Read one IDX file; what needs no other byte order stays where it lies, read-only."""
-    with naming(path):
+    """Read an IDX file; values that need no other byte order are not copied, and read-only."""
+    with prefix_errors(path):
         return _parse(read_bytes(Path(path)))
 
 

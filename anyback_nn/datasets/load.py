@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from anyback_nn.datasets.arrays import load_npz, read_npz
-from anyback_nn.datasets.columns import column_of
-from anyback_nn.datasets.dataset import Dataset, Part, Rows, dataset_of, rows_of
+from anyback_nn.datasets.columns import as_column
+from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.digits import DIGITS, digits_parts
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Scaling
-from anyback_nn.datasets.idx import load_idx_directory, read_idx_images, read_idx_labels
-from anyback_nn.datasets.shapes import (
+from anyback_nn.datasets.features import Scaling, fit_features
+from anyback_nn.datasets.idx import PartName, read_idx_images, read_idx_labels
+from anyback_nn.datasets.npz import load_npz, read_npz
+from anyback_nn.datasets.synthetic import (
     make_blobs,
     make_circles,
     make_moons,
@@ -24,8 +24,8 @@ from anyback_nn.datasets.shapes import (
 )
 from anyback_nn.datasets.tables import load_table, read_table
 from anyback_nn.datasets.targets import TASKS, Task
-from anyback_nn.datasets.wording import listing, naming, suggestion
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import did_you_mean, prefix_errors, quoted_list
 
 __all__ = ["BUILT_IN", "load", "read"]
 
@@ -58,20 +58,20 @@ def load(
     source : str or path-like
         A built-in name (``digits``, ``xor``, ``circles``, ``moons``, ``spirals``, ``blobs``) or
         the path of a CSV file (also gzipped), a Parquet file, an ``.npz`` file, or a folder with
-        IDX files. A built-in name goes before a file of that name; write ``./digits`` for the
-        file.
+        IDX files. A built-in name takes precedence over a file of that name; write
+        ``./digits`` for the file.
     target : str, optional
         The column of a table that is to be predicted; needed for tables, refused for others.
     task : {"auto", "classification", "regression"}
         With ``"auto"``, built-in data and IDX folders are for classification. For other files,
-        texts and booleans are classes; numbers that are not all whole are a quantity; whole
-        numbers are classes if there are at most 20 distinct ones, else a quantity.
+        strings and booleans are classes; numbers that are not all integers are a continuous target;
+        integers are classes if there are at most 20 distinct ones, else a continuous target.
     test_fraction : float
-        Share of the rows for the test part, for data that are not divided yet: tables, an
-        ``.npz`` file with x and y, the shapes. For classification each class is divided by
-        itself, and a class of a single row stays in the training part.
+        Share of the rows for the test part, for data that are not split already: tables, an
+        ``.npz`` file with x and y, the shapes. For classification each class is split
+        separately, and a class of a single row stays in the training part.
     seed : int
-        Of the division, and of the numbers that the shapes are drawn with.
+        Seed for the split, and for the random numbers of the synthetic shapes.
 
     Returns
     -------
@@ -91,21 +91,23 @@ def load(
     ((1437, 64), ('0', '1', '2'))
     """
     if task not in TASKS:
-        raise DataError(f"the task is {task!r}: expected one of {listing(TASKS)}")
+        raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
     labelled: Task = "regression" if task == "regression" else "classification"
     if source in BUILT_IN:
         name = str(source)
         _refuse_target(source, target)
-        if name == "digits":
-            return dataset_of(name, *digits_parts(), DIGITS, labelled)
-        train, test = _shape_parts(name, test_fraction, seed)
-        return dataset_of(name, train, test, _PLANE, labelled)
+        train, test = _built_in_parts(name, test_fraction, seed)
+        scaling = DIGITS if name == "digits" else Scaling(n_features=2)
+        return build_dataset(name, train, test, scaling, labelled)
     path = _existing(source)
     if _is_table(path):
         return load_table(path, target=target, task=task, test_fraction=test_fraction, seed=seed)
     _refuse_target(source, target)
     if path.is_dir():
-        return load_idx_directory(path, task=labelled)
+        train, test = _idx_part(path, "train"), _idx_part(path, "t10k")
+        features, _ = fit_features(train.x)
+        with prefix_errors(path):
+            return build_dataset(path.resolve().name, train, test, features, labelled)
     return load_npz(path, task=task, test_fraction=test_fraction, seed=seed)
 
 
@@ -116,21 +118,21 @@ def read(
     target: str | None = None,
     with_target: bool,
 ) -> Rows:
-    """Read rows for a network that was trained before, encoded as its training data were.
+    """Read rows for a trained network, encoded as its training data were.
 
     Parameters
     ----------
     source : str or path-like
-        As for `load`. Data that are divided already (the digits, an IDX folder, an ``.npz`` file
+        As for `load`. Data that are split already (the digits, an IDX folder, an ``.npz`` file
         with x_test) give their test part, and so do the shapes, as drawn by default; tables and
         other ``.npz`` files give all rows.
     encoding : Encoding
-        Fitted by `load`. A table needs its columns, in any order; further ones are ignored. For
-        an encoding of arrays, all columns of a table but the target are the features.
+        Fitted by `load`. A table needs its columns, in any order; others are ignored. For an
+        encoding of arrays, all columns of a table but the target are the features.
     target : str, optional
-        The column with the answers, if it is not the one of the encoding.
+        The column with the targets, if it is not the one of the encoding.
     with_target : bool
-        Whether to read the answers too.
+        Whether to read the targets too.
 
     Returns
     -------
@@ -151,10 +153,10 @@ def read(
     if source in BUILT_IN:
         name = str(source)
         _refuse_target(source, target)
-        _, test = digits_parts() if name == "digits" else _shape_parts(name)
-        with naming(name):
+        _, test = _built_in_parts(name)
+        with prefix_errors(name):
             y = test.y if with_target else None
-            return rows_of(test.x, y, encoding, is_test_part=True)
+            return encode_rows(test.x, y, encoding, is_test_part=True)
     path = _existing(source)
     if _is_table(path):
         return read_table(path, encoding, target=target, with_target=with_target)
@@ -162,29 +164,34 @@ def read(
     if path.is_dir():
         images = read_idx_images(path, "t10k")
         labels = read_idx_labels(path, "t10k", len(images)) if with_target else None
-        with naming(path):
-            return rows_of(images, labels, encoding, is_test_part=True)
+        with prefix_errors(path):
+            return encode_rows(images, labels, encoding, is_test_part=True)
     return read_npz(path, encoding, with_target=with_target)
 
 
-_PLANE = Scaling(n_features=2)
-
-
-def _shape_parts(
+def _built_in_parts(
     name: str, test_fraction: float = _DEFAULT_FRACTION, seed: int = _DEFAULT_SEED
 ) -> tuple[Part, Part]:
+    if name == "digits":
+        return digits_parts()
     x, y = _SHAPES[name](seed=seed)
-    whole = Part(x, column_of("y", y))
-    return whole.split("classification", test_fraction=test_fraction, seed=seed)
+    return Part(x, as_column("y", y)).split(
+        "classification", test_fraction=test_fraction, seed=seed
+    )
+
+
+def _idx_part(folder: Path, name: PartName) -> Part:
+    images = read_idx_images(folder, name)
+    return Part(images, read_idx_labels(folder, name, len(images)))
 
 
 def _existing(source: str | PathLike[str]) -> Path:
-    """Give the path, if it exists and is of a kind that can be read."""
+    """Return the path, if it exists and is of a kind that can be read."""
     path = Path(source)
     if not path.exists():
         raise DataError(
-            f"{fspath(source)}: no such file or folder.{suggestion(fspath(source), BUILT_IN)} "
-            f"Expected {_READABLE}, or one of the built-in names {listing(BUILT_IN)}"
+            f"{fspath(source)}: no such file or folder.{did_you_mean(fspath(source), BUILT_IN)} "
+            f"Expected {_READABLE}, or one of the built-in names {quoted_list(BUILT_IN)}"
         )
     if not (path.is_dir() or _is_table(path) or path.suffix.lower() == ".npz"):
         raise DataError(

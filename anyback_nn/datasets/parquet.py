@@ -10,27 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.datasets.encoding import Encoding, encoding_from_json
-from anyback_nn.datasets.features import Columns
-from anyback_nn.datasets.scan import Scan, scan_parquet
-from anyback_nn.datasets.series import (
-    answers_in,
-    numbers_in,
+from anyback_nn.datasets.columns import (
+    read_numbers,
+    read_typed,
     require_column,
     require_columns,
-    select,
+    require_target,
 )
+from anyback_nn.datasets.encoding import Encoding, encoding_from_json
+from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.streaming import fit_scan
+from anyback_nn.datasets.tables import Scan, scan_parquet, select_features
 from anyback_nn.datasets.targets import TASKS
-from anyback_nn.datasets.wording import listing, naming
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator
 from anyback_nn.utils.arguments import as_integer
+from anyback_nn.utils.messages import prefix_errors, quoted_list
 
 __all__ = ["ParquetBatches", "parquet_batches"]
 
 _BUFFER = 2**22
-"""How many numbers are held at once, unless the user says how many rows."""
+"""How many numbers are in memory at once, if the user does not set how many rows."""
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -39,15 +39,15 @@ Pair = tuple[np.ndarray, np.ndarray]
 class ParquetBatches:
     """The batches of a Parquet file, as `Model.fit` takes them; make them with `parquet_batches`.
 
-    Iterated over, they are those of epoch 0. `Model.fit` asks for each ``epoch(number)``, so that
-    training which is resumed goes on as it would have.
+    Iterating gives those of epoch 0. `Model.fit` asks for each ``epoch(number)``, so that resumed
+    training has the same batches as training without a break.
 
     Attributes
     ----------
     encoding : Encoding
-        How raw rows become ``x``, and outputs become answers.
+        How raw rows become ``x``, and outputs become predictions.
     notes : tuple of str
-        What a user should be told: filled gaps, columns left out.
+        Messages for the user: filled gaps, columns left out.
     """
 
     scan: Scan
@@ -70,7 +70,7 @@ class ParquetBatches:
         return self.epoch(0)
 
     def epoch(self, number: int) -> Iterator[Pair]:
-        """Give the batches of the epoch with this number.
+        """Yield the batches of the epoch with this number.
 
         Yields
         ------
@@ -81,7 +81,7 @@ class ParquetBatches:
         return _cut(self._blocks(number), self.batch_size)
 
     def _blocks(self, number: int) -> Iterator[Pair]:
-        """Give what is in memory at once: some stretches, their rows shuffled."""
+        """Yield what is in memory at once: some stretches, their rows shuffled."""
         starts = np.arange(0, self.scan.n_rows, self.stretch)
         random = generator(self.seed, "order", number) if self.shuffle else None
         if random is not None:
@@ -97,15 +97,11 @@ class ParquetBatches:
     def _read(self, start: int) -> Pair:
         """Read and encode a stretch."""
         frame = self.scan.read([*self.columns, self.target], start, self.stretch)
-        features, target = self.encoding.features, self.encoding.target
-        with self.scan.located(start):
-            if isinstance(features, Columns):
-                x = features.encode(select(frame, features))
-            else:
-                x = features.encode(np.column_stack([numbers_in(frame[c]) for c in self.columns]))
-            answers = frame[self.target]
-            regression = self.encoding.task == "regression"
-            return x, target.encode(numbers_in(answers) if regression else answers_in(answers))
+        features: Any = self.encoding.features
+        read = read_numbers if self.encoding.task == "regression" else read_typed
+        with self.scan.prefix_errors(start):
+            x = features.encode(select_features(frame, features, self.columns))
+            return x, self.encoding.target.encode(read(frame[self.target]))
 
 
 def _cut(blocks: Iterable[Pair], size: int) -> Iterator[Pair]:
@@ -138,33 +134,33 @@ def parquet_batches(
 ) -> ParquetBatches:
     """Train from a Parquet file in bounded memory, however large it is.
 
-    The file is gone through once to learn its encoding, as `load` learns that of a table, and then
-    once an epoch.
+    The file is read once to learn its encoding, as `load` learns that of a table, and then once an
+    epoch.
 
     Parameters
     ----------
     path : str or path-like
         A file, or a folder of files with the same columns.
     target : str, optional
-        The column that is to be predicted; an encoding may know it.
+        The column to predict. Default: that of the encoding.
     batch_size : int
         The last batch of an epoch may be smaller.
     columns : sequence of str, optional
-        The features: columns of numbers, or of booleans or texts with at most 1,000 different
+        The features: columns of numbers, or of booleans or strings with at most 1,000 different
         values. Default: all columns but the target.
     task : {"auto", "classification", "regression"}
-        As for `load`; an encoding that is given knows its own.
+        As for `load`; ignored if an encoding is given.
     encoding : Encoding or dict, optional
         That of data that were loaded before, such as ``train.encoding`` for a file to evaluate
         with. Default: it is learned from this file, all of it. Missing numbers then become the
         column's median; in a file of more than 4 million numbers, the median of some rows.
     shuffle : bool
-        Whether each epoch goes through the rows in a new order, drawn from ``seed`` and the epoch's
-        number: stretches of the file in random order, and their rows in random order.
+        Whether each epoch has the rows in a new order, drawn from ``seed`` and the epoch's number:
+        stretches of the file in random order, and their rows in random order.
     seed : int
     buffer : int, optional
-        How many rows are in memory at once. Default: as many as have 4 million numbers. Best is
-        more than a row group of the file, which can be read as a whole only.
+        How many rows are in memory at once. Default: as many as have 4 million numbers. It is best
+        larger than a row group of the file, which can only be read as a whole.
     places : int
         From how many places of the file the rows in memory come. A file whose rows are in some
         order, such as that of their classes, needs several to be shuffled well; reading it takes
@@ -178,8 +174,8 @@ def parquet_batches(
     Raises
     ------
     DataError
-        If the file cannot be read or learned from, has no such column, or answers are missing; the
-        message names file, column and row. Going through the batches, the same.
+        If the file cannot be read or learned from, has no such column, or targets are missing; the
+        message names file, column and row. Iterating over the batches raises the same.
 
     Examples
     --------
@@ -199,7 +195,7 @@ def parquet_batches(
     True
     """
     if task not in TASKS:
-        raise DataError(f"the task is {task!r}: expected one of {listing(TASKS)}")
+        raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
     batch_size = as_integer("batch_size", batch_size, least=1)
     places = as_integer("places", places, least=1)
     buffer = buffer if buffer is None else as_integer("buffer", buffer, least=1)
@@ -207,8 +203,10 @@ def parquet_batches(
     notes: tuple[str, ...] = ()
     if isinstance(encoding, dict):
         encoding = encoding_from_json(encoding)
-    with naming(scan.path):
-        target = _target(scan, target, encoding)
+    with prefix_errors(scan.path):
+        if encoding is not None and target is None:
+            target = encoding.target.name
+        target = require_target(target, scan.types)
         features = _columns(scan, target, columns, encoding)
     if encoding is None:
         size = max(_BUFFER // (len(features) + 1), 1)
@@ -221,34 +219,22 @@ def parquet_batches(
     )
 
 
-def _target(scan: Scan, target: str | None, encoding: Encoding | None) -> str:
-    """Find the column with the answers."""
-    if target is None and encoding is not None:
-        target = encoding.target.name
-    if target is None:
-        raise DataError(
-            f"no target column was named: pass target=, one of {listing(scan.kinds, limit=30)}"
-        )
-    require_column(target, scan.kinds)
-    return target
-
-
 def _columns(
     scan: Scan, target: str, columns: Sequence[str] | None, encoding: Encoding | None
 ) -> tuple[str, ...]:
-    """Find the columns of the features."""
+    """Return the columns of the features."""
     if encoding is not None and isinstance(encoding.features, Columns):
         if columns is not None:
             raise DataError("columns and an encoding were given: expected one, which knows them")
         columns = encoding.features.names
-        require_columns(columns, scan.kinds)
+        require_columns(columns, scan.types)
     elif columns is None:
-        columns = [name for name in scan.kinds if name != target]
+        columns = [name for name in scan.types if name != target]
     for name in columns:
-        require_column(name, scan.kinds)
+        require_column(name, scan.types)
     if target in columns or not columns or len(set(columns)) < len(columns):
         raise DataError(
-            f"the features are {listing(columns) or '(none)'} and the target is {target!r}: "
+            f"the features are {quoted_list(columns) or '(none)'} and the target is {target!r}: "
             "expected at least one feature, each once, and the target not among them"
         )
     return tuple(columns)

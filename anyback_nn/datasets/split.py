@@ -1,11 +1,11 @@
-"""Divide rows into a training and a test part."""
+"""Split rows into a training and a test part."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from anyback_nn.datasets.wording import counted
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import plural
 
 __all__ = ["split_rows"]
 
@@ -26,8 +26,8 @@ def split_rows(
     seed : int
         The same seed gives the same parts.
     groups : ndarray of int, shape (n_rows,), optional
-        Class index of each row, 0 to the number of classes less one. Each class is then divided
-        by itself and has a row in both parts; a class of a single row stays in the training part.
+        Class index of each row, 0 to the number of classes less one. Each class is then split
+        separately and has a row in both parts; a class of a single row stays in the training part.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def split_rows(
     n_test = int(in_test.sum())
     if n_test < 1 or n_rows - n_test < 2:
         raise DataError(
-            f"{counted(n_rows, 'row')} cannot be divided with test_fraction={test_fraction}: "
+            f"{plural(n_rows, 'row')} cannot be divided with test_fraction={test_fraction}: "
             "expected at least two rows for training and one, of a class with several rows, for "
             "testing; give more rows or another fraction"
         )

@@ -1,43 +1,51 @@
-"""Learn how the columns of a large file become numbers, from one part of it after another."""
+"""Learn the encoding of a large file, part by part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.datasets.columns import is_numbers
+from anyback_nn.datasets.columns import (
+    Column,
+    Strings,
+    distinct,
+    encode_strings,
+    polars,
+    read_column,
+    read_numbers,
+    read_strings,
+    read_typed,
+)
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import (
     MOST_CATEGORIES,
-    Category,
+    CategoricalColumn,
     Columns,
-    Number,
+    NumericColumn,
     fit_categories,
-    note_on_gaps,
-    notes_on,
+    note_columns,
+    note_gaps,
+    standard_deviation,
 )
-from anyback_nn.datasets.moments import Moments
-from anyback_nn.datasets.optional import tabular
-from anyback_nn.datasets.scan import Scan
-from anyback_nn.datasets.series import (
-    answers_in,
-    as_objects,
-    column_in,
-    numbers_in,
-    target_column,
-    texts_in,
+from anyback_nn.datasets.tables import Scan, read_target
+from anyback_nn.datasets.targets import (
+    ContinuousTarget,
+    Target,
+    choose_task,
+    fit_target,
+    require_present,
 )
-from anyback_nn.datasets.targets import Quantity, Target, choose_task, fit_target, require_present
-from anyback_nn.datasets.wording import naming
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import prefix_errors
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["fit_scan"]
+__all__ = ["Moments", "fit_scan"]
 
 _SAMPLE = 2**22
 """How many numbers are kept, of all columns together, to find the medians of."""
@@ -45,13 +53,63 @@ _SAMPLE = 2**22
 _MOST_CLASSES = 2**16
 
 
+@dataclass(frozen=True)
+class Moments:
+    """The count of some numbers, their mean, and the sum of their squared distances from it.
+
+    The sum of the moments of two parts is that of both together. Parts in the same order give the
+    same bits.
+
+    Reference: T. Chan, G. Golub and R. LeVeque, "Algorithms for computing the sample variance:
+    analysis and recommendations", The American Statistician 37, 1983.
+
+    Parameters
+    ----------
+    count : int
+    mean : float
+    spread : float
+
+    Examples
+    --------
+    >>> Moments.of(np.array([1.0, 3.0])) + Moments.of(np.array([np.nan, 8.0]))
+    Moments(count=3, mean=4.0, spread=26.0)
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    spread: float = 0.0
+
+    @classmethod
+    def of(cls, column: np.ndarray) -> Moments:
+        """Measure a column of numbers, shape (n_rows,), of which NaN is left out."""
+        values = column[~np.isnan(column)]
+        if not len(values):
+            return cls()
+        mean = float(values.mean())
+        values -= mean
+        return cls(len(values), mean, float(values @ values))
+
+    def __add__(self, other: Moments) -> Moments:
+        count = self.count + other.count
+        if not count:
+            return self
+        apart, share = other.mean - self.mean, other.count / count
+        spread = self.spread + other.spread + apart * apart * self.count * share
+        return Moments(count, self.mean + apart * share, spread)
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation, or 0 if the variance may be nothing but rounding."""
+        return standard_deviation(self.mean, self.spread / self.count, self.count)
+
+
 def fit_scan(
     scan: Scan, columns: Sequence[str], target: str, *, task: str, size: int
 ) -> tuple[Encoding, tuple[str, ...]]:
-    """Learn the encoding of a file, going through it once.
+    """Learn the encoding of a file, reading it once.
 
-    It is that of `fit_columns` and `fit_target` but for rounding, with two restrictions: a column
-    of texts has no numbers in it, and in a file of more than 4 million numbers the medians are
+    Except for rounding, it is that of `fit_columns` and `fit_target`, with two restrictions. A
+    column of strings may not hold numbers. In a file of more than 4 million numbers the medians are
     those of some of the rows, at equal distances.
 
     Parameters
@@ -75,153 +133,161 @@ def fit_scan(
     DataError
         If a column can be no feature, or if the target cannot be learned.
     """
-    numeric = [name for name in columns if scan.kinds[name].is_numeric()]
+    numeric = [name for name in columns if scan.types[name].is_numeric()]
     step = -(-scan.n_rows * len(numeric) // _SAMPLE)
-    with naming(scan.path):
-        numbers = [_Numbers(name, step) for name in numeric]
-        texts = [_Texts(name, scan.kinds[name]) for name in columns if name not in numeric]
-        answers = _Answers(target, scan.kinds[target], task)
-    learners: list[_Numbers | _Texts | _Answers] = [*numbers, *texts, answers]
+    with prefix_errors(scan.path):
+        numbers = [_NumericLearner(name, step) for name in numeric]
+        strings = [
+            _StringLearner(name, scan.types[name]) for name in columns if name not in numeric
+        ]
+        targets = _TargetLearner(target, scan.types[target], task)
+    learners: list[_NumericLearner | _StringLearner | _TargetLearner] = [
+        *numbers,
+        *strings,
+        targets,
+    ]
     for start in range(0, scan.n_rows, size):
         frame = scan.read([*columns, target], start, size)
-        with scan.located(start):
-            for one in learners:
-                one.see(frame[one.name], start)
-    with naming(scan.path):
+        with scan.prefix_errors(start):
+            for learner in learners:
+                learner.update(frame[learner.name], start)
+    with prefix_errors(scan.path):
         features = Columns(
-            tuple(one.number(scan.n_rows) for one in numbers if one.moments.count),
-            tuple(one.category() for one in texts if one.values),
+            tuple(learner.fit(scan.n_rows) for learner in numbers if learner.moments.count),
+            tuple(learner.fit() for learner in strings if learner.values),
         )
-        encoding = Encoding(features, answers.target())
-    constant = {one.name for one in numbers if one.moments.count and not one.moments.deviation}
-    constant |= {one.name for one in features.categories if len(one.values) == 1}
-    counts = {one.name: one.moments.count for one in numbers}
+        encoding = Encoding(features, targets.fit())
+    counts = {learner.name: learner.moments.count for learner in numbers}
+    constant = {
+        learner.name
+        for learner in numbers
+        if learner.moments.count and not learner.moments.deviation
+    }
+    constant |= {column.name for column in features.categories if len(column.values) == 1}
     notes = (
-        *notes_on(
+        *note_columns(
             (name for name in columns if name not in features.names),
             (name for name in columns if name in constant),
         ),
-        *note_on_gaps((one, scan.n_rows - counts[one.name]) for one in features.numbers),
+        *note_gaps((column, scan.n_rows - counts[column.name]) for column in features.numbers),
     )
     return encoding, notes
 
 
-class _Numbers:
-    """What is learned of a feature of numbers; one row of ``step`` is kept for the median."""
+class _NumericLearner:
+    """Learns the encoding of a column of numbers; every ``step``-th row is kept for the median."""
 
     def __init__(self, name: str, step: int) -> None:
         self.name, self.step = name, step
         self.moments, self.sample = Moments(), [np.empty(0)]
 
-    def see(self, series: pl.Series, start: int) -> None:
-        """Learn from the rows from this one on."""
-        values = numbers_in(series)
+    def update(self, series: pl.Series, start: int) -> None:
+        """Learn from the rows from ``start`` on."""
+        values = read_numbers(series)
         self.moments += Moments.of(values)
-        some = values[-start % self.step :: self.step]
-        self.sample.append(some[~np.isnan(some)])
+        sample = values[-start % self.step :: self.step]
+        self.sample.append(sample[~np.isnan(sample)])
 
-    def number(self, n_rows: int) -> Number:
-        """Give what was learned."""
+    def fit(self, n_rows: int) -> NumericColumn:
+        """Return what was learned."""
         sample = np.concatenate(self.sample)
         median = float(np.median(sample)) if len(sample) else self.moments.mean
         filled = self.moments + Moments(n_rows - self.moments.count, median)
-        return Number(self.name, median, filled.mean, filled.deviation or 1.0)
+        return NumericColumn(self.name, median, filled.mean, filled.deviation or 1.0)
 
 
-class _Texts:
-    """What is learned of a feature of texts."""
+class _StringLearner:
+    """Learns the encoding of a column of strings."""
 
     def __init__(self, name: str, kind: Any) -> None:
-        pl = tabular("polars")
+        pl = polars()
         if kind not in (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null):
             raise DataError(
-                f"column {name!r} holds {kind} values: expected numbers, texts or booleans; choose "
-                "the features with columns="
+                f"column {name!r} holds {kind} values: expected numbers, strings or booleans; "
+                "choose the features with columns="
             )
         self.name, self.kind = name, kind
-        self.found: set[str | None] = set()
+        self.distinct: set[str | None] = set()
 
     @property
     def values(self) -> list[str]:
-        """The different texts, sorted."""
-        return sorted(text for text in self.found if text is not None)
+        """The distinct strings, sorted."""
+        return sorted(value for value in self.distinct if value is not None)
 
-    def see(self, series: pl.Series, start: int) -> None:
-        """Learn from the rows from this one on."""
-        self.found.update(texts_in(series).unique())
-        if len(self.found) > MOST_CATEGORIES:
+    def update(self, series: pl.Series, start: int) -> None:
+        """Learn from the rows from ``start`` on."""
+        self.distinct.update(read_strings(series).unique())
+        if len(self.distinct) > MOST_CATEGORIES:
             raise DataError(
-                f"column {self.name!r} has more than {MOST_CATEGORIES:,} different texts: expected "
-                "so many categories at the most; choose the features with columns=, or group the "
-                "values"
+                f"column {self.name!r} has more than {MOST_CATEGORIES:,} different strings: "
+                "expected at most that many categories; choose the features with columns=, or "
+                "group the values"
             )
 
-    def category(self) -> Category:
-        """Give what was learned."""
-        column = _column_of_texts(self.name, self.kind, self.values, column_in)
-        if is_numbers(column):
-            raise _numbers_as_texts(self.name)
-        gaps = [None] if None in self.found else []
-        (category,) = fit_categories({self.name: np.array([*self.values, *gaps], dtype=object)})
-        return category
+    def fit(self) -> CategoricalColumn:
+        """Return what was learned."""
+        column = _read_distinct(self.name, self.kind, self.values, read_column)
+        if not isinstance(column, Strings):
+            raise _numbers_as_strings(self.name)
+        return fit_categories(self.name, self.values, has_gaps=None in self.distinct)
 
 
-class _Answers:
-    """What is learned of the target; its different values are counted until there are too many."""
+class _TargetLearner:
+    """Learns the target; its distinct values are counted until there are too many."""
 
     def __init__(self, name: str, kind: Any, task: str) -> None:
         self.name, self.kind, self.task = name, kind, task
         self.moments = Moments()
-        self.found: set[Any] | None = set()
+        self.distinct: set[Any] | None = set()
 
-    def see(self, series: pl.Series, start: int) -> None:
-        """Learn from the rows from this one on."""
-        column = answers_in(series)
+    def update(self, series: pl.Series, start: int) -> None:
+        """Learn from the rows from ``start`` on."""
+        column = read_typed(series)
         require_present(column, self.name)
-        if is_numbers(column):
+        if not isinstance(column, Strings):
             self.moments += Moments.of(column)
-        if self.found is None:
+        if self.distinct is None:
             return
-        self.found.update(np.unique(column).tolist())
-        if len(self.found) > _MOST_CLASSES:
-            if self.task == "classification" or not is_numbers(column):
+        self.distinct.update(distinct(column)[0])
+        if len(self.distinct) > _MOST_CLASSES:
+            if self.task == "classification" or isinstance(column, Strings):
                 raise DataError(
                     f"the target {self.name!r} has more than {_MOST_CLASSES:,} different labels: "
-                    "expected so many classes at the most"
+                    "expected at most that many classes"
                 )
-            self.found = None
+            self.distinct = None
 
-    def target(self) -> Target:
-        """Give what was learned."""
-        if self.found is not None:
-            values = sorted(self.found)
-            column = np.array(values)
-            if not self.kind.is_numeric():
-                column = _column_of_texts(
-                    self.name, self.kind, values, partial(target_column, task=self.task)
-                )
+    def fit(self) -> Target:
+        """Return what was learned."""
+        if self.distinct is not None:
+            values = sorted(self.distinct)
+            if self.kind.is_numeric():
+                column: Column = np.array(values)
+            else:
+                read = partial(read_target, task=self.task)
+                column = _read_distinct(self.name, self.kind, values, read)
             chosen = choose_task(column, self.task, self.name)
             if chosen == "classification":
                 return fit_target(column, chosen, self.name)
             if not self.moments.count:
-                raise _numbers_as_texts(self.name)
-        return Quantity(self.moments.mean, self.moments.deviation, self.name)
+                raise _numbers_as_strings(self.name)
+        return ContinuousTarget(self.moments.mean, self.moments.deviation, self.name)
 
 
-def _column_of_texts(
-    name: str, kind: Any, values: list[str], read: Callable[[pl.Series], np.ndarray]
-) -> np.ndarray:
-    """Make a column of different texts; only what was text in the file may be numbers."""
-    pl = tabular("polars")
+def _read_distinct(
+    name: str, kind: Any, values: list[str], read: Callable[[pl.Series], Column]
+) -> Column:
+    """Read a column of distinct strings; only those of the type String may be numbers."""
+    pl = polars()
     series = pl.Series(name, values, pl.String)
     if kind != pl.String:
-        return as_objects(series)
-    with naming("among its different texts"):
+        return encode_strings(series)
+    with prefix_errors("among its different strings"):
         return read(series)
 
 
-def _numbers_as_texts(name: str) -> DataError:
+def _numbers_as_strings(name: str) -> DataError:
     return DataError(
-        f"column {name!r} holds numbers written as texts: expected a type of numbers in a Parquet "
-        "file; cast the column and write the file again, or leave it out with columns="
+        f"column {name!r} holds numbers written as strings: expected a type of numbers in a "
+        "Parquet file; cast the column and write the file again, or leave it out with columns="
     )

@@ -1,43 +1,50 @@
 """Tables in CSV and Parquet files, read by polars.
 
-What a column is follows from all of its values. In a CSV file every value is text at first; a
-column of texts which are all numbers is a column of numbers. Rows are counted from 1, the first row
-of data; blank lines do not count.
+What a column is follows from all of its values. In a CSV file all values are strings at first; a
+column of strings which are all numbers is a column of numbers. Rows are counted from 1, the first
+row of data; blank lines do not count.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.datasets.columns import is_missing, is_numbers
-from anyback_nn.datasets.dataset import Dataset, Part, Rows, dataset_of, rows_of
-from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Scaling, fit_features
-from anyback_nn.datasets.files import read_bytes
-from anyback_nn.datasets.optional import tabular
-from anyback_nn.datasets.series import (
-    column_in,
-    numbers_in,
-    require_column,
-    select,
-    target_column,
+from anyback_nn.datasets.columns import (
+    Column,
+    Strings,
+    Table,
+    encode_strings,
+    polars,
+    read_column,
+    read_numbers,
+    read_strings,
+    require_columns,
+    require_target,
 )
+from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
+from anyback_nn.datasets.encoding import Encoding
+from anyback_nn.datasets.features import Features, Scaling, fit_features
 from anyback_nn.datasets.targets import choose_task
-from anyback_nn.datasets.wording import counted, listing, naming
 from anyback_nn.errors import DataError
+from anyback_nn.utils.files import read_bytes
+from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["load_table", "read_table"]
+__all__ = ["Scan", "load_table", "read_table", "read_target", "scan_parquet", "select_features"]
 
 _IDENTIFIER_ROWS = 50
+_PARQUET = "Parquet; files of a folder need the same columns"
+_TARGET = "target= (--target COL)"
 
 
 def load_table(
@@ -47,30 +54,25 @@ def load_table(
 
     Parameters, result and errors are those of `anyback_nn.datasets.load`.
     """
-    with naming(path):
+    with prefix_errors(path):
         frame = _read(path)
-        if target is None:
-            raise DataError(
-                "no target column was named: pass target= (--target COL), one of "
-                f"{listing(frame.columns, limit=30)}"
-            )
-        answers = target_column(_series(frame, target), task)
-        chosen = choose_task(answers, task, target)
-        table = {name: column_in(frame[name]) for name in frame.columns if name != target}
-        identifiers = [name for name, column in table.items() if _identifies(column)]
+        target = require_target(target, frame.columns, option=_TARGET)
+        y = read_target(frame[target], task)
+        chosen = choose_task(y, task, target)
+        table = {name: read_column(frame[name]) for name in frame.columns if name != target}
+        identifiers = [name for name, column in table.items() if _is_identifier(column)]
         features = {name: table[name] for name in table if name not in identifiers}
         if not features:
             raise DataError(f"has no column but the target {target!r}: expected features as well")
-        whole = Part(features, answers)
-        train, test = whole.split(chosen, test_fraction=test_fraction, seed=seed)
+        train, test = Part(features, y).split(chosen, test_fraction=test_fraction, seed=seed)
         fitted, notes = fit_features(train.x)
-        left_out = tuple(
-            f"column {name!r} was left out: it has another text in each row, like an identifier; "
-            "drop it from the file"
+        left_out = (
+            f"column {name!r} was left out: it has another string in each row, like an "
+            "identifier; drop it from the file"
             for name in identifiers
         )
         name = path.stem.removesuffix(".csv")  # of .csv.gz
-        return dataset_of(
+        return build_dataset(
             name, train, test, fitted, chosen, target=target, notes=(*left_out, *notes)
         )
 
@@ -80,50 +82,132 @@ def read_table(path: Path, encoding: Encoding, *, target: str | None, with_targe
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
-    with naming(path):
+    with prefix_errors(path):
         frame = _read(path)
         target = encoding.target.name if target is None else target
-        answers = None
+        y = None
         if with_target:
-            if target is None:
-                raise DataError(
-                    "no target column was named, and the model was not trained on a table: pass "
-                    f"target= (--target COL), one of {listing(frame.columns, limit=30)}"
-                )
-            answers = target_column(_series(frame, target), encoding.task)
+            reason = ", and the model was not trained on a table"
+            target = require_target(target, frame.columns, reason=reason, option=_TARGET)
+            y = read_target(frame[target], encoding.task)
         others = [name for name in frame.columns if name != target]
+        rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
         if isinstance(encoding.features, Scaling):
-            x = np.column_stack([numbers_in(frame[name]) for name in others])
-            return rows_of(x, answers, encoding)
-        rows = rows_of(select(frame, encoding.features), answers, encoding)
+            return rows
         if with_target and target != encoding.target.name:
             note = f"measured against {target!r}; the model predicts {encoding.target.name!r}"
             rows = replace(rows, notes=(note, *rows.notes))
         unused = [name for name in others if name not in encoding.features.names]
         if not unused:
             return rows
-        note = f"ignored columns that the model does not use: {listing(unused)}"
+        note = f"ignored columns that the model does not use: {quoted_list(unused)}"
         return replace(rows, notes=(note, *rows.notes))
 
 
-def _read(path: Path) -> pl.DataFrame:
-    """Read a file: the columns of a CSV file are texts, those of Parquet have their types."""
-    pl = tabular("polars")
-    content = read_bytes(path)
-    is_parquet = path.suffix.lower() == ".parquet"
+def read_target(series: pl.Series, task: str) -> Column:
+    """Return the targets of a column: numbers, or labels."""
+    hint = ". Where the strings are labels, use --task classification (task=)"
+    if task == "regression":
+        return read_numbers(series, hint)
+    return read_column(series, mixed=task == "classification", hint=hint)
+
+
+def select_features(
+    frame: pl.DataFrame, features: Features, names: Sequence[str]
+) -> np.ndarray | Table:
+    """Return the columns that an encoding of tables needs, or for one of arrays those named."""
+    if isinstance(features, Scaling):
+        return np.column_stack([read_numbers(frame[name]) for name in names])
+    require_columns(features.names, frame.columns)
+    numbers = {c.name: read_numbers(frame[c.name]) for c in features.numbers}
+    strings = {c.name: encode_strings(read_strings(frame[c.name])) for c in features.categories}
+    return {**numbers, **strings}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A Parquet file of which some rows are read at a time; open it with `scan_parquet`.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder of several with the same columns.
+    types : mapping of str to polars.DataType
+        The columns, in their order.
+    n_rows : int
+    """
+
+    path: Path
+    types: Mapping[str, Any] = field(repr=False)
+    n_rows: int
+
+    def read(self, columns: Sequence[str], start: int, n_rows: int) -> pl.DataFrame:
+        """Read these columns of some rows, as far as there are any.
+
+        Raises
+        ------
+        DataError
+            If they cannot be read; names the file.
+        """
+        with prefix_errors(self.path), _readable(_PARQUET):
+            return _lazy(self.path).slice(start, n_rows).select(columns).collect()
+
+    @contextmanager
+    def prefix_errors(self, start: int) -> Iterator[None]:
+        """Prefix errors with the file, and with the row from which rows are counted."""
+        with prefix_errors(f"{self.path}, counted from row {start + 1:,}" if start else self.path):
+            yield
+
+
+def scan_parquet(path: Path) -> Scan:
+    """Open a Parquet file, without reading its rows.
+
+    Raises
+    ------
+    DataError
+        If it does not exist, is not a Parquet file, or has no rows.
+    """
+    with prefix_errors(path):
+        if not path.exists():
+            raise DataError("no such file: expected a Parquet file, or a folder of several")
+        with _readable(_PARQUET):
+            pl, lazy = polars(), _lazy(path)
+            types, n_rows = lazy.collect_schema(), lazy.select(pl.len()).collect().item()
+        if not n_rows:
+            raise DataError(f"has the columns {quoted_list(types)} but no row: expected data")
+        return Scan(path, types, n_rows)
+
+
+def _lazy(path: Path) -> pl.LazyFrame:
+    # Without glob a path may have any characters.
+    return polars().scan_parquet(path, glob=False)
+
+
+@contextmanager
+def _readable(expected: str) -> Iterator[None]:
     try:
-        frame = pl.read_parquet(io.BytesIO(content)) if is_parquet else _read_csv(content)
-    except pl.exceptions.PolarsError as error:
-        expected = "Parquet" if is_parquet else "CSV in UTF-8 with commas between the columns"
+        yield
+    except (polars().exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"cannot be read ({reason}): expected {expected}") from error
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """Read a file: the columns of a CSV file are strings, those of Parquet have their types."""
+    content = read_bytes(path)
+    if path.suffix.lower() == ".parquet":
+        with _readable("Parquet"):
+            frame = polars().read_parquet(io.BytesIO(content))
+    else:
+        with _readable("CSV in UTF-8 with commas between the columns"):
+            frame = _read_csv(content)
     if not frame.height:
-        raise DataError(f"has the columns {listing(frame.columns)} but no row: expected data")
+        raise DataError(f"has the columns {quoted_list(frame.columns)} but no row: expected data")
     return frame
 
 
 def _read_csv(content: bytes) -> pl.DataFrame:
-    pl = tabular("polars")
+    pl = polars()
     content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if not content.strip():
         raise DataError("is empty: expected a line of column names, then rows of data")
@@ -131,10 +215,10 @@ def _read_csv(content: bytes) -> pl.DataFrame:
         # The header is read as a row, since polars would rename columns of the same name.
         frame = pl.read_csv(content, has_header=False, infer_schema=False)
     except pl.exceptions.ComputeError:
-        _blank_lines(content)  # names the row, if one is too long
+        _find_blank_lines(content)  # names the row, if one is too long
         raise
     if frame[:, -1].null_count():  # polars fills rows that are too short with nulls
-        blank = _blank_lines(content)
+        blank = _find_blank_lines(content)
         frame = frame.filter(~pl.Series(blank))
     names = [(name or "").strip() for name in frame.row(0)]
     _check_header(names)
@@ -156,22 +240,28 @@ def _check_header(names: list[str]) -> None:
         )
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(
-            f"several columns have the same name, {listing(repeated)}: expected each name once; "
-            "rename or drop them"
+            f"several columns have the same name, {quoted_list(repeated)}: expected each name "
+            "once; rename or drop them"
         )
 
 
-def _blank_lines(content: bytes) -> list[bool]:
-    """Mark blank lines; refuse rows that are longer or shorter than the header."""
+def _find_blank_lines(content: bytes) -> list[bool]:
+    """Return which lines are blank; refuse rows that are longer or shorter than the header."""
     try:
-        reader = csv.reader(io.StringIO(content.decode(), newline=""))
+        text = content.decode().replace("\r\n", "\n")
+        if '"' not in text and "\r" not in text:  # then counting commas is enough, and fast
+            lines = text.removesuffix("\n").split("\n")
+            n_commas = lines[0].count(",")
+            if all(not line or line.count(",") == n_commas for line in lines):
+                return [not line for line in lines]
+        reader = csv.reader(io.StringIO(text, newline=""))
         width, blank = len(next(reader)), [False]
         for row in reader:
             blank.append(not row)
             if row and len(row) != width:
                 raise DataError(
                     f"row {blank.count(False) - 1} (line {reader.line_num}) has "
-                    f"{counted(len(row), 'value')}: expected {width}, as many as the header has "
+                    f"{plural(len(row), 'value')}: expected {width}, as many as the header has "
                     "names; complete the row, or quote values that contain commas"
                 )
     except UnicodeDecodeError as error:
@@ -185,17 +275,6 @@ def _blank_lines(content: bytes) -> list[bool]:
     return blank
 
 
-def _series(frame: pl.DataFrame, name: str) -> pl.Series:
-    require_column(name, frame.columns)
-    return frame[name]
-
-
-def _identifies(column: np.ndarray) -> bool:
-    """Tell an identifier: many rows, each with another text."""
-    n_rows = len(column)
-    return (
-        not is_numbers(column)
-        and n_rows > _IDENTIFIER_ROWS
-        and not is_missing(column).any()
-        and len(set(column)) == n_rows
-    )
+def _is_identifier(column: Column) -> bool:
+    """Return whether a column has many rows, each with another string."""
+    return isinstance(column, Strings) and len(column.values) == len(column) > _IDENTIFIER_ROWS

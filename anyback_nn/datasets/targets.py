@@ -1,4 +1,4 @@
-"""What a network is to answer: a class, or a quantity."""
+"""What a network is to predict: a class, or a continuous target."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from anyback_nn.datasets.columns import is_missing, is_numbers
-from anyback_nn.datasets.schema import list_of, optional, read_fields, real, text
-from anyback_nn.datasets.wording import counted, listing
+from anyback_nn.datasets.columns import Column, Strings, as_strings, distinct, find_missing
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import plural, quoted_list
 
 __all__ = [
     "TASKS",
-    "Classes",
-    "Quantity",
+    "ClassLabels",
+    "ContinuousTarget",
     "Target",
     "Task",
     "choose_task",
@@ -31,7 +30,7 @@ _MOST_CLASSES_OF_INTEGERS = 20
 
 
 @dataclass(frozen=True)
-class Classes:
+class ClassLabels:
     """A target that is one of several classes.
 
     Parameters
@@ -43,7 +42,7 @@ class Classes:
 
     Examples
     --------
-    >>> classes = Classes(("cat", "dog"))
+    >>> classes = ClassLabels(("cat", "dog"))
     >>> classes.encode(np.array(["dog", "cat"], dtype=object))
     array([1, 0])
     >>> classes.decode([1, 0])
@@ -58,30 +57,31 @@ class Classes:
     def __post_init__(self) -> None:
         if len(self.labels) < 2:
             raise DataError(
-                f"the target has one class only, {listing(self.labels) or '(none)'}: expected at "
-                "least two; give rows of other classes, or another target"
+                f"the target has one class only, {quoted_list(self.labels) or '(none)'}: expected "
+                "at least two; give rows of other classes, or another target"
             )
         if repeated := [label for label, count in Counter(self.labels).items() if count > 1]:
-            raise DataError(f"the classes {listing(repeated)} are repeated: expected each once")
+            raise DataError(f"the classes {quoted_list(repeated)} are repeated: expected each once")
 
     @classmethod
-    def fit(cls, column: np.ndarray, name: str | None = None) -> Classes:
-        """Take the distinct labels of a column: numbers by size, texts by alphabet."""
-        return cls(tuple(_label(value) for value in np.unique(column)), name)
+    def fit(cls, column: Column, name: str | None = None) -> ClassLabels:
+        """Learn the distinct labels of a column: numbers by size, strings by alphabet."""
+        values = column.counts if isinstance(column, Strings) else np.unique(column)
+        return cls(tuple(_label(value) for value in values), name)
 
     @property
     def n_outputs(self) -> int:
         """The number of classes."""
         return len(self.labels)
 
-    def encode(self, column: np.ndarray) -> np.ndarray:
+    def encode(self, column: Column) -> np.ndarray:
         """Turn labels into class indices.
 
         Parameters
         ----------
-        column : ndarray, shape (n_rows,)
-            Numbers or texts. A number that is written in another way, such as ``"1.0"`` for the
-            class ``"1"``, is understood.
+        column : column of n_rows
+            Numbers, or strings (`Strings`, or object). A number that is written in another way,
+            such as ``"1.0"`` for the class ``"1"``, is understood.
 
         Returns
         -------
@@ -92,16 +92,18 @@ class Classes:
         DataError
             If a label is missing or is not one of the classes; names the first such row.
         """
+        if isinstance(column, np.ndarray) and column.dtype.kind != "f":
+            column = as_strings(column)
         require_present(column, self.name)
         index = {label: i for i, label in enumerate(self.labels)}
-        values, inverse = np.unique(column, return_inverse=True)
+        values, codes = distinct(column)
         known = [index.get(_label(v), index.get(_number_label(v), -1)) for v in values]
-        y = np.array(known, dtype=np.int64)[inverse]
+        y: np.ndarray = np.array(known, dtype=np.int64)[codes]
         if (y < 0).any():
             row = int((y < 0).argmax())
             raise DataError(
-                f"row {row + 1}: the label {_label(column[row])!r} is not one of the classes: "
-                f"expected {listing(self.labels, limit=20)}"
+                f"row {row + 1}: the label {_label(values[codes[row]])!r} is not one of the "
+                f"classes: expected {quoted_list(self.labels, limit=20)}"
             )
         return y
 
@@ -110,18 +112,9 @@ class Classes:
         labels: np.ndarray = np.asarray(self.labels)[np.asarray(values)]
         return labels
 
-    def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {"kind": "classes", "name": self.name, "labels": list(self.labels)}
-
-    @classmethod
-    def from_json(cls, data: Any) -> Classes:
-        """Read what `to_json` gave, less its kind."""
-        return cls(**read_fields(data, "target", name=optional(text), labels=list_of(text)))
-
 
 @dataclass(frozen=True)
-class Quantity:
+class ContinuousTarget:
     """A target that is a number, standardised for the network.
 
     Parameters
@@ -133,7 +126,7 @@ class Quantity:
 
     Examples
     --------
-    >>> price = Quantity(mean=100.0, scale=20.0)
+    >>> price = ContinuousTarget(mean=100.0, scale=20.0)
     >>> price.encode(np.array([140.0]))
     array([2.], dtype=float32)
     >>> price.decode([2.0])
@@ -156,12 +149,12 @@ class Quantity:
             )
 
     @classmethod
-    def fit(cls, column: np.ndarray, name: str | None = None) -> Quantity:
+    def fit(cls, column: np.ndarray, name: str | None = None) -> ContinuousTarget:
         """Measure the mean and the standard deviation of a column of numbers."""
         constant = column.min() == column.max()  # rounding can leave a tiny deviation
         return cls(float(column.mean()), 0.0 if constant else float(column.std()), name)
 
-    def encode(self, column: np.ndarray) -> np.ndarray:
+    def encode(self, column: Column) -> np.ndarray:
         """Turn a column of numbers into standardised float32 values, shape (n_rows,).
 
         Raises
@@ -170,37 +163,27 @@ class Quantity:
             If a value is missing; names the first such row.
         """
         require_present(column, self.name)
-        _require_numbers(column)
-        return ((column - self.mean) / self.scale).astype(np.float32)
+        return ((_require_numbers(column) - self.mean) / self.scale).astype(np.float32)
 
     def decode(self, values: Any) -> np.ndarray:
         """Turn standardised values, of any shape, into the target's own units (float64)."""
         return np.asarray(values, dtype=np.float64) * self.scale + self.mean
 
-    def to_json(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
-        return {"kind": "quantity", "name": self.name, "mean": self.mean, "scale": self.scale}
 
-    @classmethod
-    def from_json(cls, data: Any) -> Quantity:
-        """Read what `to_json` gave, less its kind."""
-        return cls(**read_fields(data, "target", name=optional(text), mean=real, scale=real))
+Target = ClassLabels | ContinuousTarget
 
 
-Target = Classes | Quantity
-
-
-def choose_task(column: np.ndarray, task: str = "auto", name: str | None = None) -> Task:
-    """Tell classification from regression by the target's values.
+def choose_task(column: Column, task: str = "auto", name: str | None = None) -> Task:
+    """Choose classification or regression by the target's values.
 
     Parameters
     ----------
-    column : ndarray, shape (n_rows,)
-        The target: numbers or texts.
+    column : column of n_rows
+        The target: numbers or strings.
     task : {"auto", "classification", "regression"}
-        With ``"auto"``, texts and booleans are classes; numbers that are not all whole are a
-        quantity; whole numbers are classes if there are at most 20 distinct ones, else a
-        quantity.
+        With ``"auto"``, strings and booleans are classes; numbers that are not all integers are a
+        continuous target; integers are classes if there are at most 20 distinct ones, else a
+        continuous target.
     name : str, optional
         The target's column, for messages.
 
@@ -218,21 +201,22 @@ def choose_task(column: np.ndarray, task: str = "auto", name: str | None = None)
     if task == "regression":
         _require_numbers(column)
         return "regression"
-    if task == "classification" or not is_numbers(column):
+    if task == "classification" or isinstance(column, Strings):
         return "classification"
-    whole = bool((column == np.floor(column)).all())
+    integers = bool((column == np.floor(column)).all())
     few = len(np.unique(column)) <= _MOST_CLASSES_OF_INTEGERS
-    return "classification" if whole and few else "regression"
+    return "classification" if integers and few else "regression"
 
 
-def fit_target(column: np.ndarray, task: Task, name: str | None = None) -> Target:
+def fit_target(column: Column, task: Task, name: str | None = None) -> Target:
     """Learn the classes, or the mean and the scale, of the training part's target."""
-    kind = Classes if task == "classification" else Quantity
-    return kind.fit(column, name)
+    if task == "classification":
+        return ClassLabels.fit(column, name)
+    return ContinuousTarget.fit(_require_numbers(column), name)
 
 
 def _label(value: Any) -> str:
-    """Write a label as a text; a whole number without its fraction."""
+    """Return a label as a string; an integer without its fraction."""
     if isinstance(value, str):
         return value
     number = float(value)
@@ -240,27 +224,28 @@ def _label(value: Any) -> str:
 
 
 def _number_label(value: Any) -> str:
-    """Write a label as the number that it stands for, if it stands for one."""
+    """Return a label as the number that it is written as, if it is one."""
     try:
         return _label(float(value))
     except ValueError:
         return _label(value)
 
 
-def require_present(column: np.ndarray, name: str | None) -> None:
-    """Raise `DataError` if an answer is missing."""
-    missing = is_missing(column)
+def require_present(column: Column, name: str | None) -> None:
+    """Raise `DataError` if a target is missing."""
+    missing = find_missing(column)
     if missing.any():
         raise DataError(
             f"the target{f' {name!r}' if name else ''} is missing in "
-            f"{counted(int(missing.sum()), 'row')}, first in row {int(missing.argmax()) + 1}: "
+            f"{plural(int(missing.sum()), 'row')}, first in row {int(missing.argmax()) + 1}: "
             "expected a value in every row; fill the values in or remove the rows"
         )
 
 
-def _require_numbers(column: np.ndarray) -> None:
-    if not is_numbers(column):
+def _require_numbers(column: Column) -> np.ndarray:
+    if isinstance(column, Strings):
         raise DataError(
-            f"row 1: the target is the text {column[0]!r}: expected numbers for regression; use "
-            "another target, or the task 'classification'"
+            f"row 1: the target is the string {column.values[column.codes[0]]!r}: expected numbers "
+            "for regression; use another target, or the task 'classification'"
         )
+    return column

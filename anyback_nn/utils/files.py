@@ -1,15 +1,21 @@
-"""Files and folders that are written whole or not at all."""
+"""Read files, gzipped or plain, and write files and folders whole or not at all."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import secrets
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write", "existing_folder"]
+from anyback_nn.errors import DataError
+
+__all__ = ["atomic_write", "existing_folder", "read_bytes"]
+
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @contextmanager
@@ -40,3 +46,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def existing_folder(path: Path) -> Path:
     """Return the nearest folder above ``path`` that exists."""
     return next(parent for parent in path.absolute().parents if parent.exists())
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file; gzipped content is decompressed, whatever the file's name.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    DataError
+        If the file cannot be opened, or is a gzip file that is damaged or cut short. The caller
+        names the file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror}): expected a readable file") from error
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"is a damaged gzip file ({error}): download or compress it again"
+        ) from error

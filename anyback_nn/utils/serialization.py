@@ -10,7 +10,7 @@ Files of format 1 hold some objects in a flatter form, which is read as well: ``
 
 from __future__ import annotations
 
-import math
+import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -209,9 +209,8 @@ def _is_scalar(data: Any, option: Any) -> bool:
         # A type variable or a string, say: nothing is known of it.
         return not _is_role(option) and get_origin(option) is None
     accepted, _ = SCALARS[option]
-    is_bool = isinstance(data, bool) and option is not bool
-    finite = not isinstance(data, float) or math.isfinite(data)
-    return isinstance(data, accepted) and not is_bool and finite
+    fits = isinstance(data, accepted) and isinstance(data, bool) == (option is bool)
+    return fits and (option is not float or abs(data) <= sys.float_info.max)
 
 
 def _describe(options: tuple[Any, ...]) -> str:

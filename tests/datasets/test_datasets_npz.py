@@ -63,7 +63,7 @@ def test_regression_target(save):
     np.testing.assert_allclose(data.encoding.decode(rows.y), y + 0.5, rtol=1e-5)
 
 
-def test_bytes_can_have_a_quantity(save):
+def test_bytes_can_have_a_continuous_target(save):
     data = load(save(x=X.astype(np.uint8), y=X[:, 0]))
     assert data.encoding.features.scale == 255
     assert data.task == "regression"
@@ -86,8 +86,8 @@ def test_targets_that_are_classes(save, y, classes):
     ("arrays", "message"),
     [
         ({"data": X, "labels": Y}, "arrays 'data', 'labels': expected x_train, y_train"),
-        ({"x": X}, "no array 'y' beside 'x'"),
-        ({"y": Y}, "no array 'x' beside 'y'"),
+        ({"x": X}, "no array 'y', but 'x'"),
+        ({"y": Y}, "no array 'x', but 'y'"),
         ({"x_train": X, "y_train": Y, "x_test": X}, "no array 'y_test'"),
         ({"x": X, "y": Y[:-1]}, "'x' has 40 rows and 'y' has 39"),
         ({"x": X[:, 0], "y": Y}, r"float64 values of the shape \(40,\): expected numbers of the"),
@@ -122,14 +122,14 @@ def test_a_single_array_file_is_no_npz(tmp_path):
         load(tmp_path / "a.npz")
 
 
-def test_texts_are_no_quantity(save):
+def test_strings_are_no_continuous_target(save):
     path = save(x=X, y=np.array(["no", "yes"])[Y % 2])
-    with pytest.raises(DataError, match="row 1: the target is the text 'no': expected numbers"):
+    with pytest.raises(DataError, match="row 1: the target is the string 'no': expected numbers"):
         load(path, task="regression")
-    quantity = load(save(x=X, y=X[:, 0])).encoding
+    regression = load(save(x=X, y=X[:, 0])).encoding
     path = save(x=X, y=np.array(["no", "yes"])[Y % 2])
-    with pytest.raises(DataError, match="row 1: the target is the text 'no': expected numbers"):
-        read(path, quantity, with_target=True)
+    with pytest.raises(DataError, match="row 1: the target is the string 'no': expected numbers"):
+        read(path, regression, with_target=True)
 
 
 def test_reading_checks_the_features(save):
@@ -151,7 +151,7 @@ def test_bytes_are_not_scaled_twice(save):
     raw = sklearn.datasets.load_digits(return_X_y=True)[0]  # whole numbers, as float64
     rows = read(save(x=raw), digits.encoding, with_target=False)
     np.testing.assert_array_equal(rows.x, (raw / 16).astype(np.float32))
-    with pytest.raises(DataError, match="expected whole numbers from 0 to 16"):
+    with pytest.raises(DataError, match="expected integers from 0 to 16"):
         read(save(x=raw / 16), digits.encoding, with_target=False)
     raw[2, 5] = np.nan
     with pytest.raises(DataError, match="row 3, feature 6: the value is nan"):

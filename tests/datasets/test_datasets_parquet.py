@@ -1,4 +1,4 @@
-"""Parquet files in bounded memory: the oracle is the same file read as a whole."""
+"""Batches of Parquet files in bounded memory: the oracle is the same file read as a whole."""
 
 import re
 from pathlib import Path
@@ -6,174 +6,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from parquet_file import N, batches_of, flat, rows, rows_seen
 
 import anyback_nn as nn
-from anyback_nn.datasets import parquet, parquet_batches, read, streaming
-from anyback_nn.datasets.columns import column_of
+from anyback_nn.datasets import parquet, parquet_batches, read
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Scaling, fit_columns
-from anyback_nn.datasets.moments import Moments
-from anyback_nn.datasets.targets import Classes, fit_target
+from anyback_nn.datasets.features import Scaling
+from anyback_nn.datasets.targets import ClassLabels
 from anyback_nn.errors import DataError
-
-N = 103
-
-
-def rows(n=N, seed=0):
-    """A table of all kinds of columns, with gaps; the first one holds the number of the row."""
-    rng = np.random.default_rng(seed)
-    gap = rng.random((4, n)) < 0.1
-    return pl.DataFrame(
-        {
-            "row": np.arange(n),
-            "width": pl.Series(rng.normal(1e6, 2.0, n)).set(pl.Series(gap[0]), None),
-            "height": pl.Series(rng.normal(size=n).astype(np.float32)).set(
-                pl.Series(gap[1]), float("nan")
-            ),
-            "town": pl.Series(rng.choice(["Oslo", " Rome", "?", "12"], n)).set(
-                pl.Series(gap[2]), None
-            ),
-            "old": rng.random(n) < 0.4,
-            "kind": pl.Series(rng.choice(["1", "2"], n), dtype=pl.Categorical),
-            "flat": np.full(n, 3.0),
-            "sort": rng.choice(["b", "a", "c"], n),
-            "grade": rng.integers(0, 5, n),
-            "price": rng.normal(300.0, 50.0, n),
-        }
-    )
-
-
-@pytest.fixture
-def path(tmp_path):
-    """A file in small row groups."""
-    rows().write_parquet(tmp_path / "big.parquet", row_group_size=16)
-    return tmp_path / "big.parquet"
-
-
-def whole(columns, target, task):
-    """The encoding, and its notes, that are learned from all rows at once."""
-    frame = rows()
-    town = [None if text in (None, "?") else text.strip() for text in frame["town"]]
-    table = {
-        "row": frame["row"].to_numpy().astype(float),
-        "width": frame["width"].to_numpy(),
-        "height": frame["height"].to_numpy().astype(float),
-        "town": np.array(town, dtype=object),
-        "old": column_of("old", frame["old"].to_numpy()),
-        "kind": np.array(frame["kind"].to_list(), dtype=object),
-        "flat": frame["flat"].to_numpy(),
-    }
-    features, notes = fit_columns({name: table[name] for name in columns})
-    answers = column_of(target, np.array(frame[target].to_list()))
-    return Encoding(features, fit_target(answers, task, target)), notes
-
-
-FEATURES = ["row", "width", "height", "town", "old", "kind", "flat"]
-
-
-def numbers_of(encoding):
-    return np.array([[n.median, n.mean, n.scale] for n in encoding.features.numbers])
-
-
-def batches_of(path, target="sort", **options):
-    return parquet_batches(path, target, **{"batch_size": 8, "columns": FEATURES} | options)
-
-
-def rows_seen(batches, number):
-    """The rows of each batch of an epoch, by the column with their number."""
-    column = batches.encoding.features.numbers[0]
-    assert column.name == "row"
-    return [
-        (x[:, 0] * column.scale + column.mean).round().astype(int).tolist()
-        for x, _ in batches.epoch(number)
-    ]
-
-
-def flat(lists):
-    return [one for some in lists for one in some]
-
-
-# What is learned of the file ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [16, 30, 1000])
-@pytest.mark.parametrize(
-    ("target", "task"),
-    [("sort", "classification"), ("grade", "classification"), ("price", "regression")],
-)
-def test_the_encoding_is_that_of_the_file_read_as_a_whole(path, monkeypatch, size, target, task):
-    monkeypatch.setattr(parquet, "_BUFFER", size * (len(FEATURES) + 1))
-    batches = batches_of(path, target)
-    expected, notes = whole(FEATURES, target, task)
-    found = batches.encoding
-    assert found.features.names == expected.features.names
-    assert found.features.categories == expected.features.categories
-    # Sums in another order, of numbers about 1e6 with a deviation of 2.
-    np.testing.assert_allclose(numbers_of(found), numbers_of(expected), rtol=1e-11)
-    if task == "classification":
-        assert found.target == expected.target
-    else:
-        assert found.target.mean == pytest.approx(expected.target.mean, rel=1e-12)
-        assert found.target.scale == pytest.approx(expected.target.scale, rel=1e-12)
-    assert set(notes) <= set(batches.notes)
-    filled = f"missing numbers filled with the training median: {rows()['width'].null_count()} in"
-    assert any(note.startswith(filled) for note in batches.notes)
-
-
-def test_what_is_learned_is_the_same_in_bits_each_time(path, monkeypatch):
-    monkeypatch.setattr(parquet, "_BUFFER", 100)
-    assert batches_of(path).encoding == batches_of(path).encoding
-
-
-def test_load_learns_the_same_of_its_training_part(tmp_path):
-    rng = np.random.default_rng(0)
-    frame = pl.DataFrame({"a": rng.normal(size=50), "b": rng.normal(size=50), "y": [0, 1] * 25})
-    frame.write_parquet(tmp_path / "all.parquet")
-    data = nn.datasets.load(tmp_path / "all.parquet", target="y")
-    a = data.encoding.features.numbers[0]
-    seen = (data.x_train[:, 0] * a.scale + a.mean)[:, None]
-    train = frame.filter(pl.Series((np.abs(frame["a"].to_numpy() - seen) < 1e-6).any(axis=0)))
-    assert train.height == 40
-    train.write_parquet(tmp_path / "train.parquet")
-    found = parquet_batches(tmp_path / "train.parquet", "y").encoding
-    np.testing.assert_allclose(numbers_of(found), numbers_of(data.encoding), rtol=1e-12)
-    assert found.target == data.encoding.target
-
-
-@pytest.mark.parametrize("size", [3, 50])
-def test_medians_of_many_numbers_are_those_of_rows_at_equal_distances(path, monkeypatch, size):
-    monkeypatch.setattr(parquet, "_BUFFER", size * (len(FEATURES) + 1))
-    monkeypatch.setattr(streaming, "_SAMPLE", 4 * 20)  # of 103 rows of 4 columns: every sixth
-    medians = numbers_of(batches_of(path).encoding)[:, 0]
-    some = rows()[::6].select("row", "width", pl.col("height").fill_nan(None), "flat")
-    assert medians.tolist() == [float(v) for v in some.median().row(0)]
-
-
-def test_a_column_without_a_value_among_those_rows_has_its_mean_as_median(tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "_SAMPLE", 3)
-    frame = pl.DataFrame({"a": [None, 1.0, None, 3.0], "y": [0, 1, 0, 1]})
-    frame.write_parquet(tmp_path / "a.parquet")
-    (column,) = parquet_batches(tmp_path / "a.parquet", "y").encoding.features.numbers
-    assert (column.median, column.mean, column.scale) == (2.0, 2.0, np.sqrt(0.5))
-
-
-@pytest.mark.parametrize("parts", [[3, 4], [7], [0, 1, 0, 6, 0]])
-@pytest.mark.parametrize("offset", [0.0, 1e8])
-def test_moments_add_up(parts, offset):
-    values = np.random.default_rng(0).normal(size=7) + offset
-    some = np.split(values, np.cumsum(parts)[:-1])
-    total = sum((Moments.of(one) for one in some), Moments())
-    assert total.count == 7
-    assert total.mean == pytest.approx(values.mean(), rel=1e-15)
-    assert total.deviation == pytest.approx(values.std(), rel=1e-7)
-
-
-def test_a_constant_deviates_by_nothing_whatever_was_rounded():
-    moments = sum((Moments.of(np.full(n, 0.1)) for n in (3, 7, 11, 30)), Moments())
-    assert moments.deviation == 0.0
-
-
-# Batches -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("target", ["sort", "grade", "price"])
@@ -244,7 +84,7 @@ def test_what_is_not_needed_is_not_even_read(tmp_path):
         assert text in content
         content = content.replace(text, b"\xff" + text[1:])
     path.write_bytes(content)
-    encoding = Encoding(Scaling(1), Classes(("Oslo", "Rome")))
+    encoding = Encoding(Scaling(1), ClassLabels(("Oslo", "Rome")))
     options = {"columns": ["row"], "batch_size": 16, "buffer": 16, "shuffle": False}
     found = iter(parquet_batches(path, "town", encoding=encoding, **options))
     assert flat(next(found)[0][:, 0].tolist() for _ in range(2)) == list(range(32))
@@ -294,7 +134,7 @@ def test_an_encoding_that_is_given_is_taken_as_it_is(path, tmp_path):
 
 
 def test_numbers_can_be_taken_without_standardising_them(path):
-    encoding = Encoding(Scaling(2), Classes(("a", "b", "c")))
+    encoding = Encoding(Scaling(2), ClassLabels(("a", "b", "c")))
     batches = parquet_batches(
         path, "sort", encoding=encoding, columns=["flat", "row"], shuffle=False, batch_size=50
     )
@@ -421,83 +261,6 @@ def test_numbers_of_rows_and_places(path, name):
         parquet_batches(path, "sort", **{name: 0})
     with pytest.raises(TypeError, match=f"expected {name} to be an integer, got 2.5"):
         parquet_batches(path, "sort", **{name: 2.5})
-
-
-@pytest.mark.parametrize(
-    ("column", "message"),
-    [
-        (
-            pl.Series([1.0, 2.0, np.inf, 4.0]),
-            "counted from row 3: row 1, column 'a': the value inf",
-        ),
-        (pl.Series([1, 2, 3, 4]).cast(pl.Date), "column 'a' holds Date values: expected numbers"),
-        (
-            pl.Series([[1], [2], [3], [4]]),
-            "column 'a' holds List.*choose the features with",
-        ),
-        (pl.Series(["1", "2", "3", None]), "column 'a' holds numbers written as texts"),
-        (pl.Series(["1", "2", "3", "x"]), "among its different texts: non-numeric value 'x'"),
-        (pl.Series(["2024-01-02", "2024-01-03"] * 2), "among its different texts: .*holds dates"),
-        (pl.Series([None] * 4, dtype=pl.Float64), r"the features are the columns \(none\)"),
-    ],
-)
-def test_columns_that_can_be_no_features(tmp_path, monkeypatch, column, message):
-    monkeypatch.setattr(parquet, "_BUFFER", 4)
-    path = tmp_path / "a.parquet"
-    pl.DataFrame({"a": column, "y": [0, 1, 0, 1]}).write_parquet(path)
-    refused(path, f"a.parquet.*{message}")
-
-
-def test_a_column_without_values_is_left_out(tmp_path):
-    columns = {"a": [None] * 4, "b": [None, "?", "", None], "c": range(4), "y": [0, 1] * 2}
-    frame = pl.DataFrame(columns).with_columns(d=pl.lit(None, pl.Float64), e=pl.lit("same"))
-    frame.write_parquet(tmp_path / "a.parquet")
-    batches = parquet_batches(tmp_path / "a.parquet", "y")
-    assert batches.columns == ("c", "e")
-    assert batches.notes == (
-        "left out, because no row of the training part has a value: 'a', 'b', 'd'",
-        "constant in the training part, which teaches nothing: 'e'",
-    )
-    assert [x.shape for x, _ in batches] == [(4, 2)]
-
-
-def test_too_many_texts_are_no_categories(tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "MOST_CATEGORIES", 3)
-    frame = pl.DataFrame({"id": ["a", "b", "c", "d"], "x": range(4), "y": [0, 1] * 2})
-    frame.write_parquet(tmp_path / "a.parquet")
-    refused(tmp_path / "a.parquet", "a.parquet: column 'id' has more than 3 different texts")
-    assert parquet_batches(tmp_path / "a.parquet", "y", columns=["x"]).columns == ("x",)
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (
-            [0, 1, 0, None],
-            r"counted from row 3: the target 'y' is missing in 1 row, first in row 2",
-        ),
-        ([0.5, 1.0, float("nan"), 2.0], "the target 'y' is missing in 1 row, first in row 1"),
-        (["a", "b", "a", "?"], "the target 'y' is missing"),
-        (["1.5", "2", "3", "4"], "column 'y' holds numbers written as texts"),
-        (["a"] * 4, "one class only, 'a'"),
-    ],
-)
-def test_targets_that_cannot_be_learned(tmp_path, monkeypatch, target, message):
-    monkeypatch.setattr(parquet, "_BUFFER", 4)
-    pl.DataFrame({"a": range(4), "y": target}).write_parquet(tmp_path / "a.parquet")
-    refused(tmp_path / "a.parquet", f"a.parquet.*{message}")
-
-
-def test_targets_with_many_values_are_quantities_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(streaming, "_MOST_CLASSES", 21)
-    frame = pl.DataFrame({"a": range(25), "y": range(25)})
-    path = tmp_path / "a.parquet"
-    frame.write_parquet(path)
-    target = parquet_batches(path, "y").encoding.target
-    assert (target.mean, target.scale) == (12.0, pytest.approx(np.sqrt(52.0)))
-    refused(path, "more than 21 different labels", task="classification")
-    frame.with_columns(y=pl.format("label {}", "y")).write_parquet(path)
-    refused(path, "more than 21 different labels")
 
 
 def test_an_encoding_that_does_not_fit(path, tmp_path):

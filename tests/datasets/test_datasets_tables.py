@@ -18,7 +18,7 @@ from anyback_nn.errors import DataError
 
 
 def passengers(n=120, seed=0):
-    """A table with gaps: numbers, texts, truth values, and both kinds of target."""
+    """A table with gaps: numbers, strings, booleans, and both kinds of target."""
     rng = np.random.default_rng(seed)
     wine = sklearn.datasets.load_wine()
     rows = rng.permutation(len(wine.data))[:n]
@@ -82,7 +82,7 @@ def test_the_encoding_is_that_of_scikit_learn(save):
     assert (len(data.x_train), len(data.x_test)) == (96, 24)
     train = training_rows(data)
 
-    numbers, texts = [0, 1, 2, 3], [4, 5]
+    numbers, strings = [0, 1, 2, 3], [4, 5]
     raw = np.empty((120, 6), dtype=object)
     for i, name in enumerate(["number", "alcohol", "ash", "proline"]):
         raw[:, i] = frame[name].cast(pl.Float64).to_numpy()
@@ -92,12 +92,12 @@ def test_the_encoding_is_that_of_scikit_learn(save):
         [
             ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
             (
-                "texts",
+                "strings",
                 make_pipeline(
                     SimpleImputer(missing_values=None, strategy="constant", fill_value="(missing)"),
                     OneHotEncoder(handle_unknown="ignore", sparse_output=False),
                 ),
-                texts,
+                strings,
             ),
         ]
     )
@@ -153,7 +153,7 @@ def test_only_the_training_part_is_learned_from(save):
     ) in again.notes
 
 
-def test_a_quantity_is_standardised_by_the_training_part(save):
+def test_a_continuous_target_is_standardised_by_the_training_part(save):
     frame = passengers()
     path = save(frame)
     data = load(path, target="proline")
@@ -216,14 +216,14 @@ def test_an_identifier_is_left_out(save):
     frame = passengers().with_columns(ticket=pl.format("t{}", "number"))
     data = load(save(frame), target="sort")
     assert "ticket" not in data.encoding.features.names
-    assert any("'ticket' was left out: it has another text in each row" in n for n in data.notes)
+    assert any("'ticket' was left out: it has another string in each row" in n for n in data.notes)
     few = load(save(frame.head(50)), target="sort")
     assert "ticket" in few.encoding.features.names
 
 
 def test_too_many_categories(csv):
     text = "a,name,y\n" + "".join(f"{i},n{i // 2},{i % 2}\n" for i in range(4000))
-    with pytest.raises(DataError, match=r"'name' has 1,\d\d\d different texts: expected at most"):
+    with pytest.raises(DataError, match=r"'name' has 1,\d\d\d different strings: expected at most"):
         load(csv(text), target="y")
 
 
@@ -297,9 +297,9 @@ def test_a_table_for_an_encoding_of_arrays(csv, tmp_path):
         read(path, moons.encoding, with_target=True)
     tables = load(csv("a,b,y\n" + "1,2,0\n3,1,1\n" * 5), target="y").encoding
     assert read("moons", tables, with_target=True).x.shape == (200, 2)
-    texts = load(csv("a,b,y\n" + "x,2,0\nz,1,1\n" * 5), target="y").encoding
+    strings = load(csv("a,b,y\n" + "x,2,0\nz,1,1\n" * 5), target="y").encoding
     with pytest.raises(DataError, match=r"moons: an array of numbers does not fit.*'b', 'a'"):
-        read("moons", texts, with_target=True)
+        read("moons", strings, with_target=True)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_the_task_follows_from_the_target(csv, column, task, classes):
         assert load(csv("x,y\n" + text), target="y", task=other).task == other
 
 
-def test_categorical_columns_are_texts_even_if_they_look_like_numbers(tmp_path):
+def test_categorical_columns_are_strings_even_if_they_look_like_numbers(tmp_path):
     values = [str(i % 30) for i in range(120)]
     frame = pl.DataFrame({"c": values, "y": values, "n": range(120)}).cast(
         {"c": pl.Categorical, "y": pl.Categorical}
@@ -389,7 +389,7 @@ GOOD = "age,town,y\n" + ROWS
         (GOOD, {"task": "clustering"}, "'clustering': expected one of 'auto'"),
         (GOOD.replace("a,", "2020-01-02,").replace("b,", "2020-01-03 10:00,"), {}, "holds dates"),
         (GOOD.encode() + b"1,\xe9,1\n", {}, "line 22 is not UTF-8"),
-        (GOOD + f"1,{'a' * 140_000},\n", {}, "line 22: field larger than field limit"),
+        (GOOD + f'1,"{"a" * 140_000}",\n', {}, "line 22: field larger than field limit"),
         ('y\n"0\n', {}, r"cannot be read \(.*: expected CSV in UTF-8"),
         (GOOD + '1,"a,1\n', {}, r"row 21 \(line 22\)|cannot be read"),
     ],
@@ -398,6 +398,15 @@ def test_tables_that_cannot_be_learned_from(csv, text, options, message):
     with pytest.raises(DataError, match=message) as error:
         load(csv(text), **{"target": "y", **options})
     assert "table.csv: " in str(error.value) or "clustering" in str(error.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("value", ["x", '"x"'])
+def test_blank_lines_are_no_rows_where_the_last_column_has_gaps(csv, end, value):
+    rows = [f"{i % 2},{'' if i % 3 else value}{end * (1 + (i == 5))}" for i in range(12)]
+    data = load(csv(f"y,a{end}{''.join(rows)}{end}"), target="y")
+    assert len(data.x_train) + len(data.x_test) == 12
+    assert data.encoding.features.categories[0].values == ("(missing)", "x")
 
 
 def test_a_late_surprise_in_a_long_column_is_found(csv):
@@ -416,7 +425,7 @@ def test_labels_may_be_a_mixture_if_classes_are_asked_for(csv):
     [
         (
             [[1], [2]],
-            r"'c' holds List\(Int64\) values: expected numbers, texts or booleans; spread",
+            r"'c' holds List\(Int64\) values: expected numbers, strings or booleans; spread",
         ),
         ([{"a": 1}, {"a": 2}], "'c' holds Struct"),
         ([b"1", b"2"], "'c' holds Binary"),
@@ -446,13 +455,13 @@ def test_numbers_and_dates_in_other_forms_are_no_categories(tmp_path, value):
         load(path, target="y")
 
 
-def test_texts_with_numbers_in_them_are_categories(tmp_path):
+def test_strings_with_numbers_in_them_are_categories(tmp_path):
     rows = [f"{name},{i % 2}" for i, name in enumerate(["1a", "B-2", "3rd floor", "10-20"] * 5)]
     (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]))
     assert load(tmp_path / "t.csv", target="y").n_features == 4
 
 
-def test_a_target_of_texts_and_numbers_says_how_to_take_it_as_labels(tmp_path):
+def test_a_target_of_strings_and_numbers_says_how_to_take_it_as_labels(tmp_path):
     rows = [f"{i},{label}" for i, label in enumerate(["1", "2", "x"] * 10)]
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["a,y", *rows]))

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Table, column_of, numbers
-from anyback_nn.datasets.dataset import Dataset, Part, Rows, dataset_of, rows_of
+from anyback_nn.datasets.columns import Column, Table, as_column, as_numbers
+from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, fit_features
 from anyback_nn.datasets.targets import choose_task
-from anyback_nn.datasets.wording import counted, listing, naming
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 __all__ = ["load_npz", "read_npz"]
 
@@ -25,13 +25,13 @@ _NAMES = ("x_train", "y_train", "x_test", "y_test", "x", "X", "y")
 def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Dataset:
     """Load a file for training.
 
-    It holds ``x_train, y_train, x_test, y_test``, which are taken as they are, or ``x`` (or
-    ``X``) and ``y``, which are divided. Bytes (uint8) are divided by 255; other numbers are
+    It has ``x_train, y_train, x_test, y_test``, which are split already, or ``x`` (or ``X``)
+    and ``y``, which are split here. Bytes (uint8) are divided by 255; other numbers are
     standardised like the columns of a table, which are then called x0, x1 and so on.
 
     Parameters, result and errors are those of `anyback_nn.datasets.load`.
     """
-    with naming(path):
+    with prefix_errors(path):
         arrays = _open(path)
         if "x_train" in arrays:
             x = _features(arrays, "x_train")
@@ -46,7 +46,7 @@ def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Datas
             train, test = whole.split(chosen, test_fraction=test_fraction, seed=seed)
         features, notes = fit_features(train.x)
         _require_all(features, math.prod(x.shape[1:]))
-        return dataset_of(path.stem, train, test, features, chosen, notes=notes)
+        return build_dataset(path.stem, train, test, features, chosen, notes=notes)
 
 
 def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
@@ -54,30 +54,30 @@ def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
-    with naming(path):
+    with prefix_errors(path):
         arrays = _open(path)
         divided = "x_test" in arrays
         x_name, y_name = ("x_test", "y_test") if divided else (_x_name(arrays), "y")
         x = _features(arrays, x_name)
         y = _target(arrays, y_name, x_name) if with_target else None
-        return rows_of(x, y, encoding, is_test_part=divided)
+        return encode_rows(x, y, encoding, is_test_part=divided)
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays whose names mean something here; others stay unread."""
+    """Read the arrays with the known names; others are not read."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in _NAMES if name in archive}
-            found = archive.files
+            names = archive.files
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             "cannot be read as an .npz file: expected what numpy.savez writes, with arrays of "
-            "numbers or texts and no Python objects; write it again"
+            "numbers or strings and no Python objects; write it again"
         ) from error
     if not arrays:
         raise DataError(
-            f"has the arrays {listing(found) or '(none)'}: expected x_train, y_train, x_test and "
-            "y_test, or x (or X) and y"
+            f"has the arrays {quoted_list(names) or '(none)'}: expected x_train, y_train, x_test "
+            "and y_test, or x (or X) and y"
         )
     return arrays
 
@@ -89,14 +89,14 @@ def _x_name(arrays: dict[str, np.ndarray]) -> str:
 def _array(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     if name not in arrays:
         raise DataError(
-            f"has no array {name!r} beside {listing(arrays)}: expected x_train, y_train, x_test "
-            "and y_test, or x (or X) and y"
+            f"has no array {name!r}, but {quoted_list(arrays)}: expected x_train, y_train, "
+            "x_test and y_test, or x (or X) and y"
         )
     return arrays[name]
 
 
 def _features(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Take features as they are, shape (n_rows, ...)."""
+    """Return features as they are, shape (n_rows, ...)."""
     values = _array(arrays, name)
     if values.dtype.kind not in "biuf" or values.ndim < 2 or not values.size:
         raise DataError(
@@ -106,34 +106,34 @@ def _features(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     return values
 
 
-def _target(arrays: dict[str, np.ndarray], name: str, x_name: str) -> np.ndarray:
-    """Take a target as a column."""
+def _target(arrays: dict[str, np.ndarray], name: str, x_name: str) -> Column:
+    """Return a target as a column."""
     values = _array(arrays, name)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     n_rows = len(arrays[x_name])
-    column = column_of(name, values)
+    column = as_column(name, values)
     if len(column) != n_rows:
         raise DataError(
-            f"{x_name!r} has {counted(n_rows, 'row')} and {name!r} has {len(column):,}: expected "
+            f"{x_name!r} has {plural(n_rows, 'row')} and {name!r} has {len(column):,}: expected "
             "as many targets as rows"
         )
     return column
 
 
 def _fittable(x: np.ndarray) -> np.ndarray | Table:
-    """Leave bytes as they are; make a table of other numbers, to be standardised by column."""
+    """Return bytes as they are, and other numbers as a table, to be standardised by column."""
     if x.dtype == np.uint8:
         return x
     flat = x.reshape(len(x), -1)
-    return {f"x{i}": numbers(f"x{i}", flat[:, i]) for i in range(flat.shape[1])}
+    return {f"x{i}": as_numbers(f"x{i}", flat[:, i]) for i in range(flat.shape[1])}
 
 
 def _require_all(features: Features, width: int) -> None:
-    """Refuse an array of which a column was left out: its columns are known by their place."""
+    """Raise unless each column of the array has values: columns are known by their index."""
     if isinstance(features, Columns) and len(features.numbers) < width:
         gone = [f"x{i}" for i in range(width) if f"x{i}" not in features.names]
         raise DataError(
-            f"no row of the training part has a value in {counted(len(gone), 'column')}, "
-            f"{listing(gone)}: expected numbers in each; remove what is empty from the array"
+            f"no row of the training part has a value in {plural(len(gone), 'column')}, "
+            f"{quoted_list(gone)}: expected numbers in each; remove what is empty from the array"
         )

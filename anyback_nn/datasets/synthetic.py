@@ -1,4 +1,4 @@
-"""Points in the plane with classes that a straight line cannot, or can just, tell apart."""
+"""Points in the plane, most of whose classes no straight line separates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["make_blobs", "make_circles", "make_moons", "make_spirals", "make_xor
 def make_xor(
     n_samples: int = 1000, *, noise: float = 0.05, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a square whose opposite quarters belong together.
+    """Draw points of a square, whose opposite quarters are one class.
 
     With ``p`` uniform in [-1, 1]²::
 
@@ -78,7 +78,7 @@ def make_circles(
 def make_moons(
     n_samples: int = 1000, *, noise: float = 0.1, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw two half circles that reach into each other.
+    """Draw two interleaving half circles.
 
     With ``t`` in even steps over [0, 1]::
 
@@ -103,7 +103,7 @@ def make_moons(
 def make_spirals(
     n_samples: int = 1000, *, n_classes: int = 3, noise: float = 0.03, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw spiral arms that wind once around each other.
+    """Draw spiral arms that wind around each other once.
 
     With ``t`` in even steps over [0, 1] and ``r = 0.1 + 0.9 t``, for class k of K::
 
@@ -138,7 +138,7 @@ def make_spirals(
 def make_blobs(
     n_samples: int = 1000, *, n_classes: int = 3, noise: float = 0.5, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw round clouds whose centres stand on a circle of radius 2.
+    """Draw round clouds whose centres are on a circle of radius 2.
 
     For class k of K::
 
@@ -168,7 +168,7 @@ def _generator(n_samples: int, n_classes: int, noise: float, seed: int) -> np.ra
 
 
 def _steps(n_samples: int, n_classes: int, *, endpoint: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Deal the samples to the classes in turn, and space each class evenly over [0, 1]."""
+    """Assign the samples to the classes in turn, and space each class evenly over [0, 1]."""
     y = np.arange(n_samples) % n_classes
     in_class = np.bincount(y)[y]
     last = np.maximum(in_class - endpoint, 1)
