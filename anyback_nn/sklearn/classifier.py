@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, issparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
+from sklearn.neural_network import MLPClassifier as SklearnClassifier
 from sklearn.utils import column_or_1d, compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -26,8 +27,9 @@ from anyback_nn.network.losses import (
     ProbabilityCrossEntropy,
     SoftmaxCrossEntropy,
 )
-from anyback_nn.sklearn import arrays
+from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.base import BaseMLP, is_stochastic
+from anyback_nn.sklearn.convert import COUNTERPARTS
 
 __all__ = ["MLPClassifier"]
 
@@ -272,7 +274,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"classes names {len(classes)}."
                 )
         else:
-            self.classes_ = unique_labels(y if classes is None else arrays.on_host(classes))
+            self.classes_ = unique_labels(y if classes is None else inputs.to_host(classes))
             if classes is not None:
                 self._check_classes(y, multilabel, incremental=True, classes=None)
         self.n_outputs_ = self._needed_outputs()
@@ -351,7 +353,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return SoftmaxCrossEntropy(smoothing), 1.0
 
     @property
-    def _descent(self) -> float:
+    def _gradient_factor(self) -> float:
         return 1.0
 
     @property
@@ -502,9 +504,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the share of samples whose class, or all of whose labels, are right."""
-        predicted = arrays.on_host(self.predict(X))
-        weights = arrays.on_host(sample_weight)
-        return float(accuracy_score(arrays.on_host(y), predicted, sample_weight=weights))
+        predicted = inputs.to_host(self.predict(X))
+        weights = inputs.to_host(sample_weight)
+        return float(accuracy_score(inputs.to_host(y), predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -512,6 +514,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
 
+COUNTERPARTS[SklearnClassifier] = MLPClassifier
+
+
 def _not_for_labels(loss: Any) -> ValueError:
-    """Make the error for a loss of several classes where there are several labels."""
+    """Create the error for a loss of several classes with targets of several labels."""
     return ValueError(f"loss={loss!r} is not for several labels. Use loss='log_loss'")

@@ -8,14 +8,16 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPRegressor as SklearnRegressor
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from anyback_nn.backend import Array, to_numpy
 from anyback_nn.network.losses import LOSSES, Loss, MeanSquaredError, Poisson
-from anyback_nn.sklearn import arrays
+from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.base import BaseMLP, is_stochastic
+from anyback_nn.sklearn.convert import COUNTERPARTS
 
 __all__ = ["MLPRegressor"]
 
@@ -251,7 +253,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return _LIBRARY_LOSSES[self.loss](), 1.0
 
     @property
-    def _descent(self) -> float:
+    def _gradient_factor(self) -> float:
         # scikit-learn records the mean over the outputs and descends their sum.
         return float(self.n_outputs_) if self.loss == "squared_error" else 1.0
 
@@ -316,11 +318,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R2, the share of the variance of ``y`` that is explained."""
-        predicted = arrays.on_host(self.predict(X))
-        weights = arrays.on_host(sample_weight)
-        return float(r2_score(arrays.on_host(y), predicted, sample_weight=weights))
+        predicted = inputs.to_host(self.predict(X))
+        weights = inputs.to_host(sample_weight)
+        return float(r2_score(inputs.to_host(y), predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+COUNTERPARTS[SklearnRegressor] = MLPRegressor

@@ -1,107 +1,130 @@
-"""scikit-learn's rules of training, where they differ from those of `anyback_nn.training`.
-
-With these, and scikit-learn's way of drawing random numbers, training takes the same course as
-there, step by step, to rounding.
-"""
+"""The stochastic solvers: epochs of steps on batches, until the rules of convergence end them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
-from anyback_nn.backend import Array, array_namespace
-from anyback_nn.training.optimizers import Adam, Optimizer
-from anyback_nn.training.schedules import Schedule
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["Recorded", "SklearnAdam", "SklearnSGD"]
+from anyback_nn.network.settings import plain
+from anyback_nn.optim.like_sklearn import EpochSchedule, SklearnAdam, SklearnSGD
+from anyback_nn.sklearn.batches import SampleSource
+from anyback_nn.sklearn.convergence import Convergence
+from anyback_nn.sklearn.validation import Validation
+from anyback_nn.training import loop
+from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
+
+if TYPE_CHECKING:
+    from anyback_nn.sklearn.base import BaseMLP
+
+__all__ = ["optimizer_settings", "train"]
 
 
-@dataclass(frozen=True)
-class Recorded(Schedule):
-    """The rate that the epoch before has recorded for this one.
+def optimizer_settings(mlp: BaseMLP) -> tuple[Any, ...]:
+    """Return our parameters of the optimiser: when they change, a new one begins.
 
-    Parameters
-    ----------
-    learning_rate : float
-        The rate of the first epoch.
-    mode : {"invscaling", "adaptive"}
-    power_t : float
-        The exponent of ``"invscaling"``.
+    As in scikit-learn, the parameters that it has too count only when an optimiser begins.
     """
-
-    learning_rate: float
-    mode: str
-    power_t: float
-    per_epoch = True
-
-    def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
-        # Iterations of L-BFGS have no rate.
-        row = next((row for row in reversed(history) if "learning_rate" in row), None)
-        if row is None:
-            return self.learning_rate
-        return row.get("next_learning_rate", row["learning_rate"])
-
-    def after(self, rate: float, n_seen: int) -> float:
-        """Compute the rate that follows on one, after so many samples, if training goes well."""
-        if self.mode == "invscaling":
-            return float(self.learning_rate / (n_seen + 1) ** self.power_t)
-        return rate
+    return (mlp.optimizer, mlp.schedule, mlp.clip_norm, mlp.average_weights)
 
 
-@dataclass(frozen=True)
-class SklearnSGD(Optimizer):
-    """``v = momentum v - rate g``, then ``p += v``, or with Nesterov ``p += momentum v - rate g``.
-
-    In `anyback_nn.training.optimizers.Momentum` the rate stands outside of the velocity: the same
-    as long as it does not change.
-    """
-
-    learning_rate: float | Schedule = 0.001
-    momentum: float = 0.9
-    nesterov: bool = True
-    slots = ("velocity",)
-
-    def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
-        (rate,), (velocity,) = coefficients, kept
-        g *= rate
-        velocity *= self.momentum
-        velocity -= g
-        if self.nesterov:
-            p -= g
-            p += self.momentum * velocity
-        else:
-            p += velocity
-        return p, (velocity,)
+def _build_optimizer(mlp: BaseMLP) -> Optimizer:
+    """Create the optimiser that the parameters describe."""
+    rate: Any = mlp.schedule or float(mlp.learning_rate_init)
+    if isinstance(mlp.optimizer, Optimizer):
+        optimizer = mlp.optimizer
+        if mlp.schedule is not None:
+            optimizer = replace(optimizer, learning_rate=mlp.schedule)
+    elif mlp.optimizer is not None:
+        optimizer = OPTIMIZERS[mlp.optimizer](rate)
+    elif mlp.solver == "sgd":
+        if mlp.schedule is None and mlp.learning_rate != "constant":
+            rate = EpochSchedule(rate, mlp.learning_rate, float(mlp.power_t))
+        optimizer = SklearnSGD(
+            rate, momentum=float(mlp.momentum), nesterov=bool(mlp.nesterovs_momentum)
+        )
+    else:
+        optimizer = SklearnAdam(rate, float(mlp.beta_1), float(mlp.beta_2), float(mlp.epsilon))
+    if mlp.clip_norm is not None:
+        optimizer = replace(optimizer, clip_norm=float(mlp.clip_norm))
+    return cast(Optimizer, plain(optimizer))
 
 
-@dataclass(frozen=True)
-class SklearnAdam(Adam):
-    """Adam with ``epsilon`` beside the root of the uncorrected mean square.
+def train(
+    mlp: BaseMLP, source: SampleSource, validation: Validation | None, *, incremental: bool
+) -> None:
+    """Train for an epoch if that is incremental, and else until convergence or ``max_iter``."""
+    model = mlp.model_
+    if mlp.early_stopping and mlp.best_validation_score_ is None:
+        mlp.best_loss_, mlp.best_validation_score_ = None, -np.inf
+    elif not mlp.early_stopping and mlp.best_loss_ is None:
+        mlp.best_loss_, mlp.best_validation_score_ = np.inf, None
+    _resume_or_begin(mlp, incremental=incremental)
+    optimizer: Any = model.training.optimizer
+    objective = mlp._objective()
+    settings = (mlp._gradient_factor, mlp.average_weights)
+    step, chained = model.steps(
+        # The model distinguishes losses, even those that cannot be hashed.
+        (objective.factor, len(objective.strengths), *settings),
+        optimizer,
+        lambda: objective.training_step(optimizer, *settings),
+    )
+    epochs = 1 if incremental else int(mlp.max_iter)
+    fit = loop.Fit(model, epochs, numbers=objective.strengths)
+    convergence = Convergence(mlp, source.n_samples, validation)
+    try:
+        with mlp._open_callbacks() as callbacks:
+            loop.train(fit, source, None, step, [convergence, *callbacks], chained)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+    finally:
+        _keep_predicting_params(mlp, incremental=incremental)
+    if not incremental and fit.stop_reason is None and mlp.n_iter_ == mlp.max_iter:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and the "
+            "optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
-    ``p -= a m / (sqrt(v) + epsilon)`` with ``a = rate sqrt(1 - beta2^step) / (1 - beta1^step)``:
-    the form at the end of section 2 of the paper, where ``epsilon`` weighs more in the first steps.
-    """
 
-    def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
-        scale = math.sqrt(1.0 - self.beta2)
-        corrected = rate * math.sqrt(1.0 - self.beta2**step) / (1.0 - self.beta1**step)
-        return corrected * (1.0 - self.beta1) / scale, self.epsilon / scale
+def _resume_or_begin(mlp: BaseMLP, *, incremental: bool) -> None:
+    """Put back the parameters that training resumes from, and begin an optimiser if needed."""
+    training = mlp.model_.training
+    restored, averages = mlp._restore_raw(), mlp.average_weights is not None
+    rules, mlp._rules = mlp._rules, optimizer_settings(mlp)
+    resumes = (
+        incremental
+        and training.optimizer is not None
+        and rules == mlp._rules
+        and averages == ("average" in training.slots)
+    )
+    if resumes:
+        if averages and not restored:
+            # The weights have been replaced: the average begins with the new ones.
+            weight = 1.0 - mlp.average_weights**training.step
+            training.slots["average"] = tuple(weight * param for param in training.params)
+        return
+    optimizer = _build_optimizer(mlp)
+    slots = optimizer.init(training.params)
+    if averages:
+        slots["average"] = SklearnSGD().init(training.params)["velocity"]
+    training.optimizer, training.slots = optimizer, slots
+    training.step, training.first_epoch = 0, training.epoch
 
 
-def average(total: Any, storage: Any, decay: float) -> Any:
-    """Move an exponential moving average on: ``a = decay a + (1 - decay) p``, starting at zero."""
-    moved = []
-    for a, p in zip(total, storage):
-        a *= decay
-        a += (1.0 - decay) * p
-        moved.append(a)
-    return tuple(moved)
-
-
-def unbiased(total: Any, decay: float, step: int) -> Any:
-    """Divide a moving average by the weights that it holds, ``1 - decay^step``."""
-    return tuple(array_namespace(a).asarray(a / (1.0 - decay**step), copy=True) for a in total)
+def _keep_predicting_params(mlp: BaseMLP, *, incremental: bool) -> None:
+    """Leave the parameters that predict in the model, and keep those that training resumes from."""
+    training = mlp.model_.training
+    best = None
+    if mlp.early_stopping and (mlp.converged_ or not incremental):
+        best = mlp._best
+    if best is not None:
+        # Early stopping chooses what predicts, so later training resumes from there, too.
+        training.params, training.state = mlp._place(best)
+    elif mlp.average_weights is not None and training.step > 0:
+        mlp._raw = training.params
+        training.params = mlp._predicting_params()

@@ -24,7 +24,7 @@ from sklearn.preprocessing import scale
 import anyback_nn as nn
 from anyback_nn.errors import ShapeError
 from anyback_nn.network.losses import LOSSES
-from anyback_nn.sklearn import MLPClassifier, MLPRegressor, samples
+from anyback_nn.sklearn import MLPClassifier, MLPRegressor, batches
 from anyback_nn.training import data
 
 # Few epochs are enough here, and hardly any fit comes to an end by itself.
@@ -1083,7 +1083,7 @@ def test_training_goes_on_after_a_metric_was_interrupted(learning_rate, iris):
 @pytest.fixture
 def largest(monkeypatch):
     """The largest number of numbers that was made dense at once, in a list of one."""
-    found, make = [0], samples._rows_of
+    found, make = [0], batches._rows_of
 
     def noting(array, rows):
         result = make(array, rows)
@@ -1091,9 +1091,9 @@ def largest(monkeypatch):
             found[0] = max(found[0], result.size)
         return result
 
-    monkeypatch.setattr(samples, "_rows_of", noting)
+    monkeypatch.setattr(batches, "_rows_of", noting)
     monkeypatch.setattr(data, "BLOCK", 1)
-    monkeypatch.setattr(samples, "LIMIT", 2000)
+    monkeypatch.setattr(batches, "LIMIT", 2000)
     return found
 
 
@@ -1588,7 +1588,8 @@ def test_a_dtype_that_is_none_of_them(dtype, iris):
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"), [("U3", "text"), ("S3", "text"), ("M8[D]", "dates"), ("m8[D]", "durations")]
+    ("kind", "text"),
+    [("U3", "strings"), ("S3", "strings"), ("M8[D]", "dates"), ("m8[D]", "durations")],
 )
 def test_inputs_that_are_no_numbers(kind, text, iris):
     x, y = iris

@@ -413,7 +413,7 @@ def test_tol_of_lbfgs():
 def test_lbfgs_sums_over_parts_of_any_size(monkeypatch):
     x, y = data("digits")
     # What is sparse is made dense in parts, here of 90 rows, 90 and 20.
-    monkeypatch.setattr("anyback_nn.sklearn.samples.LIMIT", 90 * x.shape[1])
+    monkeypatch.setattr("anyback_nn.sklearn.batches.LIMIT", 90 * x.shape[1])
     weights = some_weights(len(x))
     theirs, ours = pair("digits", solver="lbfgs", max_iter=8, alpha=0.1)
     theirs.fit(x, y, weights)
@@ -478,13 +478,13 @@ def test_lbfgs_has_the_gradient_of_several_outputs():
 
 
 def test_the_gradient_of_several_outputs_is_that_of_the_objective():
+    from anyback_nn.sklearn.batches import build_source
     from anyback_nn.sklearn.lbfgs import Problem
-    from anyback_nn.sklearn.samples import samples
     from anyback_nn.training.data import Batch
 
     x, y = data("outputs")
     _, ours = fitted("outputs", solver="lbfgs", activation="tanh", alpha=2.0, max_iter=3)
-    source = samples(Batch(x, y), ours.model_.backend, "float64", len(x))
+    source = build_source(Batch(x, y), ours.model_.backend, "float64", len(x))
     problem = Problem(ours.model_, ours._objective(), source)
     vector = problem.start()
     value, gradient = problem(vector)
