@@ -389,13 +389,9 @@ class BaseMLP(BaseEstimator, ABC):
         """Put back the weights that the average has replaced; return whether there were any."""
         raw, self._raw = self._raw, None
         if raw is not None:
-            self.model_.training.params = self._place(raw)
+            # Not a copy: a traced step works in these very arrays.
+            self.model_.training.params = raw
         return raw is not None
-
-    def _place(self, tree: Any) -> Any:
-        """Copy kept arrays to the backend, where they may not be after unpickling."""
-        backend = self.model_.backend
-        return copies(map_leaves(backend.asarray, tree))
 
     def __getstate__(self) -> dict[str, Any]:
         """Hold NumPy arrays, which can be read where the backend cannot be used."""
@@ -404,6 +400,15 @@ class BaseMLP(BaseEstimator, ABC):
             if state.get(name) is not None:
                 state[name] = map_leaves(to_numpy, state[name])
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Copy kept arrays to the model's backend, which may be another one by now."""
+        super().__setstate__(state)
+        for name in ("_raw", "_best"):
+            if state.get(name) is not None:
+                model = self.model_
+                with model.backend.scope(model.dtype):
+                    setattr(self, name, copies(map_leaves(model.backend.asarray, state[name])))
 
     # Weights and curves -----------------------------------------------------------------------
 

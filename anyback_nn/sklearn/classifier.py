@@ -244,10 +244,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     # Targets
 
     def _encode(self, y: Any, *, first: bool, incremental: bool, classes: Any = None) -> Any:
-        check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         multilabel = kind == "multilabel-indicator"
-        if not multilabel and (kind.endswith("multioutput") or issparse(y)):
+        if not multilabel and (issparse(y) or kind not in ("binary", "multiclass")):
+            check_classification_targets(y)  # raises scikit-learn's own error for numbers
             raise ValueError(
                 f"expected one class a sample or a matrix of 0 and 1 for several labels, got {kind}"
             )

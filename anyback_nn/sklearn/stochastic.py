@@ -16,6 +16,7 @@ from anyback_nn.sklearn.convergence import Convergence
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training import loop
 from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
+from anyback_nn.training.state import copies
 
 if TYPE_CHECKING:
     from anyback_nn.sklearn.base import BaseMLP
@@ -124,7 +125,7 @@ def _keep_predicting_params(mlp: BaseMLP, *, incremental: bool) -> None:
         best = mlp._best
     if best is not None:
         # Early stopping chooses what predicts, so later training resumes from there, too.
-        training.params, training.state = mlp._place(best)
+        training.params, training.state = copies(best)
     elif mlp.average_weights is not None and training.step > 0:
         mlp._raw = training.params
         training.params = mlp._predicting_params()
