@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -169,6 +169,24 @@ class BaseMLP(BaseEstimator, ABC):
 
     # Fitting ----------------------------------------------------------------------------------
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to inputs and targets.
+
+        Parameters
+        ----------
+        X : array, table or sparse matrix, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Of a classifier: classes, as numbers or strings, or 0 and 1 for each of several labels.
+            Of a regressor: values.
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight)
+
     def _fit(
         self,
         X: Any,
@@ -231,7 +249,7 @@ class BaseMLP(BaseEstimator, ABC):
         if incremental and not first and self.early_stopping and self.converged_:
             warnings.warn(
                 "early stopping has ended the training of this estimator: partial_fit changes "
-                "nothing any more. Call fit, or set early_stopping=False, to go on",
+                "nothing any more. Call fit, or set early_stopping=False, to resume it",
                 stacklevel=5,
             )
             return None

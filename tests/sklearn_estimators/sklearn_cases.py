@@ -91,14 +91,14 @@ def assert_same_weights(theirs, ours, accuracy=1e-12):
         assert_near(mine, other, accuracy)
 
 
-def fitted_attributes(estimator):
+def list_fitted_attributes(estimator):
     return sorted(k for k in vars(estimator) if k.endswith("_") and not k.startswith("_"))
 
 
 def assert_same_fit(theirs, ours, accuracy=1e-12):
     """Compare everything that fitting has left."""
     assert_same_weights(theirs, ours, accuracy)
-    for name in set(fitted_attributes(theirs)) - {"coefs_", "intercepts_"}:
+    for name in set(list_fitted_attributes(theirs)) - {"coefs_", "intercepts_"}:
         mine, other = getattr(ours, name), getattr(theirs, name)
         assert np.shape(mine) == np.shape(other), name
         assert isinstance(mine, type(other)) or isinstance(other, np.generic), name
@@ -130,7 +130,7 @@ SOLVERS = {
     "adam": {"solver": "adam", "learning_rate_init": 0.01},
 }
 
-SOME = [*SOLVERS.values()]
+SOLVER_SETTINGS = [*SOLVERS.values()]
 
 
 def draw_sample_weights(n_samples):
@@ -146,24 +146,24 @@ class Recorder(nn.Callback):
         self.after = []
 
     def on_batch_end(self, fit):
-        self.after.append(flat(fit.model))
+        self.after.append(flatten(fit.model))
 
 
-def flat(model):
+def flatten(model):
     return np.concatenate([a.ravel() for layer in model.params for a in layer.values()])
 
 
-def binary(y, p):
+def binary_cross_entropy(y, p):
     return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
 
 
-def averaged(path, decay):
+def average_path(path, decay):
     """The mean of all weights so far, of which each counts ``decay`` times the next one."""
     powers = decay ** np.arange(len(path))[::-1]
     return np.average(path, axis=0, weights=powers)
 
 
-class Given:
+class ScriptedMetric:
     """A metric that gives prescribed scores, and notes what it was called with."""
 
     def __init__(self, scores):
@@ -183,7 +183,7 @@ class StopAt(nn.Callback):
             fit.stop("enough")
 
 
-def unavailable(self):
+def refuse_torch(self):
     raise BackendUnavailableError("backend 'torch': torch is not installed. Install it with: ...")
 
 
@@ -298,14 +298,14 @@ CLASSIFICATIONS = (
 )
 
 
-def make(name, **settings):
+def build(name, **settings):
     kind = MLPRegressor if name in REGRESSIONS else MLPClassifier
     if name == "counts":
         settings = {"loss": "poisson", **settings}
     return kind(**{**BRIEF, **settings})
 
 
-def outputs(estimator, x):
+def predictions(estimator, x):
     """All that an estimator predicts."""
     found = [estimator.predict(x)]
     if is_classifier(estimator):
@@ -315,12 +315,12 @@ def outputs(estimator, x):
 
 def assert_same(one, other, x):
     """Assert that two estimators predict the same bits."""
-    for mine, theirs in zip(outputs(one, x), outputs(other, x), strict=True):
+    for mine, theirs in zip(predictions(one, x), predictions(other, x), strict=True):
         np.testing.assert_array_equal(to_numpy(mine), to_numpy(theirs))
         assert mine.dtype == theirs.dtype
 
 
-def go_on(estimator, x, y):
+def train_more(estimator, x, y):
     """Train a little more in each of the ways."""
     estimator.partial_fit(x, y).partial_fit(x[:30], y[:30])
     return estimator.set_params(warm_start=True).fit(x, y)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss
-from sklearn_cases import STILL, Recorder, all_weights, averaged, classifier, flat, set_weights
+from sklearn_cases import (
+    STILL,
+    Recorder,
+    all_weights,
+    average_path,
+    classifier,
+    flatten,
+    set_weights,
+)
 
 import anyback_nn as nn
 
@@ -20,7 +28,9 @@ def test_average_weights_is_the_average_of_all_steps(decay, solver, iris):
     settings = {"max_iter": 4, "batch_size": 25, "solver": solver, "learning_rate_init": 0.05}
     ours = classifier(**settings, average_weights=decay, callbacks=[recorder]).fit(*iris)
     assert len(recorder.after) == 12
-    np.testing.assert_allclose(flat(ours.model_), averaged(recorder.after, decay), rtol=1e-12)
+    np.testing.assert_allclose(
+        flatten(ours.model_), average_path(recorder.after, decay), rtol=1e-12
+    )
     # It takes no part in training.
     alone = Recorder()
     classifier(**settings, callbacks=[alone]).fit(*iris)
@@ -39,7 +49,7 @@ def test_average_weights_is_that_of_optax(iris):
     state = ema.init(path[0])
     for weights in path:
         mean, state = ema.update(weights, state)
-    np.testing.assert_allclose(flat(ours.model_), np.asarray(mean), atol=1e-5)
+    np.testing.assert_allclose(flatten(ours.model_), np.asarray(mean), atol=1e-5)
 
 
 def test_averaged_weights_are_what_is_validated(iris):
@@ -50,7 +60,7 @@ def test_averaged_weights_are_what_is_validated(iris):
     ).fit(x, y)
     for epoch in range(1, 6):
         nothing = classifier(optimizer=STILL).fit(x, y)
-        weights = averaged(recorder.after[:epoch], 0.8)
+        weights = average_path(recorder.after[:epoch], 0.8)
         # The weights of a model are stored with the bias of each layer before or behind them.
         set_flat(nothing.model_, weights)
         expected = log_loss(y, nothing.predict_proba(x))
@@ -58,7 +68,7 @@ def test_averaged_weights_are_what_is_validated(iris):
 
 
 def set_flat(model, numbers):
-    """The opposite of `flat`."""
+    """The inverse of `flatten`."""
     tree, begin = [], 0
     for layer in model.params:
         filled = {}
@@ -78,7 +88,9 @@ def test_averaging_goes_on_in_partial_fit(iris):
         ours.partial_fit(x, y, classes=[0, 1, 2])
         plain.partial_fit(x, y, classes=[0, 1, 2])
         assert len(recorder.after) == calls
-        np.testing.assert_allclose(flat(ours.model_), averaged(recorder.after, 0.7), rtol=1e-12)
+        np.testing.assert_allclose(
+            flatten(ours.model_), average_path(recorder.after, 0.7), rtol=1e-12
+        )
     np.testing.assert_allclose(recorder.after, alone.after, rtol=1e-12)
 
 
@@ -102,7 +114,7 @@ def test_another_average_begins_anew(iris):
     for _ in range(5):
         ours.partial_fit(x, y, classes=[0, 1, 2])
     ours.set_params(average_weights=0.99, callbacks=[recorder]).partial_fit(x, y).partial_fit(x, y)
-    np.testing.assert_allclose(flat(ours.model_), averaged(recorder.after, 0.99), rtol=1e-12)
+    np.testing.assert_allclose(flatten(ours.model_), average_path(recorder.after, 0.99), rtol=1e-12)
 
 
 def test_averages_and_the_callback_that_restores_weights_exclude_each_other(iris):

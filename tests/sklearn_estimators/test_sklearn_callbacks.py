@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn_cases import STILL, StopAt, all_weights, classifier, cross_entropy, flat
+from sklearn_cases import STILL, StopAt, all_weights, classifier, cross_entropy, flatten
 
 import anyback_nn as nn
 
@@ -108,12 +108,12 @@ def test_early_stopping_of_the_library_is_a_callback(iris):
     class Losses(nn.Callback):
         def on_epoch_end(self, fit):
             fit.history.last["validation_loss"] = [3.0, 1.0, 2.0, 1.5, 1.2][fit.epoch - 1]
-            course.append(flat(fit.model))
+            course.append(flatten(fit.model))
 
     stopping = nn.EarlyStopping(patience=2)
     ours = classifier(max_iter=5, callbacks=[Losses(), stopping]).fit(x, y)
     assert (ours.n_iter_, stopping.best_epoch) == (4, 2)
-    np.testing.assert_array_equal(flat(ours.model_), course[1])
+    np.testing.assert_array_equal(flatten(ours.model_), course[1])
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

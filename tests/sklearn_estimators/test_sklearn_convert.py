@@ -12,10 +12,10 @@ from sklearn_cases import (
     CLASSIFICATIONS,
     REGRESSIONS,
     assert_same,
-    go_on,
+    build,
     load_examples,
-    make,
-    outputs,
+    predictions,
+    train_more,
 )
 
 import anyback_nn as nn
@@ -33,7 +33,7 @@ def theirs_of(name, **settings):
 
 
 def assert_close(one, other, x, accuracy=1e-12):
-    for mine, theirs in zip(outputs(one, x), outputs(other, x), strict=True):
+    for mine, theirs in zip(predictions(one, x), predictions(other, x), strict=True):
         if np.asarray(mine).dtype.kind == "f":
             np.testing.assert_allclose(mine, theirs, rtol=100 * accuracy, atol=accuracy)
         else:
@@ -77,7 +77,7 @@ def test_theirs_becomes_ours(name, settings, dtype):
 def test_ours_becomes_theirs(name, settings, dtype):
     x, y = load_examples(name)
     x = x.astype(dtype)
-    ours = make(name, **settings).fit(x, y)
+    ours = build(name, **settings).fit(x, y)
     theirs = ours.to_sklearn()
     assert type(theirs) is (TheirRegressor if name in REGRESSIONS else TheirClassifier)
     assert_close(theirs, ours, x, 1e-6 if dtype == "float32" else 1e-12)
@@ -96,7 +96,7 @@ def test_ours_becomes_theirs(name, settings, dtype):
 @pytest.mark.parametrize("name", ["two", "classes", "labels", "text", "values", "outputs"])
 def test_their_training_goes_on_with_ours(name, solver):
     x, y = load_examples(name)
-    ours = make(name, solver=solver, momentum=0.0, nesterovs_momentum=False, max_iter=6).fit(x, y)
+    ours = build(name, solver=solver, momentum=0.0, nesterovs_momentum=False, max_iter=6).fit(x, y)
     theirs = ours.to_sklearn()
     before = theirs.loss_
     for _ in range(3):
@@ -131,9 +131,9 @@ def test_what_is_taken_over_is_a_copy(iris):
     x, y = iris
     theirs = theirs_of("classes").fit(x, y)
     before = theirs.predict_proba(x)
-    go_on(from_sklearn(theirs), x, y)
+    train_more(from_sklearn(theirs), x, y)
     np.testing.assert_array_equal(theirs.predict_proba(x), before)
-    ours = make("classes").fit(x, y)
+    ours = build("classes").fit(x, y)
     expected = ours.predict_proba(x)
     ours.to_sklearn().set_params(warm_start=True).fit(x, y)
     np.testing.assert_array_equal(ours.predict_proba(x), expected)
@@ -141,14 +141,14 @@ def test_what_is_taken_over_is_a_copy(iris):
 
 def test_averaged_weights_are_what_theirs_gets(iris):
     x, y = iris
-    ours = make("classes", average_weights=0.8).fit(x, y)
+    ours = build("classes", average_weights=0.8).fit(x, y)
     assert_close(ours.to_sklearn(), ours, x)
 
 
 def test_networks_of_their_kind_however_they_were_described(iris):
     x, y = iris
     layers = [nn.Dense(5), nn.Tanh(), nn.Dense(4), nn.Tanh(), nn.Dense(3)]
-    ours = make("classes", layers=layers, optimizer="rmsprop").fit(x, y)
+    ours = build("classes", layers=layers, optimizer="rmsprop").fit(x, y)
     theirs = ours.to_sklearn()
     assert (theirs.hidden_layer_sizes, theirs.activation) == ((5, 4), "tanh")
     assert_close(theirs, ours, x)
@@ -165,7 +165,7 @@ def test_names_of_features_go_with_it(iris):
 
 
 def test_dropout_is_not_there_in_prediction(iris):
-    ours = make("classes", dropout=[0.0, 0.4], max_iter=10).fit(*iris)
+    ours = build("classes", dropout=[0.0, 0.4], max_iter=10).fit(*iris)
     theirs = ours.to_sklearn()
     assert theirs.hidden_layer_sizes == (4, 3)
     assert_close(theirs, ours, iris[0])
@@ -217,7 +217,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_scikit_learn_does_not_have_is_said(name):
     kind, settings, text = UNKNOWN[name]
-    ours = make(kind, **settings).fit(*load_examples(kind))
+    ours = build(kind, **settings).fit(*load_examples(kind))
     with pytest.raises(ValueError, match=text):
         ours.to_sklearn()
 

@@ -10,16 +10,16 @@ from sklearn.preprocessing import scale
 from sklearn_cases import (
     PROBLEMS,
     QUICK,
-    Given,
     Recorder,
+    ScriptedMetric,
     all_weights,
     assert_same_fit,
     assert_same_weights,
-    averaged,
+    average_path,
     classifier,
     error_of,
     fit_pair,
-    flat,
+    flatten,
     load_problem,
     make_pair,
 )
@@ -100,11 +100,13 @@ def test_a_validation_fraction_of_zero():
 
 
 def test_early_stopping_restores_the_average_of_the_best_epoch(iris):
-    recorder, metric = Recorder(), Given([0.1, 0.2, 0.9, 0.3, 0.3, 0.3])
+    recorder, metric = Recorder(), ScriptedMetric([0.1, 0.2, 0.9, 0.3, 0.3, 0.3])
     ours = classifier(early_stopping=True, n_iter_no_change=1, max_iter=20, average_weights=0.8)
     ours.set_params(early_stopping_metric=metric, callbacks=[recorder]).fit(*iris)
     assert ours.n_iter_ == 5
-    np.testing.assert_allclose(flat(ours.model_), averaged(recorder.after[:3], 0.8), rtol=1e-12)
+    np.testing.assert_allclose(
+        flatten(ours.model_), average_path(recorder.after[:3], 0.8), rtol=1e-12
+    )
 
 
 # Validation ---------------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ def test_validation_data_for_early_stopping(iris):
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_the_best_epoch_of_the_metric_is_restored(solver, iris):
-    metric = Given([0.1, 0.7, 0.3, 0.9, 0.2, 0.9, 0.8, 0.5, 0.4])
+    metric = ScriptedMetric([0.1, 0.7, 0.3, 0.9, 0.2, 0.9, 0.8, 0.5, 0.4])
     ours = classifier(solver=solver, early_stopping=True, n_iter_no_change=2, max_iter=50)
     ours.set_params(early_stopping_metric=metric).fit(*iris)
     # The 2 that are waited for are counted as scikit-learn counts them: a third one ends it.
@@ -152,7 +154,7 @@ def test_the_best_epoch_of_the_metric_is_restored(solver, iris):
 @pytest.mark.parametrize("own_data", [True, False], ids=["validation_data", "a part of each call"])
 def test_partial_fit_stops_early_and_restores_the_best(own_data, iris):
     x, y = iris
-    metric = Given([0.2, 0.8, 0.5, 0.6, 0.7, 0.1, 0.1, 0.1])
+    metric = ScriptedMetric([0.2, 0.8, 0.5, 0.6, 0.7, 0.1, 0.1, 0.1])
     ours = classifier(early_stopping=True, n_iter_no_change=2, early_stopping_metric=metric)
     if own_data:
         ours.set_params(validation_data=(x[:20], y[:20]))
@@ -168,7 +170,7 @@ def test_partial_fit_stops_early_and_restores_the_best(own_data, iris):
     best = metric.calls[1][3]
     np.testing.assert_array_equal(all_weights(ours), best)
     # From here on, nothing changes, which is said.
-    with pytest.warns(UserWarning, match=r"Call fit, or set early_stopping=False, to go on"):
+    with pytest.warns(UserWarning, match=r"Call fit, or set early_stopping=False, to resume it"):
         ours.partial_fit(x, y)
     with pytest.raises(ValueError, match="X has 3 features, but"):
         ours.partial_fit(x[:, :3], y)
@@ -184,7 +186,7 @@ def test_partial_fit_stops_early_and_restores_the_best(own_data, iris):
 def test_after_early_stopping_partial_fit_goes_on_without_it(iris):
     x, y = iris
     ours = classifier(early_stopping=True, n_iter_no_change=1, max_iter=9)
-    ours.set_params(early_stopping_metric=Given([0.5, 0.1, 0.1, 0.1])).fit(x, y)
+    ours.set_params(early_stopping_metric=ScriptedMetric([0.5, 0.1, 0.1, 0.1])).fit(x, y)
     assert ours.converged_
     before = all_weights(ours)
     ours.set_params(early_stopping=False).partial_fit(x, y)

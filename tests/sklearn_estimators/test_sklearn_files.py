@@ -18,11 +18,11 @@ from sklearn_cases import (
     CLASSIFICATIONS,
     REGRESSIONS,
     assert_same,
-    go_on,
+    build,
     load_examples,
-    make,
     needs_torch,
-    unavailable,
+    refuse_torch,
+    train_more,
 )
 
 import anyback_nn as nn
@@ -48,7 +48,7 @@ ATTRIBUTES += ("validation_curve_", "best_validation_score_")
 def test_a_file_is_the_estimator(name, tmp_path):
     x, y = load_examples(name)
     path = tmp_path / "estimator.safetensors"
-    ours = make(name).fit(x, y)
+    ours = build(name).fit(x, y)
     ours.save(path)
     loaded = type(ours).load(path)
     assert_same(loaded, ours, x)
@@ -60,7 +60,7 @@ def test_a_file_is_the_estimator(name, tmp_path):
         np.testing.assert_array_equal(loaded.classes_, ours.classes_)
         assert loaded.classes_.dtype == ours.classes_.dtype
     for one in (loaded, ours):
-        go_on(one, x, y)
+        train_more(one, x, y)
     assert_same(loaded, ours, x)
     assert loaded.loss_curve_ == ours.loss_curve_
 
@@ -114,7 +114,7 @@ KEPT = {
 def test_parameters_are_kept(name, tmp_path):
     x, y = load_examples("values")
     path = tmp_path / "estimator.safetensors"
-    ours = make("values", **KEPT[name]).fit(x, y)
+    ours = build("values", **KEPT[name]).fit(x, y)
     ours.save(path)
     loaded = MLPRegressor.load(path)
     for parameter, value in ours.get_params(deep=False).items():
@@ -143,7 +143,7 @@ def test_class_weights_are_kept(tmp_path, iris):
         ("balanced", y),
         ([{0: 1.0, 1: 3.0}, {}], labels),
     ):
-        ours = make("classes", class_weight=weights).fit(x, targets)
+        ours = build("classes", class_weight=weights).fit(x, targets)
         ours.save(tmp_path / "c.safetensors")
         loaded = MLPClassifier.load(tmp_path / "c.safetensors")
         assert loaded.class_weight == weights
@@ -160,7 +160,7 @@ def far_off(estimator, x, y):
 def test_the_best_weights_stay_the_best_in_a_file_and_from_scikit_learn(tmp_path, iris):
     x, y = iris
     settings = {"early_stopping": True, "max_iter": 40, "learning_rate_init": 0.05}
-    ours = make("classes", **settings).fit(x, y)
+    ours = build("classes", **settings).fit(x, y)
     before = ours.predict_proba(x)
     ours.save(tmp_path / "c.safetensors")
     theirs = TheirClassifier(**BRIEF | settings).fit(x, y)
@@ -172,7 +172,7 @@ def test_the_best_weights_stay_the_best_in_a_file_and_from_scikit_learn(tmp_path
 def test_training_goes_on_from_the_weights_that_predict(settings, tmp_path, iris):
     # What would be needed beside them is not in the file, nor is it in scikit-learn's estimator.
     x, y = iris
-    ours = make("classes", n_iter_no_change=50, **settings)
+    ours = build("classes", n_iter_no_change=50, **settings)
     for _ in range(3):
         ours.partial_fit(x, y, classes=[0, 1, 2])
     ours.save(tmp_path / "c.safetensors")
@@ -195,7 +195,7 @@ def test_what_a_file_cannot_hold_has_its_default(tmp_path, iris):
     def metric(estimator, x_held, y_held):
         return 0.5
 
-    ours = make("classes", callbacks=[nn.Callback()], validation_data=(x, y))
+    ours = build("classes", callbacks=[nn.Callback()], validation_data=(x, y))
     ours.set_params(random_state=np.random.RandomState(0), early_stopping_metric=metric).fit(x, y)
     ours.save(tmp_path / "c.safetensors")
     loaded = MLPClassifier.load(tmp_path / "c.safetensors")
@@ -207,7 +207,7 @@ def test_what_a_file_cannot_hold_has_its_default(tmp_path, iris):
 def test_names_of_features_are_kept(tmp_path, iris):
     pl = pytest.importorskip("polars")
     table = pl.DataFrame(iris[0], ["a", "b", "ü", "d"])
-    ours = make("classes").fit(table, iris[1])
+    ours = build("classes").fit(table, iris[1])
     ours.save(tmp_path / "c.safetensors")
     loaded = MLPClassifier.load(tmp_path / "c.safetensors")
     assert loaded.feature_names_in_.tolist() == ["a", "b", "ü", "d"]
@@ -220,7 +220,7 @@ def test_names_of_features_are_kept(tmp_path, iris):
 def test_a_file_is_read_on_any_backend(backend, dtype, tmp_path, iris):
     x, y = iris
     path = tmp_path / "c.safetensors"
-    ours = make("classes", dtype=dtype, backend=backend).fit(x, y)
+    ours = build("classes", dtype=dtype, backend=backend).fit(x, y)
     ours.save(path)
     for given, expected in ((None, backend), (backend, backend), ("numpy", select("numpy"))):
         loaded = MLPClassifier.load(path, backend=given)
@@ -238,7 +238,7 @@ def test_a_file_is_read_on_any_backend(backend, dtype, tmp_path, iris):
 
 def test_arrays_of_a_backend_are_written_as_numbers(backend, finest, tmp_path, iris):
     x, y = backend.asarray(iris[0], finest), iris[1]
-    ours = make("classes", early_stopping=True, average_weights=0.5).fit(x, y)
+    ours = build("classes", early_stopping=True, average_weights=0.5).fit(x, y)
     ours.save(tmp_path / "c.safetensors")
     loaded = MLPClassifier.load(tmp_path / "c.safetensors", backend=backend)
     np.testing.assert_array_equal(
@@ -251,9 +251,9 @@ def test_arrays_of_a_backend_are_written_as_numbers(backend, finest, tmp_path, i
 def test_where_the_backend_is_missing_a_file_is_on_numpy(tmp_path, iris, monkeypatch):
     x, y = iris
     path = tmp_path / "c.safetensors"
-    ours = make("classes", backend="torch").fit(x, y)
+    ours = build("classes", backend="torch").fit(x, y)
     ours.save(path)
-    monkeypatch.setattr(TorchBackend, "check", unavailable)
+    monkeypatch.setattr(TorchBackend, "check", refuse_torch)
     loaded = MLPClassifier.load(path)
     assert loaded.model_.backend == select("numpy")
     np.testing.assert_allclose(loaded.predict_proba(x), ours.predict_proba(x), rtol=1e-12)
@@ -264,7 +264,7 @@ def test_where_the_backend_is_missing_a_file_is_on_numpy(tmp_path, iris, monkeyp
 
 def test_a_file_is_one_of_the_model_and_holds_no_code(tmp_path, iris):
     x, y = iris
-    ours = make("classes").fit(x, y)
+    ours = build("classes").fit(x, y)
     ours.save(tmp_path / "c.safetensors")
     model = nn.Model.load(tmp_path / "c.safetensors")
     np.testing.assert_array_equal(model.predict(x), ours.predict_proba(x))
@@ -279,7 +279,7 @@ def test_a_file_is_one_of_the_model_and_holds_no_code(tmp_path, iris):
 
 
 def test_saving_again_gives_the_same_bytes(tmp_path, iris):
-    ours = make("classes", class_weight={2: 3.0}).fit(*iris)
+    ours = build("classes", class_weight={2: 3.0}).fit(*iris)
     ours.save(tmp_path / "one.safetensors")
     MLPClassifier.load(tmp_path / "one.safetensors").save(tmp_path / "two.safetensors")
     one, two = ((tmp_path / name).read_bytes() for name in ("one.safetensors", "two.safetensors"))
@@ -292,7 +292,7 @@ def test_saving_again_gives_the_same_bytes(tmp_path, iris):
 @pytest.fixture
 def path(tmp_path, iris):
     """The file of a classifier."""
-    make("classes").fit(*iris).save(tmp_path / "c.safetensors")
+    build("classes").fit(*iris).save(tmp_path / "c.safetensors")
     return tmp_path / "c.safetensors"
 
 
@@ -321,7 +321,7 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match=r"nothing\.safetensors"):
         MLPClassifier.load(tmp_path / "nothing.safetensors")
     with pytest.raises(CheckpointError, match="there is no folder"):
-        make("values").fit(*load_examples("values")).save(tmp_path / "no folder" / "c.safetensors")
+        build("values").fit(*load_examples("values")).save(tmp_path / "no folder" / "c.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_what_cannot_be_saved_is_said(tmp_path, iris):
         def backward(self, params, cache, dy):
             return dy, {}
 
-    ours = make("classes", layers=[nn.Dense(3), Unknown()]).fit(*iris)
+    ours = build("classes", layers=[nn.Dense(3), Unknown()]).fit(*iris)
     with pytest.raises(CheckpointError, match=r"Put @dataclass\(frozen=True\) on Unknown"):
         ours.save(tmp_path / "c.safetensors")
     assert list(tmp_path.iterdir()) == []

@@ -178,7 +178,7 @@ def test_dtype_comes_before_that_of_the_input(given, dtype, iris):
 
 @pytest.fixture
 def largest(monkeypatch):
-    """The largest number of numbers that was made dense at once, in a list of one."""
+    """The largest number of elements that was made dense at once, in a list of one."""
     found, make = [0], batches._rows_of
 
     def noting(array, rows):

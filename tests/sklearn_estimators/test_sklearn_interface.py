@@ -18,7 +18,7 @@ from sklearn_cases import (
     assert_same_weights,
     error_of,
     fit_pair,
-    fitted_attributes,
+    list_fitted_attributes,
     load_problem,
 )
 
@@ -68,7 +68,7 @@ def test_documented_attributes_are_there_after_fit(theirs, ours):
 def test_nothing_fitted_is_there_before_fit(theirs, ours):
     fresh = ours()
     x, y = load_problem("classes")
-    names = fitted_attributes(theirs(**QUICK).fit(x, y))
+    names = list_fitted_attributes(theirs(**QUICK).fit(x, y))
     assert [name for name in names if hasattr(fresh, name)] == []
     assert [k for k in vars(fresh) if k not in fresh.get_params()] == []
 

@@ -14,7 +14,7 @@ from sklearn_cases import (
     assert_same_weights,
     draw_sample_weights,
     fit_pair,
-    fitted_attributes,
+    list_fitted_attributes,
     load_problem,
     make_pair,
     warnings_of,
@@ -90,7 +90,9 @@ def test_lbfgs_sums_over_parts_of_any_size(monkeypatch):
 
 def test_lbfgs_has_the_attributes_that_scikit_learn_has():
     theirs, ours = fit_pair("classes", solver="lbfgs")
-    assert set(fitted_attributes(theirs)) <= {name for name in dir(ours) if hasattr(ours, name)}
+    assert set(list_fitted_attributes(theirs)) <= {
+        name for name in dir(ours) if hasattr(ours, name)
+    }
     # An addition: the curve.
     assert len(ours.loss_curve_) == ours.n_iter_
     assert ours.loss_curve_[-1] == pytest.approx(ours.loss_)

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from sklearn_cases import (
     all_weights,
     assert_descends,
-    binary,
+    binary_cross_entropy,
     classifier,
     cross_entropy,
     regressor,
@@ -178,14 +178,14 @@ def test_label_smoothing_of_two_classes_and_of_labels(tumours):
         classifier(label_smoothing=0.2),
         x,
         y,
-        lambda one: binary(0.8 * y + 0.1, one.predict_proba(x)[:, 1]),
+        lambda one: binary_cross_entropy(0.8 * y + 0.1, one.predict_proba(x)[:, 1]),
     )
     # scikit-learn adds labels up.
     assert_descends(
         classifier(label_smoothing=0.2),
         x,
         both,
-        lambda one: 3 * binary(0.8 * both + 0.1, one.predict_proba(x)),
+        lambda one: 3 * binary_cross_entropy(0.8 * both + 0.1, one.predict_proba(x)),
     )
 
 

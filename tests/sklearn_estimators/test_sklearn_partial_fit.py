@@ -7,8 +7,8 @@ import pytest
 from sklearn.base import is_classifier
 from sklearn_cases import (
     PROBLEMS,
+    SOLVER_SETTINGS,
     SOLVERS,
-    SOME,
     all_weights,
     assert_same_fit,
     classifier,
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # partial_fit --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", SOME, ids=list(SOLVERS))
+@pytest.mark.parametrize("solver", SOLVER_SETTINGS, ids=list(SOLVERS))
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_partial_fit_takes_the_same_course(name, solver):
     x, y = load_problem(name)

@@ -10,7 +10,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
-from sklearn_cases import assert_same, go_on, load_examples, make, needs_torch, unavailable
+from sklearn_cases import assert_same, build, load_examples, needs_torch, refuse_torch, train_more
 
 import anyback_nn as nn
 from anyback_nn.backend import TorchBackend, select, to_numpy
@@ -49,12 +49,12 @@ EVERYTHING = {
 @pytest.mark.parametrize("way", COPIES)
 def test_a_copy_predicts_the_same_and_goes_on_alike(way, name, settings):
     x, y = load_examples(name)
-    ours = make(name, **settings).fit(x, y)
+    ours = build(name, **settings).fit(x, y)
     other = COPIES[way](ours)
     assert_same(other, ours, x)
     # Early stopping may have ended partial_fit, which is said; here it is to go on.
     for one in (ours, other):
-        go_on(one.set_params(early_stopping=False), x, y)
+        train_more(one.set_params(early_stopping=False), x, y)
     assert_same(other, ours, x)
     assert other.loss_curve_ == ours.loss_curve_
     assert other.model_ is not ours.model_
@@ -63,11 +63,11 @@ def test_a_copy_predicts_the_same_and_goes_on_alike(way, name, settings):
 @pytest.mark.parametrize("way", COPIES)
 def test_a_copy_that_is_trained_leaves_the_original_alone(way, iris):
     x, y = iris
-    ours = make("classes", average_weights=0.5).fit(x, y)
+    ours = build("classes", average_weights=0.5).fit(x, y)
     before, expected = COPIES["pickle"](ours), ours.predict_proba(x)
-    go_on(COPIES[way](ours), 5.0 * x, y)
+    train_more(COPIES[way](ours), 5.0 * x, y)
     np.testing.assert_array_equal(ours.predict_proba(x), expected)
-    assert_same(go_on(ours, x, y), go_on(before, x, y), x)
+    assert_same(train_more(ours, x, y), train_more(before, x, y), x)
 
 
 class Elsewhere(pickle.Unpickler):
@@ -95,10 +95,10 @@ def test_where_the_backend_is_missing_a_pickle_is_on_numpy(name, spec, iris, mon
     x, y = iris
     chosen = {"an object": select("torch")}.get(spec, spec)
     given = select("torch").asarray(x) if spec == "auto" else x
-    ours = make("classes", backend=chosen, **SETTINGS[name]).fit(given, y)
+    ours = build("classes", backend=chosen, **SETTINGS[name]).fit(given, y)
     expected = to_numpy(ours.predict_proba(given))
     pickled = pickle.dumps(ours)
-    monkeypatch.setattr(TorchBackend, "check", unavailable)
+    monkeypatch.setattr(TorchBackend, "check", refuse_torch)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         other = Elsewhere(io.BytesIO(pickled)).load()
@@ -111,7 +111,7 @@ def test_where_the_backend_is_missing_a_pickle_is_on_numpy(name, spec, iris, mon
     assert all(type(one) is np.ndarray for one in other.coefs_)
     # And training goes on there.
     if name != "lbfgs":
-        go_on(other.set_params(early_stopping=False), x, y)
+        train_more(other.set_params(early_stopping=False), x, y)
         assert other.model_.backend == select("numpy")
 
 
@@ -124,7 +124,7 @@ def test_a_model_whose_backend_is_missing_is_on_numpy(iris, monkeypatch):
     )  # fmt: skip
     model.fit(x, y, epochs=2)
     expected, pickled = model.predict(x), pickle.dumps(model)
-    monkeypatch.setattr(TorchBackend, "check", unavailable)
+    monkeypatch.setattr(TorchBackend, "check", refuse_torch)
     with pytest.warns(UserWarning, match=r"on NumPy from now on, because: .*Install it with"):
         other = Elsewhere(io.BytesIO(pickled)).load()
     assert other.backend == select("numpy")

@@ -9,8 +9,8 @@ import pytest
 from sklearn_cases import (
     PROBLEMS,
     QUICK,
+    SOLVER_SETTINGS,
     SOLVERS,
-    SOME,
     assert_near,
     assert_same_fit,
     assert_same_weights,
@@ -41,7 +41,7 @@ def draw_weights(name):
 
 @pytest.mark.parametrize(
     ("name", "solver"),
-    [*zip(["labels", "outputs", "counts", "classes"], SOME)],
+    [*zip(["labels", "outputs", "counts", "classes"], SOLVER_SETTINGS)],
     ids=list(SOLVERS),
 )
 def test_from_the_same_initial_weights_without_shuffling_all_is_equal(name, solver):
@@ -59,7 +59,7 @@ def test_from_the_same_initial_weights_without_shuffling_all_is_equal(name, solv
     assert_same_weights(theirs, ours, 1e-14)
 
 
-@pytest.mark.parametrize("solver", SOME, ids=list(SOLVERS))
+@pytest.mark.parametrize("solver", SOLVER_SETTINGS, ids=list(SOLVERS))
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_training_takes_the_same_course(name, solver):
     assert_same_fit(*fit_pair(name, **solver, batch_size=32))

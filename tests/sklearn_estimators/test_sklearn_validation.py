@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, r2_score
-from sklearn_cases import Given, classifier, regressor
+from sklearn_cases import ScriptedMetric, classifier, regressor
 
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPClassifier
@@ -90,7 +90,7 @@ def test_the_metric_is_called_with_what_was_given(iris):
     x, y = iris
     names = np.asarray(["a", "b", "c"])
     held = (x[:20].tolist(), names[y[:20]])
-    metric = Given([0.5, 0.6])
+    metric = ScriptedMetric([0.5, 0.6])
     ours = classifier(max_iter=2, validation_data=held, early_stopping_metric=metric)
     ours.fit(x[20:], names[y[20:]])
     for estimator, seen, labels, _ in metric.calls:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn_cases import (
+    SOLVER_SETTINGS,
     SOLVERS,
-    SOME,
     STILL,
     all_weights,
     assert_same_fit,
     assert_same_weights,
-    binary,
+    binary_cross_entropy,
     classifier,
     error_of,
     fit_pair,
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # Fitting again ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", SOME, ids=list(SOLVERS))
+@pytest.mark.parametrize("solver", SOLVER_SETTINGS, ids=list(SOLVERS))
 @pytest.mark.parametrize("name", ["binary", "classes", "labels", "outputs"])
 def test_warm_start_goes_on(name, solver):
     x, y = load_problem(name)
@@ -162,11 +162,11 @@ def test_settings_that_change_before_a_warm_start_count(tumours):
     ours = classifier(**still, warm_start=True).fit(x, y)
     ours.set_params(label_smoothing=0.2).fit(x, y)
     p = ours.predict_proba(x)[:, 1]
-    assert ours.loss_ == pytest.approx(binary(targets, p))
+    assert ours.loss_ == pytest.approx(binary_cross_entropy(targets, p))
     ours.set_params(label_smoothing=0.2, alpha=0.5).fit(x, y)
     other = classifier(**still, alpha=0.5).fit(x, y)
     penalty = 0.5 / 160 * sum((w**2).sum() for w in other.coefs_)
-    assert other.loss_ == pytest.approx(binary(y, p) + penalty)
+    assert other.loss_ == pytest.approx(binary_cross_entropy(y, p) + penalty)
 
 
 # Settings that change -----------------------------------------------------------------------------

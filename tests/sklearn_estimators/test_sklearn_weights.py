@@ -8,8 +8,8 @@ import pytest
 from sklearn_cases import (
     PROBLEMS,
     QUICK,
+    SOLVER_SETTINGS,
     SOLVERS,
-    SOME,
     STILL,
     all_weights,
     assert_descends,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # Weights of samples -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("solver", [*SOME, {"solver": "lbfgs"}], ids=[*SOLVERS, "lbfgs"])
+@pytest.mark.parametrize("solver", [*SOLVER_SETTINGS, {"solver": "lbfgs"}], ids=[*SOLVERS, "lbfgs"])
 @pytest.mark.parametrize("name", [name for name in PROBLEMS if name != "outputs"])
 def test_weights_of_samples(name, solver):
     weights = draw_sample_weights(len(load_problem(name)[0]))
