@@ -13,10 +13,6 @@ from sklearn_cases import STILL, all_weights, assert_descends, classifier, cross
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
 FORMULAS = {
     "sigmoid": expit,
     "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),

@@ -17,9 +17,6 @@ from sklearn_cases import (
 
 import anyback_nn as nn
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize("decay", [0.5, 0.99])

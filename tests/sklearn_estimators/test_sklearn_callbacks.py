@@ -8,9 +8,6 @@ from sklearn_cases import STILL, StopAt, all_weights, classifier, cross_entropy,
 
 import anyback_nn as nn
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 
 class Events(nn.Callback):
     """Notes every call."""

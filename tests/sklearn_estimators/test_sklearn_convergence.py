@@ -20,10 +20,6 @@ from sklearn_cases import (
     warnings_of,
 )
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
 # When training ends -------------------------------------------------------------------------------
 
 

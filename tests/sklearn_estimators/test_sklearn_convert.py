@@ -21,9 +21,6 @@ from sklearn_cases import (
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 
 def theirs_of(name, **settings):
     kind = TheirRegressor if name in REGRESSIONS else TheirClassifier

@@ -16,10 +16,6 @@ from sklearn_cases import KINDS, assert_same_fit, error_of, fit_pair, load_probl
 
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
 WRONG = {
     "activation": ["none", 3],
     "solver": ["newton", None],

@@ -30,10 +30,6 @@ from anyback_nn.backend import TorchBackend, select, to_numpy
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
 # Files --------------------------------------------------------------------------------------------
 
 

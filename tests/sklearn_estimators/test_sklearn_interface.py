@@ -24,10 +24,6 @@ from sklearn_cases import (
 
 from anyback_nn.sklearn import MLPClassifier
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
 # What there is ------------------------------------------------------------------------------------
 
 

@@ -20,11 +20,9 @@ from sklearn_cases import (
     warnings_of,
 )
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-# L-BFGS -------------------------------------------------------------------------------------------
+from anyback_nn.sklearn.batches import build_source
+from anyback_nn.sklearn.lbfgs import Problem
+from anyback_nn.training.data import Batch
 
 
 @pytest.mark.parametrize("name", ["binary", "classes", "digits", "labels", "values", "counts"])
@@ -146,10 +144,6 @@ def test_lbfgs_has_the_gradient_of_several_outputs():
 
 
 def test_the_gradient_of_several_outputs_is_that_of_the_objective():
-    from anyback_nn.sklearn.batches import build_source
-    from anyback_nn.sklearn.lbfgs import Problem
-    from anyback_nn.training.data import Batch
-
     x, y = load_problem("outputs")
     _, ours = fit_pair("outputs", solver="lbfgs", activation="tanh", alpha=2.0, max_iter=3)
     source = build_source(Batch(x, y), ours.model_.backend, "float64", len(x))

@@ -20,9 +20,6 @@ import anyback_nn as nn
 from anyback_nn.network.losses import LOSSES
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "softmax_cross_entropy"])
 def test_losses_of_two_classes(loss, tumours):

@@ -20,10 +20,6 @@ from sklearn_cases import (
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPRegressor
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
 # partial_fit --------------------------------------------------------------------------------------
 
 

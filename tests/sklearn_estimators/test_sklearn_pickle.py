@@ -16,9 +16,6 @@ import anyback_nn as nn
 from anyback_nn.backend import TorchBackend, select, to_numpy
 from anyback_nn.sklearn import MLPClassifier
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 
 def in_memory(module):
     def through(estimator):

@@ -10,10 +10,6 @@ import anyback_nn as nn
 from anyback_nn.errors import ShapeError
 from anyback_nn.sklearn import MLPClassifier
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
 # What is refused ----------------------------------------------------------------------------------
 
 

@@ -11,9 +11,6 @@ from sklearn_cases import ScriptedMetric, classifier, regressor
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPClassifier
 
-# Few epochs are enough here, and hardly any fit comes to an end by itself.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 
 class Curves(nn.Callback):
     """Computes after each epoch what ``measure`` finds with the estimator as it is."""
