@@ -6,13 +6,17 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from safetensors import safe_open
-from sklearn.datasets import load_iris
+from sklearn.base import is_classifier
+from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.preprocessing import scale
 from sklearn_cases import (
     BRIEF,
     CLASSIFICATIONS,
@@ -30,13 +34,8 @@ from anyback_nn.backend import TorchBackend, select, to_numpy
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 
-# Files --------------------------------------------------------------------------------------------
-
-
 ATTRIBUTES = ("n_features_in_", "n_iter_", "t_", "loss_", "best_loss_", "n_layers_", "n_outputs_")
-
 ATTRIBUTES += ("out_activation_", "converged_", "loss_curve_", "validation_scores_")
-
 ATTRIBUTES += ("validation_curve_", "best_validation_score_")
 
 
@@ -387,3 +386,26 @@ def test_a_file_can_be_read_as_a_model_by_who_has_not_imported_the_estimators(tm
     command = [sys.executable, "-c", code, str(tmp_path / "mlp.safetensors")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == mlp.predict_proba(np.ones((1, 4))).tolist()
+
+
+RELEASED = Path(__file__).parent / "release_0_1"
+"""Estimators that release 0.1 wrote after five epochs, and their predictions of the first rows."""
+
+
+@pytest.mark.parametrize("suffix", ["joblib", "safetensors"])
+@pytest.mark.parametrize("name", ["names_of_classes", "early_stopping", "values"])
+def test_files_of_release_0_1_are_read_and_trained_further(name, suffix):
+    kind, load = (MLPRegressor, load_diabetes) if name == "values" else (MLPClassifier, load_iris)
+    path = RELEASED / f"{name}.{suffix}"
+    ours = joblib.load(path) if suffix == "joblib" else kind.load(path)
+    assert type(ours) is kind
+    x, y = load(return_X_y=True)
+    if is_classifier(ours):
+        x, y, predict = scale(x), ours.classes_[y], ours.predict_proba
+    else:
+        y, predict = scale(y), ours.predict
+    with np.load(RELEASED / "predictions.npz") as expected:
+        np.testing.assert_allclose(predict(x[:9]), expected[name], rtol=1e-10)
+    before = ours.t_
+    ours.set_params(early_stopping=False).partial_fit(x, y)
+    assert ours.t_ == before + len(x)
