@@ -20,7 +20,7 @@ from sklearn_cases import (
     warnings_of,
 )
 
-# When training ends -------------------------------------------------------------------------------
+# When training ends ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
@@ -90,7 +90,7 @@ def test_t_counts_the_samples():
     assert ours.t_ == theirs.t_ == 3 * 135
 
 
-# What is printed ----------------------------------------------------------------------------------
+# What is printed ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_nothing_is_printed_by_default(capsys, solver):
     assert capsys.readouterr() == ("", "")
 
 
-# Interruption -------------------------------------------------------------------------------------
+# Interruption ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -184,9 +184,6 @@ def test_an_interruption_within_an_epoch():
     assert found[1].n_iter_ == 3
 
 
-# Validation ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
 def test_training_goes_on_after_a_metric_was_interrupted(learning_rate, iris):
     x, y = iris
@@ -206,9 +203,6 @@ def test_training_goes_on_after_a_metric_was_interrupted(learning_rate, iris):
     for _ in range(3):
         plain.partial_fit(x, y, classes=[0, 1, 2])
     np.testing.assert_array_equal(all_weights(ours), all_weights(plain))
-
-
-# Converged or not ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from sklearn_cases import (
 
 from anyback_nn.sklearn import MLPClassifier
 
-# Early stopping -----------------------------------------------------------------------------------
+# Early stopping ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
@@ -92,9 +92,6 @@ def test_a_validation_fraction_of_zero():
             one.fit(x, y)
 
 
-# Averaged weights ---------------------------------------------------------------------------------
-
-
 def test_early_stopping_restores_the_average_of_the_best_epoch(iris):
     recorder, metric = Recorder(), ScriptedMetric([0.1, 0.2, 0.9, 0.3, 0.3, 0.3])
     ours = classifier(early_stopping=True, n_iter_no_change=1, max_iter=20, average_weights=0.8)
@@ -103,9 +100,6 @@ def test_early_stopping_restores_the_average_of_the_best_epoch(iris):
     np.testing.assert_allclose(
         flatten(ours.model_), average_path(recorder.after[:3], 0.8), rtol=1e-12
     )
-
-
-# Validation ---------------------------------------------------------------------------------------
 
 
 def test_the_validation_curve_of_early_stopping(iris):
@@ -144,7 +138,7 @@ def test_the_best_epoch_of_the_metric_is_restored(solver, iris):
     np.testing.assert_array_equal(all_weights(ours), metric.calls[3][3])
 
 
-# partial_fit with early stopping ------------------------------------------------------------------
+# partial_fit with early stopping -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("own_data", [True, False], ids=["validation_data", "a part of each call"])

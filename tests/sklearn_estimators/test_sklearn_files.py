@@ -281,7 +281,7 @@ def test_saving_again_gives_the_same_bytes(tmp_path, iris):
     assert one == two
 
 
-# What is refused ----------------------------------------------------------------------------------
+# What is refused ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -363,9 +363,6 @@ def test_what_cannot_be_saved_is_said(tmp_path, iris):
     with pytest.raises(CheckpointError, match=r"Put @dataclass\(frozen=True\) on Unknown"):
         ours.save(tmp_path / "c.safetensors")
     assert list(tmp_path.iterdir()) == []
-
-
-# From scikit-learn and back -----------------------------------------------------------------------
 
 
 def test_a_wrong_backend_is_not_the_files_fault(tmp_path):

@@ -28,8 +28,6 @@ from sklearn_cases import (
 
 from anyback_nn.sklearn import MLPClassifier, batches
 
-# Inputs -------------------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize(
     ("name", "solver", "sparse"),
@@ -155,9 +153,6 @@ def test_nothing_is_written_to_the_data(name):
     assert all(np.array_equal(now, then) for now, then in zip((x, y, weights), before))
 
 
-# Networks -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("given", ["float32", "float64", "int64"])
 def test_dtype_comes_before_that_of_the_input(given, dtype, iris):
@@ -167,9 +162,6 @@ def test_dtype_comes_before_that_of_the_input(given, dtype, iris):
         assert array.dtype == dtype
     for slot in ours.model_.training.slots.values():
         assert all(array.dtype == dtype for array in slot)
-
-
-# Validation ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -202,9 +194,6 @@ def test_sparse_inputs_are_made_dense_in_parts(solver, largest):
     dense = classifier(**settings).fit(x.toarray(), y)
     np.testing.assert_allclose(found, dense.predict_proba(x.toarray()), rtol=1e-9)
     assert ours.validation_scores_ == dense.validation_scores_
-
-
-# What a newcomer tried ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.dtype("float32"), "float32"])

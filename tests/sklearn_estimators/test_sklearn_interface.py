@@ -24,7 +24,7 @@ from sklearn_cases import (
 
 from anyback_nn.sklearn import MLPClassifier
 
-# What there is ------------------------------------------------------------------------------------
+# What there is -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("theirs", "ours"), KINDS)
@@ -85,7 +85,7 @@ def test_tags_are_the_same_but_for_other_arrays(theirs, ours):
     )
 
 
-# As an estimator among others ---------------------------------------------------------------------
+# As an estimator among others --------------------------------------------------------------------
 
 
 def test_clones_have_the_parameters_and_nothing_else():

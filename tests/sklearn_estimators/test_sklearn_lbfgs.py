@@ -159,15 +159,9 @@ def test_the_gradient_of_several_outputs_is_that_of_the_objective():
         assert_near((ahead - behind) / 2e-5, gradient @ direction, 1e-8)
 
 
-# Early stopping -----------------------------------------------------------------------------------
-
-
 def test_early_stopping_is_no_matter_of_lbfgs():
     theirs, ours = fit_pair("classes", solver="lbfgs", early_stopping=True, max_iter=5)
     assert_same_weights(theirs, ours, 1e-10)
-
-
-# Inputs -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["binary", "classes", "labels", "values", "counts"])

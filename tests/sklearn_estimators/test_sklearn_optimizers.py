@@ -20,8 +20,6 @@ from sklearn_cases import (
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor
 
-# Rules of training --------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize("name", nn.OPTIMIZERS)
 def test_optimizers_by_name(name, iris):
@@ -135,9 +133,6 @@ def test_the_penalty_acts_on_weights_alone_and_is_recorded(iris):
         return data(one) + 0.5 * (0.3 + 6.0 / len(y)) * squares
 
     assert_descends(classifier(l2_per_sample=0.3, alpha=6.0), x, y, value)
-
-
-# What is refused ----------------------------------------------------------------------------------
 
 
 def test_steps_are_recorded_with_the_penalty_that_is_the_default(iris, backend, plans):

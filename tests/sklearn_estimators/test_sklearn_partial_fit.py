@@ -20,8 +20,6 @@ from sklearn_cases import (
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPRegressor
 
-# partial_fit --------------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize("solver", SOLVER_SETTINGS, ids=list(SOLVERS))
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -162,9 +160,6 @@ def test_partial_fit_is_not_there_with_lbfgs():
     assert str(caught.value.__cause__) == text
     # scikit-learn's regressor has it, by a slip: its condition is a method that is not called.
     assert not hasattr(MLPRegressor(solver="lbfgs"), "partial_fit")
-
-
-# Settings that change -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,6 @@ import anyback_nn as nn
 from anyback_nn.errors import ShapeError
 from anyback_nn.sklearn import MLPClassifier
 
-# What is refused ----------------------------------------------------------------------------------
-
-
 WRONG = {
     "too few outputs": (
         {"layers": [nn.Dense(2)]},
@@ -208,9 +205,6 @@ def test_what_is_refused_leaves_an_estimator_unfitted(name, iris):
     with pytest.raises(kind):
         ours.fit(*iris)
     assert set(vars(ours)) == set(ours.get_params())
-
-
-# What a newcomer tried ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int64, np.dtype("int8"), dict])

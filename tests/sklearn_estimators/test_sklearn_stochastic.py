@@ -22,7 +22,7 @@ from sklearn_cases import (
 
 from anyback_nn.sklearn import MLPClassifier
 
-# The course of training ---------------------------------------------------------------------------
+# The course of training --------------------------------------------------------------------------
 
 
 def draw_weights(name):
@@ -173,7 +173,7 @@ def test_the_parameters_of_adam(setting):
     assert_same_fit(theirs, ours, 1e-8 if setting == {"beta_2": 0.0} else 1e-12)
 
 
-# Random numbers -----------------------------------------------------------------------------------
+# Random numbers ----------------------------------------------------------------------------------
 
 
 def test_random_state_as_a_number_repeats():

@@ -25,8 +25,6 @@ from sklearn_cases import (
 
 import anyback_nn as nn
 
-# Fitting again ------------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize("solver", SOLVER_SETTINGS, ids=list(SOLVERS))
 @pytest.mark.parametrize("name", ["binary", "classes", "labels", "outputs"])
@@ -124,9 +122,6 @@ def test_warm_start_refuses_another_number_of_features():
     assert error_of(lambda: ours.fit(x[:, :2], y)) == error_of(lambda: theirs.fit(x[:, :2], y))
 
 
-# Losses -------------------------------------------------------------------------------------------
-
-
 def test_another_loss_on_a_warm_start(values):
     x, y = values[0], np.abs(values[1])
     ours = regressor(warm_start=True, optimizer=STILL).fit(x, y)
@@ -163,9 +158,6 @@ def test_settings_that_change_before_a_warm_start_count(tumours):
     other = classifier(**still, alpha=0.5).fit(x, y)
     penalty = 0.5 / 160 * sum((w**2).sum() for w in other.coefs_)
     assert other.loss_ == pytest.approx(binary_cross_entropy(y, p) + penalty)
-
-
-# Settings that change -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["fit", "partial_fit"])

@@ -27,7 +27,7 @@ from sklearn_cases import (
 
 from anyback_nn.sklearn import MLPClassifier
 
-# Weights of samples -------------------------------------------------------------------------------
+# Weights of samples ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("solver", [*SOLVER_SETTINGS, {"solver": "lbfgs"}], ids=[*SOLVERS, "lbfgs"])
@@ -111,7 +111,7 @@ def test_weights_that_are_all_zero_are_refused():
         MLPClassifier(**QUICK).fit(x, y, np.zeros(150))
 
 
-# Weights of classes -------------------------------------------------------------------------------
+# Weights of classes ------------------------------------------------------------------------------
 
 
 EXACT = {"solver": "lbfgs", "max_iter": 500, "tol": 1e-9, "alpha": 0.5}
