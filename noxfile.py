@@ -3,7 +3,7 @@
 CONTRIBUTING.md has a table of them.
 
 The rows of the matrix are those of ``anyback_nn.testing.MATRIX``, what they need comes from
-``anyback_nn.backend.BACKENDS``.
+``anyback_nn.backends.BACKENDS``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import nox
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from anyback_nn.backend import BACKENDS  # noqa: E402 - both import the standard library alone
-from anyback_nn.testing.backends import MATRIX  # noqa: E402
+from anyback_nn.backends import BACKENDS  # noqa: E402 - both import the standard library alone
+from anyback_nn.testing.variants import MATRIX  # noqa: E402
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import sys
 import warnings
@@ -14,21 +15,34 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anyback_nn.backend import Array, Backend, select, to_numpy
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.backends import Backend, select
 from anyback_nn.errors import (
     AnybackError,
     BackendUnavailableError,
     CheckpointError,
     DivergenceError,
 )
+from anyback_nn.inputs import checks
+from anyback_nn.inputs.batches import (
+    ArraySource,
+    Batch,
+    IterableSource,
+    Source,
+    array_source,
+    move,
+    peek,
+    split,
+)
+from anyback_nn.inputs.sample_weights import mean_one, training_weights
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
+from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import Layout, map_leaves, named
-from anyback_nn.network.settings import plain
-from anyback_nn.random import Blank, Draws, generator
-from anyback_nn.training import checkpoint, checks, data, loop
+from anyback_nn.optim.optimizers import Adam, Optimizer
+from anyback_nn.random import Random, Zeros, generator
+from anyback_nn.training import checkpoint, loop
 from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
@@ -39,11 +53,11 @@ from anyback_nn.training.mixed_precision import (
     needs_scale,
     with_scale,
 )
-from anyback_nn.training.optimizers import Adam, Optimizer
 from anyback_nn.training.out_of_memory import explain_building, explain_setup, has_room
-from anyback_nn.training.sample_weights import mean_one, training_weights
-from anyback_nn.training.state import TrainingState, copies
+from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import step_on_rows, training_step
+from anyback_nn.tree import tree_copy, tree_map, tree_named_leaves
+from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
 __all__ = ["LayerSummary", "Model"]
 
@@ -133,9 +147,9 @@ class Model:
                     f"layer, {output.__name__}{instead}"
                 )
         self.network = Network(*layers)
-        self.loss: Loss = plain(loss)
+        self.loss: Loss = to_python_scalars(loss)
         self.backend = select(backend)
-        self.seed = checks.whole_number("seed", seed, least=0)
+        self.seed = as_integer("seed", seed, least=0)
         self.dtype = checks.check_dtype(dtype, self.backend)
         self.compute_dtype = checks.check_compute_dtype(compute_dtype, self.dtype, self.backend)
         self.metrics = tuple(default_metrics(loss) if metrics is None else metrics)
@@ -187,21 +201,21 @@ class Model:
             There is no memory for the parameters.
         """
         try:
-            self._build(n_in, Draws(generator(self.seed, "weights"), self.backend, self.dtype))
+            self._build(n_in, Random(generator(self.seed, "weights"), self.backend, self.dtype))
         except Exception as error:
             explain_building(error, self, n_in)
             raise
         return self
 
-    def _build(self, n_in: int, draws: Draws) -> None:
+    def _build(self, n_in: int, draws: Random) -> None:
         """Make parameters and state from these draws."""
-        n_in = checks.whole_number("n_in", n_in, least=1)
+        n_in = as_integer("n_in", n_in, least=1)
         with self.backend.scope(self.dtype):
             params = self.network.init(n_in, draws)
             state = self.network.init_state(n_in, draws)
             self.layout = Layout.of(params, self.backend.packed)
             # A copy, because a layer may have given memory that it still holds, or the same twice.
-            self._training = TrainingState(self.layout.store(params), state).copy()
+            self._training = TrainingState(self.layout.pack(params), state).copy()
         self.n_in = n_in
         self._own_compiled.clear()
 
@@ -229,7 +243,7 @@ class Model:
         """A copy of the parameters as the layers see them: one dict of arrays a layer."""
         stored = self.training.params
         with self.backend.scope(self.dtype):
-            return copies(self.layout.restore(stored))
+            return tree_copy(self.layout.unpack(stored))
 
     @property
     def history(self) -> History:
@@ -245,7 +259,7 @@ class Model:
         """Describe each layer: what it is, the shape of its output, its number of parameters."""
         sizes = self.network.sizes(self._built_for())[1:]
         counts = [
-            sum(leaf.stop - leaf.start for leaf in named(branch).values())
+            sum(leaf.stop - leaf.start for leaf in tree_named_leaves(branch).values())
             for branch in self.layout.tree
         ]
         return [
@@ -323,16 +337,16 @@ class Model:
             The device's memory is used up; it says which batch size would fit, and the model
             keeps the parameters from the start of that epoch.
         """
-        fit = loop.Fit(self, checks.whole_number("epochs", epochs, least=1))
+        fit = loop.Fit(self, as_integer("epochs", epochs, least=1))
         if batch_size is not None:
-            batch_size = checks.whole_number("batch_size", batch_size, least=1)
+            batch_size = as_integer("batch_size", batch_size, least=1)
         check_callbacks(callbacks)
         before, n_in = self._training, self.n_in
         if optimizer is None:
             optimizer = (before and before.optimizer) or Adam()
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"expected optimizer to be an Optimizer, got {optimizer!r}")
-        optimizer = plain(optimizer)
+        optimizer = to_python_scalars(optimizer)
         show = sys.stderr.isatty() if progress is None else progress
         bar = ProgressBar() if show else None
         try:
@@ -382,24 +396,20 @@ class Model:
         """
         # The rate of each step is an argument of the step.
         key = (key, replace(optimizer, learning_rate=1.0))
-        step = self.compiled(key, build, donate=(0, 1, 2))
         parts = (*_parts(self.network), self.loss, optimizer, *self.metrics)
-        backend, chained = self.backend, None
+        # A part of the user's may do anything at each call: it is not replayed. Nor is a step of
+        # mixed precision, whose results are in new memory each time.
+        replay = self.compute_dtype is None and all(map(_is_own, parts))
+        step = self.compiled(key, build, donate=(0, 1), replay=replay)
+        if not (replay or self.backend.compiles) or (
+            self.network.is_noisy and self.backend.masks_on_device
+        ):
+            return step, None
 
-        def chain() -> Callable[..., Any] | None:
-            return backend.chained(step_on_rows(build()), donate=(0, 1))
+        def scan() -> Callable[..., Any] | None:
+            return self.backend.scan(step_on_rows(build()), donate=(0, 1))
 
-        in_chains = not (self.network.is_noisy and backend.masks_on_device)
-        if backend.compiles:
-            if in_chains:
-                chained = self._kept(("chained", key), chain)
-        elif self.compute_dtype is None and all(_is_own(one) for one in parts):
-            # A part of the user's may do what it likes at each call: it is not recorded. Nor is a
-            # step of mixed precision, whose results lie in new memory each time.
-            step = backend.recorded(step, (0, 1))
-            if in_chains:
-                chained = chain()
-        return step, chained
+        return step, self._keep(("scan", key), scan, shared=self.backend.compiles)
 
     def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:
         """Be as before a call of fit that did not finish an epoch.
@@ -428,7 +438,7 @@ class Model:
         validation: float | tuple[Any, ...] | None,
         batch_size: int | None,
         shuffle: bool,
-    ) -> tuple[data.Source, data.Source | None]:
+    ) -> tuple[Source, Source | None]:
         """Check what the user passed and turn it into batches to train on and to validate with."""
         fraction = float(validation) if isinstance(validation, Real) else None
         if y is None:
@@ -445,7 +455,7 @@ class Model:
         rows = self._rows(x, y, sample_weight, n_out=self.network.output_size(int(n_in)))
         train_rows = held_rows = None
         if fraction is not None:
-            train_rows, held_rows = data.split(int(n_samples), fraction, self.seed)
+            train_rows, held_rows = split(int(n_samples), fraction, self.seed)
             if rows.weights is not None:
                 mean_one(rows.weights[held_rows])
         weights = training_weights(rows, class_weight, self.loss, train_rows)
@@ -453,7 +463,7 @@ class Model:
             self.build(int(n_in))
         resident = not isinstance(x, np.memmap) and has_room(self, rows, batch_size)
         if resident:
-            rows = data.move(rows, self.backend, self.dtype)
+            rows = move(rows, self.backend, self.dtype)
         source = self._source(
             rows._replace(weights=weights),
             batch_size,
@@ -465,16 +475,16 @@ class Model:
             return source, self._validation(validation)
         return source, self._source(rows, resident=resident, chosen=held_rows)
 
-    def _rows(self, x: Array, y: Any, sample_weight: Any, n_out: int) -> data.Batch:
+    def _rows(self, x: Array, y: Any, sample_weight: Any, n_out: int) -> Batch:
         """Check targets and weights against the inputs and the loss."""
         y = self.loss.check_targets(checks.as_targets(y), n_out)
         checks.check_same_length(x, y)
         if sample_weight is None:
-            return data.Batch(x, y)
+            return Batch(x, y)
         weights = to_numpy(checks.check_weights(sample_weight, checks.n_rows(x)))
-        return data.Batch(x, y, mean_one(weights))
+        return Batch(x, y, mean_one(weights))
 
-    def _validation(self, validation: Any) -> data.Source | None:
+    def _validation(self, validation: Any) -> Source | None:
         """Check validation data that were given as arrays."""
         if validation is None:
             return None
@@ -489,50 +499,69 @@ class Model:
 
     def _source(
         self,
-        rows: data.Batch,
+        rows: Batch,
         batch_size: int | None = 4096,
         *,
         resident: bool | None = None,
         **options: Any,
-    ) -> data.ArraySource:
+    ) -> ArraySource:
         """Make batches of checked arrays, which by default are on the device if there is room."""
         if resident is None:
             resident = has_room(self, rows, batch_size)
         options |= {"batch_size": batch_size, "seed": self.seed, "resident": resident}
-        return data.array_source(rows, self.backend, self.dtype, **options)
+        return array_source(rows, self.backend, self.dtype, **options)
 
-    def _iterable(self, batches: Iterable[Any]) -> data.IterableSource:
+    def _iterable(self, batches: Iterable[Any]) -> IterableSource:
         """Make a source of an iterable; its first batch tells the number of features."""
         if not isinstance(batches, Iterable) or hasattr(batches, "dtype"):
             raise TypeError(
                 "fit and evaluate need targets: pass y, or an iterable of (x, y) batches as x"
             )
         if self._training is None:
-            batches, n_in = data.peek(batches)
+            batches, n_in = peek(batches)
             self.build(n_in)
-        return data.IterableSource(
+        return IterableSource(
             self.backend, self.dtype, batches, self.loss, self._built_for(), self.n_out
         )
 
     # Use -------------------------------------------------------------------------------------
 
     def compiled(
-        self, key: Any, build: Callable[[], Callable[..., Any]], donate: tuple[int, ...] = ()
+        self,
+        key: Any,
+        build: Callable[[], Callable[..., Any]],
+        donate: tuple[int, ...] = (),
+        *,
+        replay: bool = False,
     ) -> Callable[..., Any]:
         """Build and compile one of the model's computations when it is first needed.
 
-        Models of the same architecture share what is compiled, so that the folds of a
-        cross-validation, say, do not compile the same steps again.
+        Models of the same architecture share what a library compiles, so that the folds of a
+        cross-validation, say, do not compile the same steps again. A step that is replayed is the
+        model's own, because it works in the memory of this model's parameters.
+
+        Parameters
+        ----------
+        key : hashable
+            Identifies the computation among those of this architecture.
+        build : callable
+        donate, replay
+            See `Backend.jit`.
         """
-        made: Callable[..., Any] = self._kept(key, lambda: self.backend.compile(build(), donate))
+        made: Callable[..., Any] = self._keep(
+            key,
+            lambda: self.backend.jit(build(), donate, replay=replay),
+            shared=not replay or self.backend.compiles,
+        )
         return made
 
-    def _kept(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Make something that is compiled when it is first needed."""
-        try:
-            store = _compiled(self.backend, self.network, self.loss, self.metrics, self.n_in)
-        except TypeError:  # a layer, loss or metric of the user's that cannot be hashed
-            store = self._own_compiled
+    def _keep(self, key: Any, make: Callable[[], Any], *, shared: bool) -> Any:
+        """Make something when it is first needed."""
+        store = self._own_compiled
+        if shared:
+            # Not with a layer, loss or metric of the user's that cannot be hashed.
+            with contextlib.suppress(TypeError):
+                store = _compiled(self.backend, self.network, self.loss, self.metrics, self.n_in)
         key = (key, self.dtype, self.layout.packed)
         if key not in store:
             store[key] = make()
@@ -561,7 +590,7 @@ class Model:
         OutOfMemoryError
             The device's memory is used up; it says which batch size would fit.
         """
-        batch_size = checks.whole_number("batch_size", batch_size, least=1)
+        batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
             n_in = self._built_for()
             if y is None:
@@ -604,9 +633,9 @@ class Model:
 
     def _apply(self, x: Any, batch_size: int, method: str) -> Array:
         """Compute the outputs and read them by a method of the loss."""
-        batch_size = checks.whole_number("batch_size", batch_size, least=1)
+        batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            rows = data.Batch(checks.check_inputs(x, self._built_for()))
+            rows = Batch(checks.check_inputs(x, self._built_for()))
             source = self._source(rows, batch_size, resident=False)
             if _is_own(self.loss):
                 result = loop.outputs_of(self, source, method).x
@@ -674,16 +703,16 @@ class Model:
         """Give all arrays on the host, and everything else as what JSON can hold."""
         training = self.training
         with self.backend.scope(self.dtype):
-            params = self.layout.restore(training.params)
+            params = self.layout.unpack(training.params)
             slots = dict(training.slots)
             trees = {"parameters": params, "state": training.state}
             trees[LOSS_SCALE] = slots.pop(LOSS_SCALE, ())
             for slot, storage in slots.items():
-                trees[f"optimizer.{slot}"] = self.layout.restore(storage)
+                trees[f"optimizer.{slot}"] = self.layout.unpack(storage)
             arrays = {
                 f"{part}.{name}": to_numpy(array)
                 for part, tree in trees.items()
-                for name, array in named(tree).items()
+                for name, array in tree_named_leaves(tree).items()
             }
         settings = {
             "network": checkpoint.describe(self.network),
@@ -741,13 +770,13 @@ def _from_contents(
         compute_dtype=_held(settings.get("compute_dtype"), settings["dtype"], backend),
         metrics=metrics,
     )
-    model._build(settings["n_in"], Blank(generator(model.seed, "weights"), backend, model.dtype))
+    model._build(settings["n_in"], Zeros(generator(model.seed, "weights"), backend, model.dtype))
     model.encoding = copy.deepcopy(settings["encoding"])
     training = model.training
 
     def filled(part: str, tree: Any, dtype: str | None = model.dtype) -> Any:
         """Fill a tree with the file's arrays, checking that each has the expected shape."""
-        names = iter(named(tree))
+        names = iter(tree_named_leaves(tree))
 
         def fill(leaf: Any) -> Array:
             name = f"{part}.{next(names)}"
@@ -762,16 +791,16 @@ def _from_contents(
             # A copy: some libraries give read-only memory, and the optimiser writes into this.
             return backend.asarray(arrays[name].copy(), dtype)
 
-        return map_leaves(fill, tree)
+        return tree_map(fill, tree)
 
     with backend.scope(model.dtype):
-        training.params = model.layout.store(filled("parameters", model.layout.tree))
+        training.params = model.layout.pack(filled("parameters", model.layout.tree))
         training.state = filled("state", training.state, dtype=None)
         optimizer = checkpoint.rebuild(settings["optimizer"])
         if optimizer is not None:
             training.optimizer = optimizer
             training.slots = {
-                slot: model.layout.store(filled(f"optimizer.{slot}", model.layout.tree))
+                slot: model.layout.pack(filled(f"optimizer.{slot}", model.layout.tree))
                 for slot in optimizer.slots
             }
             if needs_scale(model.compute_dtype) and f"{LOSS_SCALE}.0" in arrays:

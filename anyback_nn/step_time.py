@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from anyback_nn.errors import AnybackError
+from anyback_nn.inputs.batches import Batch, array_source
+from anyback_nn.inputs.checks import as_targets
 from anyback_nn.training import loop
-from anyback_nn.training.checks import as_targets
-from anyback_nn.training.data import Batch, array_source
 from anyback_nn.training.step import training_step
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
-    from anyback_nn.training.optimizers import Optimizer
+    from anyback_nn.optim.optimizers import Optimizer
 
 __all__ = ["LEAST_STEPS", "Steps", "Timing", "time_steps"]
 
@@ -93,7 +93,7 @@ class Steps:
             self.source = array_source(Batch(x, y), model.backend, model.dtype, **options)
             model.training = model.training.begun(optimizer)
         parts = (model.network, model.loss, model.layout, optimizer, model.metrics)
-        self.step, self.chained = model.steps("fit", optimizer, lambda: training_step(*parts))
+        self.step, self.scan = model.steps("fit", optimizer, lambda: training_step(*parts))
 
     def __call__(self, n_steps: int) -> float:
         model = self.fit.model
@@ -101,7 +101,7 @@ class Steps:
         self.fit.epochs += 1
         with model.backend.scope(model.dtype):
             source = replace(self.source, chosen=chosen)
-            loop.train(self.fit, source, None, self.step, (), self.chained)
+            loop.train(self.fit, source, None, self.step, (), self.scan)
         return float(model.history["seconds"][-1])
 
 

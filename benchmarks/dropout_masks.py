@@ -1,4 +1,4 @@
-"""Where to make dropout masks: on the host and moved, or on the device (`anyback_nn.philox`).
+"""Where to make dropout masks: on the host and moved, or on the device (`anyback_nn.random.philox`).
 
     python benchmarks/dropout_masks.py --backend jax --output dropout_masks
 
@@ -18,7 +18,7 @@ import numpy as np
 from report import parser, preamble, publish, table, versions
 
 import anyback_nn as nn
-from anyback_nn.random import Draws, generator
+from anyback_nn.random import Random, generator
 
 SHAPES = ((16, 128), (128, 256), (1024, 256), (4096, 512))
 KEEP = 0.8
@@ -41,11 +41,11 @@ def alternate(variants: Mapping[str, Callable[[], Any]], repeats: int) -> dict[s
 
 def time_masks(backend: nn.Backend, shape: tuple[int, ...], repeats: int) -> list[str]:
     """Time one mask: a row of the table."""
-    host = Draws(generator(0, "noise"), backend, "float32")
+    host = Random(generator(0, "noise"), backend, "float32")
     there = nn.select(backend, masks_on_device=True)
-    device = Draws(generator(0, "noise"), there, "float32")
+    device = Random(generator(0, "noise"), there, "float32")
 
-    def draw(draws: Draws) -> None:
+    def draw(draws: Random) -> None:
         backend.synchronize(draws.bernoulli(shape, KEEP))
 
     def before() -> None:

@@ -44,7 +44,7 @@ ENVIRONMENT = {
 }
 FOR_STAND_INS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """The machine may be busy with other work."""
-STAND_INS = (HERE / "stand_ins", ROOT / "tests/stand_ins", ROOT / "tests/training")
+STAND_INS = (HERE / "stand_ins", ROOT / "tests/backends")
 LINES, FAILURES = 5, 50
 """How many lines of the log, and failures, of a part are shown at the most."""
 

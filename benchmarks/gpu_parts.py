@@ -85,17 +85,18 @@ class Run:
 # Tests -------------------------------------------------------------------------------------------
 
 TESTS = (
-    *("test_backend", "test_recorded", "test_model"),
+    *("backends/test_backends", "jit/test_jit_replay", "test_model"),
     *("network/test_network_compile", "network/test_network_custom"),
     *("network/test_network_dropout", "network/test_network_dtypes"),
-    *("network/test_network_losses", "network/test_network_parameters"),
+    *("network/test_network_losses", "network/test_network_layout"),
     *("network/test_network_precision", "network/test_network_purity"),
     *("network/test_network_stability", "network/test_network_targets"),
     *("network/test_network_initializers", "network/test_network_properties"),
-    *("training/test_callbacks", "training/test_chained", "training/test_data"),
-    *("training/test_feed", "training/test_metrics", "training/test_mixed_precision"),
-    *("training/test_optimizers", "test_random", "test_philox", "test_step_time", "test_tf32"),
-    *("test_out_of_memory", "test_recorded_functions", "network/test_network_torch"),
+    *("training/test_callbacks", "jit/test_jit_scan", "inputs/test_batches"),
+    *("backends/test_transfer", "training/test_metrics", "training/test_mixed_precision"),
+    *("optim/test_optimizers", "random/test_random", "random/test_philox"),
+    *("test_step_time", "backends/test_tf32"),
+    *("training/test_out_of_memory", "jit/test_jit_functions", "network/test_network_torch"),
     *("network/test_network_gradients", "test_model_hypothesis"),
 )
 """Some of those that depend on the backend, the most important first."""
@@ -186,9 +187,10 @@ def launches(run: Run) -> None:
 
 def launches_of(work: Any, run: Run) -> Row:
     """Measure one network."""
-    from anyback_nn.backend import Backend, CupyBackend
+    from anyback_nn.backends import Backend
+    from anyback_nn.backends.cupy import CupyBackend
 
-    as_it_is = {"recorded": Backend.recorded, "chained": Backend.chained}
+    as_it_is = {"trace_rules": None, "scan": Backend.scan}
     unrecorded = type("Unrecorded", (CupyBackend,), as_it_is)
     with plans_noted() as (plans, refusals):
         kernels, seconds = steps_of(work, CupyBackend(), run.stand_in)
@@ -211,19 +213,19 @@ def launches_of(work: Any, run: Run) -> Row:
 @contextlib.contextmanager
 def plans_noted() -> Iterator[tuple[list[Any], list[str]]]:
     """Within it, collect the recordings that are kept, and the reasons why others are not."""
-    from anyback_nn import recorded
-    from anyback_nn.recorded.of_cupy import CUPY
+    from anyback_nn.backends.cupy import RULES
+    from anyback_nn.jit import dispatch
 
     plans: list[Any] = []
     refusals: list[str] = []
     shares: list[float] = []
-    differing = CUPY.differing
+    differing = RULES.verify
 
     def compare(*arrays: Any) -> float:
         shares.append(differing(*arrays))
         return shares[-1]
 
-    class Noted(recorded.Plan):
+    class Noted(dispatch.Program):
         def __init__(self, *arguments: Any) -> None:
             shares.clear()
             try:
@@ -235,7 +237,7 @@ def plans_noted() -> Iterator[tuple[list[Any], list[str]]]:
                 raise
             plans.append(self)
 
-    with patch.object(recorded, "Plan", Noted), patch.object(CUPY, "differing", compare):
+    with patch.object(dispatch, "Program", Noted), patch.object(RULES, "verify", compare):
         yield plans, refusals
 
 
@@ -394,7 +396,7 @@ def overlap_on(spec: str, sizes: Sizes, stand_in: bool) -> Row:
     """Measure on one backend."""
     import numpy as np
 
-    from anyback_nn.backend import Backend
+    from anyback_nn.backends import Backend
 
     rng = np.random.default_rng(0)
     batch = rng.standard_normal((sizes.batch, sizes.n_in), dtype=np.float32)
@@ -410,7 +412,7 @@ def overlap_on(spec: str, sizes: Sizes, stand_in: bool) -> Row:
         copy = copy_seconds(backend, batch)
         steps = {width: seconds(width, free=None) for width in sizes.widths}
         width = min(steps, key=lambda one: max(steps[one] / copy, copy / steps[one]))
-        plain = seconds(width, free=0, feed=Backend.feed)
+        plain = seconds(width, free=0, transfer=Backend.transfer)
         feed = seconds(width, free=0)
     return {
         "": f"{spec}, {batch.nbytes / 2**20:.3g} MiB, width {width}",
@@ -427,7 +429,7 @@ def overlap_on(spec: str, sizes: Sizes, stand_in: bool) -> Row:
 def backend_of(spec: str, stand_in: bool) -> Iterator[Any]:
     """Give the backend; without a GPU it computes on the one that the tests pretend."""
     if not stand_in:
-        from anyback_nn.backend import select
+        from anyback_nn.backends import select
 
         yield select(spec)
         return
@@ -436,11 +438,9 @@ def backend_of(spec: str, stand_in: bool) -> Iterator[Any]:
 
     gpu = pretended_gpu.Gpu(eager=("computing", "copying"))
     with pytest.MonkeyPatch.context() as patches:
-        if spec == "cupy":
-            yield pretended_gpu.cupy_on(gpu, patches)
-        else:
-            with pretended_gpu.torch_on(gpu, patches) as backend:
-                yield backend
+        on_gpu = pretended_gpu.cupy_on if spec == "cupy" else pretended_gpu.torch_on
+        with on_gpu(gpu, patches) as backend:
+            yield backend
 
 
 def copy_seconds(backend: Any, batch: Any) -> float:

@@ -22,7 +22,8 @@ from peers.work import FASHION
 from report import parser, preamble, publish, table, versions
 
 import anyback_nn as nn
-from anyback_nn.backend import BACKENDS, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import BACKENDS
 from anyback_nn.errors import BackendUnavailableError
 
 DTYPES = (None, "float16", "bfloat16")
@@ -98,7 +99,7 @@ def measure(case: Case, backend: str) -> list[dict[str, Any]]:
     """Train with every dtype that the backend has, and every seed."""
     data, found = case.load(), []
     for dtype in DTYPES:
-        if dtype is None or nn.select(backend).holds(dtype):
+        if dtype is None or nn.select(backend).supports(dtype):
             runs = [train(case, data, backend, dtype, seed) for seed in range(case.seeds)]
             columns = {name: [run[name] for run in runs] for name in runs[0]}
             named = {"case": case.name, "backend": backend, "dtype": dtype or "float32"}

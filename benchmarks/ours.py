@@ -61,12 +61,12 @@ def with_weights(model: nn.Model, weights: Sequence[tuple[Any, Any]]) -> nn.Mode
     """Give the dense layers of a model these weights and biases, one pair a layer."""
     model.build(len(weights[0][0]))
     left = iter(weights)
-    tree = list(model.layout.restore(model.training.params))
+    tree = list(model.layout.unpack(model.training.params))
     for position, layer in enumerate(model.network.layers):
         if isinstance(layer, nn.Dense):
             weight, bias = (model.backend.asarray(one, model.dtype) for one in next(left))
             tree[position] = {"weight": weight, "bias": bias}
-    model.training.params = model.layout.store(tuple(tree))
+    model.training.params = model.layout.pack(tuple(tree))
     return model
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/profile_step.py --quick
 
-On NumPy a step is recorded once and then repeated, call by call (`anyback_nn.recorded`). While it
+On NumPy a step is recorded once and then repeated, call by call (`anyback_nn.jit.dispatch`). While it
 is recorded, the methods of layers, loss and optimiser are wrapped, so that it is known from which
 of them each call stems; in every second epoch after that each call is timed. *Rest* is what is left
 of these epochs, less what the clocks take: the loop, the numbers of the optimiser, the end of an
@@ -24,10 +24,10 @@ from peers.work import WORKS, load
 from report import parser, preamble, publish, table, versions
 
 import anyback_nn as nn
+from anyback_nn.inputs.batches import ArraySource
+from anyback_nn.jit.graph import Graph, Op
+from anyback_nn.jit.program import Program
 from anyback_nn.network.activations import Activation
-from anyback_nn.recorded.plan import Plan
-from anyback_nn.recorded.tape import Operation, Tape
-from anyback_nn.training.data import ArraySource
 
 PARTS = (
     "gather",
@@ -58,7 +58,7 @@ class Noted(list):  # type: ignore[type-arg]
         super().__init__()
         self.stack, self.parts = stack, {}
 
-    def append(self, operation: Operation) -> None:
+    def append(self, operation: Op) -> None:
         """Note down an operation."""
         super().append(operation)
         self.parts[id(operation)] = self.stack[-1] if self.stack else "other calls"
@@ -114,26 +114,26 @@ def telling(method: Callable[..., Any], part: str, stack: Stack) -> Callable[...
 
 
 @contextlib.contextmanager
-def plans_noted(stack: Stack) -> Iterator[list[tuple[Plan, Noted]]]:
+def plans_noted(stack: Stack) -> Iterator[list[tuple[Program, Noted]]]:
     """Within it, every plan that is made is kept, with its operations and their parts."""
-    made: list[tuple[Plan, Noted]] = []
+    made: list[tuple[Program, Noted]] = []
     tapes: list[Noted] = []
-    make_plan, make_tape = Plan.__init__, Tape.__init__
+    make_plan, make_tape = Program.__init__, Graph.__init__
 
-    def tape(self: Tape, *arguments: Any, **options: Any) -> None:
+    def tape(self: Graph, *arguments: Any, **options: Any) -> None:
         make_tape(self, *arguments, **options)
         self.operations = Noted(stack)
         tapes.append(self.operations)
 
-    def plan(self: Plan, *arguments: Any, **options: Any) -> None:
+    def plan(self: Program, *arguments: Any, **options: Any) -> None:
         make_plan(self, *arguments, **options)
         made.append((self, tapes[-1]))
 
-    with patch.object(Tape, "__init__", tape), patch.object(Plan, "__init__", plan):
+    with patch.object(Graph, "__init__", tape), patch.object(Program, "__init__", plan):
         yield made
 
 
-def parts_of_calls(plan: Plan, noted: Noted) -> list[str]:
+def parts_of_calls(plan: Program, noted: Noted) -> list[str]:
     """Find for each call of a plan the part that it came from."""
     return [
         refined(noted.parts.get(id(one), "other calls"), one.function) for one in plan.operations
@@ -160,13 +160,13 @@ class Clocks(nn.Callback):
         As `plans_noted` gives it.
     """
 
-    def __init__(self, plans: list[tuple[Plan, Noted]]) -> None:
+    def __init__(self, plans: list[tuple[Program, Noted]]) -> None:
         self.plans = plans
         self.running, self.calls, self.n_timed = False, 0, 0
         self.seconds: dict[str, float] = defaultdict(float)
         self.epochs: list[dict[str, float]] = []
         self.whole: list[float] = []
-        self.swapped: list[tuple[Plan, Any]] = []
+        self.swapped: list[tuple[Program, Any]] = []
 
     def on_epoch_begin(self, fit: Any) -> None:
         self.seconds.clear()

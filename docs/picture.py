@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import anyback_nn as nn
+from anyback_nn.array_api import to_numpy
+from anyback_nn.tree import tree_leaves
 
 
 class Parameters(nn.Callback):
@@ -15,8 +17,8 @@ class Parameters(nn.Callback):
         self.path = []
 
     def on_epoch_end(self, fit):
-        arrays = nn.network.parameters.leaves(fit.model.params)
-        self.path.append(np.concatenate([nn.backend.to_numpy(a).ravel() for a in arrays]))
+        arrays = tree_leaves(fit.model.params)
+        self.path.append(np.concatenate([to_numpy(a).ravel() for a in arrays]))
 
 
 def spirals(axis):

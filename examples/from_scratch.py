@@ -8,14 +8,14 @@ as columns. Change the backend's name, and the same lines compute elsewhere.
 import sys
 
 from anyback_nn import datasets
-from anyback_nn.backend import select
+from anyback_nn.backends import select
 from anyback_nn.network.activations import (
     sigmoid,
     sigmoid_derivative,
     tanh,
     tanh_derivative,
 )
-from anyback_nn.random import Draws, generator
+from anyback_nn.random import Random, generator
 
 backend = select(sys.argv[1] if len(sys.argv) > 1 else "numpy")
 xp = backend.xp
@@ -27,7 +27,7 @@ m, n_x, n_h = X.shape[0], X.shape[1], 4
 print(f"computing on {backend.spec}: {m} examples, {n_x} inputs, {n_h} hidden units, 1 output")
 
 # Weights start small and random: equal weights would never become different. Biases start at zero.
-draws = Draws(generator(0, "weights"), backend, "float32")
+draws = Random(generator(0, "weights"), backend, "float32")
 W1, b1 = draws.normal((n_x, n_h), std=0.5), draws.full((1, n_h), 0.0)
 W2, b2 = draws.normal((n_h, 1), std=0.5), draws.full((1, 1), 0.0)
 

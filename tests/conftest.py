@@ -3,8 +3,8 @@
 A test that takes the ``backend`` fixture runs on that backend. What does not depend on a backend
 (data readers, schedules, doctests) runs in the row of NumPy; marked ``needs("torch")``, it runs in
 the row of that library, and where that is installed. What needs float64, or a dtype of 16 bits, is
-left out where there is none, as is TF32, and what compares recorded steps with others on a backend
-that records none; and so is what a variant of a backend cannot change.
+left out where there is none, as is TF32, and what compares traced steps with others on a backend
+that traces none; and so is what a variant of a backend cannot change.
 """
 
 from __future__ import annotations
@@ -21,20 +21,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anyback_nn import recorded
-from anyback_nn.backend import Backend
-from anyback_nn.recorded import Plan
+from anyback_nn.backends import Backend
+from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
+from anyback_nn.jit import dispatch
+from anyback_nn.jit.program import Program
 from anyback_nn.testing import VARIANTS
 from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.plugin import backend_of, chosen
-from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
 
 if not os.environ.get("CI"):
     # Read when JAX is imported: most of the time, it would optimize what is then computed once.
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 TESTS = Path(__file__).parent
-BY_NAME = ("cli", "datasets", "sklearn_estimators", "test_backend.py", "test_tf32.py")
+BY_NAME = (
+    "cli",
+    "datasets",
+    "sklearn_estimators",
+    "backends/test_backends.py",
+    "backends/test_tf32.py",
+)
 """Tests of backends as users name them, which variants that exist for tests have no part in."""
 
 CONVENTIONS = (
@@ -49,8 +55,8 @@ COMPILED = (
     "test_model.py",
     "test_model_hypothesis.py",
     "testing/test_testing_comparison.py",
-    "training/test_optimizers.py",
-    "training/test_optimizers_optax.py",
+    "optim/test_optimizers.py",
+    "optim/test_optimizers_optax.py",
 )
 """What a step consists of, compiled: without ``jit``, other tests would be those on JAX again."""
 
@@ -104,13 +110,13 @@ def belongs(item: pytest.Item, specs: set[str]) -> bool:
         return False
     if backend.spec == "jax:eager" and not is_in(item, COMPILED):
         return False
-    if "plans" in item.fixturenames and type(backend).recorded is Backend.recorded:
+    if "programs" in item.fixturenames and backend.trace_rules is None:
         return False
-    if "tf32" in item.fixturenames and not backend.has_tf32:
+    if "tf32" in item.fixturenames and not backend.library.has_tf32:
         return False
     needed = {item.callspec.params.get(name) for name in ("dtype", "compute_dtype")}
     needed |= {"float64"} & set(item.fixturenames)
-    return all(backend.holds(one) for one in needed & {"float64", *COMPUTE_DTYPES})
+    return all(backend.supports(one) for one in needed & {"float64", *COMPUTE_DTYPES})
 
 
 # Fixtures ----------------------------------------------------------------------------------------
@@ -141,7 +147,9 @@ def dtype(request: pytest.FixtureRequest, backend: Backend) -> Iterator[str]:
 @pytest.fixture
 def finest(backend: Backend) -> Iterator[str]:
     """The name of the finest dtype, for what does not depend on it, within the scope for it."""
-    with scope_with_warnings(backend, "float64" if backend.holds("float64") else "float32") as name:
+    with scope_with_warnings(
+        backend, "float64" if backend.supports("float64") else "float32"
+    ) as name:
         yield name
 
 
@@ -165,11 +173,11 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def plans(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Collect the recordings that succeed, and count how often they are repeated."""
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collect the programs that are traced, and count how often they are replayed."""
     made: list[Any] = []
 
-    class Watched(Plan):
+    class Watched(Program):
         runs = 0
 
         def __init__(self, *arguments: Any) -> None:
@@ -181,5 +189,5 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             self.runs += 1
             return super().run(inputs)
 
-    monkeypatch.setattr(recorded, "Plan", Watched)
+    monkeypatch.setattr(dispatch, "Program", Watched)
     return made

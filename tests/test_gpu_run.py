@@ -106,7 +106,7 @@ def test_the_parts_are_those_that_there_are_and_fit_into_8_minutes(gpu, gpu_part
     assert all((ROOT / f"tests/{name}.py").is_file() for name in gpu_parts.TESTS)
 
 
-def test_launches_of_recorded_steps_are_counted(gpu_parts, tmp_path):
+def test_launches_of_traced_steps_are_counted(gpu_parts, tmp_path):
     work = importlib.import_module("peers.work").WORKS[0]
     run = gpu_parts.Run(tmp_path / "launches.json", stand_in=True)
     with cupy_stand_in.installed():
@@ -123,13 +123,13 @@ def test_a_recording_that_is_not_kept_says_why(gpu_parts, tmp_path, monkeypatch)
     work = importlib.import_module("peers.work").WORKS[0]
     run = gpu_parts.Run(tmp_path / "launches.json", stand_in=True)
     with cupy_stand_in.installed():
-        library = importlib.import_module("anyback_nn.recorded.of_cupy").CUPY
-        monkeypatch.setattr(type(library), "differing", lambda *arrays: 0.5)
+        library = importlib.import_module("anyback_nn.backends.cupy").RULES
+        monkeypatch.setattr(type(library), "verify", lambda *arrays: 0.5)
         row = gpu_parts.launches_of(work, run)
     assert row["calls"] is None
     (reason,) = run.failures.values()
     assert reason == (
-        "no recording was kept: NotRecordable: results that differ when it is repeated; "
+        "no recording was kept: TraceError: results that differ in the replay; "
         "differing shares up to 0.5"
     )
 

@@ -13,10 +13,11 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 import anyback_nn as nn
-from anyback_nn.backend import BACKENDS, select, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import BACKENDS, select
 from anyback_nn.network.activations import ACTIVATIONS
-from anyback_nn.network.parameters import named
-from anyback_nn.training.optimizers import OPTIMIZERS
+from anyback_nn.optim.optimizers import OPTIMIZERS
+from anyback_nn.tree import tree_named_leaves
 
 # What is drawn -----------------------------------------------------------------------------------
 
@@ -122,11 +123,13 @@ def recorded(model):
 def contents(model):
     """Name all numbers of a model, as their bytes."""
     training, layout = model.training, model.layout
-    slots = {name: layout.restore(slot) for name, slot in training.slots.items()}
+    slots = {name: layout.unpack(slot) for name, slot in training.slots.items()}
     tree = {"params": model.params, "state": training.state, "slots": slots}
     return {
         name: (array.dtype, array.shape, array.tobytes())
-        for name, array in ((name, to_numpy(leaf)) for name, leaf in named(tree).items())
+        for name, array in (
+            (name, to_numpy(leaf)) for name, leaf in tree_named_leaves(tree).items()
+        )
     }
 
 
@@ -157,7 +160,7 @@ def test_an_epoch_is_finite_or_diverges_and_is_the_same_again(backend):
                 said = str(error)
             else:
                 assert np.all(np.isfinite(list(model.history.last.values())))
-            arrays = [to_numpy(array) for array in named(model.params).values()]
+            arrays = [to_numpy(array) for array in tree_named_leaves(model.params).values()]
             assert all(np.all(np.isfinite(array)) for array in arrays)
             return said, recorded(model), contents(model)
 

@@ -82,10 +82,10 @@ MUTANTS = (
     ),
     Mutant(
         "a step branches on a value",
-        "training/optimizers.py",
+        "optim/optimizers.py",
         "grads = tuple(g * scale for g in grads)",
         "if length > self.clip_norm:\n                grads = tuple(g * scale for g in grads)",
-        "training/test_optimizers.py::"
+        "optim/test_optimizers.py::"
         f"test_clipping_limits_the_entries_and_then_the_length_of_the_whole[{DEVICE}-short-packed]",
         DEVICE,
         r"read back to the host by bool\(\)",
@@ -120,7 +120,7 @@ MUTANTS = (
     ),
     Mutant(
         "a rule makes a float64 array of a number",
-        "training/optimizers.py",
+        "optim/optimizers.py",
         "change *= length",
         "change *= array_namespace(p).asarray(length)",
         "test_model.py::test_everything_keeps_its_dtype_and_device[array-api-strict-float32]",
@@ -129,7 +129,7 @@ MUTANTS = (
     ),
     Mutant(
         "a rule computes with a float64 of NumPy",
-        "training/optimizers.py",
+        "optim/optimizers.py",
         "change *= length\n        p -= change",
         "import numpy as np\n\n        p = p - np.float64(length) * change",
         "test_model.py::test_everything_keeps_its_dtype_and_device[numpy-float32]",
@@ -239,20 +239,20 @@ MUTANTS = (
     ),
     Mutant(
         "the running means of Adam keep the bias of their start",
-        "training/optimizers.py",
+        "optim/optimizers.py",
         "1.0 - self.beta2**step",
         "1.0",
-        "training/test_optimizers.py::"
+        "optim/test_optimizers.py::"
         "test_the_first_step_of_adam_has_the_length_of_the_learning_rate[numpy]",
         "numpy",
         "Not equal to tolerance rtol=1e-06",
     ),
     Mutant(
         "the penalties act on biases",
-        "network/parameters.py",
+        "network/layout.py",
         "return 1.0 if everything or leaf.penalized else 0.0",
         "return 1.0",
-        "training/test_optimizers.py::test_penalties_act_on_weights_alone_by_default[numpy]",
+        "optim/test_optimizers.py::test_penalties_act_on_weights_alone_by_default[numpy]",
         "numpy",
         "Arrays are not equal",
     ),
@@ -323,10 +323,10 @@ MUTANTS = (
     ),
     Mutant(
         "the norm of the first array clips all",
-        "training/optimizers.py",
+        "optim/optimizers.py",
         "length = xp.sqrt(sum(xp.sum(g * g) for g in grads))",
         "length = xp.sqrt(xp.sum(grads[0] * grads[0]))",
-        "training/test_optimizers.py::"
+        "optim/test_optimizers.py::"
         "test_clipping_limits_the_entries_and_then_the_length_of_the_whole[numpy-long-separate]",
         "numpy",
         "Not equal to tolerance",
@@ -343,10 +343,10 @@ MUTANTS = (
     ),
     Mutant(
         "balanced classes are counted in held-out rows too",
-        "training/sample_weights.py",
+        "inputs/sample_weights.py",
         "class_weights(to_numpy(rows.y)[training], weights)",
         "class_weights(to_numpy(rows.y), weights)[training]",
-        "training/test_data.py::test_rows_that_are_held_out_have_no_part_in_the_weights",
+        "inputs/test_batches.py::test_rows_that_are_held_out_have_no_part_in_the_weights",
         "numpy",
         r"1\.06666",
     ),
@@ -389,7 +389,7 @@ MUTANTS = (
     ),
     Mutant(
         "a file takes the place of another before it is on the disk",
-        "files.py",
+        "utils/files.py",
         "os.fsync(file.fileno())",
         "file.flush()",
         "training/test_checkpoint.py::"
@@ -409,38 +409,38 @@ MUTANTS = (
     # Epochs.
     Mutant(
         "the last partial batch is dropped",
-        "training/data.py",
+        "inputs/batches.py",
         "for start in range(0, end - begin, size):",
         "for start in range(0, end - begin - size + 1, size):",
-        "training/test_data.py::"
+        "inputs/test_batches.py::"
         "test_an_epoch_has_every_row_once_and_uses_the_last_partial_batch[numpy]",
         "numpy",
         r"\[5, 5, 5, 5\] == \[5, 5, 5, 5, 3\]",
     ),
     Mutant(
         "a recorded step writes over what it reads again",
-        "recorded/plan.py",
-        "and one.memory.used == position",
+        "jit/memory.py",
+        "and operand.buffer.last == position",
         "and True",
-        "test_recorded.py::test_what_is_still_needed_is_not_written_over[again]",
+        "jit/test_jit_replay.py::test_what_is_still_needed_is_not_written_over[again]",
         "numpy",
         r"\[\[4.0, 8.0\]",
     ),
     Mutant(
         "a kernel on CuPy reads a transposed matrix while it writes it",
-        "recorded/fused.py",
-        "value.views or value.memory is not memory",
-        "value.memory is not memory",
-        "test_recorded_cupy.py::test_steps[read_in_another_way_after_it_is_written]",
+        "jit/fusion.py",
+        "view.path or view.buffer is not buffer",
+        "view.buffer is not buffer",
+        "jit/test_jit_cupy.py::test_steps[read_in_another_way_after_it_is_written]",
         "numpy",
         "not enough values to unpack",
     ),
     Mutant(
         "every epoch has the same order",
-        "training/data.py",
+        "inputs/batches.py",
         'generator(self.seed, "order", number)',
         'generator(self.seed, "order")',
-        "training/test_data.py::test_the_order_is_new_in_each_epoch_and_fixed_by_the_seed[numpy]",
+        "inputs/test_batches.py::test_the_order_is_new_in_each_epoch_and_fixed_by_the_seed[numpy]",
         "numpy",
         r"\]\] != \[\[",
     ),
@@ -456,7 +456,7 @@ MUTANTS = (
     Mutant(
         "half an epoch is kept after an interrupt",
         "training/loop.py",
-        'before = model.training.copy(model.compiled("copies", lambda: copies))',
+        'before = model.training.copy(model.compiled("copies", lambda: tree_copy))',
         "before = model.training",
         "test_model.py::test_an_interrupt_leaves_the_last_finished_epoch[numpy]",
         "numpy",
@@ -474,10 +474,10 @@ MUTANTS = (
     # Streams of a GPU.
     Mutant(
         "a batch on its way is overwritten",
-        "feed.py",
-        "place.taken.synchronize()",
+        "backends/transfer.py",
+        "slot.copied.synchronize()",
         "pass",
-        "training/test_feed.py::test_every_batch_is_what_it_would_be_elsewhere[late-cupy-arrays]",
+        "backends/test_transfer.py::test_every_batch_is_what_it_would_be_elsewhere[late-cupy-arrays]",
         "numpy",
         "Arrays are not equal",
     ),
@@ -494,7 +494,7 @@ MUTANTS = (
     Mutant(
         "an overflow is written over what it should leave",
         "training/mixed_precision.py",
-        "copies(own), mask",
+        "tree_copy(own), mask",
         "own, mask",
         "training/test_mixed_precision.py::test_an_overflow_is_no_step[numpy-float32-float64]",
         "numpy",
@@ -514,8 +514,8 @@ MUTANTS = (
     Mutant(
         "derivatives are checked with the parameters of the beginning",
         "testing/gradients.py",
-        "params = map_leaves(around, layer.init(n_in, draws))",
-        "params = map_leaves(rounded, layer.init(n_in, draws))",
+        "params = tree_map(around, layer.init(n_in, draws))",
+        "params = tree_map(rounded, layer.init(n_in, draws))",
         "testing/test_testing_gradients.py::test_mistakes_are_explained"
         "[forgets the weight in backward-the worst entry is that of input]",
         "numpy",

@@ -16,7 +16,7 @@ def backends(json: options.Json = False) -> None:
     """List the backends: which can compute here, on which devices, and why others cannot."""
     from rich.text import Text
 
-    from anyback_nn.backend import BACKENDS, ENVIRONMENT_VARIABLE
+    from anyback_nn.backends import BACKENDS, ENVIRONMENT_VARIABLE
     from anyback_nn.cli.report import Report, table
 
     found = [describe(name) for name in BACKENDS]
@@ -40,7 +40,7 @@ def backends(json: options.Json = False) -> None:
 
 def describe(name: str) -> dict[str, Any]:
     """Tell whether a backend can compute here."""
-    from anyback_nn.backend import select
+    from anyback_nn.backends import select
     from anyback_nn.errors import BackendUnavailableError
 
     try:

@@ -20,7 +20,7 @@ from anyback_nn.errors import AnybackError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from anyback_nn.backend import Backend
+    from anyback_nn.backends import Backend
     from anyback_nn.break_even import BreakEven, Measured
     from anyback_nn.datasets import Dataset
     from anyback_nn.step_time import Steps, Timing
@@ -121,8 +121,8 @@ def bench(
 
 def selected(specs: str | None) -> tuple[list[Backend], dict[str, str]]:
     """Select the backends to time; the second result says why others cannot compute here."""
-    from anyback_nn.backend import BACKENDS
-    from anyback_nn.testing.backends import usable
+    from anyback_nn.backends import BACKENDS
+    from anyback_nn.testing.variants import usable
 
     try:
         if specs is None:

@@ -10,7 +10,7 @@ import typer
 
 from anyback_nn.cli.files import check_output
 from anyback_nn.errors import AnybackError
-from anyback_nn.files import whole
+from anyback_nn.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from anyback_nn.testing.comparison import Comparison
@@ -71,5 +71,5 @@ def draw(comparisons: Sequence[Comparison], path: Path) -> None:
         ax.grid(alpha=0.3)
         ax.legend(fontsize="small")
     axes[0].set_ylabel("largest relative difference of a parameter")
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=150)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from anyback_nn.errors import AnybackError
-from anyback_nn.files import existing_folder
+from anyback_nn.utils.files import existing_folder
 
 __all__ = ["check_output", "check_writable"]
 

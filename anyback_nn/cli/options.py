@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Backend
+    from anyback_nn.backends import Backend
 
 # The names stand here because the modules that define them import an array library.
 ACTIVATIONS = (
@@ -67,7 +67,7 @@ def _check_widths(text: str) -> str:
 
 def selected(spec: str | None) -> Backend:
     """Select the backend; a name that does not exist is wrong usage."""
-    from anyback_nn.backend import select
+    from anyback_nn.backends import select
 
     try:
         return select(spec)
@@ -77,7 +77,7 @@ def selected(spec: str | None) -> Backend:
 
 def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> None:
     """Say that steps cannot compute in this dtype there: wrong usage, too."""
-    from anyback_nn.training import checks
+    from anyback_nn.inputs import checks
 
     try:
         checks.check_compute_dtype(compute_dtype, dtype, backend)

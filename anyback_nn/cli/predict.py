@@ -11,7 +11,7 @@ import typer
 
 from anyback_nn.cli import options
 from anyback_nn.cli.files import check_output
-from anyback_nn.files import whole
+from anyback_nn.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from anyback_nn.datasets import Encoding
@@ -56,7 +56,10 @@ def predict(
             sys.stdout.reconfigure(encoding="utf-8")
         write_csv(sys.stdout, columns)
         return
-    with whole(output) as temporary, open(temporary, "x", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(output) as temporary,
+        open(temporary, "x", newline="", encoding="utf-8") as file,
+    ):
         write_csv(file, columns)
     Report(quiet=quiet).show(f"{len(rows.x):,} predictions written to {output}")
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from anyback_nn.cli.files import check_writable
 from anyback_nn.cli.report import to_json
 from anyback_nn.errors import AnybackError, CheckpointError
-from anyback_nn.files import whole
+from anyback_nn.utils.files import atomic_write
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Backend
+    from anyback_nn.backends import Backend
     from anyback_nn.datasets import Encoding
     from anyback_nn.model import Model
 
@@ -56,7 +56,7 @@ def write(model: Model, settings: Mapping[str, Any], asked: Path | None, name: s
     while True:
         folder = free_folder(asked, name)
         try:
-            with whole(folder) as temporary:
+            with atomic_write(folder) as temporary:
                 temporary.mkdir()
                 model.save(temporary / MODEL)
                 model.history.to_csv(temporary / HISTORY)

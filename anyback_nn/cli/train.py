@@ -11,11 +11,11 @@ from anyback_nn.cli import options
 from anyback_nn.errors import AnybackError
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Backend
+    from anyback_nn.backends import Backend
     from anyback_nn.datasets import Dataset
     from anyback_nn.model import Model
     from anyback_nn.network.layer import Layer
-    from anyback_nn.training.optimizers import Optimizer
+    from anyback_nn.optim.optimizers import Optimizer
 
 __all__ = ["train"]
 
@@ -112,8 +112,8 @@ def train(
 
 def rule(name: str, rate: float | None, schedule: str, l2: float, epochs: int) -> Optimizer:
     """Make the optimiser, with its learning rate over all epochs."""
-    from anyback_nn.training.optimizers import OPTIMIZERS
-    from anyback_nn.training.schedules import CosineDecay
+    from anyback_nn.optim.optimizers import OPTIMIZERS
+    from anyback_nn.optim.schedules import CosineDecay
 
     kind: Any = OPTIMIZERS[name]
     made: Optimizer = kind(l2=l2)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from anyback_nn.backend import Backend
+    from anyback_nn.backends import Backend
     from anyback_nn.testing.comparison import Comparison, Run
 
 __all__ = ["verify"]
@@ -64,7 +64,7 @@ def verify(
     comparisons = []
     for kind in options.names(dtype):
         model = build(layers, dataset, "numpy", seed, kind)
-        able = [one for one in chosen if one.holds(kind)]
+        able = [one for one in chosen if one.supports(kind)]
         unable = [one.spec for one in chosen if one not in able]
         report.notes(f"{spec} is left out in {kind}, which its device lacks" for spec in unable)
         if not able:
@@ -108,8 +108,8 @@ def verify(
 
 def selected(specs: str | None) -> tuple[list[Backend], Sequence[str]]:
     """Select the backends to compare; the second result says why others are left out."""
-    from anyback_nn.backend import BACKENDS
-    from anyback_nn.testing.backends import select, usable
+    from anyback_nn.backends import BACKENDS
+    from anyback_nn.testing.variants import select, usable
 
     if specs is None:
         backends, missing = usable(BACKENDS)

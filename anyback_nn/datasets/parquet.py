@@ -25,7 +25,7 @@ from anyback_nn.datasets.targets import TASKS
 from anyback_nn.datasets.wording import listing, naming
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator
-from anyback_nn.training.checks import whole_number
+from anyback_nn.utils.arguments import as_integer
 
 __all__ = ["ParquetBatches", "parquet_batches"]
 
@@ -200,9 +200,9 @@ def parquet_batches(
     """
     if task not in TASKS:
         raise DataError(f"the task is {task!r}: expected one of {listing(TASKS)}")
-    batch_size = whole_number("batch_size", batch_size, least=1)
-    places = whole_number("places", places, least=1)
-    buffer = buffer if buffer is None else whole_number("buffer", buffer, least=1)
+    batch_size = as_integer("batch_size", batch_size, least=1)
+    places = as_integer("places", places, least=1)
+    buffer = buffer if buffer is None else as_integer("buffer", buffer, least=1)
     scan = scan_parquet(Path(path))
     notes: tuple[str, ...] = ()
     if isinstance(encoding, dict):

@@ -13,12 +13,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anyback_nn.backend import array_namespace
+from anyback_nn.array_api import array_namespace
 from anyback_nn.network.initializers import GlorotUniform, HeNormal, Initializer, LeCunNormal
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Array
+    from anyback_nn.array_api import Array
 
 __all__ = [
     "ACTIVATIONS",

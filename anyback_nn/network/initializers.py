@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Array
-    from anyback_nn.random import Draws
+    from anyback_nn.array_api import Array
+    from anyback_nn.random import Random
 
 __all__ = [
     "Constant",
@@ -32,20 +32,20 @@ __all__ = [
 
 
 class Initializer(ABC):
-    """Draws a matrix of weights.
+    """Random a matrix of weights.
 
     Examples
     --------
-    >>> from anyback_nn.backend import select
-    >>> from anyback_nn.random import Draws, generator
-    >>> draws = Draws(generator(0, "weights"), select("numpy"), "float64")
+    >>> from anyback_nn.backends import select
+    >>> from anyback_nn.random import Random, generator
+    >>> draws = Random(generator(0, "weights"), select("numpy"), "float64")
     >>> weight = HeNormal()((200, 300), draws)
     >>> round(float(weight.std()), 3), (2 / 200) ** 0.5
     (0.1, 0.1)
     """
 
     @abstractmethod
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         """Draw weights of ``shape`` (n_in, n_out)."""
 
 
@@ -59,7 +59,7 @@ class HeNormal(Initializer):
     K. He et al., "Delving deep into rectifiers", ICCV 2015.
     """
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.normal(shape, std=math.sqrt(2.0 / shape[0]))
 
 
@@ -67,7 +67,7 @@ class HeNormal(Initializer):
 class HeUniform(Initializer):
     """Uniform with variance ``2 / n_in``; see `HeNormal`."""
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.uniform(shape, limit=math.sqrt(6.0 / shape[0]))
 
 
@@ -79,7 +79,7 @@ class GlorotNormal(Initializer):
     networks", AISTATS 2010.
     """
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.normal(shape, std=math.sqrt(2.0 / (shape[0] + shape[1])))
 
 
@@ -87,7 +87,7 @@ class GlorotNormal(Initializer):
 class GlorotUniform(Initializer):
     """Uniform with variance ``2 / (n_in + n_out)``; see `GlorotNormal`."""
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.uniform(shape, limit=math.sqrt(6.0 / (shape[0] + shape[1])))
 
 
@@ -95,7 +95,7 @@ class GlorotUniform(Initializer):
 class LeCunNormal(Initializer):
     """Normal with variance ``1 / n_in`` (Y. LeCun et al., "Efficient BackProp", 1998)."""
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.normal(shape, std=math.sqrt(1.0 / shape[0]))
 
 
@@ -103,7 +103,7 @@ class LeCunNormal(Initializer):
 class LeCunUniform(Initializer):
     """Uniform with variance ``1 / n_in``; see `LeCunNormal`."""
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.uniform(shape, limit=math.sqrt(3.0 / shape[0]))
 
 
@@ -117,7 +117,7 @@ class Orthogonal(Initializer):
 
     gain: float = 1.0
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.orthogonal(shape, self.gain)
 
 
@@ -127,7 +127,7 @@ class Constant(Initializer):
 
     value: float
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.full(shape, self.value)
 
 
@@ -135,5 +135,5 @@ class Constant(Initializer):
 class Zeros(Initializer):
     """Every weight zero: right for biases and for a network without hidden layers."""
 
-    def __call__(self, shape: tuple[int, int], draws: Draws) -> Array:
+    def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.full(shape, 0.0)

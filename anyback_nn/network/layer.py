@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Array
-    from anyback_nn.random import Draws
+    from anyback_nn.array_api import Array
+    from anyback_nn.random import Random
 
 __all__ = ["PREDICTION", "Context", "Layer"]
 
@@ -123,14 +123,14 @@ class Layer(ABC):
         """
         return n_in
 
-    def init(self, n_in: int, draws: Draws) -> Any:
+    def init(self, n_in: int, draws: Random) -> Any:
         """Make the parameters for ``n_in`` input features; default: there are none.
 
         A parameter named ``weight`` is one that L1, L2 and weight decay act on.
         """
         return {}
 
-    def init_state(self, n_in: int, draws: Draws) -> Any:
+    def init_state(self, n_in: int, draws: Random) -> Any:
         """Make the state for ``n_in`` input features; default: there is none."""
         return {}
 
@@ -138,6 +138,6 @@ class Layer(ABC):
         """Give the state after a training step with this ``cache``; default: as before."""
         return state
 
-    def noise(self, shape: tuple[int, ...], draws: Draws) -> Any:
+    def noise(self, shape: tuple[int, ...], draws: Random) -> Any:
         """Draw the random numbers of a training step on input of ``shape``; default: none."""
         return None

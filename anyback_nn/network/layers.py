@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anyback_nn.backend import array_namespace
+from anyback_nn.array_api import array_namespace
 from anyback_nn.network.initializers import GlorotUniform, Initializer
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Array
-    from anyback_nn.random import Draws
+    from anyback_nn.array_api import Array
+    from anyback_nn.random import Random
 
 __all__ = ["BatchNorm", "Dense", "Dropout", "LayerNorm"]
 
@@ -57,7 +57,7 @@ class Dense(Layer):
     def output_size(self, n_in: int) -> int:
         return self.n_out
 
-    def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
+    def init(self, n_in: int, draws: Random) -> dict[str, Array]:
         weight = (self.initializer or GlorotUniform())((n_in, self.n_out), draws)
         if not self.bias:
             return {"weight": weight}
@@ -114,7 +114,7 @@ class Dropout(Layer):
                 f"Dropout: expected a probability from 0 to below 1, got {self.probability}"
             )
 
-    def noise(self, shape: tuple[int, ...], draws: Draws) -> Array:
+    def noise(self, shape: tuple[int, ...], draws: Random) -> Array:
         """Draw which inputs are kept."""
         return draws.bernoulli(shape, 1.0 - self.probability)
 
@@ -130,7 +130,7 @@ class Dropout(Layer):
         return (dy if cache is None else dy * cache), {}
 
 
-def _scale_and_shift(n_in: int, draws: Draws) -> dict[str, Array]:
+def _scale_and_shift(n_in: int, draws: Random) -> dict[str, Array]:
     """Make the parameters of a normalisation, which at first change nothing."""
     return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
 
@@ -180,10 +180,10 @@ class BatchNorm(Layer):
         if not self.epsilon > 0:
             raise ValueError(f"BatchNorm: expected epsilon above 0, got {self.epsilon}")
 
-    def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
+    def init(self, n_in: int, draws: Random) -> dict[str, Array]:
         return _scale_and_shift(n_in, draws)
 
-    def init_state(self, n_in: int, draws: Draws) -> dict[str, Array]:
+    def init_state(self, n_in: int, draws: Random) -> dict[str, Array]:
         return {"mean": draws.full((n_in,), 0.0), "variance": draws.full((n_in,), 1.0)}
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
@@ -255,7 +255,7 @@ class LayerNorm(Layer):
         if not self.epsilon > 0:
             raise ValueError(f"LayerNorm: expected epsilon above 0, got {self.epsilon}")
 
-    def init(self, n_in: int, draws: Draws) -> dict[str, Array]:
+    def init(self, n_in: int, draws: Random) -> dict[str, Array]:
         return _scale_and_shift(n_in, draws)
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:

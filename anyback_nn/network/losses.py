@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from array_api_compat import device
 
-from anyback_nn.backend import array_namespace, to_numpy
+from anyback_nn.array_api import array_namespace, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.activations import sigmoid, softmax
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Array
+    from anyback_nn.array_api import Array
 
 __all__ = [
     "LOSSES",

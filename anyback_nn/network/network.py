@@ -11,13 +11,13 @@ from anyback_nn.network.activations import Activation
 from anyback_nn.network.initializers import GlorotUniform
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.layers import Dense
-from anyback_nn.network.settings import plain
+from anyback_nn.utils.arguments import to_python_scalars
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from anyback_nn.backend import Array
-    from anyback_nn.random import Draws
+    from anyback_nn.array_api import Array
+    from anyback_nn.random import Random
 
 __all__ = ["Network", "Residual"]
 
@@ -36,10 +36,10 @@ class Network(Layer):
 
     Examples
     --------
-    >>> from anyback_nn.backend import select
-    >>> from anyback_nn.random import Draws, generator
+    >>> from anyback_nn.backends import select
+    >>> from anyback_nn.random import Random, generator
     >>> network = Network(Dense(3), Dense(2))
-    >>> params = network.init(4, Draws(generator(0, "weights"), select("numpy"), "float32"))
+    >>> params = network.init(4, Random(generator(0, "weights"), select("numpy"), "float32"))
     >>> y, caches = network.forward(params, select("numpy").asarray([[1, 2, 3, 4]], "float32"))
     >>> y.shape
     (1, 2)
@@ -57,7 +57,9 @@ class Network(Layer):
                 )
         if not layers:
             raise ShapeError("a network needs at least one layer")
-        object.__setattr__(self, "layers", tuple(map(plain, _with_initializers(layers))))
+        object.__setattr__(
+            self, "layers", tuple(map(to_python_scalars, _with_initializers(layers)))
+        )
 
     def sizes(self, n_in: int) -> list[int]:
         """List the number of features before, between and behind the layers.
@@ -78,11 +80,11 @@ class Network(Layer):
     def output_size(self, n_in: int) -> int:
         return self.sizes(n_in)[-1]
 
-    def init(self, n_in: int, draws: Draws) -> Any:
+    def init(self, n_in: int, draws: Random) -> Any:
         """Make the parameters: one dict of arrays a layer."""
         return tuple(layer.init(n, draws) for layer, n in zip(self.layers, self.sizes(n_in)))
 
-    def init_state(self, n_in: int, draws: Draws) -> Any:
+    def init_state(self, n_in: int, draws: Random) -> Any:
         """Make the state: one dict of arrays a layer."""
         return tuple(layer.init_state(n, draws) for layer, n in zip(self.layers, self.sizes(n_in)))
 
@@ -101,7 +103,7 @@ class Network(Layer):
             for layer in self.layers
         )
 
-    def noise(self, shape: tuple[int, ...], draws: Draws) -> Any:
+    def noise(self, shape: tuple[int, ...], draws: Random) -> Any:
         """Draw the random numbers of every layer for a training step on input of ``shape``."""
         *front, n_in = shape
         return tuple(

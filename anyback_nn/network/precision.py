@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from anyback_nn.backend import array_namespace
+from anyback_nn.array_api import array_namespace
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import map_leaves
+from anyback_nn.tree import tree_map
 
 if TYPE_CHECKING:
-    from anyback_nn.backend import Array
+    from anyback_nn.array_api import Array
 
 __all__ = ["InDtype", "MixedNetwork", "cast", "mixed"]
 
@@ -52,7 +52,7 @@ def cast(tree: Any, dtype: str) -> Any:
             return array
         return xp.astype(array, getattr(xp, dtype), copy=False)
 
-    return map_leaves(one, tree)
+    return tree_map(one, tree)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class MixedNetwork(Network):
 
     def gradients(self, params: Any, cache: Any, dy: Array) -> Any:
         grads = super().gradients(params, cache, dy)
-        return map_leaves(lambda g: array_namespace(g).astype(g, dy.dtype, copy=False), grads)
+        return tree_map(lambda g: array_namespace(g).astype(g, dy.dtype, copy=False), grads)
 
 
 def mixed(network: Network, narrow: str, wide: str) -> MixedNetwork:

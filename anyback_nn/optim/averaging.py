@@ -5,13 +5,13 @@ Zero-initialised and debiased as the means of Adam (D. P. Kingma, J. Ba, ICLR 20
 
 from __future__ import annotations
 
-from anyback_nn.backend import array_namespace
-from anyback_nn.network.parameters import Storage
+from anyback_nn.array_api import array_namespace
+from anyback_nn.network.layout import Packed
 
 __all__ = ["debias", "update_average"]
 
 
-def update_average(average: Storage, params: Storage, decay: float) -> Storage:
+def update_average(average: Packed, params: Packed, decay: float) -> Packed:
     """Compute ``a = decay a + (1 - decay) p``, starting at zero; ``average`` is overwritten."""
     updated = []
     for a, p in zip(average, params):
@@ -21,6 +21,6 @@ def update_average(average: Storage, params: Storage, decay: float) -> Storage:
     return tuple(updated)
 
 
-def debias(average: Storage, decay: float, step: int) -> Storage:
+def debias(average: Packed, decay: float, step: int) -> Packed:
     """Divide an average by the sum of its weights after ``step`` steps, ``1 - decay^step``."""
     return tuple(array_namespace(a).asarray(a / (1.0 - decay**step), copy=True) for a in average)

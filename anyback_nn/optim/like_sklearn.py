@@ -1,4 +1,4 @@
-"""scikit-learn's update rules, where they differ from those of `anyback_nn.training.optimizers`.
+"""scikit-learn's update rules, where they differ from those of `anyback_nn.optim.optimizers`.
 
 With these, and scikit-learn's way of drawing random numbers, training takes the same course as
 there, step by step, to rounding. Nothing of scikit-learn is needed: an estimator's file can be read
@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from anyback_nn.backend import Array
-from anyback_nn.training.optimizers import Adam, Optimizer
-from anyback_nn.training.schedules import Schedule
+from anyback_nn.array_api import Array
+from anyback_nn.optim.optimizers import Adam, Optimizer
+from anyback_nn.optim.schedules import Schedule
 
 __all__ = ["EpochSchedule", "SklearnAdam", "SklearnSGD"]
 
@@ -58,7 +58,7 @@ class Recorded(EpochSchedule):
 class SklearnSGD(Optimizer):
     """``v = momentum v - rate g``, then ``p += v``, or with Nesterov ``p += momentum v - rate g``.
 
-    In `anyback_nn.training.optimizers.Momentum` the rate is outside of the velocity: the same as
+    In `anyback_nn.optim.optimizers.Momentum` the rate is outside of the velocity: the same as
     long as it does not change.
     """
 

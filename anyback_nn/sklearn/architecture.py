@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from anyback_nn.backend import Array
+from anyback_nn.array_api import Array
 from anyback_nn.errors import ShapeError
 from anyback_nn.model import Model
 from anyback_nn.network.activations import ACTIVATIONS, Activation, Sigmoid
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.layers import BatchNorm, Dense, Dropout
-from anyback_nn.network.parameters import map_leaves, named
-from anyback_nn.random import Blank, generator
+from anyback_nn.random import Zeros, generator
 from anyback_nn.sklearn import inputs
+from anyback_nn.tree import tree_map, tree_named_leaves
 
 if TYPE_CHECKING:
     from anyback_nn.sklearn.base import BaseMLP
@@ -133,7 +133,7 @@ def build_model(mlp: BaseMLP, X: Any, random: Any, *, lbfgs: bool) -> Model:
     if pairs is None:
         model.build(n_in)
     else:
-        model._build(n_in, Blank(generator(0, "weights"), backend, model.dtype))
+        model._build(n_in, Zeros(generator(0, "weights"), backend, model.dtype))
         for name, values in zip(("weight", "bias"), zip(*pairs)):
             set_dense_params(model, name, values)
     if model.n_out != mlp.n_outputs_:
@@ -185,8 +185,8 @@ def init_like_sklearn(
 def dense_params(model: Model, name: str) -> list[Array]:
     """List the parameters with that name, ``"weight"`` or ``"bias"``, layer by layer."""
     with model.backend.scope(model.dtype):
-        tree = model.layout.restore(model.training.params)
-        return [array for path, array in named(tree).items() if _is_called(name, path)]
+        tree = model.layout.unpack(model.training.params)
+        return [array for path, array in tree_named_leaves(tree).items() if _is_called(name, path)]
 
 
 def set_dense_params(model: Model, name: str, values: Iterable[Any]) -> None:
@@ -199,12 +199,12 @@ def set_dense_params(model: Model, name: str, values: Iterable[Any]) -> None:
             attribute = {"weight": "coefs_", "bias": "intercepts_"}[name]
             raise ShapeError(f"{attribute}: expected arrays of shapes {shapes}, got {given}")
         remaining = iter(arrays)
-        tree = model.layout.restore(model.training.params)
+        tree = model.layout.unpack(model.training.params)
         leaves = iter(
             next(remaining) if _is_called(name, path) else leaf
-            for path, leaf in named(tree).items()
+            for path, leaf in tree_named_leaves(tree).items()
         )
-        model.training.params = model.layout.store(map_leaves(lambda _: next(leaves), tree))
+        model.training.params = model.layout.pack(tree_map(lambda _: next(leaves), tree))
 
 
 def _is_called(name: str, path: str) -> bool:

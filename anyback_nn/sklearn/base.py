@@ -18,15 +18,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError
+from anyback_nn.inputs.batches import Batch
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
+from anyback_nn.network.layout import Packed
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import Storage, map_leaves
-from anyback_nn.network.settings import plain
 from anyback_nn.optim.averaging import debias
+from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
+from anyback_nn.optim.schedules import Schedule
 from anyback_nn.sklearn import convert, inputs, lbfgs, persistence, stochastic, validation
 from anyback_nn.sklearn.architecture import (
     ACTIVATION_NAMES,
@@ -42,11 +45,9 @@ from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training import loop
 from anyback_nn.training.callbacks import Callback, EarlyStopping, ProgressBar, check_callbacks
-from anyback_nn.training.data import Batch
-from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.training.out_of_memory import has_room
-from anyback_nn.training.schedules import Schedule
-from anyback_nn.training.state import copies
+from anyback_nn.tree import tree_copy, tree_map
+from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["BaseMLP"]
 
@@ -331,7 +332,7 @@ class BaseMLP(BaseEstimator, ABC):
         self.best_loss_ = self.best_validation_score_ = None
         self._no_improvement_count = 0
         self._best: tuple[Any, Any] | None = None
-        self._raw: Storage | None = None
+        self._raw: Packed | None = None
         self._rules, self._asked = stochastic.optimizer_settings(self), self._spec()
 
     def _adopt(self) -> None:
@@ -339,11 +340,11 @@ class BaseMLP(BaseEstimator, ABC):
         score = self.best_validation_score_
         if score is not None and np.isfinite(score):
             training = self.model_.training
-            self._best = (copies(training.params), copies(training.state))
+            self._best = (tree_copy(training.params), tree_copy(training.state))
 
     def _set_loss(self) -> None:
         """Set the model's loss to the one that the parameters describe, which may have changed."""
-        model, loss = self.model_, plain(self._choose_loss()[0])
+        model, loss = self.model_, to_python_scalars(self._choose_loss()[0])
         if loss != model.loss:
             model.loss = loss
             # What is compiled for this model alone is not distinguished by the loss.
@@ -395,7 +396,7 @@ class BaseMLP(BaseEstimator, ABC):
             if bar:
                 bar.close()
 
-    def _predicting_params(self) -> Storage:
+    def _predicting_params(self) -> Packed:
         """Return the parameters that predict: the averaged ones, if there is an average."""
         training = self.model_.training
         # In L-BFGS there is none, whatever steps were taken before.
@@ -416,7 +417,7 @@ class BaseMLP(BaseEstimator, ABC):
         state = dict(super().__getstate__())
         for name in ("_raw", "_best"):
             if state.get(name) is not None:
-                state[name] = map_leaves(to_numpy, state[name])
+                state[name] = tree_map(to_numpy, state[name])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -426,7 +427,7 @@ class BaseMLP(BaseEstimator, ABC):
             if state.get(name) is not None:
                 model = self.model_
                 with model.backend.scope(model.dtype):
-                    setattr(self, name, copies(map_leaves(model.backend.asarray, state[name])))
+                    setattr(self, name, tree_copy(tree_map(model.backend.asarray, state[name])))
 
     # Weights and curves -----------------------------------------------------------------------
 

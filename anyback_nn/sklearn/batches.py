@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.backend import Backend
-from anyback_nn.training.data import Batch, Source, batches_of, move, take
+from anyback_nn.backends import Backend
+from anyback_nn.inputs.batches import Batch, Source, batches_of, move, take
 
 __all__ = ["SampleSource", "build_source", "rows_at_once"]
 
@@ -129,6 +129,6 @@ def build_source(
     if resident:
         rows, bring = move(rows, backend, dtype), lambda batch: batch
     else:
-        feed = backend.feed() if len(order) > batch_size else None
+        feed = backend.transfer() if len(order) > batch_size else None
         bring = partial(move, backend=backend, dtype=dtype, feed=feed)
     return SampleSource(rows, bring, batch_size, order, random, whole, resident)

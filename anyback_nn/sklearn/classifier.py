@@ -19,7 +19,8 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from anyback_nn.backend import Array, array_namespace, is_host, select_for, to_numpy
+from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
+from anyback_nn.backends import select_for
 from anyback_nn.network.activations import log_sum_exp, softplus
 from anyback_nn.network.losses import (
     BinaryCrossEntropy,
@@ -444,11 +445,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Predict the class of each sample, or 0 and 1 for each of several labels."""
         decided = self._compute(X, "predict", self._decide)
         if self._multilabel:
-            if not is_host(X):
+            if not is_numpy(X):
                 return decided
             decided = decided.reshape(-1, len(self.classes_)).astype(int)
             return csr_matrix(decided) if self._sparse_labels else decided
-        if is_host(X) or self.classes_.dtype.kind not in "biuf":
+        if is_numpy(X) or self.classes_.dtype.kind not in "biuf":
             return self.classes_[np.minimum(to_numpy(decided), len(self.classes_) - 1)]
         xp = array_namespace(decided)
         known = select_for(X).asarray(self.classes_)

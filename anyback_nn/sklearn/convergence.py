@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from anyback_nn.optim.like_sklearn import EpochSchedule
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training.callbacks import Callback
-from anyback_nn.training.state import copies
+from anyback_nn.tree import tree_copy
 
 if TYPE_CHECKING:
     from anyback_nn.sklearn.base import BaseMLP
@@ -80,7 +80,7 @@ class Convergence(Callback):
         if score > best:
             mlp.best_validation_score_ = score
             training = mlp.model_.training
-            mlp._best = (copies(mlp._predicting_params()), copies(training.state))
+            mlp._best = (tree_copy(mlp._predicting_params()), tree_copy(training.state))
         return improved
 
     def _by_loss(self, loss: float) -> bool:

@@ -11,7 +11,8 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from anyback_nn.backend import Backend, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import Backend
 from anyback_nn.network.activations import Identity, ReLU, Sigmoid, Tanh
 from anyback_nn.network.layers import Dense, Dropout
 from anyback_nn.network.losses import (

@@ -13,10 +13,11 @@ from sklearn import get_config
 from sklearn.utils import _safe_indexing, check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
-from anyback_nn.backend import Array, Backend, is_host, select, select_for, to_numpy
+from anyback_nn.array_api import Array, is_numpy, to_numpy
+from anyback_nn.backends import Backend, select, select_for
 from anyback_nn.errors import DataError
-from anyback_nn.training.checks import DTYPES, check_inputs, check_weights, n_rows
-from anyback_nn.training.data import take
+from anyback_nn.inputs.batches import take
+from anyback_nn.inputs.checks import DTYPES, check_inputs, check_weights, n_rows
 
 __all__ = [
     "check_data",
@@ -39,7 +40,7 @@ NOT_NUMERIC = {"U": "strings", "S": "strings", "M": "dates", "m": "durations"}
 
 def to_host(x: Any) -> Any:
     """Bring arrays of other libraries to NumPy; anything else stays what it is."""
-    return x if is_host(x) else to_numpy(x)
+    return x if is_numpy(x) else to_numpy(x)
 
 
 def check_data(
@@ -59,7 +60,7 @@ def check_data(
             "is None."
         )
     y = to_host(y)
-    if is_host(X):
+    if is_numpy(X):
         dtype = getattr(X, "dtype", None)
         checks = {
             "accept_sparse": ["csr", "csc"],
@@ -120,7 +121,7 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> Any:
 def choose_backend(spec: Any, X: Any) -> Backend:
     """Choose what computes: ``"auto"`` follows the input, and for NumPy's the environment."""
     if isinstance(spec, str) and spec == "auto":
-        return select() if is_host(X) else select_for(X)
+        return select() if is_numpy(X) else select_for(X)
     return select(spec)
 
 
@@ -146,16 +147,16 @@ def choose_dtype(dtype: str | None, X: Any, backend: Backend, *, lbfgs: bool = F
     if dtype is not None:
         return dtype
     name = str(X.dtype).rpartition(".")[2]
-    if is_host(X) and (lbfgs or name not in DTYPES):
+    if is_numpy(X) and (lbfgs or name not in DTYPES):
         name = "float64"
     elif name not in DTYPES:
         name = "float32"
-    return name if backend.holds(name) else "float32"
+    return name if backend.supports(name) else "float32"
 
 
 def like_input(result: Any, X: Any) -> Any:
     """Bring a result to the library and device of the input: NumPy for everything on the host."""
-    if not is_host(X):
+    if not is_numpy(X):
         return select_for(X).asarray(result)
     result = to_numpy(result)
     # Some libraries return read-only memory.
@@ -164,7 +165,7 @@ def like_input(result: Any, X: Any) -> Any:
 
 def read_only(array: Array) -> Any:
     """Return a NumPy array; a read-only one if writing into it would not change ``array``."""
-    if is_host(array):
+    if is_numpy(array):
         return array
     result = to_numpy(array).view()
     result.flags.writeable = False
@@ -175,7 +176,7 @@ def take_rows(X: Any, rows: Any) -> Any:
     """Choose rows of an array of any library, a table or a sparse matrix; None stays None."""
     if X is None:
         return None
-    return _safe_indexing(X, rows) if is_host(X) else take(X, rows)
+    return _safe_indexing(X, rows) if is_numpy(X) else take(X, rows)
 
 
 def check_namespace(estimator: Any, X: Array, method: str) -> None:
@@ -193,4 +194,4 @@ def check_namespace(estimator: Any, X: Array, method: str) -> None:
 
 def namespace_name(X: Any) -> str:
     """Name the library and device of the input: ``"numpy"`` for everything on the host."""
-    return "numpy" if is_host(X) else select_for(X).spec
+    return "numpy" if is_numpy(X) else select_for(X).spec

@@ -11,14 +11,15 @@ import numpy as np
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from anyback_nn.backend import Array, array_namespace, to_numpy
+from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.model import Model
-from anyback_nn.network.parameters import Layout, Storage, leaves
-from anyback_nn.random import Blank
+from anyback_nn.network.layout import Layout, Packed
+from anyback_nn.random import Zeros
 from anyback_nn.sklearn.batches import SampleSource
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training import loop
+from anyback_nn.tree import tree_leaves
 
 if TYPE_CHECKING:
     from anyback_nn.sklearn.base import BaseMLP
@@ -32,8 +33,10 @@ STOPPED = 99
 
 def check_deterministic(model: Model, shape: tuple[int, ...]) -> None:
     """Refuse layers that change the function that is minimised at each step."""
-    noise = model.network.noise(shape, Blank(None, model.backend, model.dtype))
-    if list(leaves(model.training.state)) or any(leaf is not None for leaf in leaves(noise)):
+    noise = model.network.noise(shape, Zeros(None, model.backend, model.dtype))
+    if list(tree_leaves(model.training.state)) or any(
+        leaf is not None for leaf in tree_leaves(noise)
+    ):
         raise ValueError(
             "solver='lbfgs' minimises one and the same function throughout, which dropout and "
             "batch normalisation change at each step. Use solver='adam' or 'sgd'"
@@ -66,16 +69,16 @@ class Problem:
             float(self.source.n_samples) if weights is None else float(to_numpy(weights).sum())
         )
         self.strength = self.objective.alpha / self.total + self.objective.l2
-        (mask,) = self.vector_layout.mask(self._stored())
+        (mask,) = self.vector_layout.penalty_mask(self._stored())
         self.mask = to_numpy(mask).astype(np.float64)
         self.compute = model.compiled(
             ("lbfgs", self.objective.factor),
             lambda: _build_gradient(self.objective, self.vector_layout),
         )
 
-    def _stored(self) -> Storage:
+    def _stored(self) -> Packed:
         """Return the model's parameters as one array on its device."""
-        return self.vector_layout.store(self.model.layout.restore(self.model.training.params))
+        return self.vector_layout.pack(self.model.layout.unpack(self.model.training.params))
 
     def start(self) -> Any:
         """Return the model's parameters as a vector."""
@@ -87,8 +90,8 @@ class Problem:
         model = self.model
         array = model.backend.asarray(vector, model.dtype)
         xp = array_namespace(array)
-        tree = self.vector_layout.restore((xp.asarray(array, copy=True),))
-        model.training.params = model.layout.store(tree)
+        tree = self.vector_layout.unpack((xp.asarray(array, copy=True),))
+        model.training.params = model.layout.pack(tree)
 
     def __call__(self, vector: Any) -> tuple[float, Any]:
         model = self.model
@@ -109,10 +112,10 @@ def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., tuple
     compute = objective.value_and_grad()
 
     def gradient(
-        vector: Storage, state: Any, x: Array, y: Array, weights: Array | None
+        vector: Packed, state: Any, x: Array, y: Array, weights: Array | None
     ) -> tuple[Array, Array]:
-        grads, _, value, _ = compute(layout.restore(vector), state, x, y, weights, None)
-        return value, layout.store(grads)[0]
+        grads, _, value, _ = compute(layout.unpack(vector), state, x, y, weights, None)
+        return value, layout.pack(grads)[0]
 
     return gradient
 

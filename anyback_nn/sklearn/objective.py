@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyback_nn.backend import Array, array_namespace
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import Layout, Storage
 from anyback_nn.optim.averaging import update_average
-from anyback_nn.training.optimizers import Optimizer
+from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.step import Report, differentiation
 
 __all__ = ["Objective", "Scaled"]
@@ -102,7 +102,7 @@ class Objective:
 
     def training_step(
         self, optimizer: Optimizer, gradient_factor: float, decay: float | None
-    ) -> Callable[..., tuple[Storage, dict[str, Storage], Any, Report]]:
+    ) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
         """Build the function that takes one step, as `anyback_nn.training.step.training_step`.
 
         Parameters
@@ -116,20 +116,20 @@ class Objective:
         compute = self.value_and_grad(gradient_factor)
 
         def step(
-            params: Storage,
-            slots: dict[str, Storage],
+            params: Packed,
+            slots: dict[str, Packed],
             state: Any,
-            mask: Storage,
+            mask: Packed,
             coefficients: Sequence[float],
             x: Array,
             y: Array,
             weights: Array | None,
             noise: Any,
-        ) -> tuple[Storage, dict[str, Storage], Any, Report]:
-            tree = self.layout.restore(params)
+        ) -> tuple[Packed, dict[str, Packed], Any, Report]:
+            tree = self.layout.unpack(params)
             gradients, cache, value, count = compute(tree, state, x, y, weights, noise)
             state = self.network.next_state(state, cache)
-            grads = self.layout.store(gradients)
+            grads = self.layout.pack(gradients)
             if self.strengths:
                 *coefficients, alpha, l2 = coefficients
                 strength = alpha / count + l2
@@ -144,8 +144,8 @@ class Objective:
 
 
 def _with_penalty(
-    grads: Storage, params: Storage, mask: Storage, strength: Any
-) -> tuple[Storage, Array]:
+    grads: Packed, params: Packed, mask: Packed, strength: Any
+) -> tuple[Packed, Array]:
     """Return the gradients with the penalty's, and the sum of the squares of what is penalised."""
     added, squares = [], []
     for g, p, marked in zip(grads, params, mask):

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.backend import Backend, select
+from anyback_nn.backends import Backend, select
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.model import Model
-from anyback_nn.network.settings import plain
 from anyback_nn.sklearn.inputs import dtype_name
 from anyback_nn.training import checkpoint
+from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["SHARED", "read", "write"]
 
@@ -154,7 +154,7 @@ def _plain(value: Any) -> Any:
     """Convert NumPy's numbers, and arrays of them, to Python's."""
     if isinstance(value, np.ndarray | list | tuple):
         return tuple(map(_plain, value.tolist() if isinstance(value, np.ndarray) else value))
-    return plain(value)
+    return to_python_scalars(value)
 
 
 def _describe_array(array: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from anyback_nn.backend import Array, to_numpy
+from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.network.losses import LOSSES, Loss, MeanSquaredError, Poisson
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.base import BaseMLP, is_stochastic

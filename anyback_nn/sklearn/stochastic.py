@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from anyback_nn.network.settings import plain
 from anyback_nn.optim.like_sklearn import EpochSchedule, SklearnAdam, SklearnSGD
+from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.sklearn.batches import SampleSource
 from anyback_nn.sklearn.convergence import Convergence
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training import loop
-from anyback_nn.training.optimizers import OPTIMIZERS, Optimizer
-from anyback_nn.training.state import copies
+from anyback_nn.tree import tree_copy
+from anyback_nn.utils.arguments import to_python_scalars
 
 if TYPE_CHECKING:
     from anyback_nn.sklearn.base import BaseMLP
@@ -51,7 +51,7 @@ def _build_optimizer(mlp: BaseMLP) -> Optimizer:
         optimizer = SklearnAdam(rate, float(mlp.beta_1), float(mlp.beta_2), float(mlp.epsilon))
     if mlp.clip_norm is not None:
         optimizer = replace(optimizer, clip_norm=float(mlp.clip_norm))
-    return cast(Optimizer, plain(optimizer))
+    return cast(Optimizer, to_python_scalars(optimizer))
 
 
 def train(
@@ -125,7 +125,7 @@ def _keep_predicting_params(mlp: BaseMLP, *, incremental: bool) -> None:
         best = mlp._best
     if best is not None:
         # Early stopping chooses what predicts, so later training resumes from there, too.
-        training.params, training.state = copies(best)
+        training.params, training.state = tree_copy(best)
     elif mlp.average_weights is not None and training.step > 0:
         mlp._raw = training.params
         training.params = mlp._predicting_params()

@@ -13,12 +13,12 @@ import numpy as np
 from sklearn import config_context
 from sklearn.model_selection import train_test_split
 
-from anyback_nn.backend import Array, to_numpy
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.inputs.batches import Batch
 from anyback_nn.network.losses import mean_loss
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
 from anyback_nn.training import loop
-from anyback_nn.training.data import Batch
 from anyback_nn.training.out_of_memory import has_room
 
 if TYPE_CHECKING:

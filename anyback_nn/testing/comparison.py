@@ -13,26 +13,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from anyback_nn.backend import BACKENDS, Array, Backend, to_numpy
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DivergenceError
+from anyback_nn.inputs.batches import Batch, array_source, move
+from anyback_nn.inputs.checks import as_targets, check_dtype, check_inputs, check_same_length
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import map_leaves, named
-from anyback_nn.network.settings import plain
-from anyback_nn.testing.backends import select, usable
+from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.testing.host_reads import watched
-from anyback_nn.training.checks import (
-    as_targets,
-    check_dtype,
-    check_inputs,
-    check_same_length,
-    whole_number,
-)
-from anyback_nn.training.data import Batch, array_source, move
+from anyback_nn.testing.variants import select, usable
 from anyback_nn.training.loop import Fit
 from anyback_nn.training.loop import steps as steps_of_an_epoch
-from anyback_nn.training.optimizers import Adam, Optimizer
 from anyback_nn.training.step import differentiation, training_step
+from anyback_nn.tree import tree_map, tree_named_leaves
+from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
@@ -250,11 +245,11 @@ def compare_backends(
         raise TypeError(
             f"expected a Model, got {model!r}: Model(..., loss=...) makes one of layers"
         )
-    steps = whole_number("steps", steps, least=1)
-    batch_size = whole_number("batch_size", batch_size, least=1)
+    steps = as_integer("steps", steps, least=1)
+    batch_size = as_integer("batch_size", batch_size, least=1)
     dtype = model.dtype if dtype is None else dtype
     if backends is None:
-        chosen = [one for one in usable(BACKENDS)[0] if one.holds(dtype)]
+        chosen = [one for one in usable(BACKENDS)[0] if one.supports(dtype)]
     else:
         given = [backends] if isinstance(backends, str | Backend) else backends
         chosen = [select(one) for one in given]
@@ -267,7 +262,7 @@ def compare_backends(
     rule = Adam() if optimizer is None else optimizer
     if not isinstance(rule, Optimizer):
         raise TypeError(f"expected optimizer to be an Optimizer, got {rule!r}")
-    rule = plain(rule)
+    rule = to_python_scalars(rule)
     tested = data if test is None else test
     model.loss.check_targets(
         as_targets(tested[1]),
@@ -324,7 +319,7 @@ class _Trainer:
             grads, cache, (loss,) = derive(*arguments)
             return grads, tuple([output for _, output in cache]), loss
 
-        self.look = backend.compile(look)
+        self.look = backend.jit(look)
         with watched(backend), backend.scope(dtype):
             x = check_inputs(data[0], like.n_in)
             model.build(x.shape[1])
@@ -337,7 +332,7 @@ class _Trainer:
             if like.n_in is not None:
                 self._begin_as(like)
             model.training = model.training.begun(optimizer)
-            self.step = backend.compile(
+            self.step = backend.jit(
                 training_step(model.network, model.loss, model.layout, optimizer, ()),
                 donate=(0, 1, 2),
             )
@@ -350,8 +345,8 @@ class _Trainer:
         def bring(array: Array) -> Array:
             return model.backend.asarray(to_numpy(array), model.dtype)
 
-        params = model.layout.store(map_leaves(bring, like.params))
-        state = map_leaves(bring, like.training.state)
+        params = model.layout.pack(tree_map(bring, like.params))
+        state = tree_map(bring, like.training.state)
         model.training = replace(model.training, params=params, state=state).copy()
 
     def _records(self) -> Iterator[dict[str, dict[str, Any]]]:
@@ -359,14 +354,18 @@ class _Trainer:
         model, record = self.model, {}
 
         def step(params: Any, slots: Any, state: Any, mask: Any, rates: Any, *batch: Any) -> Any:
-            tree = model.layout.restore(params)
+            tree = model.layout.unpack(params)
             grads, seen, loss = self.look(tree, state, *batch)
             outputs = {
                 f"layer {i} ({type(layer).__name__})": output
                 for i, (layer, output) in enumerate(zip(model.network.layers, seen))
             }
-            computed = {"loss": {"loss": loss}, "activations": outputs, "gradients": named(grads)}
-            record.update(map_leaves(_exact, computed))
+            computed = {
+                "loss": {"loss": loss},
+                "activations": outputs,
+                "gradients": tree_named_leaves(grads),
+            }
+            record.update(tree_map(_exact, computed))
             started = time.perf_counter()
             result = self.step(params, slots, state, mask, rates, *batch)
             model.backend.synchronize(result[0])
@@ -376,7 +375,7 @@ class _Trainer:
         fit = Fit(model, epochs=0)
         while True:
             for _ in steps_of_an_epoch(fit, self.source, step):
-                record["parameters"] = map_leaves(_exact, named(model.params))
+                record["parameters"] = tree_map(_exact, tree_named_leaves(model.params))
                 yield dict(record)
                 record.clear()
             model.training.epoch += 1

@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 from array_api_compat import device
 
-from anyback_nn.backend import Array, Backend, to_numpy
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.backends import Backend
 from anyback_nn.errors import AnybackError, DataError, ShapeError
+from anyback_nn.inputs.checks import check_dtype
 from anyback_nn.network.layer import Context, Layer
 from anyback_nn.network.losses import Loss
-from anyback_nn.network.parameters import leaves, map_leaves, named
-from anyback_nn.random import Draws, generator
-from anyback_nn.testing.backends import select
+from anyback_nn.random import Random, generator
 from anyback_nn.testing.host_reads import watched
-from anyback_nn.training.checks import check_dtype, whole_number
+from anyback_nn.testing.variants import select
+from anyback_nn.tree import tree_leaves, tree_map, tree_named_leaves
+from anyback_nn.utils.arguments import as_integer
 
 __all__ = ["GradientError", "GradientReport", "check_gradients"]
 
@@ -175,9 +177,9 @@ def check_gradients(
             f"expected a shape (n_samples, n_features) with at least one of each, got {shape}"
         )
     shape = tuple(shape)
-    max_entries = whole_number("max_entries", max_entries, least=1)
+    max_entries = as_integer("max_entries", max_entries, least=1)
     limit = TOLERANCE[check_dtype(dtype, chosen)] if tolerance is None else tolerance
-    fine = chosen if chosen.holds("float64") else select("numpy")
+    fine = chosen if chosen.supports("float64") else select("numpy")
     with watched(chosen):
         for attempt in range(ATTEMPTS):
             key = (seed, attempt)
@@ -242,7 +244,7 @@ def _of_layer(
 ) -> _Point:
     """Draw the point at which a layer is checked."""
     rng, rounded = np.random.default_rng(key), _rounding(dtype)
-    draws = Draws(generator(key[0], "weights", key[1]), select("numpy"), "float64")
+    draws = Random(generator(key[0], "weights", key[1]), select("numpy"), "float64")
     *replicas, n_samples, n_in = shape
 
     def around(values: Any) -> Any:
@@ -252,15 +254,15 @@ def _of_layer(
     def above(values: Any) -> Any:
         return rounded(values + rng.uniform(0.1, 1.0, (*replicas, *values.shape)))
 
-    params = map_leaves(around, layer.init(n_in, draws))
-    state = map_leaves(above, layer.init_state(n_in, draws))
+    params = tree_map(around, layer.init(n_in, draws))
+    state = tree_map(above, layer.init_state(n_in, draws))
     context = Context(training, state, layer.noise(shape, draws) if training else None)
     dy = rounded(rng.normal(size=(*replicas, n_samples, layer.output_size(n_in))))
-    arrays = {INPUT: _input(shape, rng, x, rounded), **named(params)}
+    arrays = {INPUT: _input(shape, rng, x, rounded), **tree_named_leaves(params)}
 
     def value(backend: Backend, arrays: dict[str, Any]) -> float:
-        names = iter(named(params))
-        varied = map_leaves(lambda _: arrays[next(names)], params)
+        names = iter(tree_named_leaves(params))
+        varied = tree_map(lambda _: arrays[next(names)], params)
         given = _move((varied, arrays[INPUT], context), backend, "float64")
         return float(np.sum(to_numpy(layer.forward(*given)[0]) * dy))
 
@@ -275,8 +277,8 @@ def _of_layer(
             dx, grads = _pair(layer, "backward", "(dx, grads)", made)
         _expect_like(layer, "dx", dx, x)
         with _unwritten(layer, "gradients", (given, cache)):
-            alone = named(layer.gradients(moved, cache, d_output))
-        wanted, got = named(moved), named(grads)
+            alone = tree_named_leaves(layer.gradients(moved, cache, d_output))
+        wanted, got = tree_named_leaves(moved), tree_named_leaves(grads)
         for method, names in (("backward", got), ("gradients", alone)):
             if wanted.keys() != names.keys():
                 raise _wrong(
@@ -368,7 +370,7 @@ def _move(tree: Any, backend: Backend, dtype: str) -> Any:
 
     if isinstance(tree, tuple):
         return tuple(_move(branch, backend, dtype) for branch in tree)
-    return map_leaves(one, tree)
+    return tree_map(one, tree)
 
 
 def _is_array(x: Any) -> bool:
@@ -389,7 +391,7 @@ def _pair(subject: Any, method: str, wanted: str, made: Any) -> Any:
 @contextlib.contextmanager
 def _unwritten(subject: Any, method: str, given: Any) -> Iterator[None]:
     """Raise `GradientError` if a method writes into what it is given."""
-    arrays = [x for x in leaves(given) if _is_array(x)]
+    arrays = [x for x in tree_leaves(given) if _is_array(x)]
     before = [np.array(to_numpy(x)) for x in arrays]
     remedy = "that it was given. Make a new one: `x = x * 2`, not `x *= 2`"
     try:

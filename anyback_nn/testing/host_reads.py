@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from anyback_nn.backend import Backend, select
+from anyback_nn.backends import Backend, select
 from anyback_nn.errors import AnybackError
-from anyback_nn.testing.backends import under_test
+from anyback_nn.testing.variants import under_test
 
 __all__ = ["HostReadError", "HostReads", "no_host_reads", "watched"]
 
@@ -71,7 +71,8 @@ def no_host_reads() -> Iterator[HostReads]:
 
     Examples
     --------
-    >>> from anyback_nn.backend import select, to_numpy
+    >>> from anyback_nn.backends import select
+    >>> from anyback_nn.array_api import to_numpy
     >>> x = select("array-api-strict:device1").asarray([1.0, 2.0])
     >>> with no_host_reads() as reads:
     ...     y = to_numpy(x * 2)
@@ -96,7 +97,7 @@ def no_host_reads() -> Iterator[HostReads]:
                     f"a value on array-api-strict's {self.device._device!r} was read back to the "
                     f"host by {READS[name]}. On a GPU this waits for the device. Keep it an array "
                     "(`xp.where` instead of `if`, `array_namespace(x)` instead of NumPy), or move "
-                    "it openly, at the end, with anyback_nn.backend.to_numpy"
+                    "it openly, at the end, with anyback_nn.array_api.to_numpy"
                 )
             return method(self, *arguments, **options)
 

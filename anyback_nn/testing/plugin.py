@@ -12,7 +12,7 @@ by ``--backend SPEC`` (repeat it, or separate by commas) and ``--all-backends``;
 NumPy. All other tests run as always.
 
 =================================== ===============================================================
-``backend``                         the `Backend`: ``backend.asarray(x)``, ``backend.compile(f)``
+``backend``                         the `Backend`: ``backend.asarray(x)``, ``backend.jit(f)``
 ``xp``, ``device``                  its namespace of the standard, and its device
 ``no_host_reads``                   the guard of `anyback_nn.testing.no_host_reads` over the test
 ``@pytest.mark.skip_backends``      ``("torch", "jax", reason="...")``: do not run it there
@@ -35,10 +35,10 @@ from typing import Any
 
 import pytest
 
-from anyback_nn.backend import BACKENDS, Backend
-from anyback_nn.testing.backends import MATRIX, select, under_test, usable
+from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.testing.host_reads import HostReads
 from anyback_nn.testing.host_reads import no_host_reads as guard
+from anyback_nn.testing.variants import MATRIX, select, under_test, usable
 
 CHOSEN: pytest.StashKey[list[Backend]] = pytest.StashKey()
 MISSING: pytest.StashKey[dict[str, str]] = pytest.StashKey()

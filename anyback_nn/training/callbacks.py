@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from anyback_nn.training.schedules import direction, monitored
-from anyback_nn.training.state import copies
+from anyback_nn.optim.schedules import direction, monitored
+from anyback_nn.tree import tree_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,7 +105,7 @@ class EarlyStopping(Callback):
             self.best_epoch, self._best = fit.epoch, value
             if self.restore_best:
                 training = fit.model.training
-                self._best_state = (copies(training.params), copies(training.state))
+                self._best_state = (tree_copy(training.params), tree_copy(training.state))
         elif fit.epoch - self.best_epoch >= self.patience:
             fit.stop(
                 f"{self.monitor} has not improved for {self.patience} epochs; "

@@ -19,13 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from anyback_nn.errors import CheckpointError
-from anyback_nn.files import whole
 from anyback_nn.network.initializers import Initializer
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
-from anyback_nn.training.optimizers import Optimizer
-from anyback_nn.training.schedules import Schedule
+from anyback_nn.optim.optimizers import Optimizer
+from anyback_nn.optim.schedules import Schedule
+from anyback_nn.utils.files import atomic_write
 
 __all__ = ["FORMAT_VERSION", "describe", "read", "rebuild", "write"]
 
@@ -139,7 +139,7 @@ def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, An
     # should give equal files.
     content = save(contiguous, {FORMAT: text})
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error

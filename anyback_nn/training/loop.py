@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.backend import Array, array_namespace, select, to_numpy
+from anyback_nn.array_api import Array, array_namespace, to_numpy
+from anyback_nn.backends import select
 from anyback_nn.errors import DivergenceError
-from anyback_nn.network.parameters import Storage, leaves
-from anyback_nn.random import Blank, Draws, generator
+from anyback_nn.inputs.batches import Batch, Source
+from anyback_nn.network.layout import Packed
+from anyback_nn.random import Random, Zeros, generator
 from anyback_nn.training.callbacks import Callback
-from anyback_nn.training.data import Batch, Source
 from anyback_nn.training.history import History
 from anyback_nn.training.out_of_memory import explain, explained
-from anyback_nn.training.state import copies
 from anyback_nn.training.step import Report, evaluation, prediction_step, summary
+from anyback_nn.tree import tree_copy, tree_leaves
 
 if TYPE_CHECKING:
     from anyback_nn.model import Model
@@ -62,7 +63,7 @@ class Fit:
     numbers: tuple[float, ...] = ()
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
-    _mask: Storage | None = field(default=None, init=False)
+    _mask: Packed | None = field(default=None, init=False)
 
     @property
     def epoch(self) -> int:
@@ -74,7 +75,7 @@ class Fit:
         """The recorded quantities of all finished epochs."""
         return self.model.training.history
 
-    def mask(self) -> Storage:
+    def penalty_mask(self) -> Packed:
         """Mark the parameters that penalties act on, see `Layout.mask`; empty if there are none."""
         if self._mask is None:
             training, optimizer = self.model.training, self.model.training.optimizer
@@ -82,7 +83,7 @@ class Fit:
             self._mask = ()
             if optimizer.penalizes or self.numbers:
                 everything = optimizer.penalize_all
-                self._mask = self.model.layout.mask(training.params, everything=everything)
+                self._mask = self.model.layout.penalty_mask(training.params, everything=everything)
         return self._mask
 
     def stop(self, reason: str) -> None:
@@ -100,7 +101,7 @@ def train(
 ) -> None:
     """Train for ``fit.epochs`` epochs or until a callback stops it.
 
-    ``chained`` takes many steps in one call, see `anyback_nn.backend.Backend.chained`.
+    ``chained`` takes many steps in one call, see `anyback_nn.backends.Backend.scan`.
 
     An epoch that does not come to its end, because of an error, an interrupt or divergence, leaves
     the model as it was when that epoch began.
@@ -109,7 +110,7 @@ def train(
     fit.n_batches = source.n_batches
     _call(callbacks, "on_train_begin", fit)
     while fit.epochs_done < fit.epochs and fit.stop_reason is None:
-        before = model.training.copy(model.compiled("copies", lambda: copies))
+        before = model.training.copy(model.compiled("copies", lambda: tree_copy))
         try:
             _call(callbacks, "on_epoch_begin", fit)
             if fit.stop_reason is not None:
@@ -186,7 +187,7 @@ class _Now:
         rate, noise = next(self.rates), None
         if self.is_noisy:
             backend = select("numpy") if self.on_host else model.backend
-            noise = model.network.noise(shape, Draws(self.random, backend, model.dtype))
+            noise = model.network.noise(shape, Random(self.random, backend, model.dtype))
         return rate, self.coefficients(model.training.step, rate) + fit.numbers, noise
 
 
@@ -195,7 +196,7 @@ def _single(fit: Fit, step: Callable[..., Any], now: _Now, batch: Batch) -> tupl
     training = fit.model.training
     rate, numbers, noise = now(tuple(batch.x.shape))
     training.params, training.slots, training.state, report = step(
-        training.params, training.slots, training.state, fit.mask(), numbers, *batch, noise
+        training.params, training.slots, training.state, fit.penalty_mask(), numbers, *batch, noise
     )
     fit.batches_done += 1
     return report, rate
@@ -244,7 +245,7 @@ def _chains(
     for some in _divided(batches, fit.model, n_in):
         rates.clear()
         carried = training.params, training.slots, training.state
-        carried, reports = chained(carried, (fit.mask(), *rows), map(entry, some))
+        carried, reports = chained(carried, (fit.penalty_mask(), *rows), map(entry, some))
         training.params, training.slots, training.state = carried
         fit.batches_done += len(some)
         for hook in end_batch:
@@ -256,11 +257,11 @@ def _chains(
 
 def _divided(batches: list[Any], model: Model, n_in: tuple[int, ...]) -> list[list[Any]]:
     """Divide the batches of an epoch into those whose steps are taken in one call."""
-    most = model.backend.steps_a_call
+    most = model.backend.steps_per_call
     n_same = sum(len(chosen) == len(batches[0]) for chosen in batches)
     if model.network.is_noisy:
-        blank = Blank(None, select("numpy"), model.dtype)
-        noise = leaves(model.network.noise((len(batches[0]), *n_in), blank))
+        blank = Zeros(None, select("numpy"), model.dtype)
+        noise = tree_leaves(model.network.noise((len(batches[0]), *n_in), blank))
         n_bytes = sum(one.nbytes for one in noise if one is not None)
         most = max(1, min(most, MOST_NOISE // max(n_bytes, 1)))
     n_parts = -(-n_same // most)
@@ -286,7 +287,10 @@ def _epoch(
     else:
         every, sizes, rates = zip(*steps(fit, source, step, callbacks))
         reports = (tuple(map(_stack, zip(*every))),)
-    kept = {PARAMETERS: training.params, "the optimiser's means": tuple(leaves(training.slots))}
+    kept = {
+        PARAMETERS: training.params,
+        "the optimiser's means": tuple(tree_leaves(training.slots)),
+    }
     table, infinite = _read(model, reports, len(sizes), kept)
     _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
     training.epoch += 1
@@ -362,7 +366,7 @@ def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], No
 
 
 def _read(
-    model: Model, reports: Sequence[Report], n_steps: int, kept: dict[str, Storage]
+    model: Model, reports: Sequence[Report], n_steps: int, kept: dict[str, Packed]
 ) -> tuple[Any, str | None]:
     """Bring all reports to the host at once, and which of these arrays are not finite, if any."""
     summarized = model.compiled("summary", lambda: summary)

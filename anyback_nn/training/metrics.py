@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anyback_nn.backend import Array, array_namespace
+from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.losses import Loss, weighted_mean
 
 __all__ = ["Metric", "absolute_error", "accuracy", "default_metrics", "r2"]

@@ -22,15 +22,17 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
-from anyback_nn.backend import Array, Backend, array_namespace
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.backends import Backend
+from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import Layout, Storage
 from anyback_nn.network.precision import mixed
+from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.metrics import Metric
-from anyback_nn.training.optimizers import Optimizer
-from anyback_nn.training.state import TrainingState, copies
+from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import Report, differentiation, training_step
+from anyback_nn.tree import tree_copy
 
 __all__ = ["LOSS_SCALE", "LossScaling", "mixed_step", "needs_scale", "scaled_step", "with_scale"]
 
@@ -75,11 +77,11 @@ class LossScaling:
     least: float = 2.0**-24
     most: float = 2.0**24
 
-    def init(self, backend: Backend, dtype: str) -> Storage:
+    def init(self, backend: Backend, dtype: str) -> Packed:
         """Make the scale, and the number of steps since it was changed, each of shape (1,)."""
         return backend.asarray([self.start], dtype), backend.asarray([0.0], dtype)
 
-    def next(self, kept: Storage, finite: Array) -> Storage:
+    def next(self, kept: Packed, finite: Array) -> Packed:
         """Give both after a step.
 
         Parameters
@@ -118,7 +120,7 @@ def mixed_step(
     metrics: Sequence[Metric],
     compute_dtype: str,
     dtype: str,
-) -> Callable[..., tuple[Storage, dict[str, Storage], Any, Report]]:
+) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
     """Build the function that takes one step of training in mixed precision.
 
     Parameters
@@ -141,7 +143,7 @@ def scaled_step(
     optimizer: Optimizer,
     metrics: Sequence[Metric],
     scaling: LossScaling | None = None,
-) -> Callable[..., tuple[Storage, dict[str, Storage], Any, Report]]:
+) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
     """Build the function that takes one step with a scaled loss, or none where that overflows.
 
     Parameters
@@ -161,27 +163,27 @@ def scaled_step(
     scaling = scaling or LossScaling()
 
     def step(
-        params: Storage,
-        slots: dict[str, Storage],
+        params: Packed,
+        slots: dict[str, Packed],
         state: Any,
-        mask: Storage,
+        mask: Packed,
         coefficients: tuple[float, ...],
         x: Array,
         y: Array,
         weights: Array | None,
         noise: Any,
-    ) -> tuple[Storage, dict[str, Storage], Any, Report]:
+    ) -> tuple[Packed, dict[str, Packed], Any, Report]:
         kept = slots[LOSS_SCALE]
         own = {name: slot for name, slot in slots.items() if name != LOSS_SCALE}
         xp = array_namespace(kept[0])
         scale = xp.reshape(kept[0], ())
-        tree = layout.restore(params)
+        tree = layout.unpack(params)
         grads, cache, report = derive(tree, state, x, y, weights, noise, scale)
-        grads = tuple(g / scale for g in layout.store(grads))
+        grads = tuple(g / scale for g in layout.pack(grads))
         all_finite = (xp.all(xp.isfinite(g)) for g in grads)
         finite = reduce(operator.and_, all_finite, xp.isfinite(scale))
         # The optimiser writes into what it is given, and this may be needed again.
-        new = optimizer.update(copies(params), grads, copies(own), mask, coefficients)
+        new = optimizer.update(tree_copy(params), grads, tree_copy(own), mask, coefficients)
         taken = finite | (scale <= scaling.least)
         params, own, state = _either(
             taken, (*new, network.next_state(state, cache)), (params, own, state)

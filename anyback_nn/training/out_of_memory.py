@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.backend import Array, lies_on_host, to_numpy
+from anyback_nn.array_api import Array, on_host, to_numpy
 from anyback_nn.errors import OutOfMemoryError
 from anyback_nn.network.layer import Context
-from anyback_nn.network.parameters import leaves
-from anyback_nn.random import Draws, Outline, generator
+from anyback_nn.random import Random, ShapeOnly, generator
+from anyback_nn.tree import tree_leaves
 
 if TYPE_CHECKING:
+    from anyback_nn.inputs.batches import Batch, Source
     from anyback_nn.model import Model
-    from anyback_nn.training.data import Batch, Source
 
 __all__ = [
     "bytes_a_sample",
@@ -149,8 +149,8 @@ def explain_building(error: BaseException, model: Model, n_in: int) -> None:
     _let_go(error)
     takes = ""
     with contextlib.suppress(Exception):  # a layer of the user's may compute with them
-        params = model.network.init(n_in, Outline(None, model.backend, model.dtype))
-        n_bytes = sum(math.prod(one.shape) for one in leaves(params)) * _itemsize(model)
+        params = model.network.init(n_in, ShapeOnly(None, model.backend, model.dtype))
+        n_bytes = sum(math.prod(one.shape) for one in tree_leaves(params)) * _itemsize(model)
         takes = f", which take {_in_units(n_bytes)} in {model.dtype}"
     raise OutOfMemoryError(
         f"{_where(model)} has no memory for the parameters{takes}; they are drawn in float64, on "
@@ -174,14 +174,14 @@ def has_room(model: Model, rows: Batch, batch_size: int | None) -> bool:
     """
     n_rows, backend = int(rows.x.shape[0]), model.backend
     batch_size = min(batch_size or n_rows, n_rows)
-    if batch_size == n_rows or not backend.own_memory or not lies_on_host(rows.x):
+    if batch_size == n_rows or not backend.has_device_memory or not on_host(rows.x):
         return True
     free = backend.free_memory()
     if free is None:
         return True
     # A weight each may come with the classes.
     numbers = n_rows + sum(math.prod(one.shape) for one in (rows.x, rows.y) if one is not None)
-    numbers += COPIES * sum(math.prod(one.shape) for one in leaves(model.training.params))
+    numbers += COPIES * sum(math.prod(one.shape) for one in tree_leaves(model.training.params))
     batch = batch_size * bytes_a_sample(model, training=True)
     return bool(numbers * _itemsize(model) + batch <= USABLE * free)
 
@@ -244,9 +244,9 @@ def _zeros(model: Model, n: int) -> tuple[Any, Array, Any, Any]:
     """Give parameters, ``n`` rows of zeros, and state and noise for a training step on them."""
     xp, device, training = model.backend.xp, model.backend.device, model.training
     x = xp.zeros((n, model.n_in), dtype=getattr(xp, model.dtype), device=device)
-    draws = Draws(generator(model.seed, "noise", 0), model.backend, model.dtype)
+    draws = Random(generator(model.seed, "noise", 0), model.backend, model.dtype)
     noise = model.network.noise((n, x.shape[1]), draws) if model.network.is_noisy else None
-    return model.layout.restore(training.params), x, training.state, noise
+    return model.layout.unpack(training.params), x, training.state, noise
 
 
 def _fits(model: Model, n: int, *, training: bool) -> bool:
@@ -260,8 +260,8 @@ def _fits(model: Model, n: int, *, training: bool) -> bool:
         return network.gradients(params, cache, outputs)
 
     try:
-        computed = model.backend.compile(compute)(*_zeros(model, n))
-        model.backend.synchronize(*leaves(computed))
+        computed = model.backend.jit(compute)(*_zeros(model, n))
+        model.backend.synchronize(*tree_leaves(computed))
     except Exception as error:  # without memory, a device may fail in other ways too
         _let_go(error)
         return False
@@ -275,7 +275,7 @@ def _kept(model: Model, n: int) -> tuple[Array, ...]:
     def build() -> Callable[..., tuple[Array, ...]]:
         def compute(params: Any, x: Array, state: Any, noise: Any) -> tuple[Array, ...]:
             _, caches = network.forward(params, x, Context(True, state, noise))
-            arrays = {id(one): one for one in leaves(caches) if hasattr(one, "dtype")}
+            arrays = {id(one): one for one in tree_leaves(caches) if hasattr(one, "dtype")}
             return tuple(arrays.values())
 
         return compute

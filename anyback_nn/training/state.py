@@ -6,17 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from anyback_nn.backend import array_namespace
-from anyback_nn.network.parameters import Storage, map_leaves
+from anyback_nn.network.layout import Packed
+from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.history import History
-from anyback_nn.training.optimizers import Optimizer
+from anyback_nn.tree import tree_copy, tree_map
 
-__all__ = ["TrainingState", "copies"]
-
-
-def copies(tree: Any) -> Any:
-    """Copy every array of a tree."""
-    return map_leaves(lambda one: array_namespace(one).asarray(one, copy=True), tree)
+__all__ = ["TrainingState"]
 
 
 @dataclass
@@ -42,10 +37,10 @@ class TrainingState:
     history : History
     """
 
-    params: Storage
+    params: Packed
     state: Any
     optimizer: Optimizer | None = None
-    slots: dict[str, Storage] = field(default_factory=dict)
+    slots: dict[str, Packed] = field(default_factory=dict)
     step: int = 0
     epoch: int = 0
     first_epoch: int = 0
@@ -67,18 +62,18 @@ class TrainingState:
         """Make the same of the results of a function on every array."""
         return replace(
             self,
-            params=map_leaves(function, self.params),
-            state=map_leaves(function, self.state),
-            slots=map_leaves(function, self.slots),
+            params=tree_map(function, self.params),
+            state=tree_map(function, self.state),
+            slots=tree_map(function, self.slots),
         )
 
-    def copy(self, copied: Callable[[Any], Any] = copies) -> TrainingState:
+    def copy(self, copied: Callable[[Any], Any] = tree_copy) -> TrainingState:
         """Copy it so that further training does not change the copy.
 
         Parameters
         ----------
         copied : callable
-            `copies`, or the same compiled.
+            `tree_copy`, or the same compiled.
         """
         params, state, slots = copied((self.params, self.state, self.slots))
         # The rows of a history are added to, not changed.

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from anyback_nn.backend import Array, array_namespace
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.inputs.batches import take
 from anyback_nn.network.layer import Context
+from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.network.losses import Loss, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import Layout, Storage
-from anyback_nn.training.data import take
+from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.metrics import Metric, r2
-from anyback_nn.training.optimizers import Optimizer
 
 __all__ = [
     "Report",
@@ -33,7 +33,7 @@ Report = tuple[Array, ...]
 
 def training_step(
     network: Network, loss: Loss, layout: Layout, optimizer: Optimizer, metrics: Sequence[Metric]
-) -> Callable[..., tuple[Storage, dict[str, Storage], Any, Report]]:
+) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
     """Build the function that takes one step of training.
 
     Returns
@@ -45,20 +45,20 @@ def training_step(
     derive = differentiation(network, loss, metrics)
 
     def step(
-        params: Storage,
-        slots: dict[str, Storage],
+        params: Packed,
+        slots: dict[str, Packed],
         state: Any,
-        mask: Storage,
+        mask: Packed,
         coefficients: tuple[float, ...],
         x: Array,
         y: Array,
         weights: Array | None,
         noise: Any,
-    ) -> tuple[Storage, dict[str, Storage], Any, Report]:
-        tree = layout.restore(params)
+    ) -> tuple[Packed, dict[str, Packed], Any, Report]:
+        tree = layout.unpack(params)
         grads, cache, report = derive(tree, state, x, y, weights, noise)
         state = network.next_state(state, cache)
-        params, slots = optimizer.update(params, layout.store(grads), slots, mask, coefficients)
+        params, slots = optimizer.update(params, layout.pack(grads), slots, mask, coefficients)
         return params, slots, state, report
 
     return step
@@ -80,19 +80,19 @@ def step_on_rows(step: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def on_rows(
-        params: Storage,
-        slots: dict[str, Storage],
+        params: Packed,
+        slots: dict[str, Packed],
         state: Any,
-        mask: Storage,
+        mask: Packed,
         x: Array,
         y: Array,
         weights: Array | None,
         coefficients: tuple[float, ...],
         rows: Array,
         noise: Any,
-    ) -> tuple[Storage, dict[str, Storage], Any, Report]:
+    ) -> tuple[Packed, dict[str, Packed], Any, Report]:
         batch = (take(array, rows) for array in (x, y, weights))
-        taken: tuple[Storage, dict[str, Storage], Any, Report]
+        taken: tuple[Packed, dict[str, Packed], Any, Report]
         taken = step(params, slots, state, mask, coefficients, *batch, noise)
         return taken
 
@@ -132,14 +132,14 @@ def differentiation(
 
 def prediction_step(
     network: Network, layout: Layout, read: Callable[[Array], Array] | None = None
-) -> Callable[[Storage, Any, Array], Array]:
+) -> Callable[[Packed, Any, Array], Array]:
     """Build the function that computes outputs: ``(params, state, x) -> outputs``.
 
     They are the raw ones, or what ``read`` makes of them.
     """
 
-    def step(params: Storage, state: Any, x: Array) -> Array:
-        outputs = network.predict(layout.restore(params), x, state)
+    def step(params: Packed, state: Any, x: Array) -> Array:
+        outputs = network.predict(layout.unpack(params), x, state)
         return outputs if read is None else read(outputs)
 
     return step
@@ -164,7 +164,7 @@ def evaluation(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
     return evaluate
 
 
-def summary(reports: Sequence[Report], groups: Sequence[Storage]) -> Array:
+def summary(reports: Sequence[Report], groups: Sequence[Packed]) -> Array:
     """Put into one vector what is read at the end of an epoch.
 
     Parameters

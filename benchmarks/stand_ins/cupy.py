@@ -4,8 +4,10 @@ import sys
 
 import cupy_stand_in
 
-from anyback_nn.backend import Backend, CupyBackend
-
 sys.modules.update(cupy_stand_in.MODULES)
+
+from anyback_nn.backends import Backend  # noqa: E402
+from anyback_nn.backends.cupy import CupyBackend  # noqa: E402
+
 # It has no streams.
-CupyBackend.feed = Backend.feed  # type: ignore[method-assign]
+CupyBackend.transfer = Backend.transfer  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from anyback_nn.backend import ENVIRONMENT_VARIABLE
+from anyback_nn.backends import ENVIRONMENT_VARIABLE
 from anyback_nn.cli import main
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from anyback_nn.backend import BACKENDS, NumpyBackend
+from anyback_nn.backends import BACKENDS
+from anyback_nn.backends.numpy import NumpyBackend
 from anyback_nn.errors import BackendUnavailableError
 
 
@@ -20,7 +21,7 @@ def only_numpy(monkeypatch):
             f"Install it with: pip install '{kind.requirement}'"
         )
 
-    monkeypatch.setattr("anyback_nn.backend.select", select)
+    monkeypatch.setattr("anyback_nn.backends.select", select)
 
 
 @pytest.mark.usefixtures("only_numpy")

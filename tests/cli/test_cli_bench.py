@@ -201,8 +201,8 @@ def test_none_could_be_timed(program, made_up):
 
 
 def test_by_default_every_backend_that_can_compute(program, made_up):
-    from anyback_nn.backend import BACKENDS
-    from anyback_nn.testing.backends import usable
+    from anyback_nn.backends import BACKENDS
+    from anyback_nn.testing.variants import usable
 
     made_up(**{name.replace("-", "_"): lambda *_: 1.0 for name in BACKENDS})
     result = program("bench", "--seconds", "0.1", "--json").json

@@ -9,9 +9,9 @@ import pytest
 
 import anyback_nn
 from anyback_nn.cli import options
+from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
-from anyback_nn.training.checks import COMPUTE_DTYPES, DTYPES
-from anyback_nn.training.optimizers import OPTIMIZERS
+from anyback_nn.optim.optimizers import OPTIMIZERS
 
 COMMANDS = ("train", "evaluate", "predict", "verify", "bench", "backends")
 

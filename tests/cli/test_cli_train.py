@@ -16,9 +16,9 @@ from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.model import Model
 from anyback_nn.network.layers import Dense, Dropout
 from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
+from anyback_nn.optim.optimizers import RMSProp
+from anyback_nn.optim.schedules import CosineDecay
 from anyback_nn.training.callbacks import EarlyStopping
-from anyback_nn.training.optimizers import RMSProp
-from anyback_nn.training.schedules import CosineDecay
 
 QUICK = ("moons", "--hidden", "4", "--epochs", "2")
 
@@ -202,7 +202,7 @@ def test_a_backend_that_cannot_be_used(fails, monkeypatch):
     def unavailable(spec):
         raise BackendUnavailableError(f"backend {spec!r}: there is no GPU")
 
-    monkeypatch.setattr("anyback_nn.backend.select", unavailable)
+    monkeypatch.setattr("anyback_nn.backends.select", unavailable)
     assert "backend 'cupy': there is no GPU" in fails("train", "digits", "--backend", "cupy")
 
 

@@ -31,7 +31,7 @@ def test_json(program, backend):
     result = program("verify", "moons", *QUICK, "--backends", backend.spec, "--json").json
     assert (result["data"], result["steps"], result["agree"]) == ("moons", 3, True)
     assert (result["reference"]["backend"], result["reference"]["dtype"]) == ("numpy", "float64")
-    held = [dtype for dtype in DTYPES if backend.holds(dtype)]
+    held = [dtype for dtype in DTYPES if backend.supports(dtype)]
     assert [one["dtype"] for one in result["runs"]] == held
     for run in result["runs"]:
         assert run["backend"] == backend.spec

@@ -419,7 +419,7 @@ def test_what_does_not_fit_the_file(path, target, options, message):
 def test_numbers_of_rows_and_places(path, name):
     with pytest.raises(ValueError, match=f"expected {name} to be at least 1, got 0"):
         parquet_batches(path, "sort", **{name: 0})
-    with pytest.raises(TypeError, match=f"expected {name} to be a whole number, got 2.5"):
+    with pytest.raises(TypeError, match=f"expected {name} to be an integer, got 2.5"):
         parquet_batches(path, "sort", **{name: 2.5})
 
 

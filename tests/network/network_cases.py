@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anyback_nn.backend import Array, Backend, select, to_numpy
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.backends import Backend, select
 from anyback_nn.network import activations
 from anyback_nn.network.activations import (
     ACTIVATIONS,
@@ -38,8 +39,8 @@ from anyback_nn.network.losses import (
     SoftmaxCrossEntropy,
 )
 from anyback_nn.network.network import Network, Residual
-from anyback_nn.network.parameters import leaves, map_leaves, named
-from anyback_nn.random import Draws, generator
+from anyback_nn.random import Random, generator
+from anyback_nn.tree import tree_map, tree_named_leaves
 
 N_SAMPLES = 5
 # Weights with the mean 1, as `weighted_mean` asks for.
@@ -61,12 +62,12 @@ def move(tree: Any, backend: Backend, dtype: str) -> Any:
     def one(x: Any) -> Any:
         return None if x is None else backend.asarray(x, dtype if x.dtype.kind == "f" else None)
 
-    return map_leaves(one, tree)
+    return tree_map(one, tree)
 
 
 def arrays(tree: Any) -> dict[str, Any]:
     """Name the arrays of a tree (where there may be none, such as noise, stands None)."""
-    return {name: leaf for name, leaf in named(tree).items() if leaf is not None}
+    return {name: leaf for name, leaf in tree_named_leaves(tree).items() if leaf is not None}
 
 
 def relative_error(actual: Any, expected: Any) -> float:
@@ -117,12 +118,12 @@ class LayerCase:
         layer = self.make(n_out)
         n_in = self.n_in or n_out
         rng = np.random.default_rng(n_out)
-        draws = Draws(generator(n_out, "weights"), select("numpy"), "float64")
+        draws = Random(generator(n_out, "weights"), select("numpy"), "float64")
         # Scales that are not 1 and shifts that are not 0 show what multiplying by them hides.
-        params = map_leaves(
+        params = tree_map(
             lambda x: x + 0.3 * rng.normal(size=(*replicas, *x.shape)), layer.init(n_in, draws)
         )
-        state = map_leaves(
+        state = tree_map(
             lambda x: x + rng.uniform(0.1, 1.0, (*replicas, *x.shape)),
             layer.init_state(n_in, draws),
         )
@@ -351,7 +352,6 @@ __all__ = [
     "each_loss",
     "each_weights",
     "each_width",
-    "leaves",
     "move",
     "relative_error",
 ]

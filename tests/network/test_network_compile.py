@@ -23,7 +23,7 @@ from anyback_nn.network.losses import mean_loss
 def test_layer(case, backend, dtype):
     numbers = case.draw(3)
     problem = numbers.to(backend, dtype)
-    result = backend.compile(problem.step)(*problem.arguments)
+    result = backend.jit(problem.step)(*problem.arguments)
     assert_close(result, numbers.run(), TOLERANCE[dtype])
 
 
@@ -35,7 +35,7 @@ def test_loss(case, weights, backend, finest):
     def step(*arrays):
         return mean_loss(case.loss, *arrays)
 
-    result = backend.compile(step)(*move(numbers, backend, finest))
+    result = backend.jit(step)(*move(numbers, backend, finest))
     assert_close(result, step(*numbers), TOLERANCE[finest])
 
 
@@ -50,7 +50,7 @@ def test_link_decision_and_score(case, backend, dtype):
         correct = case.loss.correct(outputs, targets)
         return linked | {"decision": case.loss.decide(outputs), "correct": correct}
 
-    result = backend.compile(step)(*move(numbers, backend, dtype))
+    result = backend.jit(step)(*move(numbers, backend, dtype))
     assert_close(result, step(*numbers), TOLERANCE[dtype])
 
 
@@ -66,7 +66,7 @@ def test_prediction_and_gradients(training, backend, dtype):
         grads = network.gradients(params, cache, dy)
         return {"y": network.predict(params, x, state), "grads": grads}
 
-    result = backend.compile(step)(*numbers.to(backend, dtype).arguments)
+    result = backend.jit(step)(*numbers.to(backend, dtype).arguments)
     expected = step(*numbers.arguments)
     assert arrays(result).keys() == arrays(expected).keys()
     assert_close(result, expected, TOLERANCE[dtype])

@@ -9,13 +9,14 @@ from array_api_compat import array_namespace
 from network_cases import central_differences, move, relative_error
 
 import anyback_nn as nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.layers import Dense
+from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import Loss, mean_loss
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import Layout, leaves, map_leaves
-from anyback_nn.random import Draws, generator
+from anyback_nn.random import Random, generator
+from anyback_nn.tree import tree_leaves, tree_map
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def numbers():
 
 
 def test_gradients(backend, float64):
-    params = NETWORK.init(3, Draws(generator(0, "weights"), backend, float64))
+    params = NETWORK.init(3, Random(generator(0, "weights"), backend, float64))
     x, *rest = numbers()
     rest = move(tuple(rest), backend, float64)
 
@@ -84,10 +85,10 @@ def test_gradients(backend, float64):
 
     _, dx, grads = run(params, backend.asarray(x))
     assert relative_error(dx, central_differences(value, x)) < 1e-6
-    for own, gradient in zip(leaves(params), leaves(grads), strict=True):
+    for own, gradient in zip(tree_leaves(params), tree_leaves(grads), strict=True):
 
         def value(other, own=own):
-            new = map_leaves(lambda x: backend.asarray(other) if x is own else x, params)
+            new = tree_map(lambda x: backend.asarray(other) if x is own else x, params)
             return run(new, backend.asarray(x))[0]
 
         assert relative_error(gradient, central_differences(value, to_numpy(own))) < 1e-6
@@ -95,19 +96,19 @@ def test_gradients(backend, float64):
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_gradient_descent_lowers_the_loss(packed, backend, dtype):
-    params = NETWORK.init(3, Draws(generator(0, "weights"), backend, dtype))
+    params = NETWORK.init(3, Random(generator(0, "weights"), backend, dtype))
     layout = Layout.of(params, packed)
     x, targets, weights = move(numbers(), backend, dtype)
 
     def step(storage):
-        tree = layout.restore(storage)
+        tree = layout.unpack(storage)
         outputs, cache = NETWORK.forward(tree, x, Context(training=True))
         value, d_outputs = mean_loss(LogCosh(), outputs, targets, weights)
-        grads = layout.store(NETWORK.gradients(tree, cache, d_outputs))
+        grads = layout.pack(NETWORK.gradients(tree, cache, d_outputs))
         return value, tuple(p - 0.02 * g for p, g in zip(storage, grads))
 
-    step = backend.compile(step)
-    storage, values = layout.store(params), []
+    step = backend.jit(step)
+    storage, values = layout.pack(params), []
     for _ in range(30):
         value, storage = step(storage)
         values.append(float(to_numpy(value)))

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 from network_cases import TOLERANCE, relative_error
 
-from anyback_nn.backend import select, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import select
 from anyback_nn.model import Model
 from anyback_nn.network.layer import Context
 from anyback_nn.network.layers import Dense, Dropout
 from anyback_nn.network.losses import MeanSquaredError
 from anyback_nn.network.network import Network
-from anyback_nn.random import Draws, generator
+from anyback_nn.random import Random, generator
 
 SHAPE = (200, 100)
 
 
 def mask(probability, backend=None, dtype="float32", step=0):
-    draws = Draws(generator(0, "noise", step), backend or select("numpy"), dtype)
+    draws = Random(generator(0, "noise", step), backend or select("numpy"), dtype)
     return Dropout(probability).noise(SHAPE, draws)
 
 
@@ -74,7 +75,7 @@ def test_prediction_changes_nothing(backend, dtype):
 
 def test_layers_of_a_network_drop_different_inputs():
     network = Network(Dropout(0.5), Dense(100), Dropout(0.5))
-    draws = Draws(generator(0, "noise"), select("numpy"), "float32")
+    draws = Random(generator(0, "noise"), select("numpy"), "float32")
     first, nothing, last = network.noise(SHAPE, draws)
     assert nothing is None
     assert first.shape == last.shape == SHAPE

@@ -20,12 +20,12 @@ from network_cases import (
 )
 
 import anyback_nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.network.activations import ACTIVATIONS, softmax
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES as NAMED_LOSSES
 from anyback_nn.network.losses import Loss, mean_loss
-from anyback_nn.network.parameters import map_leaves
+from anyback_nn.tree import tree_map
 
 
 def public(base):
@@ -73,7 +73,7 @@ def test_layer(case, n_out, backend, float64):
 
         def value(other, own=moved[name]):
             new = backend.asarray(other)
-            return dot(map_leaves(lambda x: new if x is own else x, problem.params), problem.x)
+            return dot(tree_map(lambda x: new if x is own else x, problem.params), problem.x)
 
         assert relative_error(grads[name], central_differences(value, parameter)) < 1e-6, name
 

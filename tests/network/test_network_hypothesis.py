@@ -10,10 +10,11 @@ from drawn_examples import for_all, strategies
 from hypothesis import strategies as st
 from network_cases import LAYERS, TOLERANCE, arrays, each_layer, each_loss, move
 
-from anyback_nn.backend import select, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import select
 from anyback_nn.network.activations import Activation, log_sum_exp, sigmoid, softmax, softplus
 from anyback_nn.network.losses import mean_loss
-from anyback_nn.network.parameters import map_leaves
+from anyback_nn.tree import tree_map
 
 # What is drawn -----------------------------------------------------------------------------------
 
@@ -114,17 +115,17 @@ def all_of(loss, outputs, targets, weights=None):
 def run(problem, backend, dtype):
     """Go forward and backward with NumPy arrays, brought to the backend."""
     result = problem.to(backend, dtype).run()
-    return {part: map_leaves(to_numpy, result[part]) for part in ("y", "dx", "grads", "state")}
+    return {part: tree_map(to_numpy, result[part]) for part in ("y", "dx", "grads", "state")}
 
 
 def mean(loss, numbers, backend, dtype):
     """Give the mean loss of NumPy arrays, brought to the backend, and its gradient."""
-    return map_leaves(to_numpy, mean_loss(loss, *move(numbers, backend, dtype)))
+    return tree_map(to_numpy, mean_loss(loss, *move(numbers, backend, dtype)))
 
 
 def pick(tree, index):
     """Index every array of a tree."""
-    return map_leaves(lambda x: None if x is None else x[index], tree)
+    return tree_map(lambda x: None if x is None else x[index], tree)
 
 
 def samples_of(problem, rows):
@@ -219,7 +220,7 @@ def test_losses_do_not_mind_how_arrays_lie_in_memory(case, backend, finest):
         if targets.ndim == 2:  # rows of probabilities must stay rows
             targets = backend.xp.flip(targets, axis=0)
         views = (outputs, targets, weights)
-        whole = map_leaves(lambda x: backend.asarray(np.array(to_numpy(x))), views)
+        whole = tree_map(lambda x: backend.asarray(np.array(to_numpy(x))), views)
         assert_same(all_of(case.loss, *views), all_of(case.loss, *whole), finest)
 
 
@@ -377,7 +378,7 @@ def test_losses_of_any_number(case, backend, dtype):
         with np.errstate(all="ignore"):  # as in a model
             result = all_of(case.loss, *move(numbers, backend, dtype))
             exact = all_of(case.loss, *wide)
-        result = map_leaves(to_numpy, result)
+        result = tree_map(to_numpy, result)
         where = fits(pairs, result["values"], exact["values"], dtype)
         fits(pairs, result["d_values"], exact["d_values"], dtype)
         assert not np.any(np.isnan(result["link"]))

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from anyback_nn.backend import select, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import select
 from anyback_nn.network import initializers
 from anyback_nn.network.activations import (
     ELU,
@@ -33,7 +34,7 @@ from anyback_nn.network.initializers import (
 )
 from anyback_nn.network.layers import BatchNorm, Dense, Dropout, LayerNorm
 from anyback_nn.network.network import Network, Residual
-from anyback_nn.random import Draws, generator
+from anyback_nn.random import Random, generator
 
 # The variances that the papers ask for: equation 10 of He et al., equation 12 of Glorot and Bengio,
 # section 4.6 of LeCun et al.
@@ -57,7 +58,7 @@ each_shape = pytest.mark.parametrize("shape", VARIANCES)
 
 def draw(initializer, shape, backend=None, dtype="float64", seed=0):
     backend = backend or select("numpy")
-    return to_numpy(initializer(shape, Draws(generator(seed, "weights"), backend, dtype)))
+    return to_numpy(initializer(shape, Random(generator(seed, "weights"), backend, dtype)))
 
 
 @each_shape
@@ -128,7 +129,7 @@ def test_another_seed_gives_other_weights(initializer):
 
 def test_layers_draw_different_weights():
     network = Network(Dense(4), Dense(4), Residual(Dense(4)))
-    draws = Draws(generator(0, "weights"), select("numpy"), "float64")
+    draws = Random(generator(0, "weights"), select("numpy"), "float64")
     first, second, (third,) = network.init(4, draws)
     assert not np.any(first["weight"] == second["weight"])
     assert not np.any(second["weight"] == third["weight"])
@@ -191,6 +192,6 @@ def test_a_chosen_initializer_stays():
 
 
 def test_a_dense_layer_alone_draws_glorot(backend):
-    draws = [Draws(generator(0, "weights"), backend, "float32") for _ in range(2)]
+    draws = [Random(generator(0, "weights"), backend, "float32") for _ in range(2)]
     weight = Dense(20).init(30, draws[0])["weight"]
     np.testing.assert_array_equal(to_numpy(weight), to_numpy(GlorotUniform()((30, 20), draws[1])))

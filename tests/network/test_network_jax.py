@@ -16,7 +16,7 @@ from network_cases import (
     move,
 )
 
-from anyback_nn.backend import select
+from anyback_nn.backends import select
 from anyback_nn.network.losses import mean_loss
 
 jax = pytest.importorskip("jax")

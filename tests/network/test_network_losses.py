@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from network_cases import LOSSES, TOLERANCE, move, relative_error
 
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.network.losses import (
     BinaryCrossEntropy,
     Huber,

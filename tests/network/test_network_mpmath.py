@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from network_cases import FUNCTIONS, each_function
 
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.network.activations import log_sum_exp, softmax
 
 mpmath = pytest.importorskip("mpmath")

@@ -12,12 +12,12 @@ import pytest
 from network_cases import LAYERS, arrays, assert_close, each_layer, relative_error
 
 import anyback_nn as nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.inputs.checks import COMPUTE_DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.layer import Context
 from anyback_nn.network.network import Network
 from anyback_nn.network.precision import InDtype, cast, mixed
-from anyback_nn.training.checks import COMPUTE_DTYPES
 
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 """The distance from 1 to the next number."""
@@ -43,7 +43,7 @@ def outcome(network, problem, backend):
             found["state"] = network.next_state(context.state, cache)
         return found
 
-    return backend.compile(run)(*problem.arguments)
+    return backend.jit(run)(*problem.arguments)
 
 
 def assert_near_wide(case, backend, narrow, wide):
@@ -82,7 +82,7 @@ def test_what_is_kept_for_the_way_back_is_narrow(backend, compute_dtype):
     case = next(one for one in LAYERS if one.name == "Residual")
     problem = case.draw(3).to(backend, "float32")
     network = mixed(Network(problem.layer), compute_dtype, "float32")
-    y, cache = backend.compile(network.forward)((problem.params,), problem.x)
+    y, cache = backend.jit(network.forward)((problem.params,), problem.x)
     kept = arrays(cache)
     assert len(kept) >= 6
     assert {str(one.dtype) for one in kept.values()} == {str(narrow_dtype(backend, compute_dtype))}
@@ -103,7 +103,7 @@ def test_squares_beyond_float16_are_normalized(layer, backend, compute_dtype):
     rng = np.random.default_rng(0)
     # Steps of 8 are exact in all three; their squares end at 9e6, and float16 at 65504.
     x = backend.asarray(8.0 * rng.integers(-375, 376, (64, 48)), "float32")
-    draws = nn.random.Draws(nn.random.generator(0, "weights"), backend, "float32")
+    draws = nn.random.Random(nn.random.generator(0, "weights"), backend, "float32")
     network = Network(layer)
     params, state = network.init(48, draws), network.init_state(48, draws)
     context = Context(True, state)

@@ -18,13 +18,13 @@ from network_cases import (
     relative_error,
 )
 
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.network.activations import log_sum_exp, sigmoid, softmax
 from anyback_nn.network.layer import Context
 from anyback_nn.network.layers import BatchNorm
 from anyback_nn.network.losses import MeanSquaredError, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
-from anyback_nn.network.parameters import map_leaves
+from anyback_nn.tree import tree_map
 
 LEARNING = [case for case in LAYERS if arrays(case.draw(2).params)]
 NETWORKS = [case for case in LAYERS if isinstance(case.make(2), Network)]
@@ -32,7 +32,7 @@ NETWORKS = [case for case in LAYERS if isinstance(case.make(2), Network)]
 
 def pick(tree, index):
     """Index every array of a tree."""
-    return map_leaves(lambda x: None if x is None else x[index], tree)
+    return tree_map(lambda x: None if x is None else x[index], tree)
 
 
 # Layers ------------------------------------------------------------------------------------------
@@ -42,8 +42,8 @@ def pick(tree, index):
 def test_replicas_are_separate_runs(case, backend, finest):
     numbers = case.draw(3, replicas=(2,))
     problem = numbers.to(backend, finest)
-    together = backend.compile(problem.step)(*problem.arguments)
-    together = map_leaves(lambda x: None if x is None else to_numpy(x), together)
+    together = backend.jit(problem.step)(*problem.arguments)
+    together = tree_map(lambda x: None if x is None else to_numpy(x), together)
     for replica in range(2):
         alone = numbers.map(lambda tree, replica=replica: pick(tree, replica))
         expected = alone.to(backend, finest).run()

@@ -10,7 +10,7 @@ from network_cases import (
     move,
 )
 
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.network.activations import log_sum_exp, softmax
 from anyback_nn.network.losses import mean_loss, weighted_mean
 from anyback_nn.network.network import Network

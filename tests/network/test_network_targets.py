@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from network_cases import relative_error
 
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.losses import (
     BinaryCrossEntropy,

@@ -14,7 +14,7 @@ from network_cases import (
     relative_error,
 )
 
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.network.losses import mean_loss
 
 torch = pytest.importorskip("torch")
@@ -184,10 +184,10 @@ def test_every_layer_and_loss_is_compared():
 def test_whole_network(weights, backend):
     """The chain of all gradients, through two hidden layers, against one call of autograd."""
     from anyback_nn import Dense, Network, SoftmaxCrossEntropy, Tanh
-    from anyback_nn.random import Draws, generator
+    from anyback_nn.random import Random, generator
 
     network = Network(Dense(6), Tanh(), Dense(5), Tanh(), Dense(3))
-    params = network.init(4, Draws(generator(0, "weights"), backend, "float32"))
+    params = network.init(4, Random(generator(0, "weights"), backend, "float32"))
     x = np.random.default_rng(0).normal(size=(5, 4))
     targets = np.asarray([0, 2, 1, 1, 0], dtype=np.int32)
     arguments = move((x, targets, weights), backend, "float32")

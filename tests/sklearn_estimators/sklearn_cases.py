@@ -22,7 +22,7 @@ from sklearn.neural_network import MLPRegressor as TheirRegressor
 from sklearn.preprocessing import scale
 
 import anyback_nn as nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor
 

@@ -73,7 +73,7 @@ def set_flat(model, numbers):
             filled[name] = numbers[begin : begin + a.size].reshape(a.shape)
             begin += a.size
         tree.append(filled)
-    model.training.params = model.layout.store(tuple(tree))
+    model.training.params = model.layout.pack(tuple(tree))
 
 
 def test_averaging_goes_on_in_partial_fit(iris):

@@ -129,7 +129,7 @@ IN_FLOAT64 = (
 
 @every(arrays=False)
 def test_on_the_backend(backend, name, check):
-    if check.func.__name__ in IN_FLOAT64 and not backend.holds("float64"):
+    if check.func.__name__ in IN_FLOAT64 and not backend.supports("float64"):
         pytest.skip("the check wants float64, which this device does not have")
     default = backend.spec == "numpy"
     carry_out(name, check, **({} if default else SMALL[name] | {"backend": backend}))

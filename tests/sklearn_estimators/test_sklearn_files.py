@@ -30,7 +30,9 @@ from sklearn_cases import (
 )
 
 import anyback_nn as nn
-from anyback_nn.backend import TorchBackend, select, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import select
+from anyback_nn.backends.torch import TorchBackend
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 
@@ -389,6 +391,7 @@ RELEASED = Path(__file__).parent / "release_0_1"
 """Estimators that release 0.1 wrote after five epochs, and their predictions of the first rows."""
 
 
+@pytest.mark.filterwarnings("ignore:anyback_nn.* has moved:DeprecationWarning")
 @pytest.mark.parametrize("suffix", ["joblib", "safetensors"])
 @pytest.mark.parametrize("name", ["names_of_classes", "early_stopping", "values"])
 def test_files_of_release_0_1_are_read_and_trained_further(name, suffix):

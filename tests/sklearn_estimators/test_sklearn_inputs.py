@@ -176,7 +176,7 @@ def largest(monkeypatch):
         return result
 
     monkeypatch.setattr(batches, "_rows_of", noting)
-    monkeypatch.setattr("anyback_nn.training.data.BLOCK", 1)
+    monkeypatch.setattr("anyback_nn.inputs.batches.BLOCK", 1)
     monkeypatch.setattr(batches, "LIMIT", 2000)
     return found
 

@@ -20,9 +20,9 @@ from sklearn_cases import (
     warnings_of,
 )
 
+from anyback_nn.inputs.batches import Batch
 from anyback_nn.sklearn.batches import build_source
 from anyback_nn.sklearn.lbfgs import Problem
-from anyback_nn.training.data import Batch
 
 
 @pytest.mark.parametrize("name", ["binary", "classes", "digits", "labels", "values", "counts"])

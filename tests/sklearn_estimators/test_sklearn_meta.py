@@ -66,11 +66,13 @@ def diabetes():
 
 def on(backend):
     """The precision of comparisons with scikit-learn, and what computes in it."""
-    return {"backend": backend, "dtype": "float64" if backend.holds("float64") else "float32"}
+    return {"backend": backend, "dtype": "float64" if backend.supports("float64") else "float32"}
 
 
 def near(backend):
-    return {"rtol": 1e-7, "atol": 1e-9} if backend.holds("float64") else {"rtol": 0, "atol": 0.05}
+    return (
+        {"rtol": 1e-7, "atol": 1e-9} if backend.supports("float64") else {"rtol": 0, "atol": 0.05}
+    )
 
 
 def classifiers(backend, **settings):

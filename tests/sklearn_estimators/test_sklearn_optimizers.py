@@ -135,7 +135,7 @@ def test_the_penalty_acts_on_weights_alone_and_is_recorded(iris):
     assert_descends(classifier(l2_per_sample=0.3, alpha=6.0), x, y, value)
 
 
-def test_steps_are_recorded_with_the_penalty_that_is_the_default(iris, backend, plans):
+def test_steps_are_recorded_with_the_penalty_that_is_the_default(iris, backend, programs):
     MLPClassifier(max_iter=5, batch_size=10, random_state=0, backend=backend).fit(*iris)
-    assert plans
-    assert all(plan.runs for plan in plans)
+    assert programs
+    assert all(program.runs for program in programs)

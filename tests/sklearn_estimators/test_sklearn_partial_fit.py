@@ -180,3 +180,21 @@ def test_partial_fit_begins_another_optimizer(change, iris):
     # Once.
     ours.partial_fit(x, y)
     assert ours.model_.training.step == 2
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"average_weights": 0.9},
+        {"dropout": 0.1},
+        {"solver": "sgd", "learning_rate": "adaptive"},
+    ],
+    ids=lambda settings: "-".join(settings) or "defaults",
+)
+def test_partial_fit_traces_a_step_once(backend, programs, settings, iris):
+    ours = classifier(batch_size=15, backend=backend, **settings)
+    for _ in range(9):
+        ours.partial_fit(*iris, classes=[0, 1, 2])
+    # Of 36 steps, two are called as they are, one is traced and all others are replayed.
+    assert [program.runs for program in programs] == [33]

@@ -13,7 +13,9 @@ import pytest
 from sklearn_cases import assert_same, build, load_examples, needs_torch, refuse_torch, train_more
 
 import anyback_nn as nn
-from anyback_nn.backend import TorchBackend, select, to_numpy
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import select
+from anyback_nn.backends.torch import TorchBackend
 from anyback_nn.sklearn import MLPClassifier
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import anyback_nn as nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.testing import HostReadError, compare_backends
 from anyback_nn.testing.comparison import QUANTITIES, TOLERANCE
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import anyback_nn as nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.testing import HostReadError, no_host_reads
 
 DEVICE = "array-api-strict:device1"

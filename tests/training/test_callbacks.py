@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import anyback_nn as nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def settings_of(metadata, change):
 def test_every_layer_loss_and_optimizer_is_described_and_rebuilt():
     from anyback_nn.network.activations import ACTIVATIONS
     from anyback_nn.network.losses import LOSSES
-    from anyback_nn.training.optimizers import OPTIMIZERS
+    from anyback_nn.optim.optimizers import OPTIMIZERS
 
     block = nn.Residual(nn.Dense(3, bias=False, initializer=nn.Constant(0.5)), nn.Dropout(0.1))
     things = [
@@ -164,7 +164,7 @@ def test_state_keeps_its_dtype_wherever_it_came_from(tmp_path):
 
 
 def test_loading_draws_no_weights(path, monkeypatch):
-    monkeypatch.setattr(nn.random.Draws, "orthogonal", None)
+    monkeypatch.setattr(nn.random.Random, "orthogonal", None)
     assert nn.Model.load(path).layout.size == 26
 
 

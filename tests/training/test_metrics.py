@@ -8,7 +8,7 @@ from network_cases import TOLERANCE, each_weights, move
 from sklearn.metrics import accuracy_score, mean_absolute_error, r2_score
 
 import anyback_nn as nn
-from anyback_nn.backend import to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.training import metrics
 
 RNG = np.random.default_rng(0)

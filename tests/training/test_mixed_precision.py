@@ -13,20 +13,21 @@ import pytest
 
 import anyback_nn as nn
 from anyback_nn import model as model_module
-from anyback_nn import recorded
-from anyback_nn.backend import to_numpy
-from anyback_nn.network.parameters import Layout, leaves, named
+from anyback_nn.array_api import to_numpy
+from anyback_nn.inputs.checks import COMPUTE_DTYPES
+from anyback_nn.jit import dispatch
+from anyback_nn.network.layout import Layout
 from anyback_nn.network.precision import mixed
-from anyback_nn.random import Draws, generator
-from anyback_nn.training.checks import COMPUTE_DTYPES
+from anyback_nn.random import Random, generator
 from anyback_nn.training.mixed_precision import (
     LOSS_SCALE,
     LossScaling,
     mixed_step,
     scaled_step,
 )
-from anyback_nn.training.state import TrainingState, copies
+from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import training_step
+from anyback_nn.tree import tree_copy, tree_leaves, tree_named_leaves
 
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 
@@ -55,10 +56,10 @@ class Steps:
     def __init__(self, backend, wide, optimizer=None, weight=1.0):
         self.backend, self.wide = backend, wide
         self.optimizer = optimizer or nn.GradientDescent(0.5)
-        draws = Draws(generator(0, "weights"), backend, wide)
+        draws = Random(generator(0, "weights"), backend, wide)
         params = self.network.init(5, draws)
         self.layout = Layout.of(params, backend.packed)
-        self.params = self.layout.store(params)
+        self.params = self.layout.pack(params)
         self.state = self.network.init_state(5, draws)
         rng = np.random.default_rng(0)
         self.batch = (
@@ -82,13 +83,17 @@ class Steps:
 
     def take(self, step, begin, n=1):
         """Take steps; give all numbers behind each one."""
-        step, mask, found = self.backend.compile(step, (0, 1, 2)), self.layout.mask(begin[0]), []
+        step, mask, found = (
+            self.backend.jit(step, (0, 1, 2)),
+            self.layout.penalty_mask(begin[0]),
+            [],
+        )
         carried = begin
         for number in range(1, n + 1):
             coefficients = self.optimizer.coefficients(number, self.optimizer.learning_rate)
             *carried, report = step(*carried, mask, coefficients, *self.batch)
             # What is handed in again is used up.
-            found.append([*copies(tuple(carried)), report])
+            found.append([*tree_copy(tuple(carried)), report])
         return found
 
     def scaled(self, narrow, scaling, n=1):
@@ -106,7 +111,7 @@ class Steps:
 
 
 def numbers(tree):
-    return {name: to_numpy(one) for name, one in named(tree).items()}
+    return {name: to_numpy(one) for name, one in tree_named_leaves(tree).items()}
 
 
 def assert_same_bits(tree, other):
@@ -216,7 +221,7 @@ def test_the_scale_is_halved_until_it_fits(backend, compute_dtype, dtype):
     for number, (params, *_) in enumerate(found, start=1):
         same = all(np.array_equal(one, first[name]) for name, one in numbers(params).items())
         assert same == (number <= skipped)
-    assert all(np.isfinite(to_numpy(one)).all() for one in leaves(tuple(found[-1])))
+    assert all(np.isfinite(to_numpy(one)).all() for one in tree_leaves(tuple(found[-1])))
 
 
 @in_float64
@@ -312,7 +317,7 @@ def test_what_is_kept_is_in_float32(backend, compute_dtype, moons):
     model.fit(*moons, epochs=1, batch_size=100)
     training = model.training
     kept = (training.params, training.slots, training.state, model.params)
-    assert all(one.dtype == backend.xp.float32 for tree in kept for one in leaves(tree))
+    assert all(one.dtype == backend.xp.float32 for tree in kept for one in tree_leaves(tree))
     assert model.predict(moons[0]).dtype == np.float32
 
 
@@ -354,11 +359,11 @@ def test_many_steps_in_one_call(backend, compute_dtype, moons):
 
 
 @half
-@pytest.mark.usefixtures("plans")
-def test_steps_are_not_recorded(backend, compute_dtype, moons, monkeypatch):
-    """Their results lie in new memory, so a recording would not fit at the next step."""
-    tried, plan = [], recorded.Plan
-    monkeypatch.setattr(recorded, "Plan", lambda *step: tried.append(step) or plan(*step))
+@pytest.mark.usefixtures("programs")
+def test_steps_are_not_traced(backend, compute_dtype, moons, monkeypatch):
+    """Their results are in new memory, so a program would not fit at the next step."""
+    tried, program = [], dispatch.Program
+    monkeypatch.setattr(dispatch, "Program", lambda *step: tried.append(step) or program(*step))
     classifier(backend, compute_dtype).fit(*moons, epochs=1, batch_size=10)
     assert not tried
     classifier(backend).fit(*moons, epochs=1, batch_size=10)
@@ -442,7 +447,7 @@ def test_other_dtypes_are_refused(backend, wrong):
 
 @half
 def test_parameters_in_float64_are_refused(backend, compute_dtype):
-    if backend.holds("float64"):
+    if backend.supports("float64"):
         with pytest.raises(ValueError, match="for parameters in float32, got dtype='float64'"):
             classifier(backend, compute_dtype, dtype="float64")
 
@@ -458,7 +463,7 @@ NARROW = {
 
 def test_what_a_backend_does_not_have_is_refused(backend):
     held = NARROW[backend.name]
-    assert [one for one in COMPUTE_DTYPES if backend.holds(one)] == held
+    assert [one for one in COMPUTE_DTYPES if backend.supports(one)] == held
     for missing in set(COMPUTE_DTYPES) - set(held):
         with pytest.raises(ValueError, match=f"has no {missing}: use compute_dtype=") as refused:
             classifier(backend, missing)

@@ -1,0 +1,68 @@
+"""Modules of release 0.1 under their old names, for one release.
+
+Code that imports them gets a `DeprecationWarning`; estimators and models that were pickled with
+that release can be loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+__all__ = ["MOVED", "install"]
+
+MOVED: dict[str, tuple[str, ...]] = {
+    "anyback_nn.backend": (
+        "anyback_nn.backends",
+        "anyback_nn.array_api",
+        "anyback_nn.backends.numpy",
+        "anyback_nn.backends.strict",
+        "anyback_nn.backends.torch",
+        "anyback_nn.backends.jax",
+        "anyback_nn.backends.cupy",
+    ),
+    "anyback_nn.network.parameters": ("anyback_nn.network.layout",),
+    "anyback_nn.sklearn.solvers": ("anyback_nn.optim.like_sklearn",),
+    "anyback_nn.training.optimizers": ("anyback_nn.optim.optimizers",),
+    "anyback_nn.training.schedules": ("anyback_nn.optim.schedules",),
+}
+"""The old name of each module, and the modules in which its public names are now."""
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds a module under its old name."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__
+        warnings.warn(
+            f"{name} has moved and will be removed: import from {MOVED[name][0]}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+        def find(attribute: str) -> Any:
+            for new in MOVED[name]:
+                # A backend cannot be imported without its library.
+                with contextlib.suppress(ImportError):
+                    if hasattr(importlib.import_module(new), attribute):
+                        return getattr(sys.modules[new], attribute)
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+
+        module.__dict__["__getattr__"] = find
+
+
+def install() -> None:
+    """Let the old names be imported."""
+    sys.meta_path.append(_Finder())

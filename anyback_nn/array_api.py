@@ -1,0 +1,73 @@
+"""Arrays of any library that follows the array API standard, asked for what they are.
+
+Everything in the package computes with ``array_namespace(x)`` and the standard's functions alone.
+Nothing here imports an array library but NumPy, and nothing of this package.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+__all__ = ["Array", "array_namespace", "is_numpy", "on_host", "to_numpy"]
+
+Array = Any
+"""An array of any library that follows the standard; they share no base class."""
+
+_NAMESPACES: dict[type, Any] = {}
+
+
+def array_namespace(x: Array) -> Any:
+    """Return the library of an array as a namespace of the array API standard.
+
+    The result of `array_api_compat.array_namespace`, cached by the type of the array, because every
+    layer asks for it at every step.
+
+    Raises
+    ------
+    TypeError
+        ``x`` is not an array of a library that follows the standard.
+
+    Examples
+    --------
+    >>> array_namespace(np.zeros(3)).__name__
+    'array_api_compat.numpy'
+    """
+    kind = type(x)
+    if kind not in _NAMESPACES:
+        _NAMESPACES[kind] = array_api_compat.array_namespace(x)
+    return _NAMESPACES[kind]
+
+
+def is_numpy(x: object) -> bool:
+    """Return whether ``x`` is a NumPy array, or no array of any library (such as a list)."""
+    return array_api_compat.is_numpy_array(x) or not array_api_compat.is_array_api_obj(x)
+
+
+def on_host(x: object) -> bool:
+    """Return whether ``x`` is in the host's memory, whichever library's array it is."""
+    if is_numpy(x):
+        return True
+    device = array_api_compat.device(x)
+    # JAX and array-api-strict have other names for it.
+    return "cpu" in (str(device), getattr(device, "platform", None)) or "CPU_DEVICE" in str(device)
+
+
+def to_numpy(x: Any) -> Any:
+    """Copy an array of any library, from any device, to NumPy (without a copy where possible).
+
+    Examples
+    --------
+    >>> to_numpy([[1, 2]]).shape
+    (1, 2)
+    """
+    if array_api_compat.is_torch_array(x):
+        x = x.detach().cpu()
+        return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
+    if array_api_compat.is_cupy_array(x):
+        return x.get()
+    if type(x).__module__.startswith("array_api_strict"):
+        x = array_api_compat.to_device(x, array_namespace(x).Device("CPU_DEVICE"))
+    return np.asarray(x)

@@ -1,0 +1,324 @@
+"""What a backend is: one array library on one device."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import array_api_compat
+import numpy as np
+
+from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
+from anyback_nn.backends.libraries import BACKENDS, Library
+from anyback_nn.errors import BackendUnavailableError
+from anyback_nn.jit.dispatch import Traced
+from anyback_nn.jit.rules import TraceRules
+from anyback_nn.jit.scan import Scan
+from anyback_nn.utils.memory import free_host_memory
+
+__all__ = ["Backend", "is_index", "load"]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One array library on one device.
+
+    Parameters
+    ----------
+    device_name : str, optional
+        The part of the spec after the colon; None is the library's default device.
+    masks_on_device : bool
+        Whether dropout masks are computed on the device, where it has int64, instead of on the
+        host: the same bits. Slower on the CPUs where it was measured, see
+        ``benchmarks/results/dropout_masks.md``, and untested on a GPU.
+    tf32 : bool
+        Whether products of float32 matrices may round their operands to the 11 binary digits of
+        TF32, which NVIDIA GPUs multiply several times as fast from Ampere on; sums are in float32.
+        Elsewhere it has no effect. If False, it is left to the library: CuPy and PyTorch then use
+        float32, but JAX uses TF32 (see ``jax.default_matmul_precision``). Untested on a GPU.
+
+    Notes
+    -----
+    A backend holds names only, so it can be compared, hashed and pickled.
+    """
+
+    device_name: str | None = None
+    masks_on_device: bool = False
+    tf32: bool = False
+
+    library: ClassVar[Library]
+    """What is known of the library."""
+    namespace: ClassVar[str]
+    """The module that offers the library's arrays through the standard's functions."""
+    packed: ClassVar[bool] = True
+    """Whether the parameters are stored as one vector (see `anyback_nn.network.layout`)."""
+    compiles: ClassVar[bool] = False
+    """Whether functions are compiled, separately for each combination of shapes."""
+    steps_per_call: ClassVar[int] = 1
+    """The most steps that `scan` takes in one call: an interrupt waits for its end."""
+
+    def __reduce__(self) -> Any:
+        # Not the class: where the library is missing, its module cannot be imported.
+        return _restore, (self.name, asdict(self))
+
+    @property
+    def name(self) -> str:
+        """The name of the library in a spec."""
+        return self.library.name
+
+    @property
+    def spec(self) -> str:
+        """The string that selects this backend again."""
+        return self.name if self.device_name is None else f"{self.name}:{self.device_name}"
+
+    @property
+    def xp(self) -> Any:
+        """The library as a namespace of the array API standard."""
+        return importlib.import_module(self.namespace)
+
+    @property
+    def version(self) -> str:
+        """The version of the library."""
+        return str(importlib.import_module(self.library.module).__version__)
+
+    @property
+    def device(self) -> Any:
+        """The device in the form in which the library's functions take it."""
+        return "cpu"
+
+    @property
+    def device_label(self) -> str:
+        """The device in words."""
+        return str(self.device)
+
+    @property
+    def has_device_memory(self) -> bool:
+        """Whether the device computes in memory of its own, and not in the host's."""
+        return False
+
+    @property
+    def trace_rules(self) -> TraceRules | None:
+        """How steps are traced (see `anyback_nn.jit`); None if they are not."""
+        return None
+
+    def devices(self) -> list[str]:
+        """Return the specs of all devices that this library can use here."""
+        return [self.name]
+
+    def kinds(self) -> list[str]:
+        """Return the spec of one device of each kind that can compute here, the default first."""
+        return [self.name]
+
+    def check(self) -> None:
+        """Raise `BackendUnavailableError`, saying why, if this backend cannot compute here."""
+        if self.tf32 and not self.library.has_tf32:
+            others = ", ".join(name for name, library in BACKENDS.items() if library.has_tf32)
+            raise BackendUnavailableError(
+                f"backend {self.spec!r}: it has no TF32, a format of NVIDIA's GPUs. Leave out "
+                f"tf32=True, or use one of {others}"
+            )
+        self.check_device()
+
+    def check_device(self) -> None:
+        """Raise `BackendUnavailableError` if the library works but has no such device."""
+        if self.device_name is not None:
+            raise self.no_such_device()
+
+    def no_such_device(self) -> BackendUnavailableError:
+        """Return the error for a device that does not exist."""
+        return BackendUnavailableError(
+            f"backend {self.spec!r}: there is no device {self.device_name!r}. "
+            f"This machine has: {', '.join(self.devices())}"
+        )
+
+    def owns(self, x: object) -> bool:
+        """Return whether ``x`` is an array of this backend's library."""
+        try:
+            return bool(array_namespace(x) is self.xp)
+        except TypeError:
+            return False
+
+    def supports(self, dtype: str) -> bool:
+        """Return whether the device has a dtype: some have no float64, few have bfloat16."""
+        if dtype in self.library.half_dtypes:
+            return True
+        with self.scope(dtype):
+            return dtype in self.xp.__array_namespace_info__().dtypes(device=self.device)
+
+    def asarray(self, x: Any, dtype: str | None = None) -> Array:
+        """Move ``x`` to this backend's device, without a copy where possible.
+
+        Parameters
+        ----------
+        x : array or nested sequence
+            An array of any library, or what NumPy can convert to one.
+        dtype : str, optional
+            The name of the dtype to cast to, such as ``"float32"``. Default: unchanged.
+        """
+        if self.owns(x):
+            array = array_api_compat.to_device(x, self.device)
+        elif (array := self._exchange(x)) is None:
+            array = self._from_numpy(_cast_on_host(to_numpy(x), dtype))
+        if dtype is None or array.dtype == getattr(self.xp, dtype):
+            return array
+        return self.xp.astype(array, getattr(self.xp, dtype))
+
+    def _exchange(self, x: Any) -> Array | None:
+        """Take over another library's device memory through DLPack; None where that fails."""
+        if is_numpy(x) or not hasattr(x, "__dlpack__"):
+            return None
+        try:
+            # PyTorch exports only what carries no gradient.
+            array = self.xp.from_dlpack(x.detach() if hasattr(x, "detach") else x)
+        except Exception:  # each library refuses foreign devices with an error of its own
+            return None
+        return array if array_api_compat.device(array) == self.device else None
+
+    def _from_numpy(self, x: Any) -> Array:
+        """Move a NumPy array to the device."""
+        return self.xp.asarray(x, device=self.device)
+
+    def transfer(self) -> Callable[[Sequence[tuple[Any, str]]], list[Array]]:
+        """Return a function that moves batches to the device one after another; here, `asarray`.
+
+        On a device with memory of its own, it is copied while the device computes with the batches
+        before (see `anyback_nn.backends.transfer`).
+
+        Returns
+        -------
+        callable
+            Takes the arrays of a batch, each with the name of its dtype, and returns them on the
+            device.
+        """
+        return lambda arrays: [self.asarray(x, dtype) for x, dtype in arrays]
+
+    def synchronize(self, *arrays: Array) -> None:
+        """Wait until the device has computed ``arrays`` (a clock is right only after this)."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Return whether this is how the library says that it ran out of memory."""
+        # NumPy has another error for what is too large for any memory.
+        messages = ("array is too big", "Maximum allowed dimension exceeded")
+        too_big = isinstance(error, ValueError) and any(text in str(error) for text in messages)
+        return too_big or isinstance(error, MemoryError)
+
+    def free_memory(self) -> int | None:
+        """Return how many bytes are free on the device, or None if unknown."""
+        return free_host_memory()
+
+    def jit(
+        self, function: Callable[..., Any], donate: tuple[int, ...] = (), *, replay: bool = False
+    ) -> Callable[..., Any]:
+        """Make a function of arrays as fast as the library can.
+
+        Parameters
+        ----------
+        function : callable
+            A pure function of arrays, Python floats and nested dicts and tuples of them.
+        donate : tuple of int
+            The positions of arguments that are donated: their memory may be overwritten, so the
+            caller must not use those arguments again.
+        replay : bool
+            Whether the function is called often and does the same operations whatever the values
+            are. A library without a compiler then traces it once and replays it.
+        """
+        rules = self.trace_rules if replay else None
+        return function if rules is None else Traced(function, donate, rules)
+
+    def scan(
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any] | None:
+        """Return a function that takes many steps in one call; None if nothing is gained by it.
+
+        Parameters
+        ----------
+        step : callable
+            As for `jit` with ``replay``: ``step(*carried, *fixed, *entry)`` returns ``*carried,
+            result``. What is carried from step to step is donated.
+        donate : tuple of int
+            The positions of the arguments, the first ones, that the step works in.
+
+        Returns
+        -------
+        callable or None
+            ``steps(carried, fixed, entries)`` returns ``carried`` and all results, stacked. The
+            entries are tuples of one structure and shape, of floats and NumPy arrays.
+        """
+        rules = self.trace_rules
+        return None if rules is None else Scan(step, donate, rules)
+
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        """Create arrays on this device, and with ``dtype`` unchanged, inside the context."""
+        yield
+
+
+class Missing(Backend):
+    """A backend that was pickled elsewhere, and whose library cannot be imported here."""
+
+    def __init__(self, library: Library, error: BackendUnavailableError, **settings: Any) -> None:
+        super().__init__(**settings)
+        # A frozen dataclass; these are no settings of it.
+        self.__dict__.update(library=library, error=error)
+
+    def check(self) -> None:
+        raise self.__dict__["error"]
+
+
+def load(library: Library, spec: str | None = None) -> type[Backend]:
+    """Import the backend of a library.
+
+    Parameters
+    ----------
+    library : Library
+    spec : str, optional
+        What the user asked for. Default: the library.
+
+    Raises
+    ------
+    BackendUnavailableError
+        The library is not installed, or cannot be imported.
+    """
+    spec = spec or library.name
+    if importlib.util.find_spec(library.module) is None:
+        raise BackendUnavailableError(
+            f"backend {spec!r}: {library.module} is not installed. "
+            f"Install it with: pip install '{library.requirement}'"
+        )
+    module, _, name = library.backend.partition(".")
+    try:
+        backend: type[Backend] = getattr(
+            importlib.import_module(f"anyback_nn.backends.{module}"), name
+        )
+    except Exception as error:  # a broken installation may raise anything
+        raise BackendUnavailableError(
+            f"backend {spec!r}: {library.module} is installed but cannot be imported "
+            f"({type(error).__name__}: {error}). "
+            f"Install it again with: pip install --force-reinstall '{library.requirement}'"
+        ) from error
+    return backend
+
+
+def _restore(name: str, settings: dict[str, Any]) -> Backend:
+    """Unpickle a backend."""
+    library, device = BACKENDS[name], settings["device_name"]
+    try:
+        return load(library, name if device is None else f"{name}:{device}")(**settings)
+    except BackendUnavailableError as error:
+        return Missing(library, error, **settings)
+
+
+def is_index(text: str, count: int) -> bool:
+    """Return whether ``text`` is an integer from 0 to ``count - 1``."""
+    return text.isdecimal() and int(text) < count
+
+
+def _cast_on_host(x: Any, dtype: str | None) -> Any:
+    """Cast before the transfer: the device may lack the wider dtype, and less is moved."""
+    with np.errstate(over="ignore"):  # infinite, as where another library casts
+        # Of the libraries, NumPy alone reads the other byte order.
+        return x.astype(dtype or x.dtype.newbyteorder("="), copy=False)

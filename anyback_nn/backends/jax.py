@@ -1,0 +1,106 @@
+"""JAX: steps are compiled, and many of them run in one call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from anyback_nn.array_api import Array
+from anyback_nn.backends.base import Backend, is_index
+from anyback_nn.backends.libraries import BACKENDS
+from anyback_nn.tree import tree_leaves, tree_map, tree_stack
+
+__all__ = ["JaxBackend"]
+
+
+class JaxBackend(Backend):
+    """JAX; ``jax:1`` is its second device."""
+
+    library = BACKENDS["jax"]
+    namespace = "jax.numpy"
+    # Slices of one vector as matrix operands leave XLA's fast path on the CPU.
+    packed = False
+    compiles = True
+    steps_per_call = 512
+
+    @property
+    def device(self) -> Any:
+        return jax.devices()[int(self.device_name or 0)]
+
+    @property
+    def has_device_memory(self) -> bool:
+        return bool(self.device.platform != "cpu")
+
+    def devices(self) -> list[str]:
+        return [f"jax:{index}" for index in range(len(jax.devices()))]
+
+    def check_device(self) -> None:
+        if self.device_name is not None and not is_index(self.device_name, len(self.devices())):
+            raise self.no_such_device()
+
+    def _from_numpy(self, x: Any) -> Array:
+        # `jax.device_put` may keep memory that the caller writes to afterwards; `jax.numpy.asarray`
+        # does not, but takes several times as long.
+        return jax.device_put(np.array(x), self.device)
+
+    def synchronize(self, *arrays: Array) -> None:
+        jax.block_until_ready(arrays)
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        if super().is_out_of_memory(error):
+            return True
+        # If found while something else is dispatched, it has another status and the same words.
+        messages = ("RESOURCE_EXHAUSTED", "Out of memory")
+        from_jax = isinstance(error, jax.errors.JaxRuntimeError)
+        return from_jax and any(text in str(error) for text in messages)
+
+    def free_memory(self) -> int | None:
+        if self.device.platform == "cpu":
+            return super().free_memory()
+        stats = self.device.memory_stats() or {}
+        if not stats.keys() >= {"bytes_limit", "bytes_in_use"}:
+            return None
+        return int(stats["bytes_limit"]) - int(stats["bytes_in_use"])
+
+    def jit(
+        self, function: Callable[..., Any], donate: tuple[int, ...] = (), *, replay: bool = False
+    ) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = jax.jit(function, donate_argnums=donate)
+        return compiled
+
+    def scan(
+        self, step: Callable[..., Any], donate: tuple[int, ...] = ()
+    ) -> Callable[..., Any] | None:
+        def run(carried: Any, fixed: Any, entries: Any) -> Any:
+            def body(carried: Any, entry: Any) -> Any:
+                *carried, result = step(*carried, *fixed, *entry)
+                return tuple(carried), result
+
+            return jax.lax.scan(body, carried, entries)
+
+        compiled = self.jit(run, donate=(0,))
+
+        def steps(carried: Any, fixed: Any, entries: Any) -> Any:
+            # Numbers, which come as lists, are of the dtype of what they change.
+            dtype = next((x.dtype for x in tree_leaves(carried)), None)
+            on_host = tree_map(
+                lambda x: np.asarray(x, dtype) if isinstance(x, list) else x,
+                tree_stack(list(entries)),
+            )
+            # They go to the device of the others.
+            return compiled(carried, fixed, on_host)
+
+        return steps
+
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        with contextlib.ExitStack() as settings:
+            if dtype == "float64":
+                settings.enter_context(jax.enable_x64(True))
+            if self.tf32:
+                settings.enter_context(jax.default_matmul_precision("tensorfloat32"))
+            yield

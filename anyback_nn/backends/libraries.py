@@ -1,0 +1,96 @@
+"""The table of array libraries: what is known of each without importing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["BACKENDS", "Library"]
+
+
+@dataclass(frozen=True)
+class Library:
+    """An array library that can compute.
+
+    Attributes
+    ----------
+    name : str
+        The name in a spec.
+    module : str
+        The module whose presence tells whether the library is installed.
+    backend : str
+        The module and the class, below `anyback_nn.backends`, of its `Backend`.
+    requirement : str
+        What pip installs to have it.
+    hardware, purpose : str
+        Where it computes and what it is good for, for the table in the README.
+    half_dtypes : tuple of str
+        The dtypes of 16 bits, of which the standard has none, that it computes in.
+    has_tf32 : bool
+        Whether it can be asked for TF32.
+    """
+
+    name: str
+    module: str
+    backend: str
+    requirement: str
+    hardware: str
+    purpose: str
+    half_dtypes: tuple[str, ...] = ()
+    has_tf32: bool = False
+
+
+BACKENDS: dict[str, Library] = {
+    library.name: library
+    for library in (
+        Library(
+            name="numpy",
+            module="numpy",
+            backend="numpy.NumpyBackend",
+            requirement="numpy",
+            hardware="CPU",
+            purpose="the default: nothing else to install",
+            # BLAS knows no float16: NumPy multiplies such matrices in a loop of its own, slowly.
+            half_dtypes=("float16",),
+        ),
+        Library(
+            name="cupy",
+            module="cupy",
+            backend="cupy.CupyBackend",
+            requirement="anyback-nn[cuda13]",
+            hardware="NVIDIA GPU",
+            purpose="training on the GPU (untested on a GPU so far)",
+            # Its bfloat16, new in version 14, is not in its namespace, and experimental.
+            half_dtypes=("float16",),
+            has_tf32=True,
+        ),
+        Library(
+            name="torch",
+            module="torch",
+            backend="torch.TorchBackend",
+            requirement="anyback-nn[torch]",
+            hardware="CPU; NVIDIA, AMD or Apple GPU",
+            purpose="arrays that are already PyTorch's (GPUs untested so far)",
+            half_dtypes=("float16", "bfloat16"),
+            has_tf32=True,
+        ),
+        Library(
+            name="jax",
+            module="jax",
+            backend="jax.JaxBackend",
+            requirement="anyback-nn[jax]",
+            hardware="CPU; GPU or TPU with their JAX plugins",
+            purpose="compiled steps (GPUs and TPUs untested so far)",
+            half_dtypes=("float16", "bfloat16"),
+            has_tf32=True,
+        ),
+        Library(
+            name="array-api-strict",
+            module="array_api_strict",
+            backend="strict.StrictBackend",
+            requirement="array-api-strict",
+            hardware="CPU",
+            purpose="testing that code keeps to the standard (slow)",
+        ),
+    )
+}
+"""Every supported library by its name, in the order of the table in the README."""

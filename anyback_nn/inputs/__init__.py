@@ -1,0 +1,1 @@
+"""What users pass becomes batches on the backend's device, checked once."""

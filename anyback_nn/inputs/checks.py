@@ -1,0 +1,199 @@
+"""What users pass in is looked at here, once, before anything is computed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_array_api_obj
+
+from anyback_nn.array_api import Array, array_namespace, to_numpy
+from anyback_nn.backends import BACKENDS, Backend
+from anyback_nn.errors import DataError, ShapeError
+
+__all__ = [
+    "COMPUTE_DTYPES",
+    "DTYPES",
+    "as_targets",
+    "check_compute_dtype",
+    "check_dtype",
+    "check_inputs",
+    "check_same_length",
+    "check_weights",
+    "n_rows",
+]
+
+
+DTYPES = ("float32", "float64")
+"""What a model can compute in."""
+
+COMPUTE_DTYPES = ("float16", "bfloat16")
+"""What training steps of a float32 model can compute in instead."""
+
+
+def as_array(x: Any) -> Array:
+    """Give arrays of any library as they are, and anything else as NumPy makes an array of it."""
+    return x if is_array_api_obj(x) else to_numpy(x)
+
+
+def as_targets(y: Any) -> Array:
+    """Give targets as an array of numbers.
+
+    Raises
+    ------
+    DataError
+        They are text or objects.
+    """
+    y = as_array(y)
+    if not _is_numeric(y):
+        raise DataError(
+            f"expected numeric targets, got dtype {y.dtype}. Number the labels first, for example "
+            "with numpy.unique(labels, return_inverse=True)"
+        )
+    return y
+
+
+def n_rows(x: Array) -> int:
+    """Give the number of rows (some libraries' arrays have no ``len``)."""
+    return int(x.shape[0])
+
+
+def _is_stream(x: Any) -> bool:
+    """Tell whether this gives things one by one, such as batches, and cannot be an array."""
+    known = hasattr(x, "shape") or hasattr(x, "__array__") or isinstance(x, Sequence)
+    return isinstance(x, Iterable) and not known
+
+
+def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Array:
+    """Check the inputs that a user passed.
+
+    Parameters
+    ----------
+    x : array or what NumPy can make one of
+    n_in : int, optional
+        The number of features that the model has.
+    finite : bool
+        Whether to look for NaN and infinite values (a pass over the data).
+
+    Returns
+    -------
+    array, shape (n_samples, n_in)
+
+    Raises
+    ------
+    ShapeError
+        Not two axes, or another number of features.
+    DataError
+        No samples, no numbers, or values that are not finite.
+    """
+    if hasattr(x, "toarray"):
+        raise DataError("expected a dense array, got a sparse one: pass x.toarray()")
+    if isinstance(x, str | PathLike) or _is_stream(x):
+        raise DataError(
+            "expected inputs as an array of shape (n_samples, n_features), got "
+            f"{type(x).__name__}: read a file first, and pass batches one by one"
+        )
+    x = as_array(x)
+    xp = array_namespace(x)
+    shape = tuple(x.shape)
+    if len(shape) != 2:
+        hint = {
+            0: "a single number is no sample",
+            1: "use x[:, None] for one feature, or x[None, :] for one sample",
+        }.get(len(shape), "flatten each sample: x.reshape(len(x), -1)")
+        raise ShapeError(f"expected inputs of shape (n_samples, n_features), got {shape}: {hint}")
+    if not _is_numeric(x):
+        raise DataError(
+            f"expected numeric inputs, got dtype {x.dtype}. Encode text and categories first"
+        )
+    if 0 in shape:
+        raise DataError(
+            f"expected at least one sample and one feature, got inputs of shape {shape}"
+        )
+    if n_in is not None and shape[1] != n_in:
+        raise ShapeError(f"the model takes {n_in} features, got inputs with {shape[1]}")
+    if finite and not isinstance(x, np.memmap) and xp.isdtype(x.dtype, "real floating"):
+        rows = xp.all(xp.isfinite(x), axis=1)
+        if not to_numpy(xp.all(rows)):
+            bad = np.flatnonzero(~to_numpy(rows))
+            raise DataError(
+                f"the inputs hold NaN or infinite values in {bad.size} of {shape[0]} rows, first "
+                f"in row {bad[0]} (counted from 0). Replace or remove them first"
+            )
+    return x
+
+
+def check_same_length(x: Array, y: Array) -> None:
+    """Raise `ShapeError` unless there is one target a sample."""
+    if n_rows(x) != n_rows(y):
+        raise ShapeError(f"the inputs have {n_rows(x)} rows, but the targets have {n_rows(y)}")
+
+
+def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array:
+    """Check the weights of the samples: one each, finite, 0 or greater.
+
+    Parameters
+    ----------
+    weights : array, shape (n_samples,)
+    n_samples : int
+    values : bool
+        Whether to look at the values too, which reads them back from a device.
+    """
+    weights = as_array(weights)
+    xp = array_namespace(weights)
+    if tuple(weights.shape) != (n_samples,):
+        raise ShapeError(
+            f"expected sample weights of shape ({n_samples},), got {tuple(weights.shape)}"
+        )
+    if not _is_numeric(weights):
+        raise DataError(f"expected numeric sample weights, got dtype {weights.dtype}")
+    if xp.isdtype(weights.dtype, ("bool", "integral")):
+        weights = xp.astype(weights, xp.float32)
+    if values and not to_numpy(xp.all((weights >= 0) & (weights < float("inf")))):
+        raise DataError("expected sample weights that are finite and 0 or greater")
+    return weights
+
+
+def check_dtype(dtype: str, backend: Backend) -> str:
+    """Raise `ValueError` unless a model can compute in this dtype on this backend."""
+    if dtype not in DTYPES:
+        raise ValueError(f"expected dtype to be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if not backend.supports(dtype):
+        raise ValueError(f"the device of {backend.spec!r} has no {dtype}: use float32")
+    return dtype
+
+
+def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:
+    """Raise `ValueError` unless steps can compute in this dtype, or in the model's (None)."""
+    if compute_dtype is None:
+        return None
+    if compute_dtype not in COMPUTE_DTYPES:
+        raise ValueError(
+            f"expected compute_dtype to be None or one of {', '.join(COMPUTE_DTYPES)}, got "
+            f"{compute_dtype!r}"
+        )
+    if dtype != "float32":
+        raise ValueError(
+            f"compute_dtype={compute_dtype!r} is for parameters in float32, got dtype={dtype!r}"
+        )
+    if not backend.supports(compute_dtype):
+        held = [one for one in COMPUTE_DTYPES if backend.supports(one)]
+        others = ", ".join(
+            name for name, kind in BACKENDS.items() if compute_dtype in kind.half_dtypes
+        )
+        instead = f"compute_dtype={held[0]!r}" if held else "compute_dtype=None"
+        raise ValueError(
+            f"backend {backend.spec!r} has no {compute_dtype}: use {instead}, or a backend that "
+            f"has it ({others})"
+        )
+    return compute_dtype
+
+
+def _is_numeric(x: Array) -> bool:
+    xp = array_namespace(x)
+    try:
+        return bool(xp.isdtype(x.dtype, ("bool", "integral", "real floating")))
+    except TypeError:  # NumPy's text and object arrays have no dtype of the standard
+        return False

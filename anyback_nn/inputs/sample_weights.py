@@ -1,0 +1,110 @@
+"""How much each sample counts: its own weight times that of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.errors import DataError
+from anyback_nn.inputs.batches import Batch
+from anyback_nn.inputs.checks import check_weights, n_rows
+from anyback_nn.network.losses import Loss
+
+__all__ = ["class_weights", "mean_one", "training_weights"]
+
+
+def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
+    """Turn weights of classes into weights of samples.
+
+    Parameters
+    ----------
+    y : array, shape (n_samples,) or (n_samples, 1)
+        Class indices.
+    weights : "balanced" or mapping
+        From class index to weight; classes that are not named weigh 1. ``"balanced"`` gives every
+        class the same total weight: ``n_samples / (n_classes * count)``.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_samples,)
+
+    Examples
+    --------
+    >>> class_weights(np.asarray([0, 0, 0, 1]), "balanced").tolist()
+    [0.6666666666666666, 0.6666666666666666, 0.6666666666666666, 2.0]
+    """
+    labels = to_numpy(y)
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1 or np.any(labels != np.floor(labels)):
+        raise DataError(
+            "class_weight: expected one class index a sample, got targets of shape "
+            f"{labels.shape} and dtype {labels.dtype}. Use sample_weight instead"
+        )
+    classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if isinstance(weights, str):
+        if weights != "balanced":
+            raise ValueError(f"class_weight: expected 'balanced' or a mapping, got {weights!r}")
+        return (labels.size / (classes.size * counts))[inverse]
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            "class_weight: expected 'balanced' or a mapping from class to weight, got "
+            f"{type(weights).__name__}. Weights of samples go to sample_weight"
+        )
+    unknown = sorted(set(weights) - {int(one) for one in classes})
+    if unknown:
+        raise DataError(f"class_weight names classes that no sample has: {unknown}")
+    factors = [weights.get(int(one), 1.0) for one in classes]
+    return np.asarray(factors, dtype=np.float64)[inverse]
+
+
+def training_weights(
+    rows: Batch, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
+) -> Any:
+    """Multiply the weights of samples and classes, and scale them to the mean 1 over training.
+
+    Parameters
+    ----------
+    rows : Batch
+        All samples, with their own weights if there are any.
+    weights : "balanced" or mapping, optional
+        Of the classes, see `class_weights`.
+    loss : Loss
+    chosen : numpy.ndarray, optional
+        The numbers of the training rows. Default: all of them.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_samples,), or None
+        Of rows that are not for training, 0.
+    """
+    if rows.weights is None and weights is None:
+        return None
+    factors = np.ones(n_rows(rows.x)) if rows.weights is None else to_numpy(rows.weights)
+    training = slice(None) if chosen is None else chosen
+    result = np.zeros(factors.shape)
+    result[training] = factors[training]
+    if weights is not None:
+        if not loss.classifies:
+            raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
+        result[training] *= class_weights(to_numpy(rows.y)[training], weights)
+    result[training] = mean_one(check_weights(result, result.size)[training])
+    return result
+
+
+def mean_one(weights: Any) -> Any:
+    """Scale weights to the mean 1: only their proportions count.
+
+    Examples
+    --------
+    >>> mean_one(np.asarray([1.0, 3.0])).tolist()
+    [0.5, 1.5]
+    """
+    weights = weights.astype(np.float64)
+    largest = weights.max()
+    if largest == 0:
+        raise DataError("all sample weights are 0, so nothing counts: give some a weight above 0")
+    weights = weights / largest  # so that the mean neither overflows nor vanishes
+    return weights / weights.mean()

@@ -1,0 +1,1 @@
+"""Trace a step of training once and replay it without Python in between; see ``README.md`` here."""

@@ -1,0 +1,135 @@
+"""Which program runs: one for each combination of shapes, traced when a step is repeated."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from anyback_nn.jit.program import Program
+from anyback_nn.jit.rules import TraceRules
+
+__all__ = ["Traced"]
+
+CALLS_BEFORE_TRACING = 2
+"""How often a step is called as it is first: one that is not repeated is not worth tracing."""
+
+MOST_PROGRAMS = 16
+"""The number of programs that are kept, each with memory of its own; the oldest goes first."""
+
+
+class Traced:
+    """A step that is traced for each combination of shapes, and replayed from then on.
+
+    Parameters
+    ----------
+    step : callable
+        A pure function of arrays, Python floats and nested dicts and tuples of them, which does
+        the same operations whatever their values are and returns a tuple.
+    donate : tuple of int
+        The positions of the arguments that are donated: the step works in their memory.
+    rules : TraceRules
+        Those of the arrays' library.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyback_nn.backends.numpy import RULES
+    >>> def step(p, rate, x):
+    ...     p -= rate * x
+    ...     return (p,)
+    >>> step = Traced(step, (0,), RULES)
+    >>> p = np.zeros(2)
+    >>> for rate in (1.0, 10.0, 100.0, 1000.0):
+    ...     (p,) = step(p, rate, np.asarray([1.0, 2.0]))
+    >>> p.tolist(), len(step.programs)
+    ([-1111.0, -2222.0], 1)
+    """
+
+    def __init__(
+        self, step: Callable[..., Any], donate: tuple[int, ...], rules: TraceRules
+    ) -> None:
+        self.step, self.donate, self.rules = step, donate, rules
+        self.programs: dict[Any, Program] = {}
+        self.n_calls: dict[Any, int] = defaultdict(int)
+        self.trees: dict[int, tuple[Any, list[Any], list[Any]]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        program, inputs = self.program_for(arguments)
+        if program is None:
+            return self.step(*arguments)
+        if program.first:
+            return program.first_results()
+        return program.run(inputs)
+
+    def program_for(self, arguments: tuple[Any, ...]) -> tuple[Program | None, list[Any]]:
+        """Return the program for a call, traced now if it is time, and its inputs."""
+        donated: list[Any] = []
+        inputs: list[Any] = []
+        shapes: list[Any] = []
+        array = self.rules.array
+        for position, argument in enumerate(arguments):
+            if position in self.donate:
+                donated.append(argument)
+            elif argument is None:
+                shapes.append(None)
+            elif type(argument) is array:
+                inputs.append(argument)
+                shapes.append((argument.shape, argument.dtype))
+            else:
+                # Many are the very same as at the last call.
+                flat = self.trees.get(position)
+                if flat is None or flat[0] is not argument:
+                    flat = self.trees[position] = (argument, [], [])
+                    _flatten(argument, array, *flat[1:])
+                inputs += flat[1]
+                shapes += flat[2]
+        if UNKNOWN in shapes:
+            return None, inputs
+        key = tuple(shapes)
+        program = self.programs.get(key)
+        if program is not None:
+            if program.fits(donated):
+                return program, inputs
+            del self.programs[key]
+            self.n_calls[key] = 0
+        self.n_calls[key] += 1
+        if self.n_calls[key] == CALLS_BEFORE_TRACING + 1:
+            # An error of the step itself occurs again when it is called.
+            with contextlib.suppress(Exception):
+                self.programs[key] = Program(self.step, arguments, self.donate, self.rules)
+                if len(self.programs) > MOST_PROGRAMS:
+                    oldest = next(iter(self.programs))
+                    del self.programs[oldest], self.n_calls[oldest]
+        return self.programs.get(key), inputs
+
+
+UNKNOWN = "unknown"
+"""In place of a shape, for an argument of another kind."""
+
+
+def _flatten(tree: Any, array: type[Any], inputs: list[Any], shapes: list[Any]) -> None:
+    """List the arrays and numbers of a tree, and what a program depends on."""
+    if tree is None:
+        shapes.append(None)
+    elif type(tree) is array:
+        inputs.append(tree)
+        shapes.append((tree.shape, tree.dtype))
+    elif type(tree) is float:
+        inputs.append(tree)
+        shapes.append(float)
+    elif isinstance(tree, tuple):
+        shapes.append(len(tree))
+        for branch in tree:
+            if type(branch) is float:
+                inputs.append(branch)
+                shapes.append(float)
+            else:
+                _flatten(branch, array, inputs, shapes)
+    elif isinstance(tree, dict):
+        shapes.append(tuple(tree))
+        for branch in tree.values():
+            _flatten(branch, array, inputs, shapes)
+    else:
+        shapes.append(UNKNOWN)

@@ -1,0 +1,285 @@
+"""A traced step that is ready to run: its calls, where its inputs go and where its results are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from anyback_nn.jit.graph import Buffer, Call, Graph, Op, TraceError, View
+from anyback_nn.jit.memory import as_new_inputs, assign_buffers, skip_done
+from anyback_nn.jit.rules import TraceRules
+from anyback_nn.jit.tiling import tile
+from anyback_nn.jit.tracer import ScalarTracer, Tracer
+from anyback_nn.tree import tree_leaves, tree_map
+
+__all__ = ["Program"]
+
+COPY_LIMIT = 2**13
+"""The bytes up to which inputs are copied, which is as fast as to fill them into the calls."""
+
+MAY_DIFFER = 0.01
+"""The share of the elements of one result that may differ when a program is verified."""
+
+
+class Program:
+    """A step, traced with the arguments of one call.
+
+    Parameters
+    ----------
+    step : callable
+    arguments : tuple
+    donate : tuple of int
+        The positions of the arguments that the step works in.
+    rules : TraceRules
+    """
+
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        donate: tuple[int, ...],
+        rules: TraceRules,
+    ) -> None:
+        self.rules = rules
+        leaves = tree_leaves(tuple(arguments[position] for position in donate))
+        donated = [leaf for leaf in leaves if isinstance(leaf, rules.array)]
+        before = [rules.clone(array) for array in donated]
+        try:
+            self._trace(step, arguments, donate)
+            if rules.verify is not None:
+                others = tuple(x for i, x in enumerate(arguments) if i not in donate)
+                self._verify(donated, before, [x for x in tree_leaves(others) if x is not None])
+        except Exception:
+            for array, values in zip(donated, before):
+                rules.copy(array, values)
+            raise
+
+    def _trace(
+        self, step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...]
+    ) -> None:
+        """Trace the step and prepare its replay."""
+        rules = self.rules
+        graph, inputs, self.derived, output = _trace(step, arguments, donate, rules)
+        results = [x.view.buffer for x in tree_leaves(output) if isinstance(x, Tracer)]
+        limit = 0 if rules.kernel_bound else COPY_LIMIT
+        for x in inputs:
+            # What is passed on must not be what the caller writes to afterwards.
+            if isinstance(x, Buffer) and (x.nbytes <= limit or x in results):
+                x.array, x.input_index = rules.empty(x.shape, x.dtype), None
+        ops = rules.rewrite(graph.ops, results)
+        self.new_results = (
+            list(as_new_inputs(ops, results, len(inputs))) if rules.kernel_bound else []
+        )
+        assign_buffers(ops, results, rules)
+        # Where each input goes: into memory of the program's, or among the arguments of calls.
+        self.numbers = [(i, x) for i, x in enumerate(inputs) if isinstance(x, ScalarTracer)]
+        self.copies = [
+            (i, x.array)
+            for i, x in enumerate(inputs)
+            if isinstance(x, Buffer) and x.input_index is None
+        ]
+        self.array_slots: list[tuple[Any, Any, int, View]] = []
+        self.number_slots: list[tuple[Any, Any, ScalarTracer]] = []
+        remaining = (one for op in ops for one in skip_done(op, rules))
+        calls = list(tile(list(map(self._prepare, remaining)), graph.constants.values(), rules))
+        self.calls = [call[:3] for call in calls]
+        # The operation of each call, for those who look into a program.
+        self.ops = [call.op for call in calls]
+        # Results in memory that was donated are the same arrays at every call.
+        donated = {id(leaf) for position in donate for leaf in tree_leaves(arguments[position])}
+        self.output = [_Result(tree, donated, rules) for tree in output]
+        self.results = [result.tree for result in self.output]
+        self.copied_results = [
+            (position, result) for position, result in enumerate(self.output) if not result.fixed
+        ]
+        # The memory that it works in, as it was donated and as it is returned.
+        self.donated = [arguments[position] for position in donate]
+        self.returned = [
+            result.tree if result.fixed else None for result in self.output[: len(donate)]
+        ]
+        self.first = tuple(
+            result.tree if result.fixed else tree_map(self._traced_value, tree)
+            for result, tree in zip(self.output, output)
+        )
+
+    def _prepare(self, op: Op) -> Call:
+        """Fill in the arguments that are the same at every call, and remember the others."""
+        arguments, options = list(op.arguments), dict(op.options)
+        varies = self._fill(arguments, enumerate(op.arguments))
+        varies |= self._fill(options, op.options.items())
+        return Call(op.function, arguments if varies else tuple(arguments), options, op)
+
+    def _fill(self, slots: Any, arguments: Iterable[tuple[Any, Any]]) -> bool:
+        """Fill arguments into their slots, and return whether some vary from call to call."""
+        n_varying = len(self.array_slots) + len(self.number_slots)
+        for key, x in arguments:
+            if isinstance(x, ScalarTracer):
+                self.number_slots.append((slots, key, x))
+            elif isinstance(x, View) and x.buffer.input_index is not None:
+                self.array_slots.append((slots, key, x.buffer.input_index, x))
+                slots[key] = None
+            elif isinstance(x, View):
+                slots[key] = x.array
+            elif isinstance(x, tuple):
+                parts = list(x)
+                slots[key] = parts if self._fill(parts, enumerate(x)) else tuple(parts)
+        return len(self.array_slots) + len(self.number_slots) > n_varying
+
+    def _verify(self, donated: list[Any], before: list[Any], inputs: list[Any]) -> None:
+        """Replay the step that was traced: the results must be the same, but for rounding."""
+        rules = self.rules
+        assert rules.verify is not None
+        after = [rules.clone(array) for array in donated]
+        for array, values in zip(donated, before):
+            rules.copy(array, values)
+        results = zip(tree_leaves(self.run(inputs)), tree_leaves(self.first))
+        pairs = [(*pair, None) for pair in results if isinstance(pair[0], rules.array)]
+        pairs += zip(donated, after, before)
+        # Where a gradient is mostly rounding, as before batch normalisation, an optimiser may
+        # change a few parameters as much as others; what it keeps of gradients then shows nothing.
+        *others, most = sorted([0.0, *(rules.verify(*pair) for pair in pairs)])
+        if any(others) or most > MAY_DIFFER:
+            raise TraceError("results that differ in the replay")
+        for array, values in zip(donated, after):
+            rules.copy(array, values)
+
+    def _traced_value(self, leaf: Any) -> Any:
+        """Return the value of a result in the step that was traced."""
+        return self.rules.clone(leaf.array) if isinstance(leaf, Tracer) else leaf
+
+    @property
+    def n_calls(self) -> int:
+        """The number of library calls of a replay: on a GPU each of them launches a kernel."""
+        leaves = (leaf for _, result in self.copied_results for leaf in tree_leaves(result.tree))
+        copied = sum(isinstance(leaf, self.rules.array) for leaf in leaves)
+        return len(self.calls) + len(self.copies) + copied
+
+    def fits(self, donated: list[Any]) -> bool:
+        """Return whether these arguments are the memory that the program works in."""
+        return all(
+            x is known or x is back or _same_leaves(x, known)
+            for x, known, back in zip(donated, self.donated, self.returned)
+        )
+
+    def first_results(self) -> tuple[Any, ...]:
+        """Return what the step returned when it was traced: once, right after that."""
+        first, self.first = self.first, ()
+        return first
+
+    def run(self, inputs: list[Any]) -> tuple[Any, ...]:
+        """Replay the step with other inputs."""
+        copy = self.rules.copy
+        for index, number in self.numbers:
+            number.set(inputs[index])
+        for number in self.derived:
+            number.update()
+        for index, array in self.copies:
+            copy(array, inputs[index])
+        if self.new_results:
+            inputs = [*inputs, *(self.rules.empty(*kind) for kind in self.new_results)]
+        for slots, key, index, view in self.array_slots:
+            slots[key] = view.of(inputs[index])
+        for slots, key, number in self.number_slots:
+            slots[key] = number.number
+        for function, arguments, options in self.calls:
+            if options:
+                function(*arguments, **options)
+            else:  # a little faster
+                function(*arguments)
+        # Not to keep the last batch alive.
+        for slots, key, *_ in self.array_slots:
+            slots[key] = None
+        results = self.results.copy()
+        for position, result in self.copied_results:
+            results[position] = result.copy(inputs)
+        return tuple(results)
+
+
+class _Result:
+    """One of the trees that a step returns.
+
+    Parameters
+    ----------
+    tree : nested tuples and dicts of tracers and constants
+    donated : set of int
+        The ids of the arrays that the step works in.
+    rules : TraceRules
+    """
+
+    def __init__(self, tree: Any, donated: set[int], rules: TraceRules) -> None:
+        self.tree = tree_map(_stored, tree)
+        tracers = [x for x in tree_leaves(tree) if isinstance(x, Tracer)]
+        self.fixed = all(
+            x.view.buffer.input_index is None and id(x.view.array) in donated for x in tracers
+        )
+        self.flat = isinstance(self.tree, tuple) and all(
+            isinstance(x, rules.array) for x in self.tree
+        )
+        self.rules = rules
+
+    def copy(self, inputs: list[Any]) -> Any:
+        """Return it in memory of its own: the program's is overwritten at the next call."""
+        clone, array = self.rules.clone, self.rules.array
+        if self.flat:
+            return tuple([clone(x) for x in self.tree])
+
+        def take(leaf: Any) -> Any:
+            if isinstance(leaf, View):
+                assert leaf.buffer.input_index is not None
+                return leaf.of(inputs[leaf.buffer.input_index])
+            return clone(leaf) if isinstance(leaf, array) else leaf
+
+        return tree_map(take, self.tree)
+
+
+def _trace(
+    step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...], rules: TraceRules
+) -> tuple[Graph, list[Buffer | ScalarTracer], list[ScalarTracer], tuple[Any, ...]]:
+    """Call a step with tracers.
+
+    Returns
+    -------
+    graph : Graph
+    inputs : list of Buffer or ScalarTracer
+    derived : list of ScalarTracer
+        The numbers that the step computes from numbers.
+    output : tuple
+        What the step returns.
+    """
+    graph = Graph(rules)
+    derived: list[ScalarTracer] = []
+    inputs: list[Buffer | ScalarTracer] = []
+
+    def trace_donated(leaf: Any) -> Any:
+        if not isinstance(leaf, rules.array):
+            return leaf
+        return rules.tracer(graph, leaf, View(Buffer(tuple(leaf.shape), leaf.dtype, leaf)))
+
+    def trace_input(leaf: Any) -> Any:
+        if leaf is None:
+            return None
+        if isinstance(leaf, float):
+            inputs.append(ScalarTracer(leaf, derived))
+            return inputs[-1]
+        buffer = Buffer(tuple(leaf.shape), leaf.dtype, input_index=len(inputs))
+        inputs.append(buffer)
+        return rules.tracer(graph, leaf, View(buffer))
+
+    tracers = [
+        tree_map(trace_donated if position in donate else trace_input, tree)
+        for position, tree in enumerate(arguments)
+    ]
+    return graph, inputs, derived, step(*tracers)
+
+
+def _stored(leaf: Any) -> Any:
+    """Return where a result is in a replay: its array, or its view of an input."""
+    if not isinstance(leaf, Tracer):
+        return leaf
+    return leaf.view.array if leaf.view.buffer.input_index is None else leaf.view
+
+
+def _same_leaves(tree: Any, other: Any) -> bool:
+    """Return whether two trees hold the very same arrays."""
+    a, b = list(tree_leaves(tree)), list(tree_leaves(other))
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b))

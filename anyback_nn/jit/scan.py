@@ -1,0 +1,108 @@
+"""Many traced steps in one call, with next to nothing between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+from anyback_nn.jit.dispatch import Traced
+from anyback_nn.jit.program import Program
+from anyback_nn.jit.rules import TraceRules
+from anyback_nn.tree import tree_stack
+
+__all__ = ["Scan"]
+
+
+class Scan:
+    """A loop of steps, each of which continues from what the last one returned.
+
+    Parameters
+    ----------
+    step : callable
+        As for `Traced`: ``step(*carried, *fixed, *entry)`` returns ``*carried, result``.
+    donate : tuple of int
+        The positions of the arguments that are donated, the first ones.
+    rules : TraceRules
+        Those of the arrays' library.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyback_nn.backends.numpy import RULES
+    >>> def step(total, x, i):
+    ...     total += i * x
+    ...     return total, (total * 2.0,)
+    >>> steps = Scan(step, (0,), RULES)
+    >>> entries = [(1.0,), (10.0,), (100.0,), (1000.0,)]
+    >>> (total,), results = steps((np.zeros(2),), (np.asarray([1.0, 2.0]),), entries)
+    >>> total.tolist(), results[0][-1].tolist()
+    ([1111.0, 2222.0], [2222.0, 4444.0])
+    """
+
+    def __init__(
+        self, step: Callable[..., Any], donate: tuple[int, ...], rules: TraceRules
+    ) -> None:
+        self.traced, self.n_donated = Traced(step, donate, rules), len(donate)
+
+    def __call__(
+        self, carried: tuple[Any, ...], fixed: tuple[Any, ...], entries: Iterable[tuple[Any, ...]]
+    ) -> tuple[tuple[Any, ...], Any]:
+        """Take the steps.
+
+        Parameters
+        ----------
+        carried, fixed : tuple
+        entries : iterable of tuple
+            All of the same shapes.
+
+        Returns
+        -------
+        carried : tuple
+        results : tree of array
+            Each has an element for each step.
+        """
+        results: list[Any] = []
+        remaining = iter(entries)
+        for entry in remaining:
+            arguments = (*carried, *fixed, *entry)
+            program, _ = self.traced.program_for(arguments)
+            if program is not None and not program.first:
+                # All further steps are replays of one program.
+                rest = chain([entry], remaining)
+                carried = _replay(program, self.n_donated, carried, fixed, rest, results)
+                break
+            *new, result = program.first_results() if program else self.traced.step(*arguments)
+            carried = tuple(new)
+            results.append(result)
+        return carried, tree_stack(results)
+
+
+def _replay(
+    program: Program,
+    n_donated: int,
+    carried: Sequence[Any],
+    fixed: tuple[Any, ...],
+    entries: Iterable[tuple[Any, ...]],
+    results: list[Any],
+) -> tuple[Any, ...]:
+    """Run a program for each entry, and append to the results."""
+    constant = _inputs(fixed)
+    for entry in entries:
+        inputs = [*_inputs(carried[n_donated:]), *constant, *_inputs(entry)]
+        *carried, result = program.run(inputs)
+        results.append(result)
+    return tuple(carried)
+
+
+def _inputs(trees: Sequence[Any]) -> list[Any]:
+    """List the inputs of a program: the leaves of trees, without a generator, which is slower."""
+    leaves: list[Any] = []
+    for tree in trees:
+        if isinstance(tree, dict):
+            leaves += _inputs(tuple(tree.values()))
+        elif isinstance(tree, tuple):
+            leaves += _inputs(tree)
+        elif tree is not None:
+            leaves.append(tree)
+    return leaves

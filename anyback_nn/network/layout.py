@@ -1,0 +1,180 @@
+"""How the parameters of a network are packed for the optimiser.
+
+Layers see a dict of arrays each, and networks a tuple of those: a tree. An optimiser sees a tuple
+of arrays that all play the same role:
+
+- *packed*: one vector, of which the layers' arrays are views. An update is then a handful of
+  operations however many layers there are; on a GPU each operation is a kernel launch.
+- *separate*: one array per parameter. Right for JAX on the CPU, where slices of a vector are slow
+  operands of a matrix product.
+
+A `Layout` converts between the two.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from array_api_compat import device
+
+from anyback_nn.array_api import array_namespace
+from anyback_nn.tree import tree_leaves, tree_map, tree_named_leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anyback_nn.array_api import Array
+
+__all__ = ["Layout", "Leaf", "Packed"]
+
+Packed = tuple[Any, ...]
+"""The parameters, or anything of the same shape, as the optimiser sees them."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Where one parameter is stored.
+
+    Attributes
+    ----------
+    name : str
+        Its path, such as ``"0.weight"``.
+    shape : tuple of int
+    index : int
+        Its position among the parameters.
+    start, stop : int
+        Its part of the packed vector.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def penalized(self) -> bool:
+        """Whether L1, L2 and weight decay act on it: weights, not biases and normalisations."""
+        return self.name.rpartition(".")[2] == "weight"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The conversion between a tree of parameters and its packed form.
+
+    Attributes
+    ----------
+    tree : nested tuples and dicts of Leaf
+    packed : bool
+        Whether the packed form is one vector.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = ({"weight": np.ones((2, 3)), "bias": np.zeros((3,))},)
+    >>> layout = Layout.of(params, packed=True)
+    >>> [array.shape for array in layout.pack(params)]
+    [(9,)]
+    >>> layout.unpack(layout.pack(params))[0]["weight"].shape
+    (2, 3)
+    """
+
+    tree: Any
+    packed: bool
+
+    @classmethod
+    def of(cls, params: Any, packed: bool) -> Layout:
+        """Return the layout of these parameters."""
+        names = iter(tree_named_leaves(params).items())
+        position = index = 0
+
+        def leaf(_: Array) -> Leaf:
+            nonlocal position, index
+            name, array = next(names)
+            shape = tuple(array.shape)
+            start, position = position, position + math.prod(shape)
+            index += 1
+            return Leaf(name, shape, index - 1, start, position)
+
+        return cls(tree_map(leaf, params), packed)
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """Where each parameter is stored, in order."""
+        return tuple(tree_leaves(self.tree))
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return sum(leaf.stop - leaf.start for leaf in self.leaves)
+
+    def pack(self, tree: Any) -> Packed:
+        """Pack a tree of arrays, by their names; into one vector, they are copied."""
+        arrays = tuple(_at(tree, path) for path in self._paths)
+        if not self.packed or not arrays:
+            return arrays
+        xp = array_namespace(arrays[0])
+        flat = [array if array.ndim == 1 else xp.reshape(array, (-1,)) for array in arrays]
+        return (xp.concat(flat),)
+
+    @cached_property
+    def _paths(self) -> tuple[tuple[Any, ...], ...]:
+        """The path of every parameter in a tree."""
+        return tuple(_paths_in(self.tree))
+
+    def unpack(self, packed: Packed) -> Any:
+        """Return the tree of a packed form; its arrays are views of one vector where possible."""
+        if not self.packed:
+            return tree_map(lambda leaf: packed[leaf.index], self.tree)
+        if not packed:
+            return self.tree
+        (vector,) = packed
+        xp = array_namespace(vector)
+
+        def view(leaf: Leaf) -> Array:
+            part = vector[leaf.start : leaf.stop]
+            return part if len(leaf.shape) == 1 else xp.reshape(part, leaf.shape)
+
+        return tree_map(view, self.tree)
+
+    def penalty_mask(self, params: Packed, *, everything: bool = False) -> Packed:
+        """Mark, by ones among zeros, the parameters that penalties act on.
+
+        Parameters
+        ----------
+        params : tuple of array
+            Packed parameters, for the dtype and the device.
+        everything : bool
+            Whether to mark all of them.
+        """
+
+        def mark(leaf: Leaf) -> float:
+            return 1.0 if everything or leaf.penalized else 0.0
+
+        if not self.packed or not params:
+            return tuple(mark(leaf) for leaf in self.leaves)
+        (vector,) = params
+        xp = array_namespace(vector)
+        options = {"dtype": vector.dtype, "device": device(vector)}
+        parts = [xp.full((leaf.stop - leaf.start,), mark(leaf), **options) for leaf in self.leaves]
+        return (xp.concat(parts),)
+
+
+def _paths_in(tree: Any) -> Iterator[tuple[Any, ...]]:
+    """Iterate over the paths of positions and names to each leaf of a tree."""
+    if isinstance(tree, dict | tuple):
+        for key, branch in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            for path in _paths_in(branch):
+                yield key, *path
+    else:
+        yield ()
+
+
+def _at(tree: Any, path: tuple[Any, ...]) -> Any:
+    """Return the leaf at a path."""
+    for key in path:
+        tree = tree[key]
+    return tree

@@ -1,0 +1,164 @@
+"""Random arrays on any backend, drawn with NumPy's Philox generator under a key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from anyback_nn.array_api import Array
+from anyback_nn.backends import Backend
+from anyback_nn.random.philox import WORDS_PER_BLOCK, words
+
+__all__ = ["PURPOSES", "Random", "ShapeOnly", "Zeros", "generator"]
+
+PURPOSES = ("weights", "order", "noise", "split")
+"""What numbers are drawn for: the position is part of the key, so only append to it."""
+
+
+def generator(seed: int, purpose: str, *counters: int) -> Any:
+    """Make the NumPy generator of one purpose.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed, 0 or greater.
+    purpose : str
+        One of `PURPOSES`.
+    *counters : int
+        What tells this draw from others for the same purpose, such as the epoch.
+
+    Returns
+    -------
+    numpy.random.Generator
+
+    Examples
+    --------
+    >>> int(generator(0, "order", 1).integers(1000)) == int(generator(0, "order", 1).integers(1000))
+    True
+    """
+    if seed < 0 or purpose not in PURPOSES:
+        expected = f"expected a seed of 0 or greater and a purpose out of {', '.join(PURPOSES)}"
+        raise ValueError(f"{expected}, got {seed!r} and {purpose!r}")
+    key = (PURPOSES.index(purpose), *counters)
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+@dataclass(frozen=True)
+class Random:
+    """Random arrays on a backend.
+
+    Parameters
+    ----------
+    generator : numpy.random.Generator
+        Where the numbers come from, as `generator` makes it: each call goes on in its sequence.
+    backend : Backend
+        Where the arrays are put.
+    dtype : str
+        The dtype of the arrays, ``"float32"`` or ``"float64"``. The numbers are drawn in float64
+        and rounded, so both dtypes start from the same weights.
+
+    Examples
+    --------
+    >>> from anyback_nn.backends import select
+    >>> draws = Random(generator(0, "weights"), select("numpy"), "float32")
+    >>> draws.normal((2, 3)).shape
+    (2, 3)
+    """
+
+    generator: Any
+    backend: Backend
+    dtype: str
+
+    def normal(self, shape: tuple[int, ...], std: float = 1.0) -> Array:
+        """Draw from the normal distribution with mean 0 and standard deviation ``std``."""
+        return self._move(self.generator.standard_normal(shape) * std)
+
+    def uniform(self, shape: tuple[int, ...], limit: float = 1.0) -> Array:
+        """Draw evenly from ``-limit`` to ``limit``."""
+        return self._move(self.generator.uniform(-limit, limit, shape))
+
+    def orthogonal(self, shape: tuple[int, int], gain: float = 1.0) -> Array:
+        """Draw a matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
+
+        All such matrices are equally likely: the R of a QR decomposition is made to have a
+        positive diagonal, without which they would not be (F. Mezzadri, Notices of the AMS 54,
+        2007).
+        """
+        tall = (max(shape), min(shape))
+        q, r = np.linalg.qr(self.generator.standard_normal(tall))
+        q = gain * q * np.sign(np.diagonal(r))
+        return self._move(np.ascontiguousarray(q if shape == tall else q.T))
+
+    def full(self, shape: tuple[int, ...], value: float) -> Array:
+        """Fill an array with one value (nothing is drawn)."""
+        xp = self.backend.xp
+        return xp.full(shape, value, dtype=getattr(xp, self.dtype), device=self.backend.device)
+
+    def bernoulli(self, shape: tuple[int, ...], probability: float) -> Array:
+        """Draw booleans that are true with ``probability``, the same ones for every dtype.
+
+        One is true if 32 random bits, read as a number, lie below ``probability * 2**32``. Where
+        `Backend.masks_on_device` says so, they are computed on the device, and are the same bits.
+        """
+        philox = self.generator.bit_generator
+        philox.advance(0)  # drops what is left of the last block
+        size = math.prod(shape)
+        n_blocks = -(-size // WORDS_PER_BLOCK)
+        threshold = round(probability * 2**32)
+        if self.backend.masks_on_device:
+            with self.backend.scope("float64"):  # JAX has no int64 outside of it
+                if compute := _mask_computation(self.backend, shape, n_blocks):
+                    state = philox.state["state"]
+                    start = np.concatenate((state["key"], state["counter"])).view("int64")
+                    philox.advance(n_blocks)
+                    return compute(self.backend.asarray(start), threshold)
+        # The lower half of each word of 64 bits comes first, whatever the machine's byte order.
+        drawn = philox.random_raw(4 * n_blocks).astype("<u8", copy=False).view("<u4")
+        return self.backend.asarray(drawn[:size].reshape(shape) < threshold)
+
+    def _move(self, x: Any) -> Array:
+        return self.backend.asarray(x, dtype=self.dtype)
+
+
+class Zeros(Random):
+    """Zeros of the right shape in place of every draw, for arrays that are filled in later."""
+
+    def normal(self, shape: tuple[int, ...], std: float = 1.0) -> Array:
+        return self.full(shape, 0.0)
+
+    def uniform(self, shape: tuple[int, ...], limit: float = 1.0) -> Array:
+        return self.full(shape, 0.0)
+
+    def orthogonal(self, shape: tuple[int, int], gain: float = 1.0) -> Array:
+        return self.full(shape, 0.0)
+
+    def bernoulli(self, shape: tuple[int, ...], probability: float) -> Array:
+        xp = self.backend.xp
+        return xp.zeros(shape, dtype=xp.bool, device=self.backend.device)
+
+
+class ShapeOnly(Zeros):
+    """NumPy arrays of the right shape that take no memory, for counting their entries."""
+
+    def full(self, shape: tuple[int, ...], value: float) -> Array:
+        return np.broadcast_to(np.asarray(value, self.dtype), shape)
+
+
+@lru_cache
+def _mask_computation(
+    backend: Backend, shape: tuple[int, ...], n_blocks: int
+) -> Callable[..., Array] | None:
+    """Compile what makes the masks of one shape on the device, or None if it has no int64."""
+    if not backend.supports("int64"):
+        return None
+
+    def mask(start: Array, threshold: int) -> Array:
+        drawn = words(start[:2], start[2:], n_blocks)[: math.prod(shape)]
+        return backend.xp.reshape(drawn, shape) < threshold
+
+    return backend.jit(mask)

@@ -1,0 +1,78 @@
+"""Trees of arrays: nested dicts and tuples, as layers keep their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from anyback_nn.array_api import array_namespace
+
+__all__ = ["tree_copy", "tree_leaves", "tree_map", "tree_named_leaves", "tree_stack"]
+
+
+def tree_leaves(tree: Any) -> Iterator[Any]:
+    """Iterate over the leaves of a tree, in order."""
+    if isinstance(tree, dict | tuple):
+        for branch in tree.values() if isinstance(tree, dict) else tree:
+            yield from tree_leaves(branch)
+    else:
+        yield tree
+
+
+def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to every leaf and keep the structure of the tree.
+
+    Examples
+    --------
+    >>> tree_map(abs, ({"weight": -1}, {}))
+    ({'weight': 1}, {})
+    """
+    if isinstance(tree, dict):
+        return {name: tree_map(function, branch) for name, branch in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple([tree_map(function, branch) for branch in tree])
+    return function(tree)
+
+
+def tree_copy(tree: Any) -> Any:
+    """Copy every array of a tree."""
+    return tree_map(lambda x: array_namespace(x).asarray(x, copy=True), tree)
+
+
+def tree_stack(trees: Sequence[Any]) -> Any:
+    """Stack trees of one structure: arrays get a new first axis, floats become a list.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tree_stack([({"a": np.zeros(2)}, None), ({"a": np.ones(2)}, None)])
+    ({'a': array([[0., 0.], [1., 1.]])}, None)
+    """
+    first = trees[0]
+    if isinstance(first, dict):
+        return {name: tree_stack([tree[name] for tree in trees]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(tree_stack(branches) for branches in zip(*trees))
+    if type(first) is float:  # and not one of NumPy's
+        return list(trees)
+    return None if first is None else array_namespace(first).stack(trees)
+
+
+def tree_named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of a tree by the names of their paths.
+
+    Examples
+    --------
+    >>> tree_named_leaves(({"weight": 1, "bias": 2}, {}, {"scale": 3}))
+    {'0.weight': 1, '0.bias': 2, '2.scale': 3}
+    """
+    if not isinstance(tree, dict | tuple):
+        return {prefix: tree}
+    branches = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return {
+        name: leaf
+        for key, branch in branches
+        for name, leaf in tree_named_leaves(
+            branch, f"{prefix}.{key}" if prefix else str(key)
+        ).items()
+    }

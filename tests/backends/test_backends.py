@@ -1,0 +1,613 @@
+"""Selecting a backend, and bringing arrays to it and back."""
+
+import ast
+import contextlib
+import importlib
+import pickle
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import array_api_compat.numpy
+import numpy as np
+import pytest
+from array_api_compat import device
+from cupy_stand_in import installed
+
+import anyback_nn
+from anyback_nn.array_api import array_namespace, to_numpy
+from anyback_nn.backends import BACKENDS, ENVIRONMENT_VARIABLE, Backend, select, select_for
+from anyback_nn.backends.base import load
+from anyback_nn.errors import AnybackError, BackendUnavailableError
+
+PACKAGE = Path(anyback_nn.__file__).parent
+
+
+# Selecting ---------------------------------------------------------------------------------------
+
+
+def test_default_is_numpy(monkeypatch):
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    assert select().spec == "numpy"
+
+
+def test_environment_variable(backend, monkeypatch):
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, backend.spec)
+    assert select() == backend
+
+
+def test_empty_environment_variable_is_none(monkeypatch):
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "")
+    assert select().spec == "numpy"
+
+
+def test_argument_comes_before_the_environment(monkeypatch):
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "no such backend")
+    assert select("numpy").spec == "numpy"
+
+
+def test_a_backend_selects_itself(backend):
+    assert select(backend) is backend
+    assert select(backend.spec) == backend
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
+        ("NumPy", "'numpy'"),
+        ("numppy", "'numpy'"),
+        ("pytorch", "'torch'"),
+        ("torch:", "'torch'"),
+        ("cup:1", "'cupy'"),
+        ("array_api_strict", "'array-api-strict'"),
+        ("fortran", None),
+        (":0", None),
+        ("", None),
+    ],
+)
+def test_unknown_names(spec, hint):
+    with pytest.raises(ValueError, match=f"^unknown backend '{spec}'") as caught:
+        select(spec)
+    message = str(caught.value)
+    assert all(name in message for name in BACKENDS)
+    assert ENVIRONMENT_VARIABLE not in message
+    assert message.endswith(f" Did you mean {hint}?") if hint else "mean" not in message
+
+
+def test_unknown_name_in_the_environment(monkeypatch):
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "tensorflow")
+    with pytest.raises(ValueError, match=f"'tensorflow'.* variable {ENVIRONMENT_VARIABLE}"):
+        select()
+
+
+def test_unavailable_backend_in_the_environment(monkeypatch):
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "numpy:gpu")
+    message = f"no device 'gpu'.* variable {ENVIRONMENT_VARIABLE}"
+    with pytest.raises(BackendUnavailableError, match=message):
+        select()
+
+
+@pytest.mark.parametrize("wrong", [np, 0, BACKENDS["numpy"]])
+def test_what_is_not_a_name(wrong):
+    with pytest.raises(TypeError, match="expected the name of a backend, such as 'numpy', got"):
+        select(wrong)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "99", "-1", "0.5"])
+def test_devices_that_do_not_exist(name, backend):
+    with pytest.raises(BackendUnavailableError, match=f"there is no device '{name}'") as caught:
+        select(f"{backend.name}:{name}")
+    assert str(caught.value).endswith(f"This machine has: {', '.join(backend.devices())}")
+
+
+def test_every_device_that_is_listed_can_be_selected(backend):
+    for spec in backend.devices():
+        chosen = select(spec)
+        x = chosen.asarray([1.0, 2.0], "float32")
+        assert device(x) == chosen.device
+        assert to_numpy(x).tolist() == [1.0, 2.0]
+
+
+def test_device_by_default_is_one_of_those_listed(backend):
+    listed = [select(spec).device for spec in select(backend.name).devices()]
+    assert select(backend.name).device in listed
+
+
+def test_the_kinds_of_devices_begin_with_the_default(backend):
+    first, *others = select(backend.name).kinds()
+    assert first == backend.name
+    assert set(others) <= set(backend.devices())
+
+
+@pytest.mark.needs("torch")
+def test_one_device_of_each_kind(monkeypatch):
+    torch = load(BACKENDS["torch"])
+    found = ["torch:cpu", "torch:cuda:0", "torch:cuda:1", "torch:mps"]
+    monkeypatch.setattr(torch, "devices", lambda self: found)
+    assert torch().kinds() == ["torch", "torch:cuda:0", "torch:mps"]
+    monkeypatch.setattr(torch, "devices", lambda self: found[:1])
+    assert torch().kinds() == ["torch"]
+
+
+# Unavailable -------------------------------------------------------------------------------------
+
+SAYINGS = {
+    "not installed": "is not installed",
+    "broken": "cannot be imported",
+    "no driver": "has no NVIDIA driver",
+    "no GPU": "no GPU can be used",
+    "no such GPU": "there is no device",
+    "no libraries": "cannot compute on it",
+}
+
+
+def refusal(spec, case):
+    """Give the one message, which says this case and none of the others."""
+    with pytest.raises(BackendUnavailableError) as caught:
+        select(spec)
+    assert isinstance(caught.value, AnybackError)
+    message = str(caught.value)
+    assert [name for name, saying in SAYINGS.items() if saying in message] == [case]
+    assert message.startswith(f"backend {spec!r}: ")
+    return message
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_not_installed(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, BACKENDS[name].module, None)
+    message = refusal(name, "not installed")
+    assert f"pip install '{BACKENDS[name].requirement}'" in message
+
+
+def test_installed_but_broken(tmp_path, monkeypatch):
+    (tmp_path / "cupy").mkdir()
+    broken = "raise ImportError('libcudart.so: cannot open shared object file')"
+    (tmp_path / "cupy" / "__init__.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if f".{name}.".count(".cupy.")]:
+        monkeypatch.delitem(sys.modules, name)
+    message = refusal("cupy", "broken")
+    assert "ImportError: libcudart.so: cannot open" in message
+    assert "--force-reinstall" in message
+
+
+class FakeCudaError(RuntimeError):
+    """Stands for CuPy's ``CUDARuntimeError``."""
+
+
+@dataclass(frozen=True)
+class FakeDevice:
+    """Stands for CuPy's ``Device``."""
+
+    index: int
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+class FakeArray:
+    """Stands for a result on the GPU."""
+
+    def __add__(self, other):
+        return self
+
+    def get(self):
+        return np.ones(1)
+
+
+@pytest.fixture
+def fake_cupy(monkeypatch):
+    """Make a stand-in of CuPy importable, on a machine with that driver and those GPUs."""
+
+    def make(driver, count, broken=None):
+        def device_count():
+            if isinstance(count, Exception):
+                raise count
+            return count
+
+        def zeros(size):
+            if broken:
+                raise broken
+            return FakeArray()
+
+        cupy = ModuleType("cupy")
+        vars(cupy).update(vars(np))
+        cupy.__spec__ = ModuleSpec("cupy", None)
+        cupy.__version__ = "14.0.0"
+        runtime = SimpleNamespace(
+            driverGetVersion=lambda: driver,
+            getDeviceCount=device_count,
+            CUDARuntimeError=FakeCudaError,
+        )
+        cupy.cuda = SimpleNamespace(runtime=runtime, Device=FakeDevice)
+        cupy.zeros = zeros
+        namespace = ModuleType("array_api_compat.cupy")
+        vars(namespace).update(vars(array_api_compat.numpy))
+        modules = (cupy, ModuleType("cupyx"), namespace)
+        names = ("cupy", "cupyx", "array_api_compat.cupy")
+        stack.enter_context(installed(dict(zip(names, modules))))
+
+    with contextlib.ExitStack() as stack:
+        yield make
+
+
+def test_cupy_without_a_driver(fake_cupy):
+    fake_cupy(0, FakeCudaError("cudaErrorInsufficientDriver"))
+    message = refusal("cupy", "no driver")
+    assert "CuPy 14.0.0" in message
+    assert "Install the driver" in message
+    assert "'numpy'" in message
+
+
+def test_cupy_with_a_driver_but_no_gpu(fake_cupy):
+    fake_cupy(13000, FakeCudaError("cudaErrorNoDevice: no CUDA-capable device is detected"))
+    message = refusal("cupy", "no GPU")
+    assert "cudaErrorNoDevice" in message
+    assert "nvidia-smi" in message
+
+
+@pytest.mark.parametrize("number", ["2", "-1", "first"])
+def test_cupy_without_that_gpu(number, fake_cupy):
+    fake_cupy(13000, 2)
+    message = refusal(f"cupy:{number}", "no such GPU")
+    assert message.endswith("This machine has: cupy:0, cupy:1")
+
+
+def test_cupy_without_the_libraries_of_cuda(fake_cupy):
+    fake_cupy(13000, 1, RuntimeError("libnvrtc.so: cannot open shared object file"))
+    message = refusal("cupy", "no libraries")
+    assert "libnvrtc.so" in message
+    assert "pip install 'anyback-nn[cuda13]'" in message
+    assert "anyback-nn[cuda12]" in message
+
+
+def test_cupy_with_two_gpus(fake_cupy):
+    fake_cupy(13000, 2)
+    assert select("cupy").device == FakeDevice(0)
+    assert select("cupy:1").device == FakeDevice(1)
+    assert [select(spec).spec for spec in select("cupy").devices()] == ["cupy:0", "cupy:1"]
+
+
+# A backend as a value ----------------------------------------------------------------------------
+
+
+def test_value(backend):
+    again = select(backend.spec)
+    assert again == backend
+    assert hash(again) == hash(backend)
+    assert pickle.loads(pickle.dumps(backend)) == backend
+    installed_libraries = [one for one in BACKENDS.values() if find_spec(one.module)]
+    others = {Backend(), *(load(one)() for one in installed_libraries)} - {type(backend)()}
+    assert len(others) >= len(installed_libraries)
+    assert backend not in {type(backend)("another device"), *others}
+
+
+def test_version(backend):
+    installed, *_ = metadata.packages_distributions()[backend.library.module]
+    assert backend.version == metadata.version(installed)
+
+
+def test_requirements_are_extras_of_the_package():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    for kind in BACKENDS.values():
+        extra = kind.requirement.removeprefix("anyback-nn[").removesuffix("]")
+        assert extra == kind.requirement or extra in project["optional-dependencies"]
+
+
+# Arrays in and out -------------------------------------------------------------------------------
+
+
+def read_only(x):
+    x.flags.writeable = False
+    return x
+
+
+NUMBERS = np.arange(12, dtype="float64").reshape(3, 4) - 5.5
+HOST = {
+    "list": NUMBERS.tolist(),
+    "number": 2.5,
+    "0-d": np.asarray(2.5),
+    "NumPy scalar": np.float64(2.5),
+    "empty": np.zeros((0, 3)),
+    "float64": NUMBERS,
+    "float32": NUMBERS.astype("float32"),
+    "float16": NUMBERS.astype("float16"),
+    "read-only": read_only(NUMBERS.copy()),
+    "read-only float32": read_only(NUMBERS.astype("float32")),
+    "backwards": NUMBERS.astype("float32")[::-1, ::-1],
+    "every second": NUMBERS.astype("float32")[::2, 1::2],
+    "transposed": NUMBERS.astype("float32").T,
+    "Fortran order": np.asfortranarray(NUMBERS.astype("float32")),
+    "big-endian": NUMBERS.astype(">f4"),
+    "broadcast": np.broadcast_to(np.float32(1.5), (2, 3)),
+    "integers": np.arange(6),
+    "bytes": np.arange(6, dtype="uint8"),
+    "booleans": np.asarray([True, False]),
+}
+
+
+def assert_array(x, expected, backend):
+    assert backend.owns(x)
+    assert device(x) == backend.device
+    np.testing.assert_array_equal(to_numpy(x), expected)
+    assert to_numpy(x).dtype == expected.dtype
+
+
+@pytest.mark.parametrize("name", HOST)
+def test_from_the_host_with_a_cast(name, backend):
+    expected = np.asarray(HOST[name]).astype("float32")
+    assert_array(backend.asarray(HOST[name], "float32"), expected, backend)
+
+
+@pytest.mark.parametrize("kind", ["float32", "int32", "int8", "uint8", "bool"])
+def test_from_the_host_as_it_is(kind, backend):
+    x = np.asarray([0, 1, 1, 0]).astype(kind)
+    assert_array(backend.asarray(x), x, backend)
+
+
+@pytest.mark.parametrize("kind", ["float32", "int32"])
+def test_the_other_byte_order(kind, backend):
+    x = np.asarray([0, 1, 1, 258]).astype(kind)
+    y = to_numpy(backend.asarray(x.astype(x.dtype.newbyteorder())))
+    np.testing.assert_array_equal(y, x)
+    assert y.dtype.newbyteorder("=") == x.dtype
+
+
+def test_the_host_array_stays_as_it_was(backend):
+    x = NUMBERS.astype("float32")
+    y = backend.asarray(x, "float32")
+    assert_array(y * 2, 2 * x, backend)
+    np.testing.assert_array_equal(x, NUMBERS)
+
+
+def other_libraries():
+    """List the specs of the libraries that are installed here, on host memory."""
+    specs = ["numpy", "torch", "jax", "array-api-strict", "array-api-strict:device1"]
+    return [spec for spec in specs if find_spec(BACKENDS[spec.partition(":")[0]].module)]
+
+
+@pytest.mark.parametrize("kind", ["float32", "int32", "bool"])
+@pytest.mark.parametrize("spec", other_libraries())
+def test_from_another_library(spec, kind, backend):
+    expected = np.asarray([[0, 1, 1], [0, 1, 0]]).astype(kind)
+    foreign = select(spec).asarray(expected)
+    assert_array(backend.asarray(foreign), expected, backend)
+    assert_array(backend.asarray(foreign, "float32"), expected.astype("float32"), backend)
+
+
+@pytest.mark.parametrize("spec", other_libraries())
+def test_a_transposed_array_of_another_library(spec, backend):
+    expected = NUMBERS.astype("float32")
+    foreign = select(spec).xp.matrix_transpose(select(spec).asarray(expected))
+    assert_array(backend.asarray(foreign), expected.T, backend)
+
+
+HERE = {
+    spec: pytest.param(spec, marks=[pytest.mark.needs(spec)] if spec in ("torch", "jax") else [])
+    for spec in other_libraries()
+}
+"""The same, each in its own row."""
+
+
+@pytest.mark.parametrize("spec", HERE.values())
+def test_to_numpy(spec):
+    expected = NUMBERS.astype("float32")
+    x = to_numpy(select(spec).asarray(expected))
+    assert type(x) is np.ndarray
+    np.testing.assert_array_equal(x, expected)
+
+
+@pytest.mark.needs("torch")
+def test_a_tensor_with_a_gradient_is_detached(backend):
+    import torch
+
+    x = torch.ones(3, requires_grad=True)
+    assert_array(backend.asarray(x * 2), np.full(3, 2, "float32"), backend)
+    assert not getattr(backend.asarray(x), "requires_grad", False)
+    assert to_numpy(x * 2).tolist() == [2, 2, 2]
+
+
+def test_own_arrays_are_not_copied(backend):
+    x = backend.asarray(NUMBERS, "float32")
+    for y in (backend.asarray(x), backend.asarray(x, "float32")):
+        assert y is x or np.shares_memory(to_numpy(x), to_numpy(y))
+
+
+@pytest.mark.parametrize("name", [HERE[name] for name in ("numpy", "torch") if name in HERE])
+def test_host_memory_is_taken_over(name):
+    x = NUMBERS.astype("float32")
+    assert np.shares_memory(x, to_numpy(select(name).asarray(x)))
+    assert np.shares_memory(x, to_numpy(select(name).asarray(x, "float32")))
+    assert not np.shares_memory(x, to_numpy(select(name).asarray(x, "int32")))
+
+
+@pytest.mark.needs("torch")
+def test_tensors_keep_their_memory():
+    import torch
+
+    x = torch.ones(3)
+    assert select("torch").asarray(x).data_ptr() == x.data_ptr()
+    assert np.shares_memory(select("numpy").asarray(x), x.numpy())
+
+
+def test_owns_nothing_else(backend):
+    others = [spec for spec in other_libraries() if spec.partition(":")[0] != backend.name]
+    for spec in others:
+        assert not backend.owns(select(spec).asarray([1.0], "float32"))
+    for x in (1.0, [1.0], None, "text"):
+        assert not backend.owns(x)
+
+
+# From an array to its library --------------------------------------------------------------------
+
+
+def test_an_array_tells_its_backend(backend):
+    for spec in backend.devices():
+        chosen = select(spec)
+        found = select_for(chosen.asarray([1.0, 2.0], "float32"))
+        assert found.name == chosen.name
+        assert found.device == chosen.device
+    # On the device that is the default, the name alone.
+    assert select_for(select(backend.name).asarray([1.0], "float32")) == select(backend.name)
+
+
+def test_the_backend_of_an_array_brings_others_to_it(backend):
+    x = backend.asarray(NUMBERS, "float32")
+    for other in other_libraries():
+        there = select_for(x).asarray(select(other).asarray(NUMBERS, "float32"))
+        assert_array(there, NUMBERS.astype("float32"), backend)
+
+
+@pytest.mark.parametrize("wrong", [1.0, [1.0, 2.0], None, "text"])
+def test_what_is_no_array_has_no_backend(wrong):
+    kind = f"{type(wrong).__module__}.{type(wrong).__name__}"
+    with pytest.raises(TypeError, match=f"expected an array of one of numpy, .*, got {kind}"):
+        select_for(wrong)
+
+
+def test_selecting_for_an_array_imports_no_other_library():
+    code = (
+        "import sys, numpy; from anyback_nn.backends import select_for; "
+        "print(select_for(numpy.zeros(2)).spec, *{'torch', 'jax', 'cupy'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "numpy"
+
+
+def test_the_namespace_of_an_array(backend):
+    import array_api_compat
+
+    x = backend.asarray([1.0], "float32")
+    # Asked for twice, because it is remembered.
+    for _ in range(2):
+        assert array_namespace(x) is backend.xp is array_api_compat.array_namespace(x)
+    assert anyback_nn.array_namespace is array_namespace
+
+
+def test_the_namespace_within_a_compiled_function(backend):
+    seen = []
+
+    def double(x):
+        seen.append(array_namespace(x))
+        return 2 * x
+
+    assert to_numpy(backend.jit(double)(backend.asarray([1.5], "float32"))).tolist() == [3.0]
+    assert seen == [backend.xp]
+
+
+@pytest.mark.parametrize("wrong", [1.0, [1.0], None, "text"])
+def test_what_is_no_array_has_no_namespace(wrong):
+    # Nor has it one when it is asked for again.
+    for _ in range(2):
+        with pytest.raises(TypeError, match="array"):
+            array_namespace(wrong)
+
+
+# Computing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scope_holds_the_dtype(dtype, backend):
+    with backend.scope(dtype):
+        held = backend.xp.__array_namespace_info__().dtypes(device=backend.device)
+        assert (dtype in held) == (dtype == "float32" or "no_" not in backend.spec)
+        if dtype in held:
+            x = backend.asarray([0.1], dtype)
+            assert_array(x, np.asarray([0.1], dtype), backend)
+            assert_array(x * 2.0, np.asarray([0.2], dtype), backend)
+            ones = backend.xp.ones((2,), dtype=held[dtype], device=backend.device)
+            assert_array(ones, np.ones(2, dtype), backend)
+
+
+def test_scope_ends(backend):
+    before = backend.xp.asarray([0.1]).dtype
+    with backend.scope("float64"):
+        pass
+    assert backend.xp.asarray([0.1]).dtype == before
+
+
+def test_compile(backend):
+    calls = []
+
+    def step(tree, factor, nothing):
+        calls.append(tree)
+        assert nothing is None
+        return {"a": factor * tree[0]["a"]}, (tree[0]["a"] + 1.0,)
+
+    compiled = backend.jit(step, donate=(0,))
+    for number in (1.0, 2.0):
+        x = backend.asarray([number], "float32")
+        scaled, (moved,) = compiled(({"a": x}, ()), 3.0, None)
+        assert to_numpy(scaled["a"]).tolist() == [3 * number]
+        assert to_numpy(moved).tolist() == [number + 1]
+    assert len(calls) == (1 if backend.name == "jax" else 2)  # JAX traces once
+
+
+def test_cupy_waits_for_its_own_gpu(fake_cupy, monkeypatch):
+    fake_cupy(13000, 2)
+    waited = []
+
+    def synchronize(gpu):
+        waited.append(gpu)
+
+    monkeypatch.setattr(FakeDevice, "synchronize", synchronize, raising=False)
+    select("cupy:1").synchronize(FakeArray())
+    assert waited == [FakeDevice(1)]
+
+
+@pytest.mark.needs("torch")
+def test_pytorch_waits_for_a_gpu(monkeypatch):
+    torch, waited = importlib.import_module("torch"), []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append(str(device)))
+    x = torch.ones(2)
+    load(BACKENDS["torch"])().synchronize(x)
+    assert waited == []
+    load(BACKENDS["torch"])("cuda:0").synchronize(x)
+    assert waited == ["cuda:0"]
+
+
+@pytest.mark.needs("jax")
+def test_jax_waits_for_the_arrays(monkeypatch):
+    jax, waited = importlib.import_module("jax"), []
+    monkeypatch.setattr(jax, "block_until_ready", waited.extend)
+    arrays = jax.numpy.ones(2), jax.numpy.zeros(3)
+    load(BACKENDS["jax"])().synchronize(*arrays)
+    assert [id(one) for one in waited] == [id(one) for one in arrays]
+
+
+# What the file promises --------------------------------------------------------------------------
+
+
+def test_importing_it_imports_no_array_library():
+    code = (
+        "import sys, anyback_nn; "
+        "print(*{'numpy', 'array_api_compat'} & sys.modules.keys()); "
+        "import anyback_nn.backends, anyback_nn.testing.variants; "
+        "print(*{'torch', 'jax', 'cupy', 'array_api_strict'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_mathematics_knows_the_standard_alone():
+    known = {"__future__", "abc", "anyback_nn", "array_api_compat", "collections", "dataclasses"}
+    known |= {"functools", "math", "typing"}
+    for path in PACKAGE.glob("network/*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        modules |= {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert {name.partition(".")[0] for name in modules} <= known, path

@@ -1,0 +1,55 @@
+"""What recorded steps are tried on: everything that a step of training can consist of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import anyback_nn as nn
+from anyback_nn.array_api import to_numpy
+from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.tree import tree_named_leaves
+
+N_SAMPLES = 50
+CLASSES = np.random.default_rng(1).integers(0, 3, N_SAMPLES)
+VALUES = np.random.default_rng(1).standard_normal((N_SAMPLES, 3))
+
+NETWORKS = {
+    **{name: (nn.Dense(8), layer(), nn.Dense(3)) for name, layer in ACTIVATIONS.items()},
+    # A bias in front of it has a gradient of rounding alone.
+    "batch norm": (nn.Dense(8, bias=False), nn.BatchNorm(), nn.ReLU(), nn.Dense(3)),
+    "layer norm": (nn.LayerNorm(), nn.Dense(8), nn.Tanh(), nn.Dense(3, bias=False)),
+    "dropout": (nn.Dense(8), nn.ReLU(), nn.Dropout(0.3), nn.Dense(3)),
+    "residual": (nn.Residual(nn.Dense(6), nn.ReLU(), nn.Dense(4)), nn.Dense(3)),
+    "network": (nn.Network(nn.Dense(6), nn.Dropout(0.5), nn.BatchNorm()), nn.ELU(), nn.Dense(3)),
+    "no hidden layer": (nn.Dense(3),),
+}
+
+LOSSES = {
+    "mean squared": (nn.MeanSquaredError(), VALUES),
+    "mean absolute": (nn.MeanAbsoluteError(), VALUES),
+    "huber": (nn.Huber(0.5), VALUES),
+    "poisson": (nn.Poisson(), np.abs(VALUES).round()),
+    "labels": (nn.BinaryCrossEntropy(), VALUES > 0),
+    "smooth labels": (nn.BinaryCrossEntropy(label_smoothing=0.1), VALUES > 0),
+    "classes": (nn.SoftmaxCrossEntropy(), CLASSES),
+    "smooth classes": (nn.SoftmaxCrossEntropy(label_smoothing=0.1), CLASSES),
+    "one-hot": (nn.SoftmaxCrossEntropy(), np.eye(3)[CLASSES]),
+}
+
+OPTIMIZERS = {
+    **{name: kind(0.01) for name, kind in nn.OPTIMIZERS.items()},
+    "penalties": nn.Adam(0.01, l1=0.01, l2=0.01),
+    "all penalized": nn.GradientDescent(0.1, l2=0.1, penalize_all=True),
+    "clipped": nn.Nesterov(0.1, clip_value=0.01, clip_norm=0.02),
+    "schedule": nn.Momentum(nn.CosineDecay(0.1, epochs=6, warmup=1)),
+    "decay and schedule": nn.AdamW(nn.ExponentialDecay(0.1, 0.5), weight_decay=0.1),
+}
+
+
+def numbers_of(model):
+    """Give every number that training has changed."""
+    training = model.training
+    trees = (training.params, training.state, training.slots)
+    rows = [[v for k, v in row.items() if k != "seconds"] for row in training.history]
+    arrays = [to_numpy(a).copy() for tree in trees for a in tree_named_leaves(tree).values()]
+    return [*arrays, np.asarray(rows)]

@@ -1,0 +1,142 @@
+"""Optimisers against their papers; test_optimizers_torch.py compares them with PyTorch's."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import optimizer_runs
+import pytest
+from array_api_compat import device
+from optimizer_runs import TOLERANCE, run
+
+import anyback_nn as nn
+from anyback_nn.network.layout import Layout
+from anyback_nn.optim.optimizers import OPTIMIZERS
+from anyback_nn.optim.schedules import StepDecay
+from anyback_nn.tree import tree_copy, tree_leaves, tree_map
+
+
+@pytest.fixture
+def problem():
+    return optimizer_runs.problem()
+
+
+FORMULAS = {
+    "momentum": (nn.Momentum(0.02), optimizer_runs.momentum_formula),
+    "nesterov": (nn.Nesterov(0.02), optimizer_runs.nesterov_formula),
+    "adagrad": (nn.Adagrad(0.02), optimizer_runs.adagrad_formula),
+    "rmsprop": (nn.RMSProp(0.02), optimizer_runs.rmsprop_formula),
+    "adam": (nn.Adam(0.02), optimizer_runs.adam_formula),
+    "adamw": (
+        nn.AdamW(0.02, weight_decay=0.3, penalize_all=True),
+        partial(optimizer_runs.adam_formula, decay=0.3),
+    ),
+}
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_rule_follows_its_paper(name, packed, backend, problem, dtype):
+    rule, formula = FORMULAS[name]
+    expected = optimizer_runs.formula_path(formula, *problem, rate=0.02)
+    path = run(rule, backend, *problem, packed, dtype)
+    np.testing.assert_allclose(path, expected, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
+@pytest.mark.parametrize("size", [0.1, 3.0], ids=["short", "long"])
+@pytest.mark.usefixtures("float64")
+def test_clipping_limits_the_entries_and_then_the_length_of_the_whole(size, packed, backend):
+    params, grads = optimizer_runs.problem(1, size)
+    start, g = (np.concatenate([a.ravel() for a in one.values()]) for one in (params, grads[0]))
+    limited = np.clip(g, -2.0, 2.0)
+    for options, expected in (
+        ({"clip_value": 2.0}, limited),
+        ({"clip_norm": 1.5}, g * min(1.0, 1.5 / np.linalg.norm(g))),
+        (
+            {"clip_value": 2.0, "clip_norm": 1.5},
+            limited * min(1.0, 1.5 / np.linalg.norm(limited)),
+        ),
+    ):
+        path = run(nn.GradientDescent(0.1, **options), backend, params, grads, packed)
+        np.testing.assert_allclose(path[0], start - 0.1 * expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_rule_keeps_dtype_and_device(name, packed, backend, dtype):
+    rule = OPTIMIZERS[name](l1=0.1, l2=0.1, clip_value=1.0, clip_norm=1.0)
+    params, grads = optimizer_runs.problem(2)
+    layout = Layout.of(params, packed)
+
+    def stored(tree):
+        return layout.pack(tree_copy(tree_map(lambda x: backend.asarray(x, dtype), tree)))
+
+    storage = stored(params)
+    slots, mask = rule.init(storage), layout.penalty_mask(storage)
+    for step, grad in enumerate(grads, 1):
+        coefficients = rule.coefficients(step, rule.schedule(0.0))
+        storage, slots = rule.update(storage, stored(grad), slots, mask, coefficients)
+    for array in tree_leaves((storage, slots)):
+        assert array.dtype == getattr(backend.xp, dtype)
+        assert device(array) == backend.device
+
+
+@pytest.mark.usefixtures("float64")
+def test_clipping_a_zero_gradient_gives_zero(backend, problem):
+    params, grads = problem
+    zeros = [{name: 0 * g for name, g in grads[0].items()}]
+    path = run(nn.GradientDescent(0.1, clip_norm=1.0), backend, params, zeros)
+    np.testing.assert_array_equal(path[0], np.concatenate([p.ravel() for p in params.values()]))
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_first_step_of_adam_has_the_length_of_the_learning_rate(backend, problem):
+    # Kingma and Ba, section 2.1: m_hat / sqrt(v_hat) is the sign of the first gradient.
+    params, grads = problem
+    start = np.concatenate([p.ravel() for p in params.values()])
+    signs = np.sign(np.concatenate([g.ravel() for g in grads[0].values()]))
+    path = run(nn.Adam(0.01), backend, params, grads[:1])
+    np.testing.assert_allclose(path[0] - start, -0.01 * signs, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("float64")
+def test_penalties_act_on_weights_alone_by_default(backend, problem):
+    params, _ = problem
+    zeros = [{name: 0 * p for name, p in params.items()}]
+    w, b = params["weight"].ravel(), params["bias"]
+    path = run(nn.GradientDescent(0.1, l1=0.2, l2=0.3), backend, params, zeros)
+    np.testing.assert_allclose(path[0][:12], w - 0.1 * (0.2 * np.sign(w) + 0.3 * w), rtol=1e-14)
+    np.testing.assert_array_equal(path[0][12:], b)
+    path = run(nn.GradientDescent(0.1, l2=0.3, penalize_all=True), backend, params, zeros)
+    np.testing.assert_allclose(path[0][12:], b - 0.1 * 0.3 * b, rtol=1e-14)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_schedule_sets_the_rate_of_each_step(backend, problem):
+    params, grads = problem
+    path = run(nn.GradientDescent(StepDecay(0.4, every=1, factor=0.5)), backend, params, grads[:3])
+    p = np.concatenate([p.ravel() for p in params.values()])
+    for step, rate in enumerate([0.4, 0.2, 0.1]):
+        p = p - rate * np.concatenate([g.ravel() for g in grads[step].values()])
+        np.testing.assert_allclose(path[step], p, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: nn.Adam(0.0), "Adam: expected learning_rate above 0, got 0.0"),
+        (lambda: nn.Adam(beta1=1.0), "beta1 from 0 to below 1"),
+        (lambda: nn.Momentum(momentum=-0.1), "momentum from 0 to below 1"),
+        (lambda: nn.RMSProp(smoothing=2.0), "smoothing from 0 to below 1"),
+        (lambda: nn.RMSProp(epsilon=0.0), "epsilon above 0"),
+        (lambda: nn.Adagrad(epsilon=-1.0), "epsilon above 0"),
+        (lambda: nn.AdamW(weight_decay=-1.0), "weight_decay 0 or greater"),
+        (lambda: nn.GradientDescent(l2=-1.0), "l2 0 or greater"),
+        (lambda: nn.GradientDescent(clip_norm=0.0), "clip_norm None or above 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(make, text):
+    with pytest.raises(ValueError, match=text):
+        make()
