@@ -715,9 +715,9 @@ class Model:
                 for name, array in tree_named_leaves(tree).items()
             }
         settings = {
-            "network": checkpoint.describe(self.network),
-            "loss": checkpoint.describe(self.loss),
-            "optimizer": checkpoint.describe(training.optimizer),
+            "network": checkpoint.SETTINGS.to_json(self.network),
+            "loss": checkpoint.SETTINGS.to_json(self.loss),
+            "optimizer": checkpoint.SETTINGS.to_json(training.optimizer),
             "n_in": self.n_in,
             "dtype": self.dtype,
             "compute_dtype": self.compute_dtype,
@@ -762,8 +762,8 @@ def _from_contents(
 ) -> Model:
     """Make a model of what `Model._contents` gave."""
     model = Model(
-        *checkpoint.rebuild(settings["network"]).layers,
-        loss=checkpoint.rebuild(settings["loss"]),
+        *checkpoint.SETTINGS.from_json(settings["network"], Network, "network").layers,
+        loss=checkpoint.SETTINGS.from_json(settings["loss"], Loss, "loss"),
         backend=backend,
         seed=settings["seed"],
         dtype=settings["dtype"],
@@ -796,7 +796,9 @@ def _from_contents(
     with backend.scope(model.dtype):
         training.params = model.layout.pack(filled("parameters", model.layout.tree))
         training.state = filled("state", training.state, dtype=None)
-        optimizer = checkpoint.rebuild(settings["optimizer"])
+        optimizer = checkpoint.SETTINGS.from_json(
+            settings["optimizer"], Optimizer | None, "optimizer"
+        )
         if optimizer is not None:
             training.optimizer = optimizer
             training.slots = {

@@ -61,6 +61,11 @@ class Network(Layer):
             self, "layers", tuple(map(to_python_scalars, _with_initializers(layers)))
         )
 
+    @classmethod
+    def from_settings(cls, layers: tuple[Layer, ...], **settings: Any) -> Network:
+        """Create a network from its fields, as a model file has them."""
+        return cls(*layers, **settings)
+
     def sizes(self, n_in: int) -> list[int]:
         """List the number of features before, between and behind the layers.
 

@@ -53,6 +53,8 @@ class EpochSchedule(Schedule):
 class Recorded(EpochSchedule):
     """`EpochSchedule` as files of release 0.1 name it."""
 
+    from_settings = EpochSchedule
+
 
 @dataclass(frozen=True)
 class SklearnSGD(Optimizer):

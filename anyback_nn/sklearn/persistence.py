@@ -12,6 +12,7 @@ from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.model import Model
 from anyback_nn.sklearn.inputs import dtype_name
 from anyback_nn.training import checkpoint
+from anyback_nn.training.checkpoint import SETTINGS
 from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["SHARED", "read", "write"]
@@ -87,7 +88,7 @@ def _rebuild(
     cls: type[Any], path: str | Path, described: Any, backend: str | Backend | None
 ) -> Any:
     """Create an estimator from its description and the model file that holds it."""
-    params = {name: checkpoint.rebuild(one) for name, one in described["params"].items()}
+    params = {name: SETTINGS.from_json(x, where=name) for name, x in described["params"].items()}
     if isinstance(params.get("class_weight"), tuple):
         params["class_weight"] = _class_weight(params["class_weight"])
     wanted = params.get("backend", "auto") if backend is None else backend
@@ -132,7 +133,7 @@ def _describe_parameter(name: str, value: Any) -> Any:
             else [_plain(one), _plain(value[one])]
             for one in value
         ]
-    return checkpoint.describe(_plain(value))
+    return SETTINGS.to_json(_plain(value))
 
 
 def _class_weight(pairs: Any) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,86 +21,21 @@ from anyback_nn.errors import CheckpointError
 from anyback_nn.network.initializers import Initializer
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import Loss
-from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.utils.files import atomic_write
+from anyback_nn.utils.serialization import Serializer
 
-__all__ = ["FORMAT_VERSION", "describe", "read", "rebuild", "write"]
+__all__ = ["FORMAT_VERSION", "SETTINGS", "read", "write"]
 
 FORMAT = "anyback_nn"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Format 1 held the encoding of data in a flatter form, which is read as well."""
+
 _DESCRIBED = (Layer, Loss, Optimizer, Schedule, Initializer)
 
 
-def describe(value: Any) -> Any:
-    """Turn settings into what JSON can hold.
-
-    Raises
-    ------
-    CheckpointError
-        A class could not be built again from the file.
-
-    Examples
-    --------
-    >>> from anyback_nn.network.layers import Dropout
-    >>> describe(Dropout(0.5))
-    {'kind': 'Dropout', 'settings': {'probability': 0.5}}
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, tuple | list):
-        return [describe(one) for one in value]
-    kind = type(value).__name__
-    if not isinstance(value, _DESCRIBED) or not is_dataclass(value):
-        raise CheckpointError(
-            f"cannot save {value!r}: expected numbers, text, or a layer, loss, optimizer, schedule "
-            f"or initializer that is a dataclass. Put @dataclass(frozen=True) on {kind}"
-        )
-    if _find(kind) is not type(value):
-        raise CheckpointError(
-            f"cannot save {value!r}: another class is called {kind}; rename yours"
-        )
-    names = [one.name for one in fields(value) if one.init]
-    return {"kind": kind, "settings": {name: describe(getattr(value, name)) for name in names}}
-
-
-def rebuild(value: Any) -> Any:
-    """Make settings of what `describe` made of them.
-
-    Raises
-    ------
-    CheckpointError
-        A kind is not defined, or does not take these settings.
-
-    Examples
-    --------
-    >>> rebuild({"kind": "Dropout", "settings": {"probability": 0.5}})
-    Dropout(probability=0.5)
-    """
-    if isinstance(value, list):
-        return tuple(rebuild(one) for one in value)
-    if not isinstance(value, Mapping):
-        return value
-    if set(value) != {"kind", "settings"}:
-        raise CheckpointError(f"expected a kind and its settings, got {', '.join(value)}")
-    kind = value["kind"]
-    settings = {name: rebuild(one) for name, one in value["settings"].items()}
-    found = _find(kind)
-    if found is None:
-        raise CheckpointError(
-            f"the file uses {kind!r}, which is not defined. If it is a class of your own, define "
-            "or import it before loading"
-        )
-    try:
-        if issubclass(found, Network):
-            return found(*settings.pop("layers"), **settings)
-        return found(**settings)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the file's settings of {kind} do not fit: {error}") from error
-
-
-def _find(kind: Any) -> type | None:
+def find(kind: str) -> type | None:
     """Find a class by name: the library's own first, then the one that was defined last."""
     found = [one for base in _DESCRIBED for one in _subclasses(base) if one.__name__ == kind]
     own = [one for one in found if one.__module__.startswith("anyback_nn.")]
@@ -112,6 +46,19 @@ def _subclasses(base: type[Any]) -> Iterator[type[Any]]:
     for one in base.__subclasses__():
         yield one
         yield from _subclasses(one)
+
+
+SETTINGS = Serializer(find, CheckpointError)
+"""Layers, losses, optimisers, schedules and initialisers as JSON, and back.
+
+Examples
+--------
+>>> from anyback_nn.network.layers import Dropout
+>>> SETTINGS.to_json(Dropout(0.5))
+{'kind': 'Dropout', 'settings': {'probability': 0.5}}
+>>> SETTINGS.from_json(SETTINGS.to_json(Dropout(0.5)), Layer)
+Dropout(probability=0.5)
+"""
 
 
 def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -1,12 +1,13 @@
-"""Arguments that users pass: checked once, and plain Python numbers afterwards."""
+"""Arguments that users pass, checked once, and libraries that only some of them need."""
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import fields, is_dataclass, replace
 from operator import index
 from typing import Any
 
-__all__ = ["as_integer", "to_python_scalars"]
+__all__ = ["as_integer", "require_extra", "to_python_scalars"]
 
 
 def as_integer(name: str, value: Any, *, least: int) -> int:
@@ -30,6 +31,29 @@ def as_integer(name: str, value: Any, *, least: int) -> int:
     if number < least:
         raise ValueError(f"expected {name} to be at least {least}, got {number}")
     return number
+
+
+def require_extra(module: str, extra: str, purpose: str, error: type[Exception]) -> Any:
+    """Import a module of an optional dependency.
+
+    Parameters
+    ----------
+    module : str
+        Such as ``"polars"``.
+    extra : str
+        The extra of this package that installs it, such as ``"tabular"``.
+    purpose : str
+        What needs it, to begin the message with.
+    error : type of Exception
+        Raised if the module cannot be imported; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as reason:
+        raise error(
+            f"{purpose} needs {module.partition('.')[0]}, which cannot be imported ({reason}): "
+            f"install it with  pip install 'anyback-nn[{extra}]'"
+        ) from reason
 
 
 def to_python_scalars(settings: Any) -> Any:

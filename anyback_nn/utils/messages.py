@@ -1,0 +1,54 @@
+"""Parts of messages: short lists, counts, suggestions, the name of the source."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+
+from anyback_nn.errors import DataError
+
+__all__ = ["did_you_mean", "plural", "prefix_errors", "quoted_list"]
+
+
+def quoted_list(
+    names: Iterable[object], limit: int = 10, quote: Callable[[str], str] = repr
+) -> str:
+    """Quote the first ``limit`` names and count the others.
+
+    >>> quoted_list(["a", "b", "c"], limit=2)
+    "'a', 'b' and 1 more"
+    """
+    quoted = [quote(str(name)) for name in names]
+    more = len(quoted) - limit
+    return ", ".join(quoted[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def plural(n: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "row"), plural(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Suggest the most similar known word, in upper or lower case, or nothing.
+
+    >>> did_you_mean("mons", ["moons", "digits"])
+    " Did you mean 'moons'?"
+    """
+    lowered = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), list(lowered), n=1)
+    return f" Did you mean {lowered[close[0]]!r}?" if close else ""
+
+
+@contextmanager
+def prefix_errors(source: str | PathLike[str]) -> Iterator[None]:
+    """Prefix each `DataError` raised inside with the name of its source."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from error

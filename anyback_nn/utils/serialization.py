@@ -1,0 +1,228 @@
+"""The one way from dataclasses to JSON and back.
+
+A dataclass becomes ``{"kind": "Dense", "settings": {"n_out": 10, ...}}``. Reading looks the kind up
+among those that the caller knows, checks every field against its annotation, and calls the class:
+nothing in a file is ever imported or executed.
+
+Files of format 1 hold some objects in a flatter form, which is read as well: ``{"kind": "scaling",
+"scale": 255.0}``, and fields alone where the annotation names the class.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import lru_cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from anyback_nn.errors import AnybackError
+from anyback_nn.utils.messages import quoted_list
+
+__all__ = ["Serializer"]
+
+SCALARS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "an integer"),
+    float: ((int, float), "a finite number"),
+    str: ((str,), "a string"),
+    type(None): ((type(None),), "null"),
+}
+"""What JSON has for each type, and the words for it."""
+
+
+@dataclass(frozen=True)
+class Serializer:
+    """Writes dataclasses of certain kinds to JSON, and reads them back.
+
+    Parameters
+    ----------
+    find : callable
+        ``find(kind)`` returns the dataclass of a kind, or None if there is none.
+    error : type of AnybackError
+        Raised for data that do not fit.
+
+    Examples
+    --------
+    >>> from anyback_nn.errors import DataError
+    >>> @dataclass(frozen=True)
+    ... class Scaling:
+    ...     scale: float
+    >>> serializer = Serializer({"Scaling": Scaling}.get, DataError)
+    >>> serializer.to_json(Scaling(2.0))
+    {'kind': 'Scaling', 'settings': {'scale': 2.0}}
+    >>> serializer.from_json({"kind": "Scaling", "settings": {"scale": "2"}}, where="features")
+    Traceback (most recent call last):
+    ...
+    anyback_nn.errors.DataError: features.scale is '2': expected a finite number
+    """
+
+    find: Callable[[str], type | None]
+    error: type[AnybackError]
+
+    def to_json(self, value: Any) -> Any:
+        """Return what JSON can hold of a dataclass, a number, a string, None or a tuple of them.
+
+        Raises
+        ------
+        AnybackError
+            The value is of another type, or of a class that would not be found when it is read.
+        """
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, tuple | list):
+            return [self.to_json(one) for one in value]
+        kind = type(value).__name__
+        known = self.find(kind)
+        if known is not None and known is not type(value):
+            raise self.error(f"cannot save {value!r}: another class is called {kind}; rename yours")
+        if known is None or not is_dataclass(value):
+            raise self.error(
+                f"cannot save {value!r}: expected numbers, strings, or a layer, loss, optimizer, "
+                f"schedule or initializer that is a dataclass. Put @dataclass(frozen=True) on {kind}"
+            )
+        names = [field.name for field in fields(value) if field.init]
+        return {
+            "kind": kind,
+            "settings": {name: self.to_json(getattr(value, name)) for name in names},
+        }
+
+    def from_json(self, data: Any, expected: Any = Any, where: str = "") -> Any:
+        """Return what `to_json` described.
+
+        Parameters
+        ----------
+        data : None, bool, int, float, str, list or dict
+            As ``json.loads`` returns it.
+        expected : type
+            The type that it must have, such as ``Layer`` or ``float | None``.
+        where : str
+            The path of the data in the file, for messages.
+
+        Raises
+        ------
+        AnybackError
+            A kind is unknown, or a field is missing, unknown or of another type.
+        """
+        options = get_args(expected) if _is_union(expected) else (expected,)
+        if isinstance(data, Mapping):
+            return self._object(data, options, where)
+        if isinstance(data, list | tuple):
+            return self._list(data, options, where)
+        for option in options:
+            if option is Any or _is_scalar(data, option):
+                return float(data) if option is float else data
+        raise self.error(f"{where or 'the data'} is {data!r}: expected {_describe(options)}")
+
+    def _list(self, data: Any, options: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+        """Read a list."""
+        option = next((one for one in options if one is Any or get_origin(one) is tuple), None)
+        if option is None:
+            raise self.error(f"{where or 'the data'} is a list: expected {_describe(options)}")
+        items = (Any, ...) if option is Any else get_args(option)
+        if items[-1:] == (...,):
+            items = items[:1] * len(data)
+        if len(items) != len(data):
+            raise self.error(f"{where or 'the data'} has {len(data)} items: expected {len(items)}")
+        return tuple(
+            self.from_json(x, item, f"{where}[{i}]") for i, (x, item) in enumerate(zip(data, items))
+        )
+
+    def _object(self, data: Mapping[str, Any], options: tuple[Any, ...], where: str) -> Any:
+        """Read a dataclass."""
+        classes = tuple(one for one in options if _is_role(one))
+        if not classes and Any not in options:
+            raise self.error(f"{where or 'the data'} is an object: expected {_describe(options)}")
+        kind = data.get("kind")
+        if kind is None and len(classes) == 1 and is_dataclass(classes[0]):
+            cls, settings = classes[0], data  # format 1
+        else:
+            found = self.find(kind) if isinstance(kind, str) else None
+            if found is None:
+                raise self.error(self._unknown(kind, where))
+            cls = found
+            if classes and not issubclass(cls, classes):
+                raise self.error(f"{where} is of the kind {kind!r}: expected {_describe(classes)}")
+            settings = data.get("settings", {k: v for k, v in data.items() if k != "kind"})
+        return self._build(cls, settings, where)
+
+    def _unknown(self, kind: Any, where: str) -> str:
+        place = f"{where} is" if where else "the file has an object"
+        return (
+            f"{place} of the kind {kind!r}, which is not defined. If it is a class of your own, "
+            "define or import it before loading; if not, was it written by another version?"
+        )
+
+    def _build(self, cls: type, settings: Any, where: str) -> Any:
+        """Read the fields of a class and call it."""
+        kind = cls.__name__
+        known = {field.name: field for field in fields(cls) if field.init}
+        required = {
+            name
+            for name, field in known.items()
+            if field.default is MISSING and field.default_factory is MISSING
+        }
+        if not isinstance(settings, Mapping) or not required <= set(settings) <= set(known):
+            found = quoted_list(settings) if isinstance(settings, Mapping) else repr(settings)
+            raise self.error(
+                f"{where or kind} has the fields {found or '(none)'}: expected "
+                f"{quoted_list(known)}; was it written by another version?"
+            )
+        hints = _hints(cls)
+        prefix = f"{where}." if where else ""
+        values = {
+            name: self.from_json(x, hints.get(name, Any), f"{prefix}{name}")
+            for name, x in settings.items()
+        }
+        try:
+            return getattr(cls, "from_settings", cls)(**values)
+        except self.error:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise self.error(f"the settings of {kind} do not fit: {error}") from error
+
+
+@lru_cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the types of the fields of a class; none if its annotations cannot be resolved."""
+    try:
+        return get_type_hints(cls)
+    except Exception:  # a user's class may be annotated with anything
+        return {}
+
+
+def _is_role(option: Any) -> bool:
+    """Return whether this is a class, but none of JSON's types."""
+    return isinstance(option, type) and option is not Any and option not in SCALARS
+
+
+def _is_union(expected: Any) -> bool:
+    return get_origin(expected) in (Union, types.UnionType)
+
+
+def _is_scalar(data: Any, option: Any) -> bool:
+    """Return whether a value that is no list and no object is of this type."""
+    if get_origin(option) is Literal:
+        return data in get_args(option)
+    if option not in SCALARS:
+        # A type variable or a string, say: nothing is known of it.
+        return not _is_role(option) and get_origin(option) is None
+    accepted, _ = SCALARS[option]
+    is_bool = isinstance(data, bool) and option is not bool
+    finite = not isinstance(data, float) or math.isfinite(data)
+    return isinstance(data, accepted) and not is_bool and finite
+
+
+def _describe(options: tuple[Any, ...]) -> str:
+    """Return the words for some types."""
+    words = []
+    for option in options:
+        if get_origin(option) is Literal:
+            words.append(quoted_list(map(repr, get_args(option))))
+        elif get_origin(option) is tuple:
+            words.append("a list")
+        else:
+            name = getattr(option, "__name__", str(option))
+            words.append(SCALARS[option][1] if option in SCALARS else name)
+    return " or ".join(words)
