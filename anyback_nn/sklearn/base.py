@@ -439,14 +439,14 @@ class BaseMLP(BaseEstimator, ABC):
             )
         return self.model_
 
-    def _get_params_list(self, name: str) -> list[Array]:
+    def _layer_arrays(self, name: str) -> list[Array]:
         """List the parameters with that name, layer by layer."""
         arrays = dense_params(self._fitted_model(), name)
         if self._fitted_on == "numpy":
             arrays = [inputs.read_only(array) for array in arrays]
-        return Parameters(arrays, partial(self._set_params_list, name))
+        return Parameters(arrays, partial(self._set_layer_arrays, name))
 
-    def _set_params_list(self, name: str, values: Sequence[Any]) -> None:
+    def _set_layer_arrays(self, name: str, values: Sequence[Any]) -> None:
         """Replace the parameters with that name."""
         set_dense_params(self._fitted_model(), name, values)
         # Training resumes from these.
@@ -455,20 +455,20 @@ class BaseMLP(BaseEstimator, ABC):
     @property
     def coefs_(self) -> list[Array]:
         """The weight matrix of each dense layer, of shape (n_in, n_out)."""
-        return self._get_params_list("weight")
+        return self._layer_arrays("weight")
 
     @coefs_.setter
     def coefs_(self, values: Sequence[Any]) -> None:
-        self._set_params_list("weight", values)
+        self._set_layer_arrays("weight", values)
 
     @property
     def intercepts_(self) -> list[Array]:
         """The bias of each dense layer."""
-        return self._get_params_list("bias")
+        return self._layer_arrays("bias")
 
     @intercepts_.setter
     def intercepts_(self, values: Sequence[Any]) -> None:
-        self._set_params_list("bias", values)
+        self._set_layer_arrays("bias", values)
 
     def _curve(self, name: str) -> list[float]:
         return [row[name] for row in self._fitted_model().history if name in row]
