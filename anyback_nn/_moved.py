@@ -29,6 +29,7 @@ MOVED: dict[str, tuple[str, ...]] = {
         "anyback_nn.backends.cupy",
     ),
     "anyback_nn.network.parameters": ("anyback_nn.network.layout",),
+    "anyback_nn.sklearn.solvers": ("anyback_nn.optim.like_sklearn",),
     "anyback_nn.training.optimizers": ("anyback_nn.optim.optimizers",),
     "anyback_nn.training.schedules": ("anyback_nn.optim.schedules",),
 }

@@ -355,7 +355,7 @@ MUTANTS = (
         "sklearn/lbfgs.py",
         "share = float(count) / self.total",
         "share = 1.0 / self.source.n_batches",
-        "sklearn_estimators/test_sklearn_side_by_side.py::test_lbfgs_sums_over_parts_of_any_size",
+        "sklearn_estimators/test_sklearn_lbfgs.py::test_lbfgs_sums_over_parts_of_any_size",
         "numpy",
         "Not equal to tolerance rtol=1e-08",
     ),

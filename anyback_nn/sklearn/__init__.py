@@ -22,7 +22,7 @@ if _found == "none" or tuple(map(int, _found.split(".")[:2])) < (1, 9):
     )
 
 from anyback_nn.sklearn.classifier import MLPClassifier
-from anyback_nn.sklearn.interchange import from_sklearn
+from anyback_nn.sklearn.convert import from_sklearn
 from anyback_nn.sklearn.regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize as scipy_minimize
@@ -14,14 +14,33 @@ from sklearn.exceptions import ConvergenceWarning
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.model import Model
 from anyback_nn.network.layout import Layout, Packed
+from anyback_nn.random import Zeros
+from anyback_nn.sklearn.batches import SampleSource
 from anyback_nn.sklearn.objective import Objective
-from anyback_nn.sklearn.samples import Samples
+from anyback_nn.sklearn.validation import Validation
+from anyback_nn.training import loop
+from anyback_nn.tree import tree_leaves
 
-__all__ = ["Problem", "minimize"]
+if TYPE_CHECKING:
+    from anyback_nn.sklearn.base import BaseMLP
+
+__all__ = ["Problem", "check_deterministic", "train"]
 
 
 STOPPED = 99
-"""SciPy's status where the callback has ended the minimisation."""
+"""SciPy's status after a callback has ended the minimisation."""
+
+
+def check_deterministic(model: Model, shape: tuple[int, ...]) -> None:
+    """Refuse layers that change the function that is minimised at each step."""
+    noise = model.network.noise(shape, Zeros(None, model.backend, model.dtype))
+    if list(tree_leaves(model.training.state)) or any(
+        leaf is not None for leaf in tree_leaves(noise)
+    ):
+        raise ValueError(
+            "solver='lbfgs' minimises one and the same function throughout, which dropout and "
+            "batch normalisation change at each step. Use solver='adam' or 'sgd'"
+        )
 
 
 @dataclass
@@ -33,13 +52,13 @@ class Problem:
     model : Model
         Its parameters are set to a vector by `put`.
     objective : Objective
-    source : Samples
-        All samples, in as many batches as memory asks for.
+    source : SampleSource
+        All samples, in as many batches as memory requires.
     """
 
     model: Model
     objective: Objective
-    source: Samples
+    source: SampleSource
 
     def __post_init__(self) -> None:
         model = self.model
@@ -54,15 +73,15 @@ class Problem:
         self.mask = to_numpy(mask).astype(np.float64)
         self.compute = model.compiled(
             ("lbfgs", self.objective.factor),
-            lambda: _gradient(self.objective, self.vector_layout),
+            lambda: _build_gradient(self.objective, self.vector_layout),
         )
 
     def _stored(self) -> Packed:
-        """Give the model's parameters as one array on its device."""
+        """Return the model's parameters as one array on its device."""
         return self.vector_layout.pack(self.model.layout.unpack(self.model.training.params))
 
     def start(self) -> Any:
-        """Give the model's parameters as a vector."""
+        """Return the model's parameters as a vector."""
         (vector,) = self._stored()
         return to_numpy(vector).astype(np.float64)
 
@@ -88,9 +107,9 @@ class Problem:
         return value + 0.5 * float(decayed @ vector), gradient + decayed
 
 
-def _gradient(objective: Objective, layout: Layout) -> Callable[..., tuple[Array, Array]]:
+def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., tuple[Array, Array]]:
     """Build ``(vector, state, x, y, weights) -> mean loss, gradient`` of one batch."""
-    compute = objective.gradients()
+    compute = objective.value_and_grad()
 
     def gradient(
         vector: Packed, state: Any, x: Array, y: Array, weights: Array | None
@@ -101,12 +120,52 @@ def _gradient(objective: Objective, layout: Layout) -> Callable[..., tuple[Array
     return gradient
 
 
-def minimize(
+def train(mlp: BaseMLP, source: SampleSource, validation: Validation | None) -> None:
+    """Minimise the loss of all samples together; callbacks take an iteration for an epoch."""
+    model = mlp.model_
+    mlp._restore_raw()
+    problem = Problem(model, mlp._objective(), source)
+    fit = loop.Fit(model, int(mlp.max_iter))
+    with mlp._open_callbacks() as callbacks:
+
+        def on_begin() -> bool:
+            for callback in callbacks:
+                callback.on_epoch_begin(fit)
+            return fit.stop_reason is None
+
+        def on_iteration(value: float) -> bool:
+            training = model.training
+            training.epoch += 1
+            mlp.loss_, mlp.n_iter_ = value, mlp.n_iter_ + 1
+            row = {"epoch": float(training.epoch), "train_loss": value}
+            if validation is not None:
+                row["validation_loss"], row["validation_score"] = validation.measure()
+            training.history.rows.append(row)
+            fit.epochs_done += 1
+            if mlp.verbose:
+                print(f"Iteration {fit.epochs_done}, loss = {value:.8f}")
+            for callback in callbacks:
+                callback.on_epoch_end(fit)
+            return fit.stop_reason is None
+
+        for callback in callbacks:
+            callback.on_train_begin(fit)
+        if fit.stop_reason is None:
+            minimum = _minimize(problem, mlp, on_begin, on_iteration)
+            if minimum is not None:
+                mlp.loss_, mlp.n_iter_, mlp.converged_ = minimum
+        for callback in callbacks:
+            callback.on_train_end(fit)
+    if not np.all(np.isfinite(problem.start())):
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large "
+            "values and need to be preprocessed."
+        )
+
+
+def _minimize(
     problem: Problem,
-    *,
-    max_iter: int,
-    max_fun: int,
-    tol: float,
+    mlp: BaseMLP,
     on_begin: Callable[[], bool],
     on_iteration: Callable[[float], bool],
 ) -> tuple[float, int, bool] | None:
@@ -115,27 +174,27 @@ def minimize(
     Parameters
     ----------
     problem : Problem
-    max_iter, max_fun : int
-    tol : float
-        Where the largest entry of the gradient is below this, the minimum is reached.
+    mlp : BaseMLP
+        Its ``max_iter``, ``max_fun`` and ``tol`` count: where the largest entry of the gradient is
+        below ``tol``, the minimum is reached.
     on_begin : callable
-        Is called when an iteration begins, and tells whether to go on.
+        Is called when an iteration begins, and returns whether to continue.
     on_iteration : callable
-        Gets the value after each iteration, and tells whether to go on.
+        Gets the value after each iteration, and returns whether to continue.
 
     Returns
     -------
     value : float
     n_iter : int
     converged : bool
-        All three, or None where ``on_begin`` has ended it: the model has the parameters of the
+        All three, or None if ``on_begin`` has ended it: the model has the parameters of the
         iteration before.
     """
     begun = False
 
     def evaluate(vector: Any) -> tuple[float, Any]:
         nonlocal begun
-        # Only where there is another iteration is there another evaluation.
+        # There is another evaluation only if there is another iteration.
         if not begun and not on_begin():
             raise StopIteration
         begun = True
@@ -148,6 +207,7 @@ def minimize(
         if not on_iteration(float(intermediate_result.fun)):
             raise StopIteration
 
+    max_iter = int(mlp.max_iter)
     try:
         result = scipy_minimize(
             evaluate,
@@ -155,7 +215,7 @@ def minimize(
             method="L-BFGS-B",
             jac=True,
             callback=callback,
-            options={"maxiter": max_iter, "maxfun": max_fun, "gtol": tol},
+            options={"maxiter": max_iter, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)},
         )
     except StopIteration:
         return None

@@ -1,4 +1,4 @@
-"""What scikit-learn's perceptrons minimise, as pure functions to be compiled.
+"""The function that scikit-learn's perceptrons minimise, and its gradient, to be compiled.
 
 For ``n`` samples in a batch, or samples with the sum of weights ``n``, it is ``mean loss + alpha /
 (2 n) sum w^2``. Weights of samples count within their batch.
@@ -14,8 +14,8 @@ from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
+from anyback_nn.optim.averaging import update_average
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.sklearn.solvers import average
 from anyback_nn.training.step import Report, differentiation
 
 __all__ = ["Objective", "Scaled"]
@@ -23,7 +23,7 @@ __all__ = ["Objective", "Scaled"]
 
 @dataclass(frozen=True)
 class Scaled(Loss):
-    """A loss times a factor: scikit-learn halves squares and sums over outputs, not averages."""
+    """A loss times a factor: scikit-learn halves squares, and sums over outputs."""
 
     loss: Loss
     factor: float
@@ -46,11 +46,11 @@ class Objective:
     layout : Layout
     loss : Loss
     factor : float
-        What scikit-learn's loss is of the library's.
+        scikit-learn's loss divided by the library's.
     alpha : float
-        The strength of the penalty, which is divided by the number of samples.
+        The strength of the penalty that is divided by the number of samples.
     l2 : float
-        The strength of a penalty that is not.
+        The strength of the penalty that is not.
     """
 
     network: Network
@@ -60,7 +60,9 @@ class Objective:
     alpha: float
     l2: float
 
-    def gradients(self, descent: float = 1.0) -> Callable[..., tuple[Any, Any, Array, Any]]:
+    def value_and_grad(
+        self, gradient_factor: float = 1.0
+    ) -> Callable[..., tuple[Any, Any, Array, Any]]:
         """Build ``(tree, state, x, y, weights, noise) -> gradients, cache, value, count``.
 
         They are those of the mean loss, without the penalty; ``count`` is the number of samples,
@@ -68,10 +70,10 @@ class Objective:
 
         Parameters
         ----------
-        descent : float
-            A factor of the loss in the gradients, and not in the value.
+        gradient_factor : float
+            A factor of the gradients alone.
         """
-        factor = self.factor * descent
+        factor = self.factor * gradient_factor
         derive = differentiation(
             self.network, self.loss if factor == 1.0 else Scaled(self.loss, factor)
         )
@@ -83,35 +85,35 @@ class Objective:
             if weights is not None:
                 xp = array_namespace(weights)
                 total = xp.sum(weights)
-                # A batch whose samples all weigh nothing is left to the penalty.
+                # A batch whose weights are all 0 has the gradient of the penalty alone.
                 total = xp.where(total > 0, total, xp.ones_like(total))
                 weights, count = weights * (count / total), total
             grads, cache, (value,) = derive(tree, state, x, y, weights, noise)
-            if descent != 1.0:
-                value = value / descent
+            if gradient_factor != 1.0:
+                value = value / gradient_factor
             return grads, cache, value, count
 
         return compute
 
     @property
-    def numbers(self) -> tuple[float, ...]:
-        """What the step is told at each call, so that other strengths need no other step."""
+    def strengths(self) -> tuple[float, ...]:
+        """The penalties as arguments of each step, so that other strengths need no other step."""
         return (self.alpha, self.l2) if self.alpha or self.l2 else ()
 
     def training_step(
-        self, optimizer: Optimizer, descent: float, decay: float | None
+        self, optimizer: Optimizer, gradient_factor: float, decay: float | None
     ) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
         """Build the function that takes one step, as `anyback_nn.training.step.training_step`.
 
         Parameters
         ----------
         optimizer : Optimizer
-        descent : float
-            See `gradients`.
+        gradient_factor : float
+            See `value_and_grad`.
         decay : float, optional
             Of the moving average of the parameters, which is the slot ``"average"``.
         """
-        compute = self.gradients(descent)
+        compute = self.value_and_grad(gradient_factor)
 
         def step(
             params: Packed,
@@ -125,17 +127,17 @@ class Objective:
             noise: Any,
         ) -> tuple[Packed, dict[str, Packed], Any, Report]:
             tree = self.layout.unpack(params)
-            slopes, cache, value, count = compute(tree, state, x, y, weights, noise)
+            gradients, cache, value, count = compute(tree, state, x, y, weights, noise)
             state = self.network.next_state(state, cache)
-            grads = self.layout.pack(slopes)
-            if self.numbers:
+            grads = self.layout.pack(gradients)
+            if self.strengths:
                 *coefficients, alpha, l2 = coefficients
                 strength = alpha / count + l2
                 grads, squares = _with_penalty(grads, params, mask, strength)
                 value = value + (0.5 * strength) * squares
             params, kept = optimizer.update(params, grads, slots, mask, tuple(coefficients))
             if decay is not None:
-                kept["average"] = average(slots["average"], params, decay)
+                kept["average"] = update_average(slots["average"], params, decay)
             return params, kept, state, (value,)
 
         return step
@@ -144,7 +146,7 @@ class Objective:
 def _with_penalty(
     grads: Packed, params: Packed, mask: Packed, strength: Any
 ) -> tuple[Packed, Array]:
-    """Add the penalty's gradient, and give the sum of the squares of what is penalised."""
+    """Return the gradients with the penalty's, and the sum of the squares of what is penalised."""
     added, squares = [], []
     for g, p, marked in zip(grads, params, mask):
         xp = array_namespace(p)

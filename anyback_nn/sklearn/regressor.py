@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPRegressor as SklearnRegressor
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.network.losses import LOSSES, Loss, MeanSquaredError, Poisson
-from anyback_nn.sklearn import arrays
+from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.base import BaseMLP, is_stochastic
+from anyback_nn.sklearn.convert import COUNTERPARTS
 
 __all__ = ["MLPRegressor"]
 
@@ -33,97 +35,97 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     loss : str or Loss
         ``"squared_error"`` (half the mean square), ``"poisson"``, the library's
         ``"mean_squared_error"``, ``"mean_absolute_error"`` and ``"huber"``, or any loss that does
-        not classify, your own too; its ``link`` makes predictions of outputs.
+        not classify, your own too; its ``link`` turns outputs into predictions.
     hidden_layer_sizes : int or sequence of int
-        The units of each hidden layer; ``()`` for none.
+        Number of units of each hidden layer; ``()`` for none.
     activation : str, Activation or list of them
-        Of the hidden layers: ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``,
-        ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"gelu"``, ``"silu"``, ``"softplus"``, or a layer
-        such as ``LeakyReLU(0.2)``. A list has one for each hidden layer.
+        Activation of the hidden layers: ``"identity"``, ``"logistic"``, ``"tanh"``,
+        ``"relu"``, ``"leaky_relu"``, ``"elu"``, ``"selu"``, ``"gelu"``, ``"silu"``,
+        ``"softplus"``, or a layer such as ``LeakyReLU(0.2)``. A list has one for each hidden layer.
     solver : {"adam", "sgd", "lbfgs"}
         ``"lbfgs"`` is a quasi-Newton method on all samples at once, good for small data.
     alpha : float
         Strength of the L2 penalty on the weights, ``alpha / (2 n) sum w^2`` with ``n`` the samples
-        of a batch (or the sum of their weights): it depends on the size of the batch.
+        of a batch (or the sum of their weights): it depends on the batch size.
     batch_size : int or "auto"
         ``"auto"`` is ``min(200, n_samples)``. Not used by L-BFGS.
     learning_rate : {"constant", "invscaling", "adaptive"}
-        For ``"sgd"``: the rate stays; falls as ``learning_rate_init / t^power_t``, with ``t`` the
-        samples seen; or is divided by 5 whenever training stagnates.
+        Schedule of ``"sgd"``: the rate stays; falls as ``learning_rate_init / t^power_t``, with
+        ``t`` the samples seen; or is divided by 5 whenever training stagnates.
     learning_rate_init : float
-        The learning rate, at first.
+        Initial learning rate.
     power_t : float
-        The exponent of ``"invscaling"``.
+        Exponent of ``"invscaling"``.
     max_iter : int
-        The most epochs, or iterations of L-BFGS.
+        Maximum number of epochs, or of iterations of L-BFGS.
     shuffle : bool
         Whether each epoch takes the samples in a new order.
     random_state : int, RandomState or None
-        Fixes the first weights, the validation split, the order of samples and the dropout masks,
-        on all backends alike. Without dropout and ``layers``, the same numbers are drawn as by
-        scikit-learn.
+        Seed or generator of the first weights, the validation split, the order of samples and the
+        dropout masks, the same on all backends. Without dropout and ``layers``, the same numbers
+        are drawn as by scikit-learn.
     tol : float
-        What counts as an improvement of the loss or the score; for L-BFGS the size of the gradient
-        at which it ends.
+        Smallest change of the loss or the score that counts as an improvement; for L-BFGS the size
+        of the gradient at which it ends.
     verbose : bool
         Whether to print the loss of each epoch.
     warm_start : bool
-        Whether `fit` goes on from the weights of the last call.
+        Whether `fit` resumes from the weights of the last call.
     momentum : float
-        Of ``"sgd"``, from 0 to 1.
+        Momentum of ``"sgd"``, from 0 to 1.
     nesterovs_momentum : bool
-        Whether ``"sgd"`` looks ahead.
+        Whether ``"sgd"`` uses Nesterov's momentum.
     early_stopping : bool
-        Whether to end training when the score on held-out data no longer improves, and to put the
-        best weights back. Otherwise the training loss decides.
+        Whether to end training when the score on held-out data no longer improves, and to restore
+        the best weights. Otherwise the training loss decides.
     validation_fraction : float
-        The share of the samples that early stopping holds out.
+        Share of the samples that early stopping holds out.
     beta_1, beta_2, epsilon : float
-        Of ``"adam"``.
+        Settings of ``"adam"``.
     n_iter_no_change : int
-        How many epochs without an improvement are accepted.
+        Number of epochs without an improvement that are accepted.
     max_fun : int
-        The most evaluations of the loss by L-BFGS.
+        Maximum number of evaluations of the loss by L-BFGS.
     backend : str or Backend
-        What computes: ``"numpy"``, ``"cupy"``, ``"torch:cuda:0"``, ... With ``"auto"``, arrays of
-        other libraries than NumPy are computed on where they are, and NumPy's arrays, tables and
-        sparse matrices on NumPy, or on what the environment variable ``ANYBACK_NN_BACKEND`` names.
-        Results are of the kind of the input.
+        Library and device that compute: ``"numpy"``, ``"cupy"``, ``"torch:cuda:0"``, ... With
+        ``"auto"``, arrays of other libraries than NumPy are computed on where they are, and
+        NumPy's arrays, tables and sparse matrices by NumPy, or by the backend that the environment
+        variable ``ANYBACK_NN_BACKEND`` names. Results are arrays of the input's library.
     dtype : {"float32", "float64"}, optional
-        Of weights and computation. Default: that of the input; for whole numbers float64 where
-        they are on the host, and float32 where they are arrays of another library. L-BFGS computes
-        what is on the host in float64, as in scikit-learn.
+        Dtype of weights and computation. Default: that of the input; for integers float64 if they
+        are on the host, and float32 if they are arrays of another library. For inputs on the host,
+        L-BFGS computes in float64, as in scikit-learn.
     layers : list of Layer, optional
-        The whole network, with the output layer, instead of ``hidden_layer_sizes``,
+        The whole network with its output layer, instead of ``hidden_layer_sizes``,
         ``activation``, ``dropout`` and ``batch_norm``. The layers draw their own first weights.
     dropout : float or list of float
-        The probability with which a hidden unit is silenced in training, for each hidden layer.
+        Probability that a hidden unit is set to zero in training, for each hidden layer.
     batch_norm : bool
-        Whether each hidden layer is normalised over the batch, in front of its activation.
+        Whether each hidden layer is normalised over the batch, before its activation.
     optimizer : str or Optimizer, optional
         One of `anyback_nn.OPTIMIZERS`, instead of ``solver`` and its parameters.
     schedule : Schedule, optional
-        The learning rate as a function of the epoch, instead of ``learning_rate`` and
+        Learning rate as a function of the epoch, instead of ``learning_rate`` and
         ``learning_rate_init``. Not used by L-BFGS.
     clip_norm : float, optional
-        Scale the gradient, penalty included, down to this length where it is longer. Not used by
-        L-BFGS.
+        Largest norm of the gradient, penalty included: a longer one is scaled down to it. Not used
+        by L-BFGS.
     l2_per_sample : float
-        Strength of an L2 penalty that is the same for every size of batch,
-        ``l2_per_sample / 2 sum w^2``, beside ``alpha``.
+        Strength of an L2 penalty that is the same for every batch size, ``l2_per_sample / 2 sum
+        w^2``, in addition to ``alpha``.
     average_weights : float, optional
-        Predict with the exponential moving average of the weights over the steps, of which each
-        step keeps this share, such as 0.999. Not used by L-BFGS.
+        Decay of the exponential moving average of the weights over the steps, such as 0.999, with
+        which to predict. Not used by L-BFGS.
     validation_data : tuple, optional
         ``(X, y)`` or ``(X, y, sample_weight)``, scored after each epoch. In a pipeline, ``X`` must
-        have gone through the steps before.
+        have been transformed by the earlier steps.
     early_stopping_metric : str or callable, optional
-        The scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
-        ``(estimator, X, y)``; used where there are validation data, which it gets on the host. It
+        Scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
+        ``(estimator, X, y)``; used if there are validation data, which it gets on the host. It
         gets their weights if it has a parameter ``sample_weight``. Default: R2.
     callbacks : list of Callback, optional
-        Called while training; see `anyback_nn.Callback`. For L-BFGS, an iteration is an epoch, and
-        there are no batches.
+        Callbacks of training; see `anyback_nn.Callback`. For L-BFGS, an iteration counts as an
+        epoch, and there are no batches.
     progress : bool
         Whether to show a progress bar.
 
@@ -136,19 +138,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     loss_curve_ : list of float
         The loss of each epoch (or iteration), penalty included.
     validation_scores_, validation_curve_ : list of float or None
-        The score and the loss on the held-out data after each epoch; the loss is without penalty.
+        Score and loss on the held-out data after each epoch; the loss is without penalty.
     best_validation_score_ : float or None
     converged_ : bool
         Whether training ended before ``max_iter`` because it no longer improved.
     n_iter_, t_ : int
-        The epochs of the last call, and the samples seen in all calls.
+        Epochs of the last call, and samples seen in all calls.
     n_layers_, n_outputs_, n_features_in_ : int
     feature_names_in_ : numpy.ndarray
         The names of the columns of a table.
     out_activation_ : str
         The link of the loss.
     model_ : Model
-        The network with its parameters; ``model_.history`` has all that was recorded.
+        The network with its parameters; ``model_.history`` has all metrics.
 
     Notes
     -----
@@ -156,8 +158,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     record their mean, as scikit-learn does. ``"lbfgs"`` minimises what is recorded (scikit-learn's
     gradient is too large by the number of outputs there).
 
-    As in scikit-learn, weights of samples count within their batch: with very small batches, which
-    hold few different ones, they count less.
+    As in scikit-learn, weights of samples count within their batch: they count less in very small
+    batches, which hold few different ones.
 
     Examples
     --------
@@ -251,7 +253,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return _LIBRARY_LOSSES[self.loss](), 1.0
 
     @property
-    def _descent(self) -> float:
+    def _gradient_factor(self) -> float:
         # scikit-learn records the mean over the outputs and descends their sum.
         return float(self.n_outputs_) if self.loss == "squared_error" else 1.0
 
@@ -263,34 +265,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     # Fitting
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Fit to inputs and values.
-
-        Parameters
-        ----------
-        X : array, table or sparse matrix, shape (n_samples, n_features)
-        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like, shape (n_samples,), optional
-
-        Returns
-        -------
-        self
-        """
-        return self._fit(X, y, sample_weight)
-
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Go through the data once, and go on from where the last call was.
+        """Train for one epoch on the data, resuming where the last call ended.
 
         With ``early_stopping``, every call scores ``validation_data``, or else a part of its own
-        data that it sets aside. Once the score has not improved in more than ``n_iter_no_change``
-        calls, the best weights are put back and ``converged_`` is True. After that, and after a
+        data that it holds out. Once the score has not improved in more than ``n_iter_no_change``
+        calls, the best weights are restored and ``converged_`` is True. After that, and after a
         `fit` that early stopping has ended, a call changes nothing and warns of it.
 
-        The optimiser goes on where it was, unless one of ``optimizer``, ``schedule``,
-        ``clip_norm`` and ``average_weights`` has changed: then it begins anew.
+        The optimiser resumes, unless one of ``optimizer``, ``schedule``, ``clip_norm`` and
+        ``average_weights`` has changed: then a new one begins.
 
         Parameters
         ----------
@@ -316,11 +302,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R2, the share of the variance of ``y`` that is explained."""
-        predicted = arrays.on_host(self.predict(X))
-        weights = arrays.on_host(sample_weight)
-        return float(r2_score(arrays.on_host(y), predicted, sample_weight=weights))
+        predicted = inputs.to_host(self.predict(X))
+        weights = inputs.to_host(sample_weight)
+        return float(r2_score(inputs.to_host(y), predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+COUNTERPARTS[SklearnRegressor] = MLPRegressor

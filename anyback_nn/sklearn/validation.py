@@ -1,48 +1,167 @@
-"""Scoring by a metric of the user's, while training goes on."""
+"""Held-out rows: which they are, and what an estimator reaches on them while it is trained."""
 
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sklearn import config_context
+from sklearn.model_selection import train_test_split
 
-__all__ = ["scoring", "takes_weights"]
+from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.inputs.batches import Batch
+from anyback_nn.network.losses import mean_loss
+from anyback_nn.sklearn import inputs
+from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
+from anyback_nn.training import loop
+from anyback_nn.training.out_of_memory import has_room
+
+if TYPE_CHECKING:
+    from anyback_nn.sklearn.base import BaseMLP
+
+__all__ = ["Validation", "check_validation_data", "split"]
+
+Scorer = Callable[..., Any]
+"""As `sklearn.metrics.check_scoring` returns it: called with the estimator, X and y."""
 
 
-def takes_weights(scorer: Callable[..., Any]) -> bool:
-    """Tell whether a scorer takes ``sample_weight``."""
+@dataclass
+class Validation:
+    """Measures an estimator on held-out rows, as it is at that time.
+
+    Create one with `build`.
+    """
+
+    mlp: BaseMLP
+    source: SampleSource
+    weights: Any
+    score: Callable[[], float] | None
+
+    @classmethod
+    def build(cls, mlp: BaseMLP, rows: Batch, scorer: Scorer | None, given: Any) -> Validation:
+        """Create one from checked rows.
+
+        Parameters
+        ----------
+        mlp : BaseMLP
+        rows : Batch
+        scorer : callable, optional
+            Default: the estimator's own score.
+        given : tuple of X and y
+            The same rows as the user passed them, for the scorer.
+        """
+        model, weights = mlp.model_, rows.weights
+        score = None
+        if scorer is not None:
+            # On the host, every metric can read the predictions.
+            X, y = map(inputs.to_host, given)
+            score = _build_score(scorer, mlp, X, y, weights)
+        size = rows_at_once(int(rows.x.shape[1]))
+        rows = rows._replace(weights=None)
+        resident = has_room(model, rows, size)
+        source = build_source(rows, model.backend, model.dtype, size, resident=resident)
+        return cls(mlp, source, weights, score)
+
+    def measure(self) -> tuple[float, float]:
+        """Compute the mean loss without penalty, and the score."""
+        mlp, model = self.mlp, self.mlp.model_
+        training = model.training
+        raw, training.params = training.params, mlp._predicting_params()
+        try:
+            outputs, y, _ = loop.outputs_of(model, self.source)
+            loss = self._loss(outputs, y)
+            if self.score is not None:
+                return loss, float(self.score())
+            return loss, float(mlp._score_of(outputs, to_numpy(y), self.weights))
+        finally:
+            training.params = raw
+
+    def _loss(self, outputs: Array, y: Array) -> float:
+        loss, factor = self.mlp._choose_loss()
+        if getattr(loss, "label_smoothing", 0.0):
+            loss = replace(loss, label_smoothing=0.0)  # type: ignore[type-var]
+        model, weights = self.mlp.model_, self.weights
+        if weights is not None:
+            weights = model.backend.asarray(weights / weights.mean(), model.dtype)
+        value, _ = mean_loss(loss, outputs, y, weights)
+        return factor * float(to_numpy(value))
+
+
+def check_validation_data(mlp: BaseMLP, scorer: Scorer | None) -> Validation:
+    """Check ``validation_data``, and create what measures them."""
+    if len(mlp.validation_data) not in (2, 3):
+        raise ValueError(
+            "validation_data: expected (X, y) or (X, y, sample_weight), got "
+            f"{len(mlp.validation_data)} entries"
+        )
+    X_given, y_given, weights = (*mlp.validation_data, None)[:3]
+    X, y = inputs.check_data(
+        mlp, X_given, y_given, reset=False, needs_y=True, y_numeric=mlp._y_numeric
+    )
+    labels = mlp._encode(y, first=False, incremental=True)
+    targets = mlp._choose_loss()[0].check_targets(labels, mlp.n_outputs_)
+    weights = inputs.check_sample_weight(weights, X.shape[0])
+    if weights is not None and scorer is not None and not _takes_weights(scorer):
+        raise ValueError(
+            "validation_data: early_stopping_metric does not take the weights that are given "
+            "here. Let it have a parameter sample_weight, or leave them out"
+        )
+    return Validation.build(mlp, Batch(X, targets, weights), scorer, (X_given, y))
+
+
+def split(mlp: BaseMLP, labels: Any, random: Any, *, incremental: bool) -> tuple[Any, Any]:
+    """Draw which rows train and which are held out."""
+    n_samples = len(labels)
+    stratifies = mlp._stratifies
+    if incremental:
+        # A batch need not have what a stratified split needs, nor all classes.
+        n_held = math.ceil(mlp.validation_fraction * n_samples)
+        if n_held < 2:
+            raise ValueError(
+                f"validation_fraction={mlp.validation_fraction} of the {n_samples} samples of "
+                f"this call is {n_held}, too small to be scored. Pass larger batches, or set "
+                "validation_data"
+            )
+        counts = np.unique(labels, return_counts=True)[1]
+        enough = counts.min() >= 2 and min(n_held, n_samples - n_held) >= len(counts)
+        stratifies = stratifies and enough
+    train, held = train_test_split(
+        np.arange(n_samples),
+        random_state=random,
+        test_size=mlp.validation_fraction,
+        stratify=labels if stratifies else None,
+    )
+    if len(held) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of "
+            "your dataset."
+        )
+    return train, held
+
+
+def _takes_weights(scorer: Scorer) -> bool:
+    """Return whether a scorer takes ``sample_weight``."""
     # scikit-learn's scorers all do; their metric need not.
     function = getattr(scorer, "_score_func", scorer)
     parameters = inspect.signature(function).parameters.values()
     return any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in parameters)
 
 
-def scoring(
-    scorer: Callable[..., Any], estimator: Any, X: Any, y: Any, weights: Any
-) -> Callable[[], float]:
-    """Build the function that scores an estimator as it is when that is called.
-
-    Parameters
-    ----------
-    scorer : callable
-        As `sklearn.metrics.check_scoring` gives it.
-    estimator : BaseMLP
-    X, y : array, table or sparse matrix
-        On the host: there, every metric can read the predictions.
-    weights : numpy.ndarray, optional
-        Of the samples; for a scorer that takes them.
-    """
-    options = {"sample_weight": weights} if weights is not None and takes_weights(scorer) else {}
+def _build_score(scorer: Scorer, mlp: BaseMLP, X: Any, y: Any, weights: Any) -> Callable[[], float]:
+    """Build the function that scores an estimator as it is when that is called."""
+    options = {"sample_weight": weights} if weights is not None and _takes_weights(scorer) else {}
 
     def score() -> float:
         with warnings.catch_warnings(), config_context(array_api_dispatch=False):
-            # What may have been said once, when the data were checked, is not said every epoch.
+            # Checking the data may have warned once; that is not repeated each epoch.
             warnings.filterwarnings("ignore", "X (has|does not have valid) feature names")
             try:
-                return float(scorer(estimator, X, y, **options))
+                return float(scorer(mlp, X, y, **options))
             except Exception as error:
                 raise ValueError(
                     f"early_stopping_metric could not score the validation data "

@@ -23,7 +23,7 @@ from anyback_nn.backends.transfer import Transfer
 from anyback_nn.inputs import batches
 from anyback_nn.inputs.batches import Batch, IterableSource, array_source
 from anyback_nn.sklearn import MLPClassifier
-from anyback_nn.sklearn.samples import samples
+from anyback_nn.sklearn.batches import build_source
 from anyback_nn.training import out_of_memory
 
 LIBRARIES = ["cupy", pytest.param("torch", marks=pytest.mark.needs("torch"))]
@@ -107,7 +107,7 @@ SOURCES = {
     "growing": lambda backend, path: iterable(
         [tuple(one[:n] for one in rows()) for n in (1, 40, 2, 61, 60, 59, 3)], backend
     ),
-    "samples": lambda backend, path: samples(
+    "samples": lambda backend, path: build_source(
         Batch(*rows()),
         backend,
         "float32",
@@ -512,10 +512,11 @@ def test_estimators_choose_as_models_do(monkeypatch):
 
     def watched(*arguments, **options):
         made.append(options["resident"])
-        return samples(*arguments, **options)
+        return build_source(*arguments, **options)
 
-    monkeypatch.setattr("anyback_nn.sklearn.base.samples", watched)
-    monkeypatch.setattr("anyback_nn.sklearn.base.rows_at_once", lambda n_features: 2)
+    for module in "base", "validation":
+        monkeypatch.setattr(f"anyback_nn.sklearn.{module}.build_source", watched)
+    monkeypatch.setattr("anyback_nn.sklearn.validation.rows_at_once", lambda n_features: 2)
     for free in 2**50, 0:
         let_free(type(select("numpy")), free, monkeypatch)
         estimator = MLPClassifier(

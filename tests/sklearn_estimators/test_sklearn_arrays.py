@@ -26,8 +26,6 @@ from anyback_nn.backends import ENVIRONMENT_VARIABLE, select
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 SMALL = {"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0, "batch_size": 20}
 # Every library computes sums in an order of its own.
 ACCURACY = {"float32": 1e-4, "float64": 1e-9}

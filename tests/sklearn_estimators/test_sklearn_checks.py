@@ -61,10 +61,6 @@ NOT_HERE = (
 
 ARRAYS = "check_array_api"
 
-# The checks make data on which a hundred epochs are too few, or a feature is constant.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
 # How checks are found and carried out ------------------------------------------------------------
 
 

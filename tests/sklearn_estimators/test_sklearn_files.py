@@ -1,29 +1,33 @@
-"""Estimators kept and moved: pickle and joblib, files without pickle, and scikit-learn's own.
-
-A copy must predict the same bits, and go on as the original would have.
-"""
+"""Files without pickle: what they keep, where they are read, and what is refused."""
 
 from __future__ import annotations
 
-import copy
-import io
 import json
-import pickle
 import subprocess
 import sys
-import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 from safetensors import safe_open
 from sklearn.base import is_classifier
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.neural_network import MLPClassifier as TheirClassifier
-from sklearn.neural_network import MLPRegressor as TheirRegressor
 from sklearn.preprocessing import scale
+from sklearn_cases import (
+    BRIEF,
+    CLASSIFICATIONS,
+    REGRESSIONS,
+    assert_same,
+    build,
+    load_examples,
+    needs_torch,
+    refuse_torch,
+    train_more,
+)
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
@@ -32,205 +36,6 @@ from anyback_nn.backends.torch import TorchBackend
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-SMALL = {"hidden_layer_sizes": (4, 3), "max_iter": 3, "random_state": 0, "batch_size": 20}
-needs_torch = pytest.mark.needs("torch")
-
-
-@pytest.fixture(scope="module")
-def flowers():
-    x, y = load_iris(return_X_y=True)
-    chosen = np.random.default_rng(0).permutation(len(y))[:60]
-    return scale(x)[chosen], y[chosen]
-
-
-def data(name):
-    """Inputs and targets of each kind."""
-    if name in ("values", "outputs", "counts"):
-        x, y = load_diabetes(return_X_y=True)
-        x, y = scale(x)[:60], scale(y)[:60]
-        targets = {"values": y, "outputs": np.stack([y, x[:, 0]], axis=1)}
-        return x, targets.get(name, np.round(np.exp(y)))
-    if name == "two":
-        x, y = load_breast_cancer(return_X_y=True)
-        return scale(x)[:60, :5], y[:60]
-    x, y = load_iris(return_X_y=True)
-    chosen = np.random.default_rng(0).permutation(len(y))[:60]
-    x, y = scale(x)[chosen], y[chosen]
-    targets = {
-        "classes": y,
-        "negative": np.asarray([-5, 0, 7])[y],
-        "text": np.asarray(["ä", "b", "long name"])[y],
-        "objects": np.asarray(["ä", "b", "long name"], dtype=object)[y],
-        "truth": y > 0,
-        "fractions": np.asarray([0.0, 1.0, 2.0])[y],
-        "labels": np.stack([y > 0, x[:, 0] > 0], axis=1).astype(int),
-    }
-    return x, targets[name]
-
-
-REGRESSIONS = ("values", "outputs", "counts")
-CLASSIFICATIONS = (
-    *("two", "classes", "negative", "text", "objects", "truth", "fractions", "labels"),
-)
-
-
-def make(name, **settings):
-    kind = MLPRegressor if name in REGRESSIONS else MLPClassifier
-    if name == "counts":
-        settings = {"loss": "poisson", **settings}
-    return kind(**{**SMALL, **settings})
-
-
-def outputs(estimator, x):
-    """All that an estimator predicts."""
-    found = [estimator.predict(x)]
-    if is_classifier(estimator):
-        found += [estimator.predict_proba(x), estimator.predict_log_proba(x)]
-    return found
-
-
-def assert_same(one, other, x):
-    """Assert that two estimators predict the same bits."""
-    for mine, theirs in zip(outputs(one, x), outputs(other, x), strict=True):
-        np.testing.assert_array_equal(to_numpy(mine), to_numpy(theirs))
-        assert mine.dtype == theirs.dtype
-
-
-def go_on(estimator, x, y):
-    """Train a little more in each of the ways."""
-    estimator.partial_fit(x, y).partial_fit(x[:30], y[:30])
-    return estimator.set_params(warm_start=True).fit(x, y)
-
-
-# Pickle and joblib -------------------------------------------------------------------------------
-
-
-def in_memory(module):
-    def through(estimator):
-        buffer = io.BytesIO()
-        module.dump(estimator, buffer)
-        buffer.seek(0)
-        return module.load(buffer)
-
-    return through
-
-
-COPIES = {"pickle": in_memory(pickle), "joblib": in_memory(joblib), "deepcopy": copy.deepcopy}
-
-EVERYTHING = {
-    "averages and early stopping": {"average_weights": 0.9, "early_stopping": True},
-    "layers": {"layers": [nn.Dense(4), nn.Residual(nn.Dense(4), nn.Tanh()), nn.Dense(3)]},
-    "noise and state": {"dropout": 0.2, "batch_norm": True},
-    "objects": {"optimizer": nn.AdamW(nn.CosineDecay(0.01, 9), clip_norm=1.0)},
-    "callbacks": {"callbacks": [nn.EarlyStopping(monitor="train_loss")], "progress": False},
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [*(("classes", one) for one in EVERYTHING.values()), ("labels", {}), ("outputs", {})],
-    ids=[*EVERYTHING, "labels", "outputs"],
-)
-@pytest.mark.parametrize("way", COPIES)
-def test_a_copy_predicts_the_same_and_goes_on_alike(way, name, settings):
-    x, y = data(name)
-    ours = make(name, **settings).fit(x, y)
-    other = COPIES[way](ours)
-    assert_same(other, ours, x)
-    # Early stopping may have ended partial_fit, which is said; here it is to go on.
-    for one in (ours, other):
-        go_on(one.set_params(early_stopping=False), x, y)
-    assert_same(other, ours, x)
-    assert other.loss_curve_ == ours.loss_curve_
-    assert other.model_ is not ours.model_
-
-
-@pytest.mark.parametrize("way", COPIES)
-def test_a_copy_that_is_trained_leaves_the_original_alone(way, flowers):
-    x, y = flowers
-    ours = make("classes", average_weights=0.5).fit(x, y)
-    before, expected = COPIES["pickle"](ours), ours.predict_proba(x)
-    go_on(COPIES[way](ours), 5.0 * x, y)
-    np.testing.assert_array_equal(ours.predict_proba(x), expected)
-    assert_same(go_on(ours, x, y), go_on(before, x, y), x)
-
-
-class Elsewhere(pickle.Unpickler):
-    """Reads on a machine without PyTorch and JAX."""
-
-    def find_class(self, module, name):
-        assert module.partition(".")[0] not in ("torch", "jax", "jaxlib"), f"{module}.{name}"
-        return super().find_class(module, name)
-
-
-def unavailable(self):
-    raise BackendUnavailableError("backend 'torch': torch is not installed. Install it with: ...")
-
-
-SETTINGS = {
-    "plain": {},
-    "early stopping": {"early_stopping": True},
-    "averages": {"average_weights": 0.9},
-    "both": {"early_stopping": True, "average_weights": 0.9},
-    "lbfgs": {"solver": "lbfgs"},
-    "state": {"batch_norm": True},
-}
-
-
-@needs_torch
-@pytest.mark.parametrize("spec", ["torch", "an object", "auto"])
-@pytest.mark.parametrize("name", SETTINGS)
-def test_where_the_backend_is_missing_a_pickle_is_on_numpy(name, spec, flowers, monkeypatch):
-    x, y = flowers
-    chosen = {"an object": select("torch")}.get(spec, spec)
-    given = select("torch").asarray(x) if spec == "auto" else x
-    ours = make("classes", backend=chosen, **SETTINGS[name]).fit(given, y)
-    expected = to_numpy(ours.predict_proba(given))
-    pickled = pickle.dumps(ours)
-    monkeypatch.setattr(TorchBackend, "check", unavailable)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        other = Elsewhere(io.BytesIO(pickled)).load()
-    assert [str(one.message) for one in caught] == [
-        "the model is on NumPy from now on, because: backend 'torch': torch is not installed. "
-        "Install it with: ..."
-    ]
-    assert other.model_.backend == select("numpy")
-    np.testing.assert_allclose(other.predict_proba(x), expected, rtol=1e-12)
-    assert all(type(one) is np.ndarray for one in other.coefs_)
-    # And training goes on there.
-    if name != "lbfgs":
-        go_on(other.set_params(early_stopping=False), x, y)
-        assert other.model_.backend == select("numpy")
-
-
-@needs_torch
-def test_a_model_whose_backend_is_missing_is_on_numpy(flowers, monkeypatch):
-    x, y = flowers
-    model = nn.Model(
-        nn.Dense(4), nn.BatchNorm(), nn.ReLU(), nn.Dense(3),
-        loss=nn.SoftmaxCrossEntropy(), backend="torch", dtype="float64",
-    )  # fmt: skip
-    model.fit(x, y, epochs=2)
-    expected, pickled = model.predict(x), pickle.dumps(model)
-    monkeypatch.setattr(TorchBackend, "check", unavailable)
-    with pytest.warns(UserWarning, match=r"on NumPy from now on, because: .*Install it with"):
-        other = Elsewhere(io.BytesIO(pickled)).load()
-    assert other.backend == select("numpy")
-    np.testing.assert_allclose(other.predict(x), expected, rtol=1e-12)
-    other.fit(x, y, epochs=1)
-    assert len(other.history) == 3
-
-
-def test_an_estimator_that_is_not_fitted_can_be_pickled():
-    ours = MLPClassifier(optimizer=nn.Adam(0.1), activation=[nn.LeakyReLU(0.2)], alpha=0.5)
-    assert pickle.loads(pickle.dumps(ours)).get_params() == ours.get_params()
-
-
-# Files -------------------------------------------------------------------------------------------
-
 ATTRIBUTES = ("n_features_in_", "n_iter_", "t_", "loss_", "best_loss_", "n_layers_", "n_outputs_")
 ATTRIBUTES += ("out_activation_", "converged_", "loss_curve_", "validation_scores_")
 ATTRIBUTES += ("validation_curve_", "best_validation_score_")
@@ -238,9 +43,9 @@ ATTRIBUTES += ("validation_curve_", "best_validation_score_")
 
 @pytest.mark.parametrize("name", CLASSIFICATIONS + REGRESSIONS)
 def test_a_file_is_the_estimator(name, tmp_path):
-    x, y = data(name)
+    x, y = load_examples(name)
     path = tmp_path / "estimator.safetensors"
-    ours = make(name).fit(x, y)
+    ours = build(name).fit(x, y)
     ours.save(path)
     loaded = type(ours).load(path)
     assert_same(loaded, ours, x)
@@ -252,7 +57,7 @@ def test_a_file_is_the_estimator(name, tmp_path):
         np.testing.assert_array_equal(loaded.classes_, ours.classes_)
         assert loaded.classes_.dtype == ours.classes_.dtype
     for one in (loaded, ours):
-        go_on(one, x, y)
+        train_more(one, x, y)
     assert_same(loaded, ours, x)
     assert loaded.loss_curve_ == ours.loss_curve_
 
@@ -304,9 +109,9 @@ KEPT = {
 
 @pytest.mark.parametrize("name", KEPT)
 def test_parameters_are_kept(name, tmp_path):
-    x, y = data("values")
+    x, y = load_examples("values")
     path = tmp_path / "estimator.safetensors"
-    ours = make("values", **KEPT[name]).fit(x, y)
+    ours = build("values", **KEPT[name]).fit(x, y)
     ours.save(path)
     loaded = MLPRegressor.load(path)
     for parameter, value in ours.get_params(deep=False).items():
@@ -326,8 +131,8 @@ def test_parameters_are_kept(name, tmp_path):
     assert_same(loaded, ours, x)
 
 
-def test_class_weights_are_kept(tmp_path, flowers):
-    x, y = flowers
+def test_class_weights_are_kept(tmp_path, iris):
+    x, y = iris
     labels = np.stack([y > 0, x[:, 0] > 0], axis=1).astype(int)
     for weights, targets in (
         ({0: 2.0, 2: 0.5}, y),
@@ -335,7 +140,7 @@ def test_class_weights_are_kept(tmp_path, flowers):
         ("balanced", y),
         ([{0: 1.0, 1: 3.0}, {}], labels),
     ):
-        ours = make("classes", class_weight=weights).fit(x, targets)
+        ours = build("classes", class_weight=weights).fit(x, targets)
         ours.save(tmp_path / "c.safetensors")
         loaded = MLPClassifier.load(tmp_path / "c.safetensors")
         assert loaded.class_weight == weights
@@ -349,22 +154,22 @@ def far_off(estimator, x, y):
     return estimator
 
 
-def test_the_best_weights_stay_the_best_in_a_file_and_from_scikit_learn(tmp_path, flowers):
-    x, y = flowers
+def test_the_best_weights_stay_the_best_in_a_file_and_from_scikit_learn(tmp_path, iris):
+    x, y = iris
     settings = {"early_stopping": True, "max_iter": 40, "learning_rate_init": 0.05}
-    ours = make("classes", **settings).fit(x, y)
+    ours = build("classes", **settings).fit(x, y)
     before = ours.predict_proba(x)
     ours.save(tmp_path / "c.safetensors")
-    theirs = TheirClassifier(**SMALL | settings).fit(x, y)
+    theirs = TheirClassifier(**BRIEF | settings).fit(x, y)
     for one in (MLPClassifier.load(tmp_path / "c.safetensors"), from_sklearn(theirs)):
         np.testing.assert_allclose(far_off(one, x, y).predict_proba(x), before, rtol=1e-12)
 
 
 @pytest.mark.parametrize("settings", [{"average_weights": 0.9}, {"early_stopping": True}])
-def test_training_goes_on_from_the_weights_that_predict(settings, tmp_path, flowers):
+def test_training_goes_on_from_the_weights_that_predict(settings, tmp_path, iris):
     # What would be needed beside them is not in the file, nor is it in scikit-learn's estimator.
-    x, y = flowers
-    ours = make("classes", n_iter_no_change=50, **settings)
+    x, y = iris
+    ours = build("classes", n_iter_no_change=50, **settings)
     for _ in range(3):
         ours.partial_fit(x, y, classes=[0, 1, 2])
     ours.save(tmp_path / "c.safetensors")
@@ -381,13 +186,13 @@ def test_training_goes_on_from_the_weights_that_predict(settings, tmp_path, flow
         assert_same(loaded, other, x)
 
 
-def test_what_a_file_cannot_hold_has_its_default(tmp_path, flowers):
-    x, y = flowers
+def test_what_a_file_cannot_hold_has_its_default(tmp_path, iris):
+    x, y = iris
 
     def metric(estimator, x_held, y_held):
         return 0.5
 
-    ours = make("classes", callbacks=[nn.Callback()], validation_data=(x, y))
+    ours = build("classes", callbacks=[nn.Callback()], validation_data=(x, y))
     ours.set_params(random_state=np.random.RandomState(0), early_stopping_metric=metric).fit(x, y)
     ours.save(tmp_path / "c.safetensors")
     loaded = MLPClassifier.load(tmp_path / "c.safetensors")
@@ -396,10 +201,10 @@ def test_what_a_file_cannot_hold_has_its_default(tmp_path, flowers):
     assert loaded.validation_scores_ == ours.validation_scores_ == [0.5] * 3
 
 
-def test_names_of_features_are_kept(tmp_path, flowers):
+def test_names_of_features_are_kept(tmp_path, iris):
     pl = pytest.importorskip("polars")
-    table = pl.DataFrame(flowers[0], ["a", "b", "ü", "d"])
-    ours = make("classes").fit(table, flowers[1])
+    table = pl.DataFrame(iris[0], ["a", "b", "ü", "d"])
+    ours = build("classes").fit(table, iris[1])
     ours.save(tmp_path / "c.safetensors")
     loaded = MLPClassifier.load(tmp_path / "c.safetensors")
     assert loaded.feature_names_in_.tolist() == ["a", "b", "ü", "d"]
@@ -409,10 +214,10 @@ def test_names_of_features_are_kept(tmp_path, flowers):
         loaded.predict(table.rename({"a": "z"}))
 
 
-def test_a_file_is_read_on_any_backend(backend, dtype, tmp_path, flowers):
-    x, y = flowers
+def test_a_file_is_read_on_any_backend(backend, dtype, tmp_path, iris):
+    x, y = iris
     path = tmp_path / "c.safetensors"
-    ours = make("classes", dtype=dtype, backend=backend).fit(x, y)
+    ours = build("classes", dtype=dtype, backend=backend).fit(x, y)
     ours.save(path)
     for given, expected in ((None, backend), (backend, backend), ("numpy", select("numpy"))):
         loaded = MLPClassifier.load(path, backend=given)
@@ -428,9 +233,9 @@ def test_a_file_is_read_on_any_backend(backend, dtype, tmp_path, flowers):
         assert loaded.fit(x, y).model_.backend == expected
 
 
-def test_arrays_of_a_backend_are_written_as_numbers(backend, finest, tmp_path, flowers):
-    x, y = backend.asarray(flowers[0], finest), flowers[1]
-    ours = make("classes", early_stopping=True, average_weights=0.5).fit(x, y)
+def test_arrays_of_a_backend_are_written_as_numbers(backend, finest, tmp_path, iris):
+    x, y = backend.asarray(iris[0], finest), iris[1]
+    ours = build("classes", early_stopping=True, average_weights=0.5).fit(x, y)
     ours.save(tmp_path / "c.safetensors")
     loaded = MLPClassifier.load(tmp_path / "c.safetensors", backend=backend)
     np.testing.assert_array_equal(
@@ -440,12 +245,12 @@ def test_arrays_of_a_backend_are_written_as_numbers(backend, finest, tmp_path, f
 
 
 @needs_torch
-def test_where_the_backend_is_missing_a_file_is_on_numpy(tmp_path, flowers, monkeypatch):
-    x, y = flowers
+def test_where_the_backend_is_missing_a_file_is_on_numpy(tmp_path, iris, monkeypatch):
+    x, y = iris
     path = tmp_path / "c.safetensors"
-    ours = make("classes", backend="torch").fit(x, y)
+    ours = build("classes", backend="torch").fit(x, y)
     ours.save(path)
-    monkeypatch.setattr(TorchBackend, "check", unavailable)
+    monkeypatch.setattr(TorchBackend, "check", refuse_torch)
     loaded = MLPClassifier.load(path)
     assert loaded.model_.backend == select("numpy")
     np.testing.assert_allclose(loaded.predict_proba(x), ours.predict_proba(x), rtol=1e-12)
@@ -454,9 +259,9 @@ def test_where_the_backend_is_missing_a_file_is_on_numpy(tmp_path, flowers, monk
         MLPClassifier.load(path, backend="torch")
 
 
-def test_a_file_is_one_of_the_model_and_holds_no_code(tmp_path, flowers):
-    x, y = flowers
-    ours = make("classes").fit(x, y)
+def test_a_file_is_one_of_the_model_and_holds_no_code(tmp_path, iris):
+    x, y = iris
+    ours = build("classes").fit(x, y)
     ours.save(tmp_path / "c.safetensors")
     model = nn.Model.load(tmp_path / "c.safetensors")
     np.testing.assert_array_equal(model.predict(x), ours.predict_proba(x))
@@ -470,8 +275,8 @@ def test_a_file_is_one_of_the_model_and_holds_no_code(tmp_path, flowers):
     assert settings["estimator"]["params"]["hidden_layer_sizes"] == [4, 3]
 
 
-def test_saving_again_gives_the_same_bytes(tmp_path, flowers):
-    ours = make("classes", class_weight={2: 3.0}).fit(*flowers)
+def test_saving_again_gives_the_same_bytes(tmp_path, iris):
+    ours = build("classes", class_weight={2: 3.0}).fit(*iris)
     ours.save(tmp_path / "one.safetensors")
     MLPClassifier.load(tmp_path / "one.safetensors").save(tmp_path / "two.safetensors")
     one, two = ((tmp_path / name).read_bytes() for name in ("one.safetensors", "two.safetensors"))
@@ -482,15 +287,15 @@ def test_saving_again_gives_the_same_bytes(tmp_path, flowers):
 
 
 @pytest.fixture
-def path(tmp_path, flowers):
+def path(tmp_path, iris):
     """The file of a classifier."""
-    make("classes").fit(*flowers).save(tmp_path / "c.safetensors")
+    build("classes").fit(*iris).save(tmp_path / "c.safetensors")
     return tmp_path / "c.safetensors"
 
 
-def test_the_file_of_a_model_is_no_estimator(tmp_path, flowers):
+def test_the_file_of_a_model_is_no_estimator(tmp_path, iris):
     model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy())
-    model.fit(*flowers, epochs=1)
+    model.fit(*iris, epochs=1)
     model.save(tmp_path / "m.safetensors")
     with pytest.raises(CheckpointError, match=r"holds a model and no estimator: .*Model\.load"):
         MLPClassifier.load(tmp_path / "m.safetensors")
@@ -513,7 +318,7 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match=r"nothing\.safetensors"):
         MLPClassifier.load(tmp_path / "nothing.safetensors")
     with pytest.raises(CheckpointError, match="there is no folder"):
-        make("values").fit(*data("values")).save(tmp_path / "no folder" / "c.safetensors")
+        build("values").fit(*load_examples("values")).save(tmp_path / "no folder" / "c.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -546,7 +351,7 @@ def test_saving_needs_a_fit(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_saved_is_said(tmp_path, flowers):
+def test_what_cannot_be_saved_is_said(tmp_path, iris):
     class Unknown(nn.Layer):
         """No dataclass."""
 
@@ -556,219 +361,10 @@ def test_what_cannot_be_saved_is_said(tmp_path, flowers):
         def backward(self, params, cache, dy):
             return dy, {}
 
-    ours = make("classes", layers=[nn.Dense(3), Unknown()]).fit(*flowers)
+    ours = build("classes", layers=[nn.Dense(3), Unknown()]).fit(*iris)
     with pytest.raises(CheckpointError, match=r"Put @dataclass\(frozen=True\) on Unknown"):
         ours.save(tmp_path / "c.safetensors")
     assert list(tmp_path.iterdir()) == []
-
-
-# From scikit-learn and back ----------------------------------------------------------------------
-
-
-def theirs_of(name, **settings):
-    kind = TheirRegressor if name in REGRESSIONS else TheirClassifier
-    if name == "counts":
-        settings = {"loss": "poisson", **settings}
-    return kind(**{**SMALL, **settings})
-
-
-def assert_close(one, other, x, accuracy=1e-12):
-    for mine, theirs in zip(outputs(one, x), outputs(other, x), strict=True):
-        if np.asarray(mine).dtype.kind == "f":
-            np.testing.assert_allclose(mine, theirs, rtol=100 * accuracy, atol=accuracy)
-        else:
-            np.testing.assert_array_equal(mine, theirs)
-        assert np.asarray(mine).dtype == np.asarray(theirs).dtype
-
-
-WAYS = [
-    *[(name, {}) for name in CLASSIFICATIONS + REGRESSIONS],
-    *[("classes", {"activation": one}) for one in ("identity", "logistic", "tanh")],
-    *[("two", {"solver": one}) for one in ("lbfgs", "sgd")],
-    ("values", {"hidden_layer_sizes": ()}),
-    ("classes", {"early_stopping": True}),
-    ("values", {"solver": "lbfgs"}),
-]
-each_way = pytest.mark.parametrize(
-    ("name", "settings"), WAYS, ids=["-".join([n, *map(str, s.values())]) for n, s in WAYS]
-)
-
-
-@each_way
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_theirs_becomes_ours(name, settings, dtype):
-    x, y = data(name)
-    x = x.astype(dtype)
-    theirs = theirs_of(name, **settings).fit(x, y)
-    ours = from_sklearn(theirs)
-    assert type(ours) is (MLPRegressor if name in REGRESSIONS else MLPClassifier)
-    assert_close(ours, theirs, x, 1e-6 if dtype == "float32" else 1e-12)
-    assert {**ours.get_params(), **theirs.get_params()} == ours.get_params()
-    for attribute in ("n_iter_", "t_", "loss_", "n_layers_", "n_outputs_", "out_activation_"):
-        assert getattr(ours, attribute) == getattr(theirs, attribute)
-    if "lbfgs" not in settings.values():
-        assert ours.loss_curve_ == theirs.loss_curve_
-        assert ours.validation_scores_ == theirs.validation_scores_
-
-
-@each_way
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_ours_becomes_theirs(name, settings, dtype):
-    x, y = data(name)
-    x = x.astype(dtype)
-    ours = make(name, **settings).fit(x, y)
-    theirs = ours.to_sklearn()
-    assert type(theirs) is (TheirRegressor if name in REGRESSIONS else TheirClassifier)
-    assert_close(theirs, ours, x, 1e-6 if dtype == "float32" else 1e-12)
-    assert theirs.score(x, y) == pytest.approx(ours.score(x, y))
-    again = from_sklearn(theirs)
-    assert_same(again, ours, x)
-    for mine, other in zip(theirs.coefs_, ours.coefs_, strict=True):
-        assert not np.shares_memory(mine, other)
-    # The parameters are those that it is fitted anew with.
-    fresh = theirs_of(name, **settings).fit(x, y)
-    theirs.fit(x, y)
-    assert_close(theirs, fresh, x)
-
-
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-@pytest.mark.parametrize("name", ["two", "classes", "labels", "text", "values", "outputs"])
-def test_their_training_goes_on_with_ours(name, solver):
-    x, y = data(name)
-    ours = make(name, solver=solver, momentum=0.0, nesterovs_momentum=False, max_iter=6).fit(x, y)
-    theirs = ours.to_sklearn()
-    before = theirs.loss_
-    for _ in range(3):
-        theirs.partial_fit(x, y)
-    assert theirs.loss_ < before
-    assert len(theirs.loss_curve_) == 9
-    theirs.set_params(warm_start=True, max_iter=20).fit(x, y)
-    assert theirs.loss_ < before
-    # And with lbfgs, which has no optimiser's state to go on with.
-    theirs.set_params(solver="lbfgs").fit(x, y)
-    assert theirs.loss_ < before
-
-
-@pytest.mark.parametrize(
-    "name", ["two", "classes", "labels", "text", "values", "outputs", "counts"]
-)
-def test_our_training_goes_on_with_theirs(name):
-    x, y = data(name)
-    theirs = theirs_of(name, max_iter=6).fit(x, y)
-    ours = from_sklearn(theirs)
-    before = ours.loss_
-    for _ in range(3):
-        ours.partial_fit(x, y)
-    assert ours.loss_ < before
-    assert ours.loss_curve_[:6] == theirs.loss_curve_
-    assert len(ours.loss_curve_) == 9
-    ours.set_params(warm_start=True, max_iter=20).fit(x, y)
-    assert ours.loss_ < before
-
-
-def test_what_is_taken_over_is_a_copy(flowers):
-    x, y = flowers
-    theirs = theirs_of("classes").fit(x, y)
-    before = theirs.predict_proba(x)
-    go_on(from_sklearn(theirs), x, y)
-    np.testing.assert_array_equal(theirs.predict_proba(x), before)
-    ours = make("classes").fit(x, y)
-    expected = ours.predict_proba(x)
-    ours.to_sklearn().set_params(warm_start=True).fit(x, y)
-    np.testing.assert_array_equal(ours.predict_proba(x), expected)
-
-
-def test_averaged_weights_are_what_theirs_gets(flowers):
-    x, y = flowers
-    ours = make("classes", average_weights=0.8).fit(x, y)
-    assert_close(ours.to_sklearn(), ours, x)
-
-
-def test_networks_of_their_kind_however_they_were_described(flowers):
-    x, y = flowers
-    layers = [nn.Dense(5), nn.Tanh(), nn.Dense(4), nn.Tanh(), nn.Dense(3)]
-    ours = make("classes", layers=layers, optimizer="rmsprop").fit(x, y)
-    theirs = ours.to_sklearn()
-    assert (theirs.hidden_layer_sizes, theirs.activation) == ((5, 4), "tanh")
-    assert_close(theirs, ours, x)
-
-
-def test_names_of_features_go_with_it(flowers):
-    pl = pytest.importorskip("polars")
-    table = pl.DataFrame(flowers[0], list("abcd"))
-    theirs = theirs_of("classes").fit(table, flowers[1])
-    ours = from_sklearn(theirs)
-    assert ours.feature_names_in_.tolist() == list("abcd")
-    assert_close(ours, theirs, table)
-    assert_close(ours.to_sklearn(), theirs, table)
-
-
-def test_dropout_is_not_there_in_prediction(flowers):
-    ours = make("classes", dropout=[0.0, 0.4], max_iter=10).fit(*flowers)
-    theirs = ours.to_sklearn()
-    assert theirs.hidden_layer_sizes == (4, 3)
-    assert_close(theirs, ours, flowers[0])
-
-
-THEIR_OWN = (
-    r"scikit-learn has dense layers with a bias and between them one and the same activation of "
-    r"identity, logistic, relu, tanh; this network is Network\("
-)
-UNKNOWN = {
-    "batch norm": ("classes", {"batch_norm": True}, THEIR_OWN),
-    "an activation": ("classes", {"activation": "gelu"}, THEIR_OWN),
-    "no bias": ("values", {"layers": [nn.Dense(1, bias=False)]}, THEIR_OWN),
-    "a block": (
-        "values",
-        {"layers": [nn.Dense(2), nn.ReLU(), nn.Residual(nn.Dense(2)), nn.ReLU(), nn.Dense(1)]},
-        THEIR_OWN,
-    ),
-    "several activations": ("classes", {"activation": ["relu", "tanh"]}, THEIR_OWN),
-    "a loss of values": (
-        "values",
-        {"loss": "huber"},
-        r"no loss like Huber\(delta=1\.0\)",
-    ),
-    "the softmax of two classes": (
-        "two",
-        {"loss": "softmax_cross_entropy"},
-        r"no loss like SoftmaxCrossEntropy",
-    ),
-    "an activation of the outputs": (
-        "values",
-        {"layers": [nn.Dense(3), nn.Tanh(), nn.Dense(1), nn.Tanh()]},
-        THEIR_OWN,
-    ),
-    "probabilities": (
-        "two",
-        {"layers": [nn.Dense(1), nn.Sigmoid()], "loss": nn.ProbabilityCrossEntropy()},
-        r"scikit-learn has",
-    ),
-    "another link": (
-        "two",
-        {"layers": [nn.Dense(3), nn.ReLU(), nn.Dense(1)], "loss": nn.ProbabilityCrossEntropy()},
-        r"no loss like ProbabilityCrossEntropy",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", UNKNOWN)
-def test_what_scikit_learn_does_not_have_is_said(name):
-    kind, settings, text = UNKNOWN[name]
-    ours = make(kind, **settings).fit(*data(kind))
-    with pytest.raises(ValueError, match=text):
-        ours.to_sklearn()
-
-
-@pytest.mark.parametrize("wrong", [None, np.zeros(3), MLPClassifier()])
-def test_what_is_not_theirs_is_named(wrong):
-    with pytest.raises(TypeError, match=f"of scikit-learn, got {type(wrong).__name__}"):
-        from_sklearn(wrong)
-
-
-def test_theirs_must_be_fitted():
-    with pytest.raises(NotFittedError):
-        from_sklearn(TheirClassifier())
 
 
 def test_a_wrong_backend_is_not_the_files_fault(tmp_path):
@@ -789,3 +385,27 @@ def test_a_file_can_be_read_as_a_model_by_who_has_not_imported_the_estimators(tm
     command = [sys.executable, "-c", code, str(tmp_path / "mlp.safetensors")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == mlp.predict_proba(np.ones((1, 4))).tolist()
+
+
+RELEASED = Path(__file__).parent / "release_0_1"
+"""Estimators that release 0.1 wrote after five epochs, and their predictions of the first rows."""
+
+
+@pytest.mark.filterwarnings("ignore:anyback_nn.* has moved:DeprecationWarning")
+@pytest.mark.parametrize("suffix", ["joblib", "safetensors"])
+@pytest.mark.parametrize("name", ["names_of_classes", "early_stopping", "values"])
+def test_files_of_release_0_1_are_read_and_trained_further(name, suffix):
+    kind, load = (MLPRegressor, load_diabetes) if name == "values" else (MLPClassifier, load_iris)
+    path = RELEASED / f"{name}.{suffix}"
+    ours = joblib.load(path) if suffix == "joblib" else kind.load(path)
+    assert type(ours) is kind
+    x, y = load(return_X_y=True)
+    if is_classifier(ours):
+        x, y, predict = scale(x), ours.classes_[y], ours.predict_proba
+    else:
+        y, predict = scale(y), ours.predict
+    with np.load(RELEASED / "predictions.npz") as expected:
+        np.testing.assert_allclose(predict(x[:9]), expected[name], rtol=1e-10)
+    before = ours.t_
+    ours.set_params(early_stopping=False).partial_fit(x, y)
+    assert ours.t_ == before + len(x)

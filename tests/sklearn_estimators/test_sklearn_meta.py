@@ -45,8 +45,6 @@ from anyback_nn.sklearn import MLPClassifier, MLPRegressor
 
 QUICK = {"hidden_layer_sizes": (6,), "max_iter": 8, "learning_rate_init": 0.05, "random_state": 0}
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
 
 @pytest.fixture(scope="module")
 def iris():

@@ -1,4 +1,4 @@
-"""Estimators as files: a model file, with the estimator's parameters and attributes beside."""
+"""Estimators as files: a model file with the estimator's parameters and attributes added."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from anyback_nn.backends import Backend, select
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.model import Model
-from anyback_nn.sklearn.arrays import named_dtype
+from anyback_nn.sklearn.inputs import dtype_name
 from anyback_nn.training import checkpoint
+from anyback_nn.training.checkpoint import SETTINGS
 from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["SHARED", "read", "write"]
@@ -28,19 +29,19 @@ SHARED = (
     "out_activation_",
     "_no_improvement_count",
 )
-"""Numbers and text that mean the same in scikit-learn's own estimators."""
+"""Numbers and strings that mean the same in scikit-learn's own estimators."""
 
 _ATTRIBUTES = (*SHARED, "converged_", "_multilabel", "_sparse_labels")
-"""What is a number, a truth value or text."""
+"""Numbers, booleans and strings."""
 
 _ARRAYS = ("classes_", "feature_names_in_")
-"""What is a NumPy array of numbers or text."""
+"""NumPy arrays of numbers or strings."""
 
 
 def write(estimator: Any, path: str | Path) -> None:
     """Write a fitted estimator; see `BaseMLP.save`."""
     params = {
-        name: _described_parameter(name, value)
+        name: _describe_parameter(name, value)
         for name, value in estimator.get_params(deep=False).items()
         if not _is_left_out(name, value)
     }
@@ -49,7 +50,7 @@ def write(estimator: Any, path: str | Path) -> None:
     }
     for name in _ARRAYS:
         if hasattr(estimator, name):
-            attributes[name] = _described(getattr(estimator, name))
+            attributes[name] = _describe_array(getattr(estimator, name))
     arrays, settings = estimator.model_._contents()
     settings["estimator"] = {
         "kind": type(estimator).__name__,
@@ -74,7 +75,7 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
         where = "anyback_nn.sklearn." if kind in ("MLPClassifier", "MLPRegressor") else ""
         raise CheckpointError(f"{path} holds a {kind}: read it with {where}{kind}.load")
     try:
-        return _rebuilt(cls, path, described, backend)
+        return _rebuild(cls, path, described, backend)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -83,18 +84,18 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
         ) from error
 
 
-def _rebuilt(
+def _rebuild(
     cls: type[Any], path: str | Path, described: Any, backend: str | Backend | None
 ) -> Any:
-    """Make an estimator of its description and the model file around it."""
-    params = {name: checkpoint.SETTINGS.from_json(one) for name, one in described["params"].items()}
+    """Create an estimator from its description and the model file that holds it."""
+    params = {name: SETTINGS.from_json(x, where=name) for name, x in described["params"].items()}
     if isinstance(params.get("class_weight"), tuple):
         params["class_weight"] = _class_weight(params["class_weight"])
     wanted = params.get("backend", "auto") if backend is None else backend
     try:
         selected = select(None if wanted == "auto" else wanted)
     except (BackendUnavailableError, ValueError):
-        # The estimator's own, which is not here; one that was asked for has been looked at.
+        # The estimator's own is not available here; the argument has been checked above.
         selected = select("numpy")
     if backend is not None:
         params["backend"] = backend
@@ -102,15 +103,16 @@ def _rebuilt(
     estimator.model_ = Model.load(path, backend=selected, metrics=())
     estimator._reset("numpy")
     for name, value in described["attributes"].items():
-        filled = np.asarray(value["values"], dtype=value["dtype"]) if name in _ARRAYS else value
-        setattr(estimator, name, filled)
+        if name in _ARRAYS:
+            value = np.asarray(value["values"], dtype=value["dtype"])
+        setattr(estimator, name, value)
     with estimator.model_.backend.scope(estimator.model_.dtype):
         estimator._adopt()
     return estimator
 
 
 def _is_left_out(name: str, value: Any) -> bool:
-    """Tell whether a file cannot hold this parameter: see `BaseMLP.save`."""
+    """Return whether a file cannot hold this parameter: see `BaseMLP.save`."""
     return (
         name in ("callbacks", "validation_data")
         or (name == "early_stopping_metric" and callable(value))
@@ -118,24 +120,24 @@ def _is_left_out(name: str, value: Any) -> bool:
     )
 
 
-def _described_parameter(name: str, value: Any) -> Any:
+def _describe_parameter(name: str, value: Any) -> Any:
     """Describe a parameter of the estimator."""
     if isinstance(value, Backend):
         return value.spec
     if name == "dtype":
-        return named_dtype(value)
+        return dtype_name(value)
     if name == "class_weight" and isinstance(value, dict | list):
         return [
-            _described_parameter(name, one)
+            _describe_parameter(name, one)
             if isinstance(one, dict)
             else [_plain(one), _plain(value[one])]
             for one in value
         ]
-    return checkpoint.SETTINGS.to_json(_plain(value))
+    return SETTINGS.to_json(_plain(value))
 
 
 def _class_weight(pairs: Any) -> Any:
-    """Make what ``class_weight`` was of its pairs of label and weight: a dict, or a list of them.
+    """Return ``class_weight`` from its pairs of label and weight: a dict, or a list of them.
 
     Examples
     --------
@@ -150,18 +152,18 @@ def _class_weight(pairs: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Turn NumPy's numbers, and arrays of them, into Python's."""
+    """Convert NumPy's numbers, and arrays of them, to Python's."""
     if isinstance(value, np.ndarray | list | tuple):
         return tuple(map(_plain, value.tolist() if isinstance(value, np.ndarray) else value))
     return to_python_scalars(value)
 
 
-def _described(array: Any) -> dict[str, Any]:
-    """Describe an array of numbers or text."""
+def _describe_array(array: Any) -> dict[str, Any]:
+    """Describe an array of numbers or strings."""
     values = array.tolist()
     if array.dtype.kind == "O" and not all(isinstance(one, str) for one in values):
         raise CheckpointError(
-            "cannot save classes that are neither numbers nor text; pickle the estimator with "
+            "cannot save classes that are neither numbers nor strings; pickle the estimator with "
             "joblib instead"
         )
     return {"dtype": array.dtype.str, "values": values}

@@ -1,7 +1,8 @@
-"""scikit-learn's rules of training, where they differ from those of `anyback_nn.training`.
+"""scikit-learn's update rules, where they differ from those of `anyback_nn.optim.optimizers`.
 
 With these, and scikit-learn's way of drawing random numbers, training takes the same course as
-there, step by step, to rounding.
+there, step by step, to rounding. Nothing of scikit-learn is needed: an estimator's file can be read
+as a model where it is not installed.
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.array_api import Array
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.optim.schedules import Schedule
 
-__all__ = ["Recorded", "SklearnAdam", "SklearnSGD"]
+__all__ = ["EpochSchedule", "SklearnAdam", "SklearnSGD"]
 
 
 @dataclass(frozen=True)
-class Recorded(Schedule):
-    """The rate that the epoch before has recorded for this one.
+class EpochSchedule(Schedule):
+    """The rate that the last epoch wrote into the history for the next one.
 
     Parameters
     ----------
@@ -43,19 +43,25 @@ class Recorded(Schedule):
             return self.learning_rate
         return row.get("next_learning_rate", row["learning_rate"])
 
-    def after(self, rate: float, n_seen: int) -> float:
-        """Compute the rate that follows on one, after so many samples, if training goes well."""
+    def next_rate(self, rate: float, n_seen: int) -> float:
+        """Compute the rate after ``n_seen`` samples from the last one, if training goes well."""
         if self.mode == "invscaling":
             return float(self.learning_rate / (n_seen + 1) ** self.power_t)
         return rate
+
+
+class Recorded(EpochSchedule):
+    """`EpochSchedule` as files of release 0.1 name it."""
+
+    from_settings = EpochSchedule
 
 
 @dataclass(frozen=True)
 class SklearnSGD(Optimizer):
     """``v = momentum v - rate g``, then ``p += v``, or with Nesterov ``p += momentum v - rate g``.
 
-    In `anyback_nn.optim.optimizers.Momentum` the rate stands outside of the velocity: the same
-    as long as it does not change.
+    In `anyback_nn.optim.optimizers.Momentum` the rate is outside of the velocity: the same as
+    long as it does not change.
     """
 
     learning_rate: float | Schedule = 0.001
@@ -80,7 +86,7 @@ class SklearnSGD(Optimizer):
 
 @dataclass(frozen=True)
 class SklearnAdam(Adam):
-    """Adam with ``epsilon`` beside the root of the uncorrected mean square.
+    """Adam with ``epsilon`` added to the root of the uncorrected mean square.
 
     ``p -= a m / (sqrt(v) + epsilon)`` with ``a = rate sqrt(1 - beta2^step) / (1 - beta1^step)``:
     the form at the end of section 2 of the paper, where ``epsilon`` weighs more in the first steps.
@@ -90,18 +96,3 @@ class SklearnAdam(Adam):
         scale = math.sqrt(1.0 - self.beta2)
         corrected = rate * math.sqrt(1.0 - self.beta2**step) / (1.0 - self.beta1**step)
         return corrected * (1.0 - self.beta1) / scale, self.epsilon / scale
-
-
-def average(total: Any, storage: Any, decay: float) -> Any:
-    """Move an exponential moving average on: ``a = decay a + (1 - decay) p``, starting at zero."""
-    moved = []
-    for a, p in zip(total, storage):
-        a *= decay
-        a += (1.0 - decay) * p
-        moved.append(a)
-    return tuple(moved)
-
-
-def unbiased(total: Any, decay: float, step: int) -> Any:
-    """Divide a moving average by the weights that it holds, ``1 - decay^step``."""
-    return tuple(array_namespace(a).asarray(a / (1.0 - decay**step), copy=True) for a in total)

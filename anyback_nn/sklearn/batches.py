@@ -1,4 +1,4 @@
-"""The batches of an estimator: in scikit-learn's order, and of sparse inputs too."""
+"""The batches of an estimator: in scikit-learn's order, and from sparse inputs too."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ import numpy as np
 from anyback_nn.backends import Backend
 from anyback_nn.inputs.batches import Batch, Source, batches_of, move, take
 
-__all__ = ["Samples", "rows_at_once", "samples"]
+__all__ = ["SampleSource", "build_source", "rows_at_once"]
 
 
 LIMIT = 2**21
-"""How many numbers of inputs are made dense at once, at least a row, where any number would do."""
+"""The most elements of a batch (but at least a row) whose size only memory limits."""
 
 
 def rows_at_once(n_features: int) -> int:
-    """Choose the size of batches that memory alone limits."""
+    """Return the size of batches that only memory limits."""
     return max(1, LIMIT // n_features)
 
 
 @dataclass(frozen=True)
-class Samples(Source):
-    """Batches of rows of arrays, or of a sparse matrix, of which each batch is made dense.
+class SampleSource(Source):
+    """Batches of rows of arrays, or of a sparse matrix, each batch of which is made dense.
 
     Parameters
     ----------
     rows : Batch
     bring : callable
-        What brings a batch to the device.
+        Moves a batch to the device.
     batch_size : int
     order : numpy.ndarray
-        The numbers of the rows, in their order; shuffled in place, again before each epoch.
+        The row numbers in their order; shuffled in place before each epoch.
     random : numpy.random.RandomState, optional
-        What shuffles. Default: nothing does.
+        Shuffles the rows. Default: they keep their order.
     whole : bool
         Whether all rows are used in the arrays' order, so that a batch is a slice.
     resident : bool
@@ -54,7 +54,7 @@ class Samples(Source):
 
     @property
     def n_samples(self) -> int:
-        """The number of rows that are used."""
+        """The number of rows in use."""
         return int(self.order.shape[0])
 
     @property
@@ -96,7 +96,7 @@ def _rows_of(array: Any, rows: Any) -> Any:
     return array[rows].toarray() if hasattr(array, "toarray") else take(array, rows)
 
 
-def samples(
+def build_source(
     rows: Batch,
     backend: Backend,
     dtype: str,
@@ -105,8 +105,8 @@ def samples(
     chosen: Any = None,
     random: Any = None,
     resident: bool = True,
-) -> Samples:
-    """Make batches of checked arrays.
+) -> SampleSource:
+    """Create the batches of checked arrays.
 
     Parameters
     ----------
@@ -116,9 +116,9 @@ def samples(
     dtype : str
     batch_size : int
     chosen : numpy.ndarray, optional
-        The numbers of the rows to use. Default: all of them.
+        The row numbers to use. Default: all of them.
     random : numpy.random.RandomState, optional
-        What shuffles the rows before each epoch. Default: nothing does.
+        Shuffles the rows before each epoch. Default: they keep their order.
     resident : bool
         Whether dense arrays are moved to the device as a whole, once, and not batch by batch.
     """
@@ -131,4 +131,4 @@ def samples(
     else:
         feed = backend.transfer() if len(order) > batch_size else None
         bring = partial(move, backend=backend, dtype=dtype, feed=feed)
-    return Samples(rows, bring, batch_size, order, random, whole, resident)
+    return SampleSource(rows, bring, batch_size, order, random, whole, resident)

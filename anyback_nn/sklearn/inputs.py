@@ -1,7 +1,7 @@
 """What users pass in and get back: NumPy, tables and sparse matrices, or arrays of any library.
 
-Everything on the host is looked at by scikit-learn's own validation. Arrays of other libraries are
-looked at where they are, and what is computed from them is given back there.
+Everything on the host is checked by scikit-learn's own validation. Arrays of other libraries are
+checked where they are, and results computed from them are returned there.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from anyback_nn.inputs.batches import take
 from anyback_nn.inputs.checks import DTYPES, check_inputs, check_weights, n_rows
 
 __all__ = [
+    "check_data",
     "check_namespace",
+    "check_sample_weight",
     "choose_backend",
     "choose_dtype",
-    "given_back",
-    "named_dtype",
-    "on_host",
-    "origin",
-    "rows_of",
-    "shown",
-    "validated",
-    "validated_weights",
+    "dtype_name",
+    "like_input",
+    "namespace_name",
+    "read_only",
+    "take_rows",
+    "to_host",
 ]
 
 
-KINDS = {"U": "text", "S": "text", "M": "dates", "m": "durations"}
-"""What cannot be computed with, by NumPy's letter for it."""
+NOT_NUMERIC = {"U": "strings", "S": "strings", "M": "dates", "m": "durations"}
+"""Dtypes that cannot be computed with, by NumPy's letter for them."""
 
 
-def on_host(x: Any) -> Any:
+def to_host(x: Any) -> Any:
     """Bring arrays of other libraries to NumPy; anything else stays what it is."""
     return x if is_numpy(x) else to_numpy(x)
 
 
-def validated(
+def check_data(
     estimator: Any, X: Any, y: Any = None, *, reset: bool, needs_y: bool, y_numeric: bool = False
 ) -> tuple[Any, Any]:
     """Check inputs and targets, and set or check the estimator's number and names of features.
@@ -59,7 +59,7 @@ def validated(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
             "is None."
         )
-    y = on_host(y)
+    y = to_host(y)
     if is_numpy(X):
         dtype = getattr(X, "dtype", None)
         checks = {
@@ -72,10 +72,10 @@ def validated(
             X, y = validate_data(estimator, X, y, **checks)
         else:
             X = validate_data(estimator, X, **checks)
-        if (kind := getattr(dtype, "kind", None)) in KINDS:
-            # What looks like a number has been made one without a word.
-            raise ValueError(f"X: expected numbers, got {KINDS[kind]} ({dtype})")
-        # Rows of the one sparse format can be taken.
+        if (kind := getattr(dtype, "kind", None)) in NOT_NUMERIC:
+            # Strings that look like numbers have been converted silently.
+            raise ValueError(f"X: expected numbers, got {NOT_NUMERIC[kind]} ({dtype})")
+        # Only this sparse format can be indexed by rows.
         return (X.tocsr() if hasattr(X, "tocsr") else X), y
     if "sparse" in str(getattr(X, "layout", "")):
         raise DataError("expected a dense array, got a sparse one: pass X.to_dense()")
@@ -102,13 +102,13 @@ def validated(
     return X, y
 
 
-def validated_weights(sample_weight: Any, n_samples: int) -> Any:
+def check_sample_weight(sample_weight: Any, n_samples: int) -> Any:
     """Check the weights of samples: a number for all, or one each; finite, 0 or greater."""
     if sample_weight is None:
         return None
-    weights = np.asarray(on_host(sample_weight))
+    weights = np.asarray(to_host(sample_weight))
     if weights.dtype.kind == "O":
-        # As pandas has numbers that were among others.
+        # Columns of pandas that had missing values.
         weights = weights.astype(np.float64)
     if weights.ndim == 0:
         weights = np.full(n_samples, weights)
@@ -119,14 +119,14 @@ def validated_weights(sample_weight: Any, n_samples: int) -> Any:
 
 
 def choose_backend(spec: Any, X: Any) -> Backend:
-    """Choose what computes: ``"auto"`` follows the input, and the environment for NumPy's."""
+    """Choose what computes: ``"auto"`` follows the input, and for NumPy's the environment."""
     if isinstance(spec, str) and spec == "auto":
         return select() if is_numpy(X) else select_for(X)
     return select(spec)
 
 
-def named_dtype(dtype: Any) -> str | None:
-    """Give the name of a dtype that may be given as NumPy has it; None stays None."""
+def dtype_name(dtype: Any) -> str | None:
+    """Return the name of a dtype, which may be given in NumPy's ways; None stays None."""
     if dtype is None:
         return None
     try:
@@ -139,7 +139,7 @@ def named_dtype(dtype: Any) -> str | None:
 
 
 def choose_dtype(dtype: str | None, X: Any, backend: Backend, *, lbfgs: bool = False) -> str:
-    """Choose the dtype of the computation: that of the input, as far as the device has it.
+    """Choose the dtype of the computation: that of the input, if the device supports it.
 
     For input on the host, L-BFGS computes in float64, as in scikit-learn: in float32, rounding
     ends its search for lower values long before the minimum.
@@ -154,17 +154,17 @@ def choose_dtype(dtype: str | None, X: Any, backend: Backend, *, lbfgs: bool = F
     return name if backend.supports(name) else "float32"
 
 
-def given_back(result: Any, X: Any) -> Any:
-    """Bring a result to where the input came from: NumPy for all that is on the host."""
+def like_input(result: Any, X: Any) -> Any:
+    """Bring a result to the library and device of the input: NumPy for everything on the host."""
     if not is_numpy(X):
         return select_for(X).asarray(result)
     result = to_numpy(result)
-    # Some libraries give read-only memory.
+    # Some libraries return read-only memory.
     return result if result.flags.writeable else result.copy()
 
 
-def shown(array: Array) -> Any:
-    """Give a NumPy array that can be written to only if that changes the one that it shows."""
+def read_only(array: Array) -> Any:
+    """Return a NumPy array; a read-only one if writing into it would not change ``array``."""
     if is_numpy(array):
         return array
     result = to_numpy(array).view()
@@ -172,7 +172,7 @@ def shown(array: Array) -> Any:
     return result
 
 
-def rows_of(X: Any, rows: Any) -> Any:
+def take_rows(X: Any, rows: Any) -> Any:
     """Choose rows of an array of any library, a table or a sparse matrix; None stays None."""
     if X is None:
         return None
@@ -183,7 +183,7 @@ def check_namespace(estimator: Any, X: Array, method: str) -> None:
     """Refuse, where scikit-learn dispatches on arrays, those of another library than in fit."""
     if not get_config()["array_api_dispatch"]:
         return
-    given = origin(X)
+    given = namespace_name(X)
     if given != estimator._fitted_on:
         raise ValueError(
             f"Inputs passed to {type(estimator).__name__}.{method}() must use the same namespace "
@@ -192,6 +192,6 @@ def check_namespace(estimator: Any, X: Array, method: str) -> None:
         )
 
 
-def origin(X: Any) -> str:
-    """Name where the input lies."""
+def namespace_name(X: Any) -> str:
+    """Name the library and device of the input: ``"numpy"`` for everything on the host."""
     return "numpy" if is_numpy(X) else select_for(X).spec

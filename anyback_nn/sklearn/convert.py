@@ -1,4 +1,4 @@
-"""From scikit-learn's own fitted perceptrons, and to them."""
+"""Conversion from scikit-learn's own fitted perceptrons, and to them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from anyback_nn.network.losses import (
     Poisson,
     SoftmaxCrossEntropy,
 )
-from anyback_nn.sklearn.files import SHARED
+from anyback_nn.sklearn.persistence import SHARED
 
-__all__ = ["from_sklearn", "to_sklearn"]
+__all__ = ["COUNTERPARTS", "from_sklearn", "to_sklearn"]
+
+COUNTERPARTS: dict[type[Any], type[Any]] = {}
+"""Our class for each of scikit-learn's; ours enter themselves."""
 
 _ACTIVATIONS = {Identity: "identity", ReLU: "relu", Sigmoid: "logistic", Tanh: "tanh"}
 """scikit-learn's names of activation layers."""
@@ -33,12 +36,12 @@ _COPIED = (*SHARED, "feature_names_in_")
 
 
 def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None = None) -> Any:
-    """Make an estimator of a fitted one of scikit-learn's: the same predictions, on any backend.
+    """Create an estimator that predicts as a fitted one of scikit-learn's, on any backend.
 
     Parameters
     ----------
     mlp : sklearn.neural_network.MLPClassifier or MLPRegressor
-        Fitted. `partial_fit` and ``warm_start`` go on from its weights, with a new optimiser.
+        Fitted. `partial_fit` and ``warm_start`` resume from its weights, with a new optimiser.
     backend, dtype
         As for `MLPClassifier`.
 
@@ -56,11 +59,7 @@ def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None
     >>> bool((ours.predict(x) == theirs.predict(x)).all())
     True
     """
-    from anyback_nn.sklearn.classifier import MLPClassifier
-    from anyback_nn.sklearn.regressor import MLPRegressor
-
-    kinds = {SklearnClassifier: MLPClassifier, SklearnRegressor: MLPRegressor}
-    kind: Any = next((ours for theirs, ours in kinds.items() if isinstance(mlp, theirs)), None)
+    kind = next((ours for theirs, ours in COUNTERPARTS.items() if isinstance(mlp, theirs)), None)
     if kind is None:
         raise TypeError(
             "expected a fitted MLPClassifier or MLPRegressor of scikit-learn, got "
@@ -68,14 +67,14 @@ def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None
         )
     check_is_fitted(mlp)
     known = kind._get_param_names()
-    params = {name: one for name, one in mlp.get_params().items() if name in known}
+    params = {name: value for name, value in mlp.get_params().items() if name in known}
     ours = kind(**params, backend=backend, dtype=dtype)
     if isinstance(mlp, SklearnClassifier):
         ours.classes_ = np.asarray(mlp.classes_)
         ours._multilabel = mlp._label_binarizer.y_type_.startswith("multilabel")
         ours._sparse_labels = bool(mlp._label_binarizer.sparse_input_)
     ours.n_outputs_ = mlp.n_outputs_
-    # The input is only looked at for its size and its dtype.
+    # Of the input, only width and dtype count.
     ours._begin(np.empty((0, mlp.n_features_in_), mlp.coefs_[0].dtype), check_random_state(0))
     ours.coefs_, ours.intercepts_ = mlp.coefs_, mlp.intercepts_
     for name in _COPIED:
@@ -93,7 +92,7 @@ def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None
 
 
 def to_sklearn(estimator: Any) -> Any:
-    """Make scikit-learn's own estimator; see `BaseMLP.to_sklearn`."""
+    """Create scikit-learn's own estimator; see `BaseMLP.to_sklearn`."""
     check_is_fitted(estimator, "model_")
     # Dropout is the identity in prediction.
     layers = [one for one in estimator.model_.network.layers if not isinstance(one, Dropout)]
@@ -123,7 +122,9 @@ def to_sklearn(estimator: Any) -> Any:
         )
     kind = SklearnClassifier if classifies else SklearnRegressor
     known = kind().get_params()
-    params = {name: one for name, one in estimator.get_params(deep=False).items() if name in known}
+    params = {
+        name: value for name, value in estimator.get_params(deep=False).items() if name in known
+    }
     params["hidden_layer_sizes"] = tuple(layer.n_out for layer in dense[:-1])
     params["activation"] = _ACTIVATIONS[next(iter(functions), ReLU)]
     if not classifies:

@@ -1,0 +1,131 @@
+"""The stochastic solvers: epochs of steps on batches, until the rules of convergence end them."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from anyback_nn.optim.like_sklearn import EpochSchedule, SklearnAdam, SklearnSGD
+from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
+from anyback_nn.sklearn.batches import SampleSource
+from anyback_nn.sklearn.convergence import Convergence
+from anyback_nn.sklearn.validation import Validation
+from anyback_nn.training import loop
+from anyback_nn.tree import tree_copy
+from anyback_nn.utils.arguments import to_python_scalars
+
+if TYPE_CHECKING:
+    from anyback_nn.sklearn.base import BaseMLP
+
+__all__ = ["optimizer_settings", "train"]
+
+
+def optimizer_settings(mlp: BaseMLP) -> tuple[Any, ...]:
+    """Return our parameters of the optimiser: when they change, a new one begins.
+
+    As in scikit-learn, the parameters that it has too count only when an optimiser begins.
+    """
+    return (mlp.optimizer, mlp.schedule, mlp.clip_norm, mlp.average_weights)
+
+
+def _build_optimizer(mlp: BaseMLP) -> Optimizer:
+    """Create the optimiser that the parameters describe."""
+    rate: Any = mlp.schedule or float(mlp.learning_rate_init)
+    if isinstance(mlp.optimizer, Optimizer):
+        optimizer = mlp.optimizer
+        if mlp.schedule is not None:
+            optimizer = replace(optimizer, learning_rate=mlp.schedule)
+    elif mlp.optimizer is not None:
+        optimizer = OPTIMIZERS[mlp.optimizer](rate)
+    elif mlp.solver == "sgd":
+        if mlp.schedule is None and mlp.learning_rate != "constant":
+            rate = EpochSchedule(rate, mlp.learning_rate, float(mlp.power_t))
+        optimizer = SklearnSGD(
+            rate, momentum=float(mlp.momentum), nesterov=bool(mlp.nesterovs_momentum)
+        )
+    else:
+        optimizer = SklearnAdam(rate, float(mlp.beta_1), float(mlp.beta_2), float(mlp.epsilon))
+    if mlp.clip_norm is not None:
+        optimizer = replace(optimizer, clip_norm=float(mlp.clip_norm))
+    return cast(Optimizer, to_python_scalars(optimizer))
+
+
+def train(
+    mlp: BaseMLP, source: SampleSource, validation: Validation | None, *, incremental: bool
+) -> None:
+    """Train for an epoch if that is incremental, and else until convergence or ``max_iter``."""
+    model = mlp.model_
+    if mlp.early_stopping and mlp.best_validation_score_ is None:
+        mlp.best_loss_, mlp.best_validation_score_ = None, -np.inf
+    elif not mlp.early_stopping and mlp.best_loss_ is None:
+        mlp.best_loss_, mlp.best_validation_score_ = np.inf, None
+    _resume_or_begin(mlp, incremental=incremental)
+    optimizer: Any = model.training.optimizer
+    objective = mlp._objective()
+    settings = (mlp._gradient_factor, mlp.average_weights)
+    step, chained = model.steps(
+        # The model distinguishes losses, even those that cannot be hashed.
+        (objective.factor, len(objective.strengths), *settings),
+        optimizer,
+        lambda: objective.training_step(optimizer, *settings),
+    )
+    epochs = 1 if incremental else int(mlp.max_iter)
+    fit = loop.Fit(model, epochs, numbers=objective.strengths)
+    convergence = Convergence(mlp, source.n_samples, validation)
+    try:
+        with mlp._open_callbacks() as callbacks:
+            loop.train(fit, source, None, step, [convergence, *callbacks], chained)
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+    finally:
+        _keep_predicting_params(mlp, incremental=incremental)
+    if not incremental and fit.stop_reason is None and mlp.n_iter_ == mlp.max_iter:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and the "
+            "optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+
+def _resume_or_begin(mlp: BaseMLP, *, incremental: bool) -> None:
+    """Put back the parameters that training resumes from, and begin an optimiser if needed."""
+    training = mlp.model_.training
+    restored, averages = mlp._restore_raw(), mlp.average_weights is not None
+    rules, mlp._rules = mlp._rules, optimizer_settings(mlp)
+    resumes = (
+        incremental
+        and training.optimizer is not None
+        and rules == mlp._rules
+        and averages == ("average" in training.slots)
+    )
+    if resumes:
+        if averages and not restored:
+            # The weights have been replaced: the average begins with the new ones.
+            weight = 1.0 - mlp.average_weights**training.step
+            training.slots["average"] = tuple(weight * param for param in training.params)
+        return
+    optimizer = _build_optimizer(mlp)
+    slots = optimizer.init(training.params)
+    if averages:
+        slots["average"] = SklearnSGD().init(training.params)["velocity"]
+    training.optimizer, training.slots = optimizer, slots
+    training.step, training.first_epoch = 0, training.epoch
+
+
+def _keep_predicting_params(mlp: BaseMLP, *, incremental: bool) -> None:
+    """Leave the parameters that predict in the model, and keep those that training resumes from."""
+    training = mlp.model_.training
+    best = None
+    if mlp.early_stopping and (mlp.converged_ or not incremental):
+        best = mlp._best
+    if best is not None:
+        # Early stopping chooses what predicts, so later training resumes from there, too.
+        training.params, training.state = tree_copy(best)
+    elif mlp.average_weights is not None and training.step > 0:
+        mlp._raw = training.params
+        training.params = mlp._predicting_params()

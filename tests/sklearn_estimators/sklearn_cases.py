@@ -1,0 +1,326 @@
+"""What the tests of estimators share."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from network_cases import central_differences
+from sklearn.base import is_classifier
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    make_multilabel_classification,
+)
+from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.neural_network import MLPRegressor as TheirRegressor
+from sklearn.preprocessing import scale
+
+import anyback_nn as nn
+from anyback_nn.array_api import to_numpy
+from anyback_nn.errors import BackendUnavailableError
+from anyback_nn.sklearn import MLPClassifier, MLPRegressor
+
+KINDS = [
+    pytest.param(TheirClassifier, MLPClassifier, id="classifier"),
+    pytest.param(TheirRegressor, MLPRegressor, id="regressor"),
+]
+
+PROBLEMS = ["binary", "classes", "digits", "labels", "values", "outputs", "counts"]
+
+QUICK = {"hidden_layer_sizes": (8,), "max_iter": 12, "random_state": 3}
+"""What every fit has, if its test does not say otherwise."""
+
+
+@functools.cache
+def load_problem(name):
+    """The inputs and targets of a problem."""
+    if name == "binary":
+        x, y = load_breast_cancer(return_X_y=True)
+        return scale(x)[:120], y[:120]
+    if name == "classes":
+        x, y = load_iris(return_X_y=True)
+        return scale(x), y
+    if name == "digits":
+        x, y = load_digits(return_X_y=True)
+        return x[:200] / 16, y[:200]
+    if name == "labels":
+        x, y = make_multilabel_classification(120, n_features=9, n_classes=4, random_state=0)
+        return scale(x), y
+    x, y = load_diabetes(return_X_y=True)
+    x, y = scale(x)[:150], scale(y)[:150]
+    if name == "outputs":
+        return x, np.stack([y, x[:, 0] * x[:, 1], np.abs(y)], axis=1)
+    if name == "counts":
+        return x, np.round(np.exp(y))
+    return x, y
+
+
+def make_pair(name, **settings):
+    """Both estimators for a problem, with the same settings."""
+    if name in ("values", "outputs", "counts"):
+        theirs, ours = TheirRegressor, MLPRegressor
+        settings = {"loss": "poisson" if name == "counts" else "squared_error"} | settings
+    else:
+        theirs, ours = TheirClassifier, MLPClassifier
+    settings = QUICK | settings
+    return theirs(**settings), ours(**settings)
+
+
+def fit_pair(name, sample_weight=None, **settings):
+    """Both estimators, fitted to a problem."""
+    x, y = load_problem(name)
+    return tuple(one.fit(x, y, sample_weight) for one in make_pair(name, **settings))
+
+
+def assert_near(found, expected, accuracy=1e-12):
+    np.testing.assert_allclose(found, expected, rtol=accuracy * 100, atol=accuracy)
+
+
+def assert_same_weights(theirs, ours, accuracy=1e-12):
+    for mine, other in zip(
+        [*ours.coefs_, *ours.intercepts_], [*theirs.coefs_, *theirs.intercepts_], strict=True
+    ):
+        assert type(mine) is type(other) is np.ndarray
+        assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
+        assert_near(mine, other, accuracy)
+
+
+def list_fitted_attributes(estimator):
+    return sorted(k for k in vars(estimator) if k.endswith("_") and not k.startswith("_"))
+
+
+def assert_same_fit(theirs, ours, accuracy=1e-12):
+    """Compare everything that fitting has left."""
+    assert_same_weights(theirs, ours, accuracy)
+    for name in set(list_fitted_attributes(theirs)) - {"coefs_", "intercepts_"}:
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        assert np.shape(mine) == np.shape(other), name
+        assert isinstance(mine, type(other)) or isinstance(other, np.generic), name
+        if isinstance(other, int | str | type(None)) or np.asarray(other).dtype.kind not in "f":
+            assert np.array_equal(mine, other), name
+        else:
+            assert_near(mine, other, accuracy)
+
+
+def error_of(call):
+    """The class and the text of the error that a call raises."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - the caller compares it
+        call()
+    return type(caught.value), str(caught.value)
+
+
+def warnings_of(call):
+    """The classes and the texts of the warnings of a call."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [(one.category, str(one.message)) for one in caught]
+
+
+SOLVERS = {
+    "plain": {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.05},
+    "momentum": {"solver": "sgd", "nesterovs_momentum": False, "learning_rate_init": 0.02},
+    "nesterov": {"solver": "sgd", "momentum": 0.8, "learning_rate_init": 0.02},
+    "adam": {"solver": "adam", "learning_rate_init": 0.01},
+}
+
+SOLVER_SETTINGS = [*SOLVERS.values()]
+
+
+def draw_sample_weights(n_samples):
+    weights = np.random.default_rng(4).uniform(0.1, 3.0, n_samples)
+    weights[::4] = 0.0
+    return weights
+
+
+class Recorder(nn.Callback):
+    """Notes the parameters after each step, as one vector."""
+
+    def __init__(self):
+        self.after = []
+
+    def on_batch_end(self, fit):
+        self.after.append(flatten(fit.model))
+
+
+def flatten(model):
+    return np.concatenate([a.ravel() for layer in model.params for a in layer.values()])
+
+
+def binary_cross_entropy(y, p):
+    return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+def average_path(path, decay):
+    """The mean of all weights so far, of which each counts ``decay`` times the next one."""
+    powers = decay ** np.arange(len(path))[::-1]
+    return np.average(path, axis=0, weights=powers)
+
+
+class ScriptedMetric:
+    """A metric that gives prescribed scores, and notes what it was called with."""
+
+    def __init__(self, scores):
+        self.scores, self.calls = list(scores), []
+
+    def __call__(self, estimator, x, y):
+        self.calls.append((estimator, x, y, all_weights(estimator)))
+        return self.scores[len(self.calls) - 1]
+
+
+class StopAt(nn.Callback):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, fit):
+        if fit.epoch == self.epoch:
+            fit.stop("enough")
+
+
+def refuse_torch(self):
+    raise BackendUnavailableError("backend 'torch': torch is not installed. Install it with: ...")
+
+
+SMALL: dict[str, Any] = {
+    "hidden_layer_sizes": (5,),
+    "activation": "tanh",
+    "alpha": 0.0,
+    "max_iter": 1,
+    "random_state": 1,
+}
+"""What every fit has, if its test does not say otherwise."""
+
+STILL = nn.GradientDescent(1e-30)
+"""Changes nothing, so that fitting gives the first weights and records their loss."""
+
+
+def classifier(**settings):
+    return MLPClassifier(**{**SMALL, **settings})
+
+
+def regressor(**settings):
+    return MLPRegressor(**{**SMALL, **settings})
+
+
+def all_weights(estimator):
+    """All weights and biases."""
+    return np.concatenate([a.ravel() for a in [*estimator.coefs_, *estimator.intercepts_]])
+
+
+def set_weights(estimator, numbers):
+    """Set all weights and biases."""
+    arrays = [*estimator.coefs_, *estimator.intercepts_]
+    ends = np.cumsum([a.size for a in arrays])[:-1]
+    parts = [p.reshape(a.shape) for p, a in zip(np.split(numbers, ends), arrays, strict=True)]
+    estimator.coefs_ = parts[: len(estimator.coefs_)]
+    estimator.intercepts_ = parts[len(estimator.coefs_) :]
+
+
+def differentiate(estimator, value):
+    """Derive ``value(estimator)`` with respect to all weights and biases by differences."""
+    start = all_weights(estimator)
+
+    def at(numbers):
+        set_weights(estimator, numbers)
+        return value(estimator)
+
+    found = central_differences(at, start)
+    set_weights(estimator, start)
+    return found
+
+
+def assert_descends(estimator, x, y, value, sample_weight=None, rate=0.1):
+    """Assert that an epoch with one batch is a step down the slope of ``value``, and records it."""
+    estimator.set_params(optimizer=STILL).fit(x, y, sample_weight)
+    start, before, expected = (
+        all_weights(estimator),
+        value(estimator),
+        differentiate(estimator, value),
+    )
+    estimator.set_params(warm_start=True, optimizer=nn.GradientDescent(rate))
+    estimator.fit(x, y, sample_weight)
+    found = (start - all_weights(estimator)) / rate
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+    assert np.linalg.norm(found) > 1e-3
+    assert estimator.loss_ == pytest.approx(before, rel=1e-9)
+
+
+def cross_entropy(x, y, weights=None):
+    """The mean of the logarithms of the probabilities of the classes 0, 1, ..."""
+
+    def value(estimator):
+        p = estimator.predict_proba(x)
+        return -np.average(np.log(p[np.arange(len(y)), y]), weights=weights)
+
+    return value
+
+
+BRIEF = {"hidden_layer_sizes": (4, 3), "max_iter": 3, "random_state": 0, "batch_size": 20}
+
+needs_torch = pytest.mark.needs("torch")
+
+
+def load_examples(name):
+    """Inputs and targets of each kind."""
+    if name in ("values", "outputs", "counts"):
+        x, y = load_diabetes(return_X_y=True)
+        x, y = scale(x)[:60], scale(y)[:60]
+        targets = {"values": y, "outputs": np.stack([y, x[:, 0]], axis=1)}
+        return x, targets.get(name, np.round(np.exp(y)))
+    if name == "two":
+        x, y = load_breast_cancer(return_X_y=True)
+        return scale(x)[:60, :5], y[:60]
+    x, y = load_iris(return_X_y=True)
+    chosen = np.random.default_rng(0).permutation(len(y))[:60]
+    x, y = scale(x)[chosen], y[chosen]
+    targets = {
+        "classes": y,
+        "negative": np.asarray([-5, 0, 7])[y],
+        "text": np.asarray(["ä", "b", "long name"])[y],
+        "objects": np.asarray(["ä", "b", "long name"], dtype=object)[y],
+        "truth": y > 0,
+        "fractions": np.asarray([0.0, 1.0, 2.0])[y],
+        "labels": np.stack([y > 0, x[:, 0] > 0], axis=1).astype(int),
+    }
+    return x, targets[name]
+
+
+REGRESSIONS = ("values", "outputs", "counts")
+
+CLASSIFICATIONS = (
+    *("two", "classes", "negative", "text", "objects", "truth", "fractions", "labels"),
+)
+
+
+def build(name, **settings):
+    kind = MLPRegressor if name in REGRESSIONS else MLPClassifier
+    if name == "counts":
+        settings = {"loss": "poisson", **settings}
+    return kind(**{**BRIEF, **settings})
+
+
+def predictions(estimator, x):
+    """All that an estimator predicts."""
+    found = [estimator.predict(x)]
+    if is_classifier(estimator):
+        found += [estimator.predict_proba(x), estimator.predict_log_proba(x)]
+    return found
+
+
+def assert_same(one, other, x):
+    """Assert that two estimators predict the same bits."""
+    for mine, theirs in zip(predictions(one, x), predictions(other, x), strict=True):
+        np.testing.assert_array_equal(to_numpy(mine), to_numpy(theirs))
+        assert mine.dtype == theirs.dtype
+
+
+def train_more(estimator, x, y):
+    """Train a little more in each of the ways."""
+    estimator.partial_fit(x, y).partial_fit(x[:30], y[:30])
+    return estimator.set_params(warm_start=True).fit(x, y)

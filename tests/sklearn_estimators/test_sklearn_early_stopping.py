@@ -1,0 +1,203 @@
+"""Early stopping: scikit-learn's course in `fit`, and ours in `partial_fit`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.preprocessing import scale
+from sklearn_cases import (
+    PROBLEMS,
+    QUICK,
+    Recorder,
+    ScriptedMetric,
+    all_weights,
+    assert_same_fit,
+    assert_same_weights,
+    average_path,
+    classifier,
+    error_of,
+    fit_pair,
+    flatten,
+    load_problem,
+    make_pair,
+)
+
+from anyback_nn.sklearn import MLPClassifier
+
+# Early stopping ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_early_stopping_takes_the_same_course(name, solver):
+    settings = {"early_stopping": True, "n_iter_no_change": 2, "validation_fraction": 0.2}
+    theirs, ours = fit_pair(
+        name, solver=solver, **settings, learning_rate_init=0.02, max_iter=60, batch_size=32
+    )
+    assert_same_fit(theirs, ours)
+    assert len(ours.validation_scores_) == ours.n_iter_
+    assert ours.best_validation_score_ == max(ours.validation_scores_)
+    assert ours.best_loss_ is None
+
+
+def test_the_best_weights_are_put_back():
+    # After the best epoch come others that spoil the weights.
+    settings = {"early_stopping": True, "solver": "sgd", "learning_rate_init": 0.2, "momentum": 0.9}
+    theirs, ours = fit_pair("values", **settings, n_iter_no_change=3, max_iter=50)
+    best = int(np.argmax(ours.validation_scores_))
+    assert best < ours.n_iter_ - 1
+    _, until = fit_pair("values", **settings, n_iter_no_change=3, max_iter=best + 1)
+    assert_same_weights(until, ours, 0.0)
+    assert_same_weights(theirs, ours)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3])
+@pytest.mark.parametrize("name", ["binary", "classes", "labels", "values"])
+def test_validation_fraction_is_set_aside(name, fraction):
+    theirs, ours = fit_pair(name, early_stopping=True, validation_fraction=fraction, max_iter=2)
+    assert_same_fit(theirs, ours)
+    n_samples = len(load_problem(name)[0])
+    assert ours.t_ == 2 * (n_samples - np.ceil(fraction * n_samples))
+
+
+def test_validation_is_stratified_for_two_classes():
+    # One in ten is of the second class: with a stratified part of 20, exactly 2 of them.
+    y = np.arange(100) % 10 == 0
+    x = scale(np.random.default_rng(0).standard_normal((100, 3)))
+    settings = QUICK | {"early_stopping": True, "validation_fraction": 0.2, "max_iter": 3}
+    settings |= {"solver": "sgd", "learning_rate_init": 1e-12}
+    for seed in range(5):
+        theirs, ours = (
+            one(**settings | {"random_state": seed}) for one in (TheirClassifier, MLPClassifier)
+        )
+        assert_same_fit(theirs.fit(x, y), ours.fit(x, y))
+
+
+@pytest.mark.parametrize("name", ["classes", "values"])
+def test_a_validation_part_that_is_too_small(name):
+    x, y = (part[::15][:9] for part in load_problem(name))
+    theirs, ours = make_pair(name, early_stopping=True)
+    with pytest.raises(ValueError, match="The validation set is too small"):
+        ours.fit(x, y)
+    assert error_of(lambda: ours.fit(x, y)) == error_of(lambda: theirs.fit(x, y))
+
+
+def test_a_validation_fraction_of_zero():
+    x, y = load_problem("classes")
+    theirs, ours = make_pair("classes", early_stopping=True, validation_fraction=0.0)
+    for one in (theirs, ours):
+        with pytest.raises(ValueError, match="test_size"):
+            one.fit(x, y)
+
+
+def test_early_stopping_restores_the_average_of_the_best_epoch(iris):
+    recorder, metric = Recorder(), ScriptedMetric([0.1, 0.2, 0.9, 0.3, 0.3, 0.3])
+    ours = classifier(early_stopping=True, n_iter_no_change=1, max_iter=20, average_weights=0.8)
+    ours.set_params(early_stopping_metric=metric, callbacks=[recorder]).fit(*iris)
+    assert ours.n_iter_ == 5
+    np.testing.assert_allclose(
+        flatten(ours.model_), average_path(recorder.after[:3], 0.8), rtol=1e-12
+    )
+
+
+def test_the_validation_curve_of_early_stopping(iris):
+    x, y = iris
+    seen = []
+
+    def metric(estimator, x_held, y_held):
+        seen.append((x_held, y_held))
+        return -log_loss(y_held, estimator.predict_proba(x_held))
+
+    ours = classifier(early_stopping=True, max_iter=5, early_stopping_metric=metric).fit(x, y)
+    # The loss and the metric are computed on the same rows, a tenth of them.
+    assert ours.validation_curve_ == pytest.approx([-one for one in ours.validation_scores_])
+    assert all(held[0].shape == (6, 4) for held in seen)
+    rows = {tuple(row): one for row, one in zip(x, y, strict=True)}
+    assert all(rows[tuple(row)] == one for held in seen for row, one in zip(*held, strict=True))
+
+
+def test_validation_data_for_early_stopping(iris):
+    x, y = iris
+    ours = classifier(early_stopping=True, max_iter=100, n_iter_no_change=2, tol=0.0)
+    ours.set_params(validation_data=(x[:20], y[:20]), learning_rate_init=0.05).fit(x[20:], y[20:])
+    assert ours.converged_
+    assert ours.t_ == 40 * ours.n_iter_
+    best = max(ours.validation_scores_)
+    assert ours.best_validation_score_ == best == ours.score(x[:20], y[:20])
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_the_best_epoch_of_the_metric_is_restored(solver, iris):
+    metric = ScriptedMetric([0.1, 0.7, 0.3, 0.9, 0.2, 0.9, 0.8, 0.5, 0.4])
+    ours = classifier(solver=solver, early_stopping=True, n_iter_no_change=2, max_iter=50)
+    ours.set_params(early_stopping_metric=metric).fit(*iris)
+    # The 2 that are waited for are counted as scikit-learn counts them: a third one ends it.
+    assert (ours.n_iter_, ours.converged_, ours.best_validation_score_) == (7, True, 0.9)
+    np.testing.assert_array_equal(all_weights(ours), metric.calls[3][3])
+
+
+# partial_fit with early stopping -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own_data", [True, False], ids=["validation_data", "a part of each call"])
+def test_partial_fit_stops_early_and_restores_the_best(own_data, iris):
+    x, y = iris
+    metric = ScriptedMetric([0.2, 0.8, 0.5, 0.6, 0.7, 0.1, 0.1, 0.1])
+    ours = classifier(early_stopping=True, n_iter_no_change=2, early_stopping_metric=metric)
+    if own_data:
+        ours.set_params(validation_data=(x[:20], y[:20]))
+    for calls in range(1, 6):
+        assert not getattr(ours, "converged_", False)
+        ours.partial_fit(x, y, classes=[0, 1, 2])
+        assert len(metric.calls) == calls
+        if calls < 5:
+            # Until it ends, training goes on from the last weights, not from the best ones.
+            np.testing.assert_array_equal(all_weights(ours), metric.calls[-1][3])
+    assert ours.converged_
+    assert ours.best_validation_score_ == 0.8
+    best = metric.calls[1][3]
+    np.testing.assert_array_equal(all_weights(ours), best)
+    # From here on, nothing changes, which is said.
+    with pytest.warns(UserWarning, match=r"Call fit, or set early_stopping=False, to resume it"):
+        ours.partial_fit(x, y)
+    with pytest.raises(ValueError, match="X has 3 features, but"):
+        ours.partial_fit(x[:, :3], y)
+    np.testing.assert_array_equal(all_weights(ours), best)
+    assert len(metric.calls) == 5
+    # fit begins anew.
+    ours.fit(x, y)
+    assert len(metric.calls) == 6
+    assert (ours.n_iter_, len(ours.loss_curve_), ours.best_validation_score_) == (1, 1, 0.1)
+    assert not np.array_equal(all_weights(ours), best)
+
+
+def test_after_early_stopping_partial_fit_goes_on_without_it(iris):
+    x, y = iris
+    ours = classifier(early_stopping=True, n_iter_no_change=1, max_iter=9)
+    ours.set_params(early_stopping_metric=ScriptedMetric([0.5, 0.1, 0.1, 0.1])).fit(x, y)
+    assert ours.converged_
+    before = all_weights(ours)
+    ours.set_params(early_stopping=False).partial_fit(x, y)
+    assert not np.array_equal(all_weights(ours), before)
+
+
+def test_partial_fit_sets_aside_what_a_batch_allows(tumours):
+    # A batch need not hold two of each class, as a stratified split needs.
+    x = tumours[0]
+    y = np.zeros(80, dtype=int)
+    y[[3, 20, 40, 41, 60]] = 1
+    ours = classifier(early_stopping=True)
+    for begin in range(0, 80, 16):
+        ours.partial_fit(x[begin : begin + 16], y[begin : begin + 16], classes=[0, 1])
+    assert len(ours.validation_scores_) == 5
+
+
+def test_a_batch_that_is_too_small_to_set_something_aside(tumours):
+    x, y = tumours
+    ours = classifier(early_stopping=True)
+    with pytest.raises(ValueError, match=r"0\.1 of the 4 samples .* is 1, .* set validation_data"):
+        ours.partial_fit(x[:4], y[:4], classes=[0, 1])
+    assert not hasattr(ours, "n_features_in_")
+    ours.set_params(validation_data=(x, y)).partial_fit(x[:4], y[:4], classes=[0, 1])

@@ -1,0 +1,168 @@
+"""An estimator like scikit-learn's: parameters, methods, attributes, clones, how it is written."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn import config_context
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
+from sklearn_cases import (
+    KINDS,
+    QUICK,
+    assert_near,
+    assert_same_weights,
+    error_of,
+    fit_pair,
+    list_fitted_attributes,
+    load_problem,
+)
+
+from anyback_nn.sklearn import MLPClassifier
+
+# What there is -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_parameters_have_their_names_and_defaults(theirs, ours):
+    other, mine = (inspect.signature(one).parameters for one in (theirs, ours))
+    for name, parameter in other.items():
+        assert (mine[name].default, mine[name].kind) == (parameter.default, parameter.kind)
+    shared = [name for name in mine if name in other]
+    assert shared == list(other)  # those that can be given by position, too
+    added = [parameter for name, parameter in mine.items() if name not in other]
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in added)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_methods_have_their_names_and_parameters(theirs, ours):
+    public = [name for name in dir(theirs()) if not name.startswith("_")]
+    missing = [name for name in public if not hasattr(ours(), name)]
+    assert missing == []
+    for name in public:
+        if inspect.isfunction(getattr(theirs, name, None)):
+            assert list(inspect.signature(getattr(ours(), name)).parameters) == list(
+                inspect.signature(getattr(theirs(), name)).parameters
+            ), name
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_documented_attributes_are_there_after_fit(theirs, ours):
+    documented = theirs.__doc__.split("Attributes\n")[1].split("See Also\n")[0]
+    names = [line.split(" : ")[0].strip() for line in documented.splitlines() if " : " in line]
+    assert len(names) >= 14
+    x, y = load_problem("classes")
+    mine = ours(**QUICK).fit(pl.DataFrame(x, schema=list("abcd")), y)
+    assert [name for name in names if not hasattr(mine, name)] == []
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_nothing_fitted_is_there_before_fit(theirs, ours):
+    fresh = ours()
+    x, y = load_problem("classes")
+    names = list_fitted_attributes(theirs(**QUICK).fit(x, y))
+    assert [name for name in names if hasattr(fresh, name)] == []
+    assert [k for k in vars(fresh) if k not in fresh.get_params()] == []
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_tags_are_the_same_but_for_other_arrays(theirs, ours):
+    mine, other = get_tags(ours()), get_tags(theirs())
+    assert (mine.array_api_support, other.array_api_support) == (True, False)
+    mine.array_api_support = False
+    if is_regressor(ours()):
+        # scikit-learn's takes several outputs, too, and forgets to say so.
+        assert mine.target_tags.multi_output
+        other.target_tags.multi_output = True
+    assert mine == other
+    assert (is_classifier(ours()), is_regressor(ours())) == (
+        is_classifier(theirs()),
+        is_regressor(theirs()),
+    )
+
+
+# As an estimator among others --------------------------------------------------------------------
+
+
+def test_clones_have_the_parameters_and_nothing_else():
+    _, ours = fit_pair("classes", alpha=0.5)
+    ours.set_params(dropout=0.25, label_smoothing=0.1)
+    fresh = clone(ours)
+    assert fresh.get_params() == ours.get_params()
+    assert not hasattr(fresh, "coefs_")
+    with pytest.raises(NotFittedError):
+        fresh.predict(load_problem("classes")[0])
+
+
+def test_set_params():
+    ours = MLPClassifier()
+    assert ours.set_params(alpha=0.3, hidden_layer_sizes=(2, 1)) is ours
+    assert (ours.alpha, ours.get_params()["hidden_layer_sizes"]) == (0.3, (2, 1))
+    kind, text = error_of(lambda: ours.set_params(alpa=1))
+    assert kind is ValueError
+    assert text.startswith("Invalid parameter 'alpa' for estimator MLPClassifier(")
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_how_it_is_written(theirs, ours):
+    for settings in ({}, {"alpha": 1.0, "solver": "sgd"}):
+        assert repr(ours(**settings)) == repr(theirs(**settings))
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_how_it_is_displayed(theirs, ours):
+    x, y = load_problem("classes")
+    for one in (ours(alpha=0.125), ours(alpha=0.125, max_iter=2).fit(x, y)):
+        html = one._repr_html_()
+        assert ours.__name__ in html
+        assert "0.125" in html
+        assert "n_iter_no_change" in html
+        assert set(one._repr_mimebundle_()) == {"text/plain", "text/html"}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_metadata_routing(theirs, ours):
+    assert str(ours().get_metadata_routing()) == str(theirs().get_metadata_routing())
+    setters = [name for name in dir(theirs) if name.startswith("set_") and "request" in name]
+    assert setters == [name for name in dir(ours) if name.startswith("set_") and "request" in name]
+    with config_context(enable_metadata_routing=True):
+        asked = [one().set_fit_request(sample_weight=True) for one in (theirs, ours)]
+        asked = [one.set_score_request(sample_weight=False) for one in asked]
+        assert str(asked[0].get_metadata_routing()) == str(asked[1].get_metadata_routing())
+        assert "True" in str(asked[1].get_metadata_routing())
+
+
+@pytest.mark.parametrize(("theirs", "ours"), KINDS)
+def test_set_output_is_where_theirs_is(theirs, ours):
+    assert hasattr(ours(), "set_output") == hasattr(theirs(), "set_output")
+
+
+def test_weights_can_be_set():
+    x, _ = load_problem("classes")
+    theirs, ours = fit_pair("classes")
+    for one in (theirs, ours):
+        one.coefs_ = [2.0 * c for c in one.coefs_]
+        one.intercepts_ = [c + 1.0 for c in one.intercepts_]
+    assert_same_weights(theirs, ours)
+    assert_near(ours.predict_proba(x), theirs.predict_proba(x))
+
+
+def test_weights_can_be_written_to():
+    x, _ = load_problem("classes")
+    theirs, ours = fit_pair("classes")
+    for one in (theirs, ours):
+        one.coefs_[0][:, 1] = 0.0
+        one.intercepts_[-1][...] += 1.0
+    assert_near(ours.predict_proba(x), theirs.predict_proba(x))
+
+
+def test_weights_of_a_layer_can_be_replaced():
+    x, _ = load_problem("classes")
+    theirs, ours = fit_pair("classes")
+    for one in (theirs, ours):
+        one.coefs_[0] = np.zeros_like(one.coefs_[0])
+    assert_near(ours.predict_proba(x), theirs.predict_proba(x))
