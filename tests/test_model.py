@@ -151,7 +151,7 @@ def test_everything_keeps_its_dtype_and_device(backend, moons, dtype):
 
     model = trained(backend, moons, dtype, epochs=2)
     training = model.training
-    trees = (training.params, training.slots, training.state)
+    trees = (training.params, training.optimizer_state, training.state)
     for array in tree_leaves(trees):
         assert array.dtype == getattr(backend.xp, dtype)
         assert device(array) == backend.device
@@ -176,7 +176,7 @@ def test_another_optimizer_starts_afresh(backend, moons):
     model.fit(*moons, optimizer=nn.Adam(0.01), epochs=2)
     model.fit(*moons, optimizer=nn.Momentum(nn.StepDecay(0.1, every=1)), epochs=2)
     assert model.history["learning_rate"] == pytest.approx([0.01, 0.01, 0.1, 0.01])
-    assert list(model.training.slots) == ["velocity"]
+    assert list(model.training.optimizer_state) == ["velocity"]
 
 
 # Data in and out ---------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def recorded(model):
 def contents(model):
     """Name all numbers of a model, as their bytes."""
     training, layout = model.training, model.layout
-    slots = {name: layout.unpack(slot) for name, slot in training.slots.items()}
+    slots = {name: layout.unpack(slot) for name, slot in training.optimizer_state.items()}
     tree = {"params": model.params, "state": training.state, "slots": slots}
     return {
         name: (array.dtype, array.shape, array.tobytes())

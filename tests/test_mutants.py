@@ -288,8 +288,8 @@ MUTANTS = (
     Mutant(
         "a step forgets the state of the layers",
         "training/step.py",
-        "state = network.next_state(state, cache)",
-        "network.next_state(state, cache)",
+        "state, packed = network.next_state(args.state, cache)",
+        "state, packed = args.state",
         "test_model.py::test_training_moves_the_state_of_the_layers[numpy]",
         "numpy",
         "Not equal to tolerance",
@@ -417,7 +417,7 @@ MUTANTS = (
     ),
     Mutant(
         "a file forgets in which epoch an optimiser began",
-        "model.py",
+        "training/checkpoint.py",
         'training.first_epoch = settings["first_epoch"]',
         "pass",
         "test_model.py::test_a_resumed_run_is_the_uninterrupted_run[numpy]",
@@ -503,8 +503,8 @@ MUTANTS = (
     Mutant(
         "an overflow is looked at",
         "training/mixed_precision.py",
-        "taken = finite | (scale <= scaling.least)",
-        "taken = finite if finite else scale <= scaling.least",
+        "taken = finite | (scale <= self.least)",
+        "taken = finite if finite else scale <= self.least",
         f"training/test_mixed_precision.py::test_a_step_reads_nothing[{DEVICE}]",
         DEVICE,
         r"read back to the host by bool\(\)",
@@ -512,8 +512,8 @@ MUTANTS = (
     Mutant(
         "an overflow is written over what it should leave",
         "training/mixed_precision.py",
-        "tree_copy(own), mask",
-        "own, mask",
+        "tree_copy(own), args.penalty_mask",
+        "own, args.penalty_mask",
         "training/test_mixed_precision.py::test_an_overflow_is_no_step[numpy-float32-float64]",
         "numpy",
         "Arrays are not equal",

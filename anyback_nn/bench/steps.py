@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.inputs.batches import Batch, array_source
-from anyback_nn.inputs.checks import as_targets
+from anyback_nn.inputs.batches import array_source
+from anyback_nn.inputs.checks import Batch, as_targets
 from anyback_nn.model import Model
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.training import loop
-from anyback_nn.training.step import training_step
+from anyback_nn.training.fit import FitContext
+from anyback_nn.training.loop import train
 
 __all__ = ["Steps"]
 
@@ -46,14 +46,13 @@ class Steps:
 
     def __init__(self, model: Model, x: Any, y: Any, optimizer: Optimizer, batch_size: int) -> None:
         self.batch_size = batch_size
-        self.fit = loop.Fit(model, epochs=0)
+        self.fit = FitContext(model, epochs=0)
         y = model.loss.check_targets(as_targets(y), model.n_out)
         options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "seed": model.seed}
         with model.backend.scope(model.dtype):
             self.source = array_source(Batch(x, y), model.backend, model.dtype, **options)
-            model.training = model.training.begun(optimizer)
-        parts = (model.network, model.loss, model.layout, optimizer, model.metrics)
-        self.step, self.scan = model.steps("fit", optimizer, lambda: training_step(*parts))
+            model.training = model.training.with_optimizer(optimizer)
+        self.steps = model.training_steps(optimizer)
 
     def __call__(self, n_steps: int) -> float:
         model = self.fit.model
@@ -61,5 +60,5 @@ class Steps:
         self.fit.epochs += 1
         with model.backend.scope(model.dtype):
             source = replace(self.source, chosen=chosen)
-            loop.train(self.fit, source, None, self.step, (), self.scan)
+            train(self.fit, source, None, self.steps, ())
         return float(model.history["seconds"][-1])

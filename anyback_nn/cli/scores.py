@@ -14,10 +14,10 @@ from rich.text import Text
 from anyback_nn.array_api import to_numpy
 from anyback_nn.cli.report import Report, create_table
 from anyback_nn.datasets import Encoding
-from anyback_nn.inputs.batches import Batch, array_source
-from anyback_nn.inputs.checks import as_targets
+from anyback_nn.inputs.batches import array_source
+from anyback_nn.inputs.checks import Batch, as_targets
 from anyback_nn.model import Model
-from anyback_nn.training.loop import evaluate_and_predict
+from anyback_nn.training.evaluation import evaluate_and_predict
 
 __all__ = ["Scores", "compute_scores", "confusion_table", "count_confusion", "show_scores"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from array_api_compat import device
@@ -20,20 +20,14 @@ from array_api_compat import device
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DataError, ShapeError
-from anyback_nn.inputs.checks import (
-    as_targets,
-    check_inputs,
-    check_same_length,
-    check_weights,
-    n_rows,
-)
+from anyback_nn.inputs.checks import Batch, check_batch, check_inputs, n_rows
 from anyback_nn.inputs.memory_map import announce
 from anyback_nn.network.losses import Loss
+from anyback_nn.network.network import Network
 from anyback_nn.random import generator
 
 __all__ = [
     "ArraySource",
-    "Batch",
     "IterableSource",
     "Source",
     "array_source",
@@ -43,14 +37,6 @@ __all__ = [
     "split",
     "take",
 ]
-
-
-class Batch(NamedTuple):
-    """Samples: inputs and, if there are any, targets and weights."""
-
-    x: Array
-    y: Array | None = None
-    weights: Array | None = None
 
 
 class Source(ABC):
@@ -243,16 +229,17 @@ class IterableSource(Source):
     dtype : str
     batches : iterable
     loss : Loss
-    n_in, n_out : int
-        The numbers of features and outputs that each batch must have.
+    network : Network
+    n_in : int
+        The number of features that each batch must have.
     """
 
     backend: Backend
     dtype: str
     batches: Iterable[Any]
     loss: Loss
+    network: Network
     n_in: int
-    n_out: int
     _checked: bool = field(default=False, init=False)
     _rows_a_batch: int = field(default=0, init=False)
 
@@ -298,12 +285,7 @@ class IterableSource(Source):
             raise DataError(f"expected (x, y) or (x, y, weights), got {type(batch).__name__}")
         x, y, weights = (*batch, None)[:3]
         look = not self._checked
-        x = check_inputs(x, self.n_in, finite=look)
-        y = self.loss.check_targets(as_targets(y), self.n_out, values=look)
-        check_same_length(x, y)
-        if weights is not None:
-            weights = check_weights(weights, n_rows(x), values=look)
-        return Batch(x, y, weights)
+        return check_batch(x, y, weights, self.loss, self.network, self.n_in, values=look)
 
 
 def _is_batch(batch: Any) -> bool:

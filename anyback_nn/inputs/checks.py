@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import is_array_api_obj
@@ -12,11 +12,15 @@ from array_api_compat import is_array_api_obj
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DataError, ShapeError
+from anyback_nn.network.losses import Loss
+from anyback_nn.network.network import Network
 
 __all__ = [
     "COMPUTE_DTYPES",
     "DTYPES",
+    "Batch",
     "as_targets",
+    "check_batch",
     "check_compute_dtype",
     "check_dtype",
     "check_inputs",
@@ -123,6 +127,51 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
                 f"in row {bad[0]} (counted from 0). Replace or remove them first"
             )
     return x
+
+
+class Batch(NamedTuple):
+    """Samples: inputs and, if there are any, targets and weights."""
+
+    x: Array
+    y: Array | None = None
+    weights: Array | None = None
+
+
+def check_batch(
+    x: Any,
+    y: Any,
+    weights: Any,
+    loss: Loss,
+    network: Network,
+    n_in: int | None = None,
+    *,
+    values: bool = True,
+) -> Batch:
+    """Check inputs, targets and weights that a user passed together.
+
+    Parameters
+    ----------
+    x, y, weights : array or what NumPy can convert to one
+        The weights may be None.
+    loss : Loss
+        Checks the targets.
+    network : Network
+    n_in : int, optional
+        The number of features that the model has. Default: as many as ``x`` has.
+    values : bool
+        Whether to look at the values too, which reads them back from a device.
+
+    Raises
+    ------
+    ShapeError, DataError
+    """
+    x = check_inputs(x, n_in, finite=values)
+    n_out = network.output_size(int(x.shape[1]))
+    y = loss.check_targets(as_targets(y), n_out, values=values)
+    check_same_length(x, y)
+    if weights is not None:
+        weights = check_weights(weights, n_rows(x), values=values)
+    return Batch(x, y, weights)
 
 
 def check_same_length(x: Array, y: Array) -> None:

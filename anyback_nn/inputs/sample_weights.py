@@ -9,8 +9,7 @@ import numpy as np
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.errors import DataError
-from anyback_nn.inputs.batches import Batch
-from anyback_nn.inputs.checks import check_weights, n_rows
+from anyback_nn.inputs.checks import Batch, check_weights, n_rows
 from anyback_nn.network.losses import Loss
 
 __all__ = ["class_weights", "mean_one", "training_weights"]

@@ -133,7 +133,7 @@ def build_model(mlp: BaseMLP, X: Any, random: Any, *, lbfgs: bool) -> Model:
     if pairs is None:
         model.build(n_in)
     else:
-        model._build(n_in, Zeros(generator(0, "weights"), backend, model.dtype))
+        model.init(n_in, Zeros(generator(0, "weights"), backend, model.dtype))
         for name, values in zip(("weight", "bias"), zip(*pairs)):
             set_dense_params(model, name, values)
     if model.n_out != mlp.n_outputs_:

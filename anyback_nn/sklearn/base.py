@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError
-from anyback_nn.inputs.batches import Batch
+from anyback_nn.inputs.checks import Batch
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.layout import Packed
@@ -43,8 +43,8 @@ from anyback_nn.sklearn.architecture import (
 from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
-from anyback_nn.training import loop
 from anyback_nn.training.callbacks import Callback, EarlyStopping, ProgressBar, check_callbacks
+from anyback_nn.training.evaluation import outputs_of
 from anyback_nn.training.out_of_memory import has_room
 from anyback_nn.tree import tree_copy, tree_map
 from anyback_nn.utils.arguments import to_python_scalars
@@ -402,7 +402,7 @@ class BaseMLP(BaseEstimator, ABC):
         # In L-BFGS there is none, whatever steps were taken before.
         if self.average_weights is None or training.step == 0 or not self._in_epochs:
             return training.params
-        return debias(training.slots["average"], self.average_weights, training.step)
+        return debias(training.optimizer_state["average"], self.average_weights, training.step)
 
     def _restore_raw(self) -> bool:
         """Put back the weights that the average has replaced; return whether there were any."""
@@ -498,7 +498,7 @@ class BaseMLP(BaseEstimator, ABC):
         model, size = self.model_, min(PREDICTION_BATCH, rows_at_once(int(X.shape[1])))
         with model.backend.scope(model.dtype):
             source = build_source(Batch(X), model.backend, model.dtype, size, resident=False)
-            return inputs.like_input(read(loop.outputs_of(model, source).x), X)
+            return inputs.like_input(read(outputs_of(model, source).x), X)
 
     # Files and other libraries
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.backends import Backend
-from anyback_nn.inputs.batches import Batch, Source, batches_of, move, take
+from anyback_nn.inputs.batches import Source, batches_of, move, take
+from anyback_nn.inputs.checks import Batch
 
 __all__ = ["SampleSource", "build_source", "rows_at_once"]
 

@@ -13,7 +13,7 @@ from anyback_nn.tree import tree_copy
 
 if TYPE_CHECKING:
     from anyback_nn.sklearn.base import BaseMLP
-    from anyback_nn.training.loop import Fit
+    from anyback_nn.training.fit import FitContext
 
 __all__ = ["Convergence"]
 
@@ -38,7 +38,7 @@ class Convergence(Callback):
     n_samples: int
     validation: Validation | None
 
-    def on_epoch_end(self, fit: Fit) -> None:
+    def on_epoch_end(self, fit: FitContext) -> None:
         mlp, row = self.mlp, fit.history.last
         mlp.n_iter_ += 1
         mlp.t_ += self.n_samples

@@ -18,7 +18,8 @@ from anyback_nn.random import Zeros
 from anyback_nn.sklearn.batches import SampleSource
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
-from anyback_nn.training import loop
+from anyback_nn.training.fit import FitContext
+from anyback_nn.training.step import StepArguments
 from anyback_nn.tree import tree_leaves
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., tuple
     def gradient(
         vector: Packed, state: Any, x: Array, y: Array, weights: Array | None
     ) -> tuple[Array, Array]:
-        grads, _, value, _ = compute(layout.unpack(vector), state, x, y, weights, None)
+        args = StepArguments(layout.unpack(vector), {}, state, (), (), x, y, weights, None)
+        grads, _, value, _ = compute(args)
         return value, layout.pack(grads)[0]
 
     return gradient
@@ -125,7 +127,7 @@ def train(mlp: BaseMLP, source: SampleSource, validation: Validation | None) -> 
     model = mlp.model_
     mlp._restore_raw()
     problem = Problem(model, mlp._objective(), source)
-    fit = loop.Fit(model, int(mlp.max_iter))
+    fit = FitContext(model, int(mlp.max_iter))
     with mlp._open_callbacks() as callbacks:
 
         def on_begin() -> bool:

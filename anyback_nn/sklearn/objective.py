@@ -6,7 +6,7 @@ For ``n`` samples in a batch, or samples with the sum of weights ``n``, it is ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.optim.averaging import update_average
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.training.step import Report, differentiation
+from anyback_nn.training.step import Report, Step, StepArguments, value_and_grad
 
 __all__ = ["Objective", "Scaled"]
 
@@ -63,7 +63,7 @@ class Objective:
     def value_and_grad(
         self, gradient_factor: float = 1.0
     ) -> Callable[..., tuple[Any, Any, Array, Any]]:
-        """Build ``(tree, state, x, y, weights, noise) -> gradients, cache, value, count``.
+        """Build ``StepArguments -> gradients, cache, value, count``, with trees of parameters.
 
         They are those of the mean loss, without the penalty; ``count`` is the number of samples,
         or the sum of their weights.
@@ -74,21 +74,19 @@ class Objective:
             A factor of the gradients alone.
         """
         factor = self.factor * gradient_factor
-        derive = differentiation(
+        derive = value_and_grad(
             self.network, self.loss if factor == 1.0 else Scaled(self.loss, factor)
         )
 
-        def compute(
-            tree: Any, state: Any, x: Array, y: Array, weights: Array | None, noise: Any
-        ) -> tuple[Any, Any, Array, Any]:
-            count: Any = int(x.shape[0])
-            if weights is not None:
-                xp = array_namespace(weights)
-                total = xp.sum(weights)
+        def compute(args: StepArguments) -> tuple[Any, Any, Array, Any]:
+            count: Any = int(args.x.shape[0])
+            if args.weights is not None:
+                xp = array_namespace(args.weights)
+                total = xp.sum(args.weights)
                 # A batch whose weights are all 0 has the gradient of the penalty alone.
                 total = xp.where(total > 0, total, xp.ones_like(total))
-                weights, count = weights * (count / total), total
-            grads, cache, (value,) = derive(tree, state, x, y, weights, noise)
+                args, count = args._replace(weights=args.weights * (count / total)), total
+            grads, cache, (value,) = derive(args)
             if gradient_factor != 1.0:
                 value = value / gradient_factor
             return grads, cache, value, count
@@ -100,10 +98,8 @@ class Objective:
         """The penalties as arguments of each step, so that other strengths need no other step."""
         return (self.alpha, self.l2) if self.alpha or self.l2 else ()
 
-    def training_step(
-        self, optimizer: Optimizer, gradient_factor: float, decay: float | None
-    ) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
-        """Build the function that takes one step, as `anyback_nn.training.step.training_step`.
+    def build_step(self, optimizer: Optimizer, gradient_factor: float, decay: float | None) -> Step:
+        """Build the function that takes one step of training.
 
         Parameters
         ----------
@@ -115,29 +111,23 @@ class Objective:
         """
         compute = self.value_and_grad(gradient_factor)
 
-        def step(
-            params: Packed,
-            slots: dict[str, Packed],
-            state: Any,
-            mask: Packed,
-            coefficients: Sequence[float],
-            x: Array,
-            y: Array,
-            weights: Array | None,
-            noise: Any,
-        ) -> tuple[Packed, dict[str, Packed], Any, Report]:
-            tree = self.layout.unpack(params)
-            gradients, cache, value, count = compute(tree, state, x, y, weights, noise)
-            state = self.network.next_state(state, cache)
-            grads = self.layout.pack(gradients)
+        def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
+            args = StepArguments(*arguments)
+            tree = self.layout.unpack(args.params)
+            gradients, cache, value, count = compute(args._replace(params=tree))
+            state = self.network.next_state(args.state, cache)
+            grads, scalars = self.layout.pack(gradients), args.scalars
             if self.strengths:
-                *coefficients, alpha, l2 = coefficients
-                strength = alpha / count + l2
-                grads, squares = _with_penalty(grads, params, mask, strength)
+                *own, alpha, l2 = scalars
+                scalars, strength = tuple(own), alpha / count + l2
+                grads, squares = _with_penalty(grads, args.params, args.penalty_mask, strength)
                 value = value + (0.5 * strength) * squares
-            params, kept = optimizer.update(params, grads, slots, mask, tuple(coefficients))
+            params, kept = optimizer.update(
+                args.params, grads, args.optimizer_state, args.penalty_mask, scalars
+            )
             if decay is not None:
-                kept["average"] = update_average(slots["average"], params, decay)
+                average = args.optimizer_state["average"]
+                kept["average"] = update_average(average, params, decay)
             return params, kept, state, (value,)
 
         return step

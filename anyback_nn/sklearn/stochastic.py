@@ -15,6 +15,7 @@ from anyback_nn.sklearn.batches import SampleSource
 from anyback_nn.sklearn.convergence import Convergence
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training import loop
+from anyback_nn.training.fit import FitContext
 from anyback_nn.tree import tree_copy
 from anyback_nn.utils.arguments import to_python_scalars
 
@@ -67,18 +68,18 @@ def train(
     optimizer: Any = model.training.optimizer
     objective = mlp._objective()
     settings = (mlp._gradient_factor, mlp.average_weights)
-    step, chained = model.steps(
+    steps = model.compile_steps(
         # The model distinguishes losses, even those that cannot be hashed.
         (objective.factor, len(objective.strengths), *settings),
         optimizer,
-        lambda: objective.training_step(optimizer, *settings),
+        lambda: objective.build_step(optimizer, *settings),
     )
     epochs = 1 if incremental else int(mlp.max_iter)
-    fit = loop.Fit(model, epochs, numbers=objective.strengths)
+    fit = FitContext(model, epochs, numbers=objective.strengths)
     convergence = Convergence(mlp, source.n_samples, validation)
     try:
         with mlp._open_callbacks() as callbacks:
-            loop.train(fit, source, None, step, [convergence, *callbacks], chained)
+            loop.train(fit, source, None, steps, [convergence, *callbacks])
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     finally:
@@ -101,19 +102,19 @@ def _resume_or_begin(mlp: BaseMLP, *, incremental: bool) -> None:
         incremental
         and training.optimizer is not None
         and rules == mlp._rules
-        and averages == ("average" in training.slots)
+        and averages == ("average" in training.optimizer_state)
     )
     if resumes:
         if averages and not restored:
             # The weights have been replaced: the average begins with the new ones.
             weight = 1.0 - mlp.average_weights**training.step
-            training.slots["average"] = tuple(weight * param for param in training.params)
+            training.optimizer_state["average"] = tuple(weight * param for param in training.params)
         return
     optimizer = _build_optimizer(mlp)
     slots = optimizer.init(training.params)
     if averages:
         slots["average"] = SklearnSGD().init(training.params)["velocity"]
-    training.optimizer, training.slots = optimizer, slots
+    training.optimizer, training.optimizer_state = optimizer, slots
     training.step, training.first_epoch = 0, training.epoch
 
 

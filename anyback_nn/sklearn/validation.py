@@ -14,11 +14,11 @@ from sklearn import config_context
 from sklearn.model_selection import train_test_split
 
 from anyback_nn.array_api import Array, to_numpy
-from anyback_nn.inputs.batches import Batch
+from anyback_nn.inputs.checks import Batch
 from anyback_nn.network.losses import mean_loss
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
-from anyback_nn.training import loop
+from anyback_nn.training.evaluation import outputs_of
 from anyback_nn.training.out_of_memory import has_room
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Validation:
         training = model.training
         raw, training.params = training.params, mlp._predicting_params()
         try:
-            outputs, y, _ = loop.outputs_of(model, self.source)
+            outputs, y, _ = outputs_of(model, self.source)
             loss = self._loss(outputs, y)
             if self.score is not None:
                 return loss, float(self.score())

@@ -16,16 +16,16 @@ import numpy as np
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DivergenceError
-from anyback_nn.inputs.batches import Batch, array_source, move
-from anyback_nn.inputs.checks import as_targets, check_dtype, check_inputs, check_same_length
+from anyback_nn.inputs.batches import array_source, move
+from anyback_nn.inputs.checks import check_batch, check_dtype
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.variants import select, usable
-from anyback_nn.training.loop import Fit
-from anyback_nn.training.loop import steps as steps_of_an_epoch
-from anyback_nn.training.step import differentiation, training_step
+from anyback_nn.training.fit import FitContext
+from anyback_nn.training.loop import take_steps
+from anyback_nn.training.step import StepArguments, build_step, value_and_grad
 from anyback_nn.tree import tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
@@ -264,10 +264,7 @@ def compare_backends(
         raise TypeError(f"expected optimizer to be an Optimizer, got {rule!r}")
     rule = to_python_scalars(rule)
     tested = data if test is None else test
-    model.loss.check_targets(
-        as_targets(tested[1]),
-        model.network.output_size(check_inputs(tested[0], model.n_in).shape[1]),
-    )
+    check_batch(tested[0], tested[1], None, model.loss, model.network, model.n_in)
     limit = TOLERANCE[dtype] if tolerance is None else tolerance
     exact, *others = (
         _Trainer(model, data, one, kind, rule, batch_size, limit)
@@ -312,28 +309,26 @@ class _Trainer:
             metrics=like.metrics,
         )
         tapped = Network(*map(_Tap, model.network.layers))
-        derive = differentiation(tapped, model.loss)
+        derive = value_and_grad(tapped, model.loss)
 
         def look(*arguments: Any) -> Any:
             # Nothing but arrays comes out of a compiled function, and caches may hold more.
-            grads, cache, (loss,) = derive(*arguments)
+            grads, cache, (loss,) = derive(StepArguments(*arguments))
             return grads, tuple([output for _, output in cache]), loss
 
         self.look = backend.jit(look)
         with watched(backend), backend.scope(dtype):
-            x = check_inputs(data[0], like.n_in)
-            model.build(x.shape[1])
-            y = model.loss.check_targets(as_targets(data[1]), model.n_out)
-            check_same_length(x, y)
-            rows = move(Batch(x, y), backend, dtype)
+            rows = check_batch(data[0], data[1], None, model.loss, model.network, like.n_in)
+            model.build(rows.x.shape[1])
+            rows = move(rows, backend, dtype)
             self.source = array_source(
                 rows, backend, dtype, batch_size=batch_size, shuffle=True, seed=model.seed
             )
             if like.n_in is not None:
                 self._begin_as(like)
-            model.training = model.training.begun(optimizer)
+            model.training = model.training.with_optimizer(optimizer)
             self.step = backend.jit(
-                training_step(model.network, model.loss, model.layout, optimizer, ()),
+                build_step(model.network, model.loss, model.layout, optimizer, ()),
                 donate=(0, 1, 2),
             )
         self.records = self._records()
@@ -353,9 +348,9 @@ class _Trainer:
         """Train, and give after each step what was computed in it."""
         model, record = self.model, {}
 
-        def step(params: Any, slots: Any, state: Any, mask: Any, rates: Any, *batch: Any) -> Any:
-            tree = model.layout.unpack(params)
-            grads, seen, loss = self.look(tree, state, *batch)
+        def step(*arguments: Any) -> Any:
+            tree = model.layout.unpack(arguments[0])
+            grads, seen, loss = self.look(tree, *arguments[1:])
             outputs = {
                 f"layer {i} ({type(layer).__name__})": output
                 for i, (layer, output) in enumerate(zip(model.network.layers, seen))
@@ -367,14 +362,14 @@ class _Trainer:
             }
             record.update(tree_map(_exact, computed))
             started = time.perf_counter()
-            result = self.step(params, slots, state, mask, rates, *batch)
+            result = self.step(*arguments)
             model.backend.synchronize(result[0])
             self.run.seconds += time.perf_counter() - started
             return result
 
-        fit = Fit(model, epochs=0)
+        fit = FitContext(model, epochs=0)
         while True:
-            for _ in steps_of_an_epoch(fit, self.source, step):
+            for _ in take_steps(fit, self.source, step):
                 record["parameters"] = tree_map(_exact, tree_named_leaves(model.params))
                 yield dict(record)
                 record.clear()

@@ -12,7 +12,7 @@ from anyback_nn.tree import tree_copy
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from anyback_nn.training.loop import Fit
+    from anyback_nn.training.fit import FitContext
 
 __all__ = ["Callback", "EarlyStopping", "ProgressBar", "check_callbacks"]
 
@@ -38,22 +38,22 @@ class Callback:
     Where they are False or not overridden, a backend that compiles takes many steps in one call.
     """
 
-    def on_train_begin(self, fit: Fit) -> None:
+    def on_train_begin(self, fit: FitContext) -> None:
         """Before the first epoch."""
 
-    def on_train_end(self, fit: Fit) -> None:
+    def on_train_end(self, fit: FitContext) -> None:
         """After the last epoch; not if training ended with an error."""
 
-    def on_epoch_begin(self, fit: Fit) -> None:
+    def on_epoch_begin(self, fit: FitContext) -> None:
         """Before an epoch."""
 
-    def on_epoch_end(self, fit: Fit) -> None:
+    def on_epoch_end(self, fit: FitContext) -> None:
         """After an epoch has been recorded."""
 
-    def on_batch_begin(self, fit: Fit) -> None:
+    def on_batch_begin(self, fit: FitContext) -> None:
         """Before a step."""
 
-    def on_batch_end(self, fit: Fit) -> None:
+    def on_batch_end(self, fit: FitContext) -> None:
         """After a step. Reading an array here makes the device wait."""
 
 
@@ -96,10 +96,10 @@ class EarlyStopping(Callback):
     def __post_init__(self) -> None:
         direction(self.monitor, self.mode)
 
-    def on_train_begin(self, fit: Fit) -> None:
+    def on_train_begin(self, fit: FitContext) -> None:
         self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None
 
-    def on_epoch_end(self, fit: Fit) -> None:
+    def on_epoch_end(self, fit: FitContext) -> None:
         value = monitored(self, fit.history.last)
         if value < self._best - self.min_delta:
             self.best_epoch, self._best = fit.epoch, value
@@ -112,7 +112,7 @@ class EarlyStopping(Callback):
                 f"the best was epoch {self.best_epoch}"
             )
 
-    def on_train_end(self, fit: Fit) -> None:
+    def on_train_end(self, fit: FitContext) -> None:
         if self._best_state is not None and self.best_epoch < fit.epoch:
             fit.model.training.params, fit.model.training.state = self._best_state
         self._best_state = None
@@ -126,7 +126,7 @@ class ProgressBar(Callback):
     _bar: Any = field(default=None, init=False, repr=False)
     _epochs: Any = field(default=None, init=False, repr=False)
 
-    def on_train_begin(self, fit: Fit) -> None:
+    def on_train_begin(self, fit: FitContext) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -143,12 +143,12 @@ class ProgressBar(Callback):
         )
         self._bar.start()
 
-    def on_batch_end(self, fit: Fit) -> None:
+    def on_batch_end(self, fit: FitContext) -> None:
         if fit.n_batches:
             done = fit.epochs_done + fit.batches_done / fit.n_batches
             self._bar.update(self._epochs, completed=done)
 
-    def on_epoch_end(self, fit: Fit) -> None:
+    def on_epoch_end(self, fit: FitContext) -> None:
         # Two numbers, so that the line fits into 80 columns.
         shown = {"loss": "train_loss", "validation": "validation_loss"}
         row = fit.history.last
@@ -157,7 +157,7 @@ class ProgressBar(Callback):
             self._epochs, completed=float(fit.epochs_done), epoch=fit.epoch, losses=losses
         )
 
-    def on_train_end(self, fit: Fit) -> None:
+    def on_train_end(self, fit: FitContext) -> None:
         self.close()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ is ever imported or executed, so a class of your own must be defined before its 
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,16 +18,22 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.errors import CheckpointError
 from anyback_nn.network.initializers import Initializer
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import Loss
+from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule
+from anyback_nn.random import Zeros, generator
+from anyback_nn.training.history import History
+from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
+from anyback_nn.tree import tree_map, tree_named_leaves
 from anyback_nn.utils.files import atomic_write
 from anyback_nn.utils.serialization import Serializer
 
-__all__ = ["FORMAT_VERSION", "SETTINGS", "read", "write"]
+__all__ = ["FORMAT_VERSION", "SETTINGS", "contents", "network_of", "read", "restore", "write"]
 
 FORMAT = "anyback_nn"
 FORMAT_VERSION = 2
@@ -131,3 +138,87 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "Update it with: pip install --upgrade anyback-nn"
         )
     return arrays, settings
+
+
+def contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return all arrays of a model on the host, and everything else as what JSON can hold."""
+    training = model.training
+    with model.backend.scope(model.dtype):
+        kept = dict(training.optimizer_state)
+        trees = {"parameters": model.layout.unpack(training.params), "state": training.state}
+        trees[LOSS_SCALE] = kept.pop(LOSS_SCALE, ())
+        for slot, packed in kept.items():
+            trees[f"optimizer.{slot}"] = model.layout.unpack(packed)
+        arrays = {
+            f"{part}.{name}": to_numpy(array)
+            for part, tree in trees.items()
+            for name, array in tree_named_leaves(tree).items()
+        }
+    settings = {
+        "network": SETTINGS.to_json(model.network),
+        "loss": SETTINGS.to_json(model.loss),
+        "optimizer": SETTINGS.to_json(training.optimizer),
+        "n_in": model.n_in,
+        "dtype": model.dtype,
+        "compute_dtype": model.compute_dtype,
+        "seed": model.seed,
+        "step": training.step,
+        "epoch": training.epoch,
+        "first_epoch": training.first_epoch,
+        "history": training.history.rows,
+        "encoding": model.encoding,
+    }
+    return arrays, settings
+
+
+def network_of(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
+    """Return the network and the loss of a model file."""
+    return (
+        SETTINGS.from_json(settings["network"], Network, "network"),
+        SETTINGS.from_json(settings["loss"], Loss, "loss"),
+    )
+
+
+def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Fill a new model with what `contents` returned."""
+    backend = model.backend
+    model.init(settings["n_in"], Zeros(generator(model.seed, "weights"), backend, model.dtype))
+    model.encoding = copy.deepcopy(settings["encoding"])
+    training = model.training
+
+    def fill(part: str, tree: Any, dtype: str | None = model.dtype) -> Any:
+        """Fill a tree with the file's arrays, checking that each has the expected shape."""
+        names = iter(tree_named_leaves(tree))
+
+        def read_leaf(leaf: Any) -> Array:
+            name = f"{part}.{next(names)}"
+            if name not in arrays:
+                raise CheckpointError(f"the array {name!r} is missing")
+            if tuple(arrays[name].shape) != tuple(leaf.shape):
+                raise CheckpointError(
+                    f"the array {name!r} has shape {arrays[name].shape}, expected {leaf.shape}"
+                )
+            if part == "parameters" and not np.all(np.isfinite(arrays[name])):
+                raise CheckpointError(f"the array {name!r} holds NaN or infinite values: damaged?")
+            # A copy: some libraries return read-only memory, and the optimiser writes into this.
+            return backend.asarray(arrays[name].copy(), dtype)
+
+        return tree_map(read_leaf, tree)
+
+    with backend.scope(model.dtype):
+        training.params = model.layout.pack(fill("parameters", model.layout.tree))
+        training.state = fill("state", training.state, dtype=None)
+        optimizer = SETTINGS.from_json(settings["optimizer"], Optimizer | None, "optimizer")
+        if optimizer is not None:
+            training.optimizer = optimizer
+            training.optimizer_state = {
+                slot: model.layout.pack(fill(f"optimizer.{slot}", model.layout.tree))
+                for slot in optimizer.slots
+            }
+            if model.compute_dtype == "float16" and f"{LOSS_SCALE}.0" in arrays:
+                scale = LossScaling().init(backend, model.dtype)
+                training.optimizer_state[LOSS_SCALE] = fill(LOSS_SCALE, scale)
+    training.step = settings["step"]
+    training.epoch = settings["epoch"]
+    training.first_epoch = settings["first_epoch"]
+    training.history = History(settings["history"]).copy()

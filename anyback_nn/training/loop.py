@@ -6,29 +6,27 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from itertools import chain, count, repeat
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.backends import select
 from anyback_nn.errors import DivergenceError
-from anyback_nn.inputs.batches import Batch, Source
+from anyback_nn.inputs.batches import Source
+from anyback_nn.inputs.checks import Batch
 from anyback_nn.network.layout import Packed
 from anyback_nn.random import Random, Zeros, generator
 from anyback_nn.training.callbacks import Callback
-from anyback_nn.training.history import History
-from anyback_nn.training.out_of_memory import explain, explained
-from anyback_nn.training.step import Report, evaluation, prediction_step, summary
+from anyback_nn.training.engine import Engine, Steps
+from anyback_nn.training.evaluation import evaluate
+from anyback_nn.training.fit import FitContext
+from anyback_nn.training.out_of_memory import explain
+from anyback_nn.training.step import Report, Step, epoch_summary
 from anyback_nn.tree import tree_copy, tree_leaves
 
-if TYPE_CHECKING:
-    from anyback_nn.model import Model
-
-__all__ = ["Fit", "evaluate", "evaluate_and_predict", "outputs_of", "steps", "train"]
+__all__ = ["take_steps", "train"]
 
 PARAMETERS = "parameters"
 
@@ -36,72 +34,14 @@ MOST_NOISE = 2**26
 """How many bytes the noise of steps that are taken in one call may take."""
 
 
-@dataclass
-class Fit:
-    """One call of `Model.fit`, as callbacks see it.
-
-    Attributes
-    ----------
-    model : Model
-    epochs : int
-        The number of epochs that were asked for.
-    n_batches : int, optional
-        The number of batches of an epoch, where it is known.
-    stop_reason : str, optional
-        Why training was stopped early.
-    epochs_done, batches_done : int
-        The epochs of this call, and the batches of the running one, that are finished.
-    numbers : tuple of float
-        The strengths of a penalty that the step has of its own, beside the optimiser's: it is told
-        them behind the optimiser's coefficients, and which parameters are penalised.
-    """
-
-    model: Model
-    epochs: int
-    n_batches: int | None = None
-    stop_reason: str | None = None
-    numbers: tuple[float, ...] = ()
-    epochs_done: int = field(default=0, init=False)
-    batches_done: int = field(default=0, init=False)
-    _mask: Packed | None = field(default=None, init=False)
-
-    @property
-    def epoch(self) -> int:
-        """The epochs that the model has been trained, over all calls of fit."""
-        return self.model.training.epoch
-
-    @property
-    def history(self) -> History:
-        """The recorded quantities of all finished epochs."""
-        return self.model.training.history
-
-    def penalty_mask(self) -> Packed:
-        """Mark the parameters that penalties act on, see `Layout.mask`; empty if there are none."""
-        if self._mask is None:
-            training, optimizer = self.model.training, self.model.training.optimizer
-            assert optimizer is not None
-            self._mask = ()
-            if optimizer.penalizes or self.numbers:
-                everything = optimizer.penalize_all
-                self._mask = self.model.layout.penalty_mask(training.params, everything=everything)
-        return self._mask
-
-    def stop(self, reason: str) -> None:
-        """End training after the current batch (called in one) or epoch."""
-        self.stop_reason = reason
-
-
 def train(
-    fit: Fit,
+    fit: FitContext,
     source: Source,
     validation: Source | None,
-    step: Callable[..., Any],
+    steps: Steps,
     callbacks: Sequence[Callback],
-    chained: Callable[..., Any] | None = None,
 ) -> None:
     """Train for ``fit.epochs`` epochs or until a callback stops it.
-
-    ``chained`` takes many steps in one call, see `anyback_nn.backends.Backend.scan`.
 
     An epoch that does not come to its end, because of an error, an interrupt or divergence, leaves
     the model as it was when that epoch began.
@@ -116,7 +56,7 @@ def train(
             if fit.stop_reason is not None:
                 break
             started = time.perf_counter()
-            row = _epoch(fit, source, step, callbacks, chained)
+            row = _epoch(fit, source, steps, callbacks)
             if validation is not None:
                 means = evaluate(model, validation)
                 row |= {f"validation_{name}": value for name, value in means.items()}
@@ -133,8 +73,8 @@ def train(
     _call(callbacks, "on_train_end", fit)
 
 
-def steps(
-    fit: Fit, source: Source, step: Callable[..., Any], callbacks: Sequence[Callback] = ()
+def take_steps(
+    fit: FitContext, source: Source, step: Step, callbacks: Sequence[Callback] = ()
 ) -> Iterator[tuple[Report, int, float]]:
     """Take the steps of one epoch, until a callback stops it.
 
@@ -148,11 +88,11 @@ def steps(
         Its learning rate.
     """
     begin_batch, end_batch = _hooks(callbacks, "on_batch_begin"), _hooks(callbacks, "on_batch_end")
-    now = _Now(fit, source)
+    inputs = _StepInputs(fit, source)
     for batch in source.epoch(fit.epoch):
         for hook in begin_batch:
             hook(fit)
-        report, rate = _single(fit, step, now, batch)
+        report, rate = _take_step(fit, step, inputs, batch)
         for hook in end_batch:
             hook(fit)
         yield report, int(batch.x.shape[0]), rate
@@ -160,18 +100,18 @@ def steps(
             break
 
 
-class _Now:
-    """What each step of an epoch gets beside its batch, step after step.
+class _StepInputs:
+    """What each step of an epoch gets in addition to its batch.
 
     Parameters
     ----------
-    fit : Fit
+    fit : FitContext
     source : Source
     on_host : bool
         Whether noise is drawn as NumPy arrays.
     """
 
-    def __init__(self, fit: Fit, source: Source, on_host: bool = False) -> None:
+    def __init__(self, fit: FitContext, source: Source, on_host: bool = False) -> None:
         model, training = fit.model, fit.model.training
         assert training.optimizer is not None
         self.fit, self.rates, self.on_host = fit, _rates(fit, source), on_host
@@ -180,8 +120,8 @@ class _Now:
         self.random = generator(model.seed, "noise", training.epoch) if self.is_noisy else None
         fit.batches_done = 0
 
-    def __call__(self, shape: tuple[int, ...]) -> tuple[float, tuple[float, ...], Any]:
-        """Give the learning rate, the coefficients and the noise of the next step."""
+    def next(self, shape: tuple[int, ...]) -> tuple[float, tuple[float, ...], Any]:
+        """Return the learning rate, the scalars and the noise of the next step."""
         fit, model = self.fit, self.fit.model
         model.training.step += 1
         rate, noise = next(self.rates), None
@@ -191,18 +131,21 @@ class _Now:
         return rate, self.coefficients(model.training.step, rate) + fit.numbers, noise
 
 
-def _single(fit: Fit, step: Callable[..., Any], now: _Now, batch: Batch) -> tuple[Report, float]:
-    """Take one step; give its report and its learning rate."""
+def _take_step(
+    fit: FitContext, step: Step, inputs: _StepInputs, batch: Batch
+) -> tuple[Report, float]:
+    """Take one step; return its report and its learning rate."""
     training = fit.model.training
-    rate, numbers, noise = now(tuple(batch.x.shape))
-    training.params, training.slots, training.state, report = step(
-        training.params, training.slots, training.state, fit.penalty_mask(), numbers, *batch, noise
+    rate, scalars, noise = inputs.next(tuple(batch.x.shape))
+    training.params, training.optimizer_state, training.state, report = step(
+        *(training.params, training.optimizer_state, training.state),
+        *(fit.penalty_mask(), scalars, *batch, noise),
     )
     fit.batches_done += 1
     return report, rate
 
 
-def _rates(fit: Fit, source: Source) -> Iterator[float]:
+def _rates(fit: FitContext, source: Source) -> Iterator[float]:
     """Give the learning rate of each step of an epoch."""
     training, n_batches = fit.model.training, source.n_batches
     assert training.optimizer is not None
@@ -217,10 +160,10 @@ def _rates(fit: Fit, source: Source) -> Iterator[float]:
             yield float(schedule(done + position / n_batches, past))
 
 
-def _chains(
-    fit: Fit,
+def _scans(
+    fit: FitContext,
     source: Source,
-    chained: Callable[..., Any],
+    scan: Callable[..., Any],
     callbacks: Sequence[Callback],
 ) -> Iterator[tuple[Report, list[int], list[float]]]:
     """Take the steps of one epoch, many in one call.
@@ -235,27 +178,27 @@ def _chains(
     end_batch = _hooks(callbacks, "on_batch_end")
     assert rows is not None
     batches, n_in = list(source.rows_of_batches(training.epoch)), rows.x.shape[1:]
-    now, rates = _Now(fit, source, on_host=True), []
+    inputs, rates = _StepInputs(fit, source, on_host=True), []
 
     def entry(chosen: Any) -> tuple[tuple[float, ...], Any, Any]:
-        rate, numbers, noise = now((len(chosen), *n_in))
+        rate, scalars, noise = inputs.next((len(chosen), *n_in))
         rates.append(rate)
-        return numbers, chosen, noise
+        return scalars, chosen, noise
 
-    for some in _divided(batches, fit.model, n_in):
+    for part in _divide(batches, fit.model, n_in):
         rates.clear()
-        carried = training.params, training.slots, training.state
-        carried, reports = chained(carried, (fit.penalty_mask(), *rows), map(entry, some))
-        training.params, training.slots, training.state = carried
-        fit.batches_done += len(some)
+        carried = training.params, training.optimizer_state, training.state
+        carried, reports = scan(carried, (fit.penalty_mask(), *rows), map(entry, part))
+        training.params, training.optimizer_state, training.state = carried
+        fit.batches_done += len(part)
         for hook in end_batch:
             hook(fit)
-        yield reports, [len(chosen) for chosen in some], rates.copy()
+        yield reports, [len(chosen) for chosen in part], rates.copy()
         if fit.stop_reason is not None:
             return
 
 
-def _divided(batches: list[Any], model: Model, n_in: tuple[int, ...]) -> list[list[Any]]:
+def _divide(batches: list[Any], model: Engine, n_in: tuple[int, ...]) -> list[list[Any]]:
     """Divide the batches of an epoch into those whose steps are taken in one call."""
     most = model.backend.steps_per_call
     n_same = sum(len(chosen) == len(batches[0]) for chosen in batches)
@@ -273,23 +216,22 @@ def _divided(batches: list[Any], model: Model, n_in: tuple[int, ...]) -> list[li
 
 
 def _epoch(
-    fit: Fit,
+    fit: FitContext,
     source: Source,
-    step: Callable[..., Any],
+    steps: Steps,
     callbacks: Sequence[Callback],
-    chained: Callable[..., Any] | None,
 ) -> dict[str, float]:
     """Train one epoch and give its row of the history."""
     model, training = fit.model, fit.model.training
-    if chained is not None and source.all_rows is not None and not _every_batch(callbacks):
-        reports, *parts = zip(*_chains(fit, source, chained, callbacks))
+    if steps.scan is not None and source.all_rows is not None and not _every_batch(callbacks):
+        reports, *parts = zip(*_scans(fit, source, steps.scan, callbacks))
         sizes, rates = (tuple(chain.from_iterable(one)) for one in parts)
     else:
-        every, sizes, rates = zip(*steps(fit, source, step, callbacks))
+        every, sizes, rates = zip(*take_steps(fit, source, steps.step, callbacks))
         reports = (tuple(map(_stack, zip(*every))),)
     kept = {
         PARAMETERS: training.params,
-        "the optimiser's means": tuple(tree_leaves(training.slots)),
+        "the optimiser's means": tuple(tree_leaves(training.optimizer_state)),
     }
     table, infinite = _read(model, reports, len(sizes), kept)
     _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
@@ -309,65 +251,18 @@ def _epoch(
     }
 
 
-def outputs_of(model: Model, source: Source, method: str | None = None) -> Batch:
-    """Compute the outputs for all batches of a source, beside their targets and weights.
-
-    Parameters
-    ----------
-    model : Model
-    source : Source
-    method : str, optional
-        The method of the model's loss that reads them: it is compiled with the rest. Default: they
-        are the raw outputs.
-    """
-    read = None if method is None else getattr(model.loss, method)
-    build = partial(prediction_step, model.network, model.layout, read)
-    with explained(model, source):
-        predict = model.compiled(("predict", method), build)
-        parts = []
-        for x, y, weights in source.epoch(0):
-            outputs = predict(model.training.params, model.training.state, x)
-            parts.append(Batch(outputs, y, weights))
-        # Elsewhere the outputs may be a view of what went in: even a single batch is copied.
-        if len(parts) == 1 and model.backend.compiles:
-            return parts[0]
-        xp = array_namespace(parts[0].x)
-        if any(weights is not None for *_, weights in parts):
-            # An iterable may give weights for some batches only.
-            ones = [xp.ones_like(outputs[:, 0]) for outputs, *_ in parts]
-            parts = [Batch(o, y, one if w is None else w) for (o, y, w), one in zip(parts, ones)]
-        return Batch(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
-
-
-def evaluate(model: Model, source: Source) -> dict[str, float]:
-    """Average the loss and the metrics over all samples of a source."""
-    return evaluate_and_predict(model, source)[0]
-
-
-def evaluate_and_predict(model: Model, source: Source) -> tuple[dict[str, float], Array]:
-    """Average the loss and the metrics, and return also the outputs that they were computed from.
-
-    The outputs are raw: `Loss.link` and `Loss.decide` turn them into predictions.
-    """
-    report = model.compiled("evaluate", lambda: evaluation(model.loss, model.metrics))
-    names = [*model.metric_names, *([] if model.loss.classifies else ["r2"])]
-    with explained(model, source):
-        outputs = outputs_of(model, source)
-        return dict(zip(names, to_numpy(report(*outputs)).tolist())), outputs.x
-
-
 def _every_batch(callbacks: Sequence[Callback]) -> bool:
     """Tell whether a callback wants to be called for every single batch."""
     some = [one for one in callbacks if one.every_batch]
     return bool(_hooks(some, "on_batch_begin") or _hooks(some, "on_batch_end"))
 
 
-def _call(callbacks: Sequence[Callback], event: str, fit: Fit) -> None:
+def _call(callbacks: Sequence[Callback], event: str, fit: FitContext) -> None:
     for hook in _hooks(callbacks, event):
         hook(fit)
 
 
-def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], None]]:
+def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[FitContext], None]]:
     """List the methods for an event that do something."""
     nothing = getattr(Callback, event)
     hooks = [getattr(callback, event) for callback in callbacks]
@@ -375,10 +270,10 @@ def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit], No
 
 
 def _read(
-    model: Model, reports: Sequence[Report], n_steps: int, kept: dict[str, Packed]
+    model: Engine, reports: Sequence[Report], n_steps: int, kept: dict[str, Packed]
 ) -> tuple[Any, str | None]:
     """Bring all reports to the host at once, and which of these arrays are not finite, if any."""
-    summarized = model.compiled("summary", lambda: summary)
+    summarized = model.compiled("summary", lambda: epoch_summary)
     read = to_numpy(summarized(tuple(reports), tuple(kept.values()))).astype(np.float64)
     names = [name for name, arrays in kept.items() for _ in arrays]
     n_values = len(read) - len(names)

@@ -17,27 +17,23 @@ and evaluations are computed in the dtype of the parameters.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.backends import Backend
-from anyback_nn.network.layout import Layout, Packed
-from anyback_nn.network.losses import Loss
-from anyback_nn.network.network import Network
-from anyback_nn.network.precision import mixed
+from anyback_nn.network.layout import Packed
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.training.metrics import Metric
-from anyback_nn.training.state import TrainingState
-from anyback_nn.training.step import Report, differentiation, training_step
 from anyback_nn.tree import tree_copy
 
-__all__ = ["LOSS_SCALE", "LossScaling", "mixed_step", "needs_scale", "scaled_step", "with_scale"]
+if TYPE_CHECKING:
+    from anyback_nn.training.step import StepArguments
+
+__all__ = ["LOSS_SCALE", "LossScaling"]
 
 LOSS_SCALE = "loss_scale"
-"""The slot of the scale, which is kept beside those of the optimiser."""
+"""The name of the scale in the optimiser's state."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +74,16 @@ class LossScaling:
     most: float = 2.0**24
 
     def init(self, backend: Backend, dtype: str) -> Packed:
-        """Make the scale, and the number of steps since it was changed, each of shape (1,)."""
+        """Return the scale, and the number of steps since it was changed, each of shape (1,)."""
         return backend.asarray([self.start], dtype), backend.asarray([0.0], dtype)
 
+    def scale(self, optimizer_state: dict[str, Packed]) -> Array:
+        """Return the current scale, of shape ()."""
+        value, _ = optimizer_state[LOSS_SCALE]
+        return array_namespace(value).reshape(value, ())
+
     def next(self, kept: Packed, finite: Array) -> Packed:
-        """Give both after a step.
+        """Return both after a step.
 
         Parameters
         ----------
@@ -100,103 +101,45 @@ class LossScaling:
         n_finite = xp.where(finite & ~grows, n_finite, xp.zeros_like(n_finite))
         return xp.where(finite, larger, smaller), n_finite
 
+    def update(
+        self, optimizer: Optimizer, args: StepArguments, grads: Packed, state: Any
+    ) -> tuple[Packed, dict[str, Packed], Any]:
+        """Take one step with gradients of the scaled loss, or none if they overflowed.
 
-def needs_scale(compute_dtype: str | None) -> bool:
-    """Tell whether gradients in this dtype may vanish."""
-    return compute_dtype == "float16"
+        Parameters
+        ----------
+        optimizer : Optimizer
+        args : StepArguments
+        grads : tuple of array
+            Packed gradients, times the scale.
+        state : nested tuples and dicts of array
+            That of the layers after the step.
 
-
-def with_scale(training: TrainingState, backend: Backend, dtype: str) -> TrainingState:
-    """Give what training changes a scale, unless it has one."""
-    scale = {LOSS_SCALE: LossScaling().init(backend, dtype)}
-    return replace(training, slots=scale | training.slots)
-
-
-def mixed_step(
-    network: Network,
-    loss: Loss,
-    layout: Layout,
-    optimizer: Optimizer,
-    metrics: Sequence[Metric],
-    compute_dtype: str,
-    dtype: str,
-) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
-    """Build the function that takes one step of training in mixed precision.
-
-    Parameters
-    ----------
-    network, loss, layout, optimizer, metrics
-        As for `training_step`, which describes the function; arrays in and out are as there.
-    compute_dtype : str
-        What it computes in: ``"float16"`` or ``"bfloat16"``.
-    dtype : str
-        That of the parameters.
-    """
-    build = scaled_step if needs_scale(compute_dtype) else training_step
-    return build(mixed(network, compute_dtype, dtype), loss, layout, optimizer, metrics)
-
-
-def scaled_step(
-    network: Network,
-    loss: Loss,
-    layout: Layout,
-    optimizer: Optimizer,
-    metrics: Sequence[Metric],
-    scaling: LossScaling | None = None,
-) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
-    """Build the function that takes one step with a scaled loss, or none where that overflows.
-
-    Parameters
-    ----------
-    network, loss, layout, optimizer, metrics
-        As for `training_step`, which describes the function. Among the slots that go in and out is
-        that of the scale, `LOSS_SCALE`.
-    scaling : LossScaling, optional
-
-    Notes
-    -----
-    Where a gradient is not finite, parameters, slots and state stay exactly as they were. The loop
-    does not know it, because nothing is read from the device, so the step counts as one: for the
-    learning rate, and for Adam's correction of its means.
-    """
-    derive = differentiation(network, loss, metrics)
-    scaling = scaling or LossScaling()
-
-    def step(
-        params: Packed,
-        slots: dict[str, Packed],
-        state: Any,
-        mask: Packed,
-        coefficients: tuple[float, ...],
-        x: Array,
-        y: Array,
-        weights: Array | None,
-        noise: Any,
-    ) -> tuple[Packed, dict[str, Packed], Any, Report]:
-        kept = slots[LOSS_SCALE]
-        own = {name: slot for name, slot in slots.items() if name != LOSS_SCALE}
-        xp = array_namespace(kept[0])
-        scale = xp.reshape(kept[0], ())
-        tree = layout.unpack(params)
-        grads, cache, report = derive(tree, state, x, y, weights, noise, scale)
-        grads = tuple(g / scale for g in layout.pack(grads))
-        all_finite = (xp.all(xp.isfinite(g)) for g in grads)
-        finite = reduce(operator.and_, all_finite, xp.isfinite(scale))
+        Returns
+        -------
+        params, optimizer_state, state
+            If a gradient is not finite, they are exactly as before, but for the scale. The loop
+            does not know it, because nothing is read from the device, so the step counts as one:
+            for the learning rate, and for Adam's correction of its means.
+        """
+        scale, kept = self.scale(args.optimizer_state), args.optimizer_state[LOSS_SCALE]
+        own = {name: slot for name, slot in args.optimizer_state.items() if name != LOSS_SCALE}
+        xp = array_namespace(scale)
+        grads = tuple(g / scale for g in grads)
+        finite = reduce(operator.and_, (xp.all(xp.isfinite(g)) for g in grads), xp.isfinite(scale))
         # The optimiser writes into what it is given, and this may be needed again.
-        new = optimizer.update(tree_copy(params), grads, tree_copy(own), mask, coefficients)
-        taken = finite | (scale <= scaling.least)
-        params, own, state = _either(
-            taken, (*new, network.next_state(state, cache)), (params, own, state)
+        new = optimizer.update(
+            tree_copy(args.params), grads, tree_copy(own), args.penalty_mask, args.scalars
         )
-        return params, {**own, LOSS_SCALE: scaling.next(kept, finite)}, state, report
+        taken = finite | (scale <= self.least)
+        params, own, state = _where(taken, (*new, state), (args.params, own, args.state))
+        return params, {**own, LOSS_SCALE: self.next(kept, finite)}, state
 
-    return step
 
-
-def _either(condition: Array, tree: Any, other: Any) -> Any:
+def _where(condition: Array, tree: Any, other: Any) -> Any:
     """Choose one of two trees of arrays without reading which."""
     if isinstance(tree, dict):
-        return {name: _either(condition, one, other[name]) for name, one in tree.items()}
+        return {name: _where(condition, branch, other[name]) for name, branch in tree.items()}
     if isinstance(tree, tuple):
-        return tuple(_either(condition, one, another) for one, another in zip(tree, other))
+        return tuple(_where(condition, a, b) for a, b in zip(tree, other))
     return array_namespace(tree).where(condition, tree, other)

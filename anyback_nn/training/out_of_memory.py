@@ -23,8 +23,9 @@ from anyback_nn.random import Random, ShapeOnly, generator
 from anyback_nn.tree import tree_leaves
 
 if TYPE_CHECKING:
-    from anyback_nn.inputs.batches import Batch, Source
-    from anyback_nn.model import Model
+    from anyback_nn.inputs.batches import Source
+    from anyback_nn.inputs.checks import Batch
+    from anyback_nn.training.engine import Engine
 
 __all__ = [
     "bytes_a_sample",
@@ -49,7 +50,7 @@ and checked."""
 
 
 @contextlib.contextmanager
-def explained(model: Model, source: Source) -> Iterator[None]:
+def explained(model: Engine, source: Source) -> Iterator[None]:
     """Within it outputs are computed: memory that is used up is explained."""
     try:
         yield
@@ -58,14 +59,14 @@ def explained(model: Model, source: Source) -> Iterator[None]:
         raise
 
 
-def explain(error: BaseException, model: Model, source: Source, *, training: bool) -> None:
+def explain(error: BaseException, model: Engine, source: Source, *, training: bool) -> None:
     """Raise in place of an error of the backend's library that says that memory is used up.
 
     Parameters
     ----------
     error : BaseException
         Any other error is let pass: then nothing happens.
-    model : Model
+    model : Engine
         With the parameters that it is to keep.
     source : Source
         Where the batches came from.
@@ -99,14 +100,14 @@ def explain(error: BaseException, model: Model, source: Source, *, training: boo
     ) from error
 
 
-def explain_setup(error: BaseException, model: Model, x: Any) -> None:
+def explain_setup(error: BaseException, model: Engine, x: Any) -> None:
     """Raise in place of an error that says that not even the data and parameters find memory.
 
     Parameters
     ----------
     error : BaseException
         Any other error is let pass: then nothing happens.
-    model : Model
+    model : Engine
     x : array or iterable
         What was to be trained on.
 
@@ -128,14 +129,14 @@ def explain_setup(error: BaseException, model: Model, x: Any) -> None:
     ) from error
 
 
-def explain_building(error: BaseException, model: Model, n_in: int) -> None:
+def explain_building(error: BaseException, model: Engine, n_in: int) -> None:
     """Raise in place of an error that says that the parameters alone find no memory.
 
     Parameters
     ----------
     error : BaseException
         Any other error is let pass: then nothing happens.
-    model : Model
+    model : Engine
     n_in : int
         The number of features.
 
@@ -158,7 +159,7 @@ def explain_building(error: BaseException, model: Model, n_in: int) -> None:
     ) from error
 
 
-def has_room(model: Model, rows: Batch, batch_size: int | None) -> bool:
+def has_room(model: Engine, rows: Batch, batch_size: int | None) -> bool:
     """Tell whether all samples can lie on the device, beside what training takes.
 
     So can those that lie there already or are one batch, and all where the device computes in the
@@ -166,7 +167,7 @@ def has_room(model: Model, rows: Batch, batch_size: int | None) -> bool:
 
     Parameters
     ----------
-    model : Model
+    model : Engine
         With its parameters.
     rows : Batch
     batch_size : int, optional
@@ -205,7 +206,7 @@ def largest_that_fits(bound: int, fits: Callable[[int], bool]) -> int | None:
     return next((number for number in powers if fits(number)), None)
 
 
-def bytes_a_sample(model: Model, *, training: bool) -> int:
+def bytes_a_sample(model: Engine, *, training: bool) -> int:
     """Estimate the memory that a sample takes while a batch is computed.
 
     In training these are the caches of all layers, as two small batches show them, and the
@@ -228,7 +229,7 @@ def bytes_a_sample(model: Model, *, training: bool) -> int:
     return widest + (few - half) // (FEW - FEW // 2)
 
 
-def _is_news(error: BaseException, model: Model) -> bool:
+def _is_news(error: BaseException, model: Engine) -> bool:
     """Tell whether this says that memory is used up and has not been explained yet."""
     return not isinstance(error, OutOfMemoryError) and model.backend.is_out_of_memory(error)
 
@@ -240,7 +241,7 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _zeros(model: Model, n: int) -> tuple[Any, Array, Any, Any]:
+def _zeros(model: Engine, n: int) -> tuple[Any, Array, Any, Any]:
     """Give parameters, ``n`` rows of zeros, and state and noise for a training step on them."""
     xp, device, training = model.backend.xp, model.backend.device, model.training
     x = xp.zeros((n, model.n_in), dtype=getattr(xp, model.dtype), device=device)
@@ -249,7 +250,7 @@ def _zeros(model: Model, n: int) -> tuple[Any, Array, Any, Any]:
     return model.layout.unpack(training.params), x, training.state, noise
 
 
-def _fits(model: Model, n: int, *, training: bool) -> bool:
+def _fits(model: Engine, n: int, *, training: bool) -> bool:
     """Try whether a batch of ``n`` rows finds memory, forward and in training backward."""
     network = model.network
 
@@ -268,7 +269,7 @@ def _fits(model: Model, n: int, *, training: bool) -> bool:
     return True
 
 
-def _kept(model: Model, n: int) -> tuple[Array, ...]:
+def _kept(model: Engine, n: int) -> tuple[Array, ...]:
     """Compute what a training step on ``n`` rows keeps; what two layers keep counts once."""
     network = model.network
 
@@ -284,11 +285,11 @@ def _kept(model: Model, n: int) -> tuple[Array, ...]:
     return kept
 
 
-def _itemsize(model: Model) -> int:
+def _itemsize(model: Engine) -> int:
     return np.dtype(model.dtype).itemsize
 
 
-def _where(model: Model) -> str:
+def _where(model: Engine) -> str:
     spec, device = model.backend.spec, model.backend.device_label
     return f"backend {spec!r} (device {device})"
 

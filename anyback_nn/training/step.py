@@ -6,7 +6,7 @@ Nothing in them reads a value back to the host; what they report are arrays.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.inputs.batches import take
@@ -16,136 +16,156 @@ from anyback_nn.network.losses import Loss, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.metrics import Metric, r2
+from anyback_nn.training.mixed_precision import LossScaling
 
 __all__ = [
     "Report",
-    "differentiation",
-    "evaluation",
-    "prediction_step",
-    "step_on_rows",
-    "summary",
-    "training_step",
+    "Step",
+    "StepArguments",
+    "build_evaluate",
+    "build_predict",
+    "build_step",
+    "epoch_summary",
+    "on_rows",
+    "value_and_grad",
 ]
 
 Report = tuple[Array, ...]
 """The mean loss of a batch, and the mean of each metric."""
 
+Step = Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]
+"""A step of training: ``step(*StepArguments)`` returns ``params, optimizer_state, state, report``.
 
-def training_step(
-    network: Network, loss: Loss, layout: Layout, optimizer: Optimizer, metrics: Sequence[Metric]
-) -> Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]:
+The parameters and the optimiser's state are donated: use what is returned.
+"""
+
+
+class StepArguments(NamedTuple):
+    """What a step of training takes.
+
+    Attributes
+    ----------
+    params : tuple of array
+        Packed parameters, see `Layout`.
+    optimizer_state : dict of tuple of array
+        What the optimiser keeps for each parameter, see `Optimizer.init`.
+    state : nested tuples and dicts of array
+        What the layers carry from step to step, such as running means.
+    penalty_mask : tuple of array or float
+        What the penalties act on, see `Layout.penalty_mask`; empty if there are none.
+    scalars : tuple of float
+        The numbers of this step, see `Optimizer.coefficients`.
+    x, y : array
+        A batch.
+    weights : array, optional
+    noise : tree of array, optional
+        The random numbers of the layers.
+    """
+
+    params: Packed
+    optimizer_state: dict[str, Packed]
+    state: Any
+    penalty_mask: Packed
+    scalars: tuple[float, ...]
+    x: Array
+    y: Array
+    weights: Array | None
+    noise: Any
+
+
+def build_step(
+    network: Network,
+    loss: Loss,
+    layout: Layout,
+    optimizer: Optimizer,
+    metrics: Sequence[Metric],
+    scaling: LossScaling | None = None,
+) -> Step:
     """Build the function that takes one step of training.
 
-    Returns
-    -------
-    callable
-        ``step(params, slots, state, mask, coefficients, x, y, weights, noise)`` gives ``params,
-        slots, state, report``. The first three arguments are used up: go on with what it returns.
+    Parameters
+    ----------
+    network, loss, layout, optimizer, metrics
+    scaling : LossScaling, optional
+        Scales the loss, for gradients that would vanish in float16. The scale is in the optimiser's
+        state.
     """
-    derive = differentiation(network, loss, metrics)
+    derive = value_and_grad(network, loss, metrics)
 
-    def step(
-        params: Packed,
-        slots: dict[str, Packed],
-        state: Any,
-        mask: Packed,
-        coefficients: tuple[float, ...],
-        x: Array,
-        y: Array,
-        weights: Array | None,
-        noise: Any,
-    ) -> tuple[Packed, dict[str, Packed], Any, Report]:
-        tree = layout.unpack(params)
-        grads, cache, report = derive(tree, state, x, y, weights, noise)
-        state = network.next_state(state, cache)
-        params, slots = optimizer.update(params, layout.pack(grads), slots, mask, coefficients)
-        return params, slots, state, report
+    def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
+        args = StepArguments(*arguments)
+        scale = None if scaling is None else scaling.scale(args.optimizer_state)
+        grads, cache, report = derive(args._replace(params=layout.unpack(args.params)), scale)
+        state, packed = network.next_state(args.state, cache), layout.pack(grads)
+        if scaling is not None:
+            return *scaling.update(optimizer, args, packed, state), report
+        params, optimizer_state = optimizer.update(
+            args.params, packed, args.optimizer_state, args.penalty_mask, args.scalars
+        )
+        return params, optimizer_state, state, report
 
     return step
 
 
-def step_on_rows(step: Callable[..., Any]) -> Callable[..., Any]:
+def on_rows(step: Step) -> Step:
     """Build the function that takes a step on some rows of all samples.
-
-    Parameters
-    ----------
-    step : callable
-        As `training_step` builds it.
 
     Returns
     -------
     callable
-        ``step(params, slots, state, mask, x, y, weights, coefficients, rows, noise)``: what is
-        carried on, what is the same for all steps, and what is not.
+        Its arguments are in another order, because of what is carried from step to step, what is
+        the same for all steps, and what is not: ``step(params, optimizer_state, state,
+        penalty_mask, x, y, weights, scalars, rows, noise)``.
     """
 
-    def on_rows(
-        params: Packed,
-        slots: dict[str, Packed],
-        state: Any,
-        mask: Packed,
-        x: Array,
-        y: Array,
-        weights: Array | None,
-        coefficients: tuple[float, ...],
-        rows: Array,
-        noise: Any,
-    ) -> tuple[Packed, dict[str, Packed], Any, Report]:
+    def on_rows(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
+        *carried, mask, x, y, weights, scalars, rows, noise = arguments
         batch = (take(array, rows) for array in (x, y, weights))
-        taken: tuple[Packed, dict[str, Packed], Any, Report]
-        taken = step(params, slots, state, mask, coefficients, *batch, noise)
-        return taken
+        return step(*carried, mask, scalars, *batch, noise)
 
     return on_rows
 
 
-def differentiation(
+def value_and_grad(
     network: Network, loss: Loss, metrics: Sequence[Metric] = ()
 ) -> Callable[..., tuple[Any, Any, Report]]:
-    """Build the function that differentiates the mean loss of a batch.
+    """Build the function that computes the mean loss of a batch and its gradients.
 
     Returns
     -------
     callable
-        ``derive(params, state, x, y, weights, noise, scale=None)`` gives ``grads, cache, report``,
-        with parameters and gradients as trees. A ``scale`` is a factor of the gradients alone.
+        ``derive(arguments, scale=None)`` returns ``grads, cache, report``. In the `StepArguments`
+        the parameters are a tree, as are the gradients. A ``scale`` is a factor of the gradients
+        alone.
     """
 
-    def derive(
-        params: Any,
-        state: Any,
-        x: Array,
-        y: Array,
-        weights: Array | None,
-        noise: Any,
-        scale: Array | None = None,
-    ) -> tuple[Any, Any, Report]:
-        outputs, cache = network.forward(params, x, Context(True, state, noise))
-        value, d_outputs = mean_loss(loss, outputs, y, weights)
-        means = [weighted_mean(metric(loss, outputs, y), weights) for metric in metrics]
+    def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, Report]:
+        outputs, cache = network.forward(args.params, args.x, Context(True, args.state, args.noise))
+        value, d_outputs = mean_loss(loss, outputs, args.y, args.weights)
+        means = [weighted_mean(metric(loss, outputs, args.y), args.weights) for metric in metrics]
         if scale is not None:
             d_outputs = scale * d_outputs
-        return network.gradients(params, cache, d_outputs), cache, (value, *means)
+        return network.gradients(args.params, cache, d_outputs), cache, (value, *means)
 
     return derive
 
 
-def prediction_step(
+def build_predict(
     network: Network, layout: Layout, read: Callable[[Array], Array] | None = None
 ) -> Callable[[Packed, Any, Array], Array]:
     """Build the function that computes outputs: ``(params, state, x) -> outputs``.
 
-    They are the raw ones, or what ``read`` makes of them.
+    They are the raw ones, or what ``read`` computes from them.
     """
 
-    def step(params: Packed, state: Any, x: Array) -> Array:
+    def predict(params: Packed, state: Any, x: Array) -> Array:
         outputs = network.predict(layout.unpack(params), x, state)
         return outputs if read is None else read(outputs)
 
-    return step
+    return predict
 
 
-def evaluation(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
+def build_evaluate(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
     """Build the function that evaluates all outputs at once: ``(outputs, y, weights) -> report``.
 
     The report is one array: the mean loss, the mean of each metric and, for a loss that does not
@@ -156,7 +176,7 @@ def evaluation(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
         if weights is not None:
             weights = weights / array_namespace(weights).mean(weights)
         values = [loss.forward(outputs, y)[0], *(metric(loss, outputs, y) for metric in metrics)]
-        report = [weighted_mean(one, weights) for one in values]
+        report = [weighted_mean(value, weights) for value in values]
         if not loss.classifies:
             report.append(r2(loss, outputs, y, weights))
         return array_namespace(outputs).stack(report)
@@ -164,24 +184,24 @@ def evaluation(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array]:
     return evaluate
 
 
-def summary(reports: Sequence[Report], groups: Sequence[Packed]) -> Array:
-    """Put into one vector what is read at the end of an epoch.
+def epoch_summary(reports: Sequence[Report], groups: Sequence[Packed]) -> Array:
+    """Concatenate what is read at the end of an epoch into one vector.
 
     Parameters
     ----------
     reports : sequence of tuple of array, shape (n_steps,)
         What some steps reported, one tuple after another.
     groups : sequence of tuple of array
-        Storages.
+        Packed parameters and optimiser state.
 
     Returns
     -------
     array
-        The reports, step by step; then, for each array of the storages, 1 if all of its entries
-        are finite and 0 if not.
+        The reports, step by step; then, for each array of the groups, 1 if all of its elements are
+        finite and 0 if not.
     """
     xp = array_namespace(reports[0][0])
     tables = [xp.reshape(xp.stack(report, axis=1), (-1,)) for report in reports]
     arrays = [array for group in groups for array in group]
-    flags = [xp.astype(xp.all(xp.isfinite(one)), tables[0].dtype) for one in arrays]
+    flags = [xp.astype(xp.all(xp.isfinite(array)), tables[0].dtype) for array in arrays]
     return xp.concat([*tables, xp.stack(flags)] if flags else tables)

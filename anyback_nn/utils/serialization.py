@@ -80,7 +80,8 @@ class Serializer:
         if known is None or not is_dataclass(value):
             raise self.error(
                 f"cannot save {value!r}: expected numbers, strings, or a layer, loss, optimizer, "
-                f"schedule or initializer that is a dataclass. Put @dataclass(frozen=True) on {kind}"
+                "schedule or initializer that is a dataclass. Put @dataclass(frozen=True) on "
+                f"{kind}"
             )
         names = [field.name for field in fields(value) if field.init]
         return {
@@ -112,7 +113,7 @@ class Serializer:
             return self._list(data, options, where)
         for option in options:
             if option is Any or _is_scalar(data, option):
-                return float(data) if option is float else data
+                return data
         raise self.error(f"{where or 'the data'} is {data!r}: expected {_describe(options)}")
 
     def _list(self, data: Any, options: tuple[Any, ...], where: str) -> tuple[Any, ...]:
@@ -154,7 +155,7 @@ class Serializer:
             "define or import it before loading; if not, was it written by another version?"
         )
 
-    def _build(self, cls: type, settings: Any, where: str) -> Any:
+    def _build(self, cls: Any, settings: Any, where: str) -> Any:
         """Read the fields of a class and call it."""
         kind = cls.__name__
         known = {field.name: field for field in fields(cls) if field.init}

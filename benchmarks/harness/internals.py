@@ -11,11 +11,11 @@ from unittest.mock import patch
 
 import anyback_nn as nn
 from anyback_nn.backends import Backend
+from anyback_nn.bench import Steps
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.jit.graph import Op
 from anyback_nn.jit.program import Program
 from anyback_nn.network.activations import Activation
-from anyback_nn.step_time import Steps
 
 __all__ = ["Activation", "ArraySource", "Steps"]
 

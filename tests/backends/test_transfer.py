@@ -21,7 +21,8 @@ from anyback_nn.backends import BACKENDS, Backend, select
 from anyback_nn.backends.base import load
 from anyback_nn.backends.transfer import Transfer
 from anyback_nn.inputs import batches
-from anyback_nn.inputs.batches import Batch, IterableSource, array_source
+from anyback_nn.inputs.batches import IterableSource, array_source
+from anyback_nn.inputs.checks import Batch
 from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.sklearn.batches import build_source
 from anyback_nn.training import out_of_memory
@@ -85,7 +86,8 @@ class Refilled:
 
 
 def iterable(batches, backend):
-    return IterableSource(backend, "float32", batches, nn.SoftmaxCrossEntropy(), 5, 100)
+    network = nn.Network(nn.Dense(100))
+    return IterableSource(backend, "float32", batches, nn.SoftmaxCrossEntropy(), network, 5)
 
 
 def shuffled(backend, **options):
@@ -449,7 +451,7 @@ def resident(monkeypatch):
         made.append(source.resident)
         return source
 
-    monkeypatch.setattr("anyback_nn.model.array_source", watched)
+    monkeypatch.setattr("anyback_nn.training.fit.array_source", watched)
     return made
 
 

@@ -12,7 +12,7 @@ from anyback_nn.datasets import load
 from anyback_nn.model import Model
 from anyback_nn.network.layers import Dense
 from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
-from anyback_nn.training import loop
+from anyback_nn.training import evaluation
 
 
 def render(table, width=80):
@@ -43,8 +43,10 @@ def test_one_pass_gives_the_same_loss_as_evaluate(backend, monkeypatch):
     model.build(data.n_features)
     expected = model.evaluate(data.x_test, data.y_test)
     calls = []
-    outputs_of = loop.outputs_of
-    monkeypatch.setattr(loop, "outputs_of", lambda *args: calls.append(args) or outputs_of(*args))
+    outputs_of = evaluation.outputs_of
+    monkeypatch.setattr(
+        evaluation, "outputs_of", lambda *args: calls.append(args) or outputs_of(*args)
+    )
     scores = compute_scores(model, data.encoding, data.x_test, data.y_test)
     assert len(calls) == 1
     assert scores.values["loss"] == expected["loss"]

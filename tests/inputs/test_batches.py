@@ -9,7 +9,8 @@ import scipy.sparse
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs import batches, checks
-from anyback_nn.inputs.batches import ArraySource, Batch, array_source, split
+from anyback_nn.inputs.batches import ArraySource, array_source, split
+from anyback_nn.inputs.checks import Batch
 from anyback_nn.inputs.sample_weights import class_weights, mean_one, training_weights
 
 N = 23

@@ -11,7 +11,8 @@ import pytest
 
 import anyback_nn as nn
 from anyback_nn.inputs import batches, memory_map
-from anyback_nn.inputs.batches import Batch, array_source
+from anyback_nn.inputs.batches import array_source
+from anyback_nn.inputs.checks import Batch
 from anyback_nn.inputs.memory_map import announce
 
 needs_advice = pytest.mark.skipif(not hasattr(mmap, "MADV_RANDOM"), reason="no advice here")

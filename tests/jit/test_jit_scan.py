@@ -70,7 +70,9 @@ def assert_same(model, other):
     for one, that in zip(model.history, other.history, strict=True):
         for name in one.keys() - {"seconds"}:
             assert one[name] == pytest.approx(that[name], rel=1e-9), name
-    trees = [(m.training.params, m.training.state, m.training.slots) for m in (model, other)]
+    trees = [
+        (m.training.params, m.training.state, m.training.optimizer_state) for m in (model, other)
+    ]
     arrays = [[to_numpy(a) for a in tree_named_leaves(tree).values()] for tree in trees]
     for one, that in zip(*arrays, strict=True):
         np.testing.assert_allclose(one, that, rtol=1e-9, atol=1e-12)

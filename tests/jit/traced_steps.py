@@ -49,7 +49,7 @@ OPTIMIZERS = {
 def numbers_of(model):
     """Give every number that training has changed."""
     training = model.training
-    trees = (training.params, training.state, training.slots)
+    trees = (training.params, training.state, training.optimizer_state)
     rows = [[v for k, v in row.items() if k != "seconds"] for row in training.history]
     arrays = [to_numpy(a).copy() for tree in trees for a in tree_named_leaves(tree).values()]
     return [*arrays, np.asarray(rows)]

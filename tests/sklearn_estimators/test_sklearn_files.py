@@ -380,7 +380,8 @@ def test_a_file_can_be_read_as_a_model_by_who_has_not_imported_the_estimators(tm
     mlp.save(tmp_path / "mlp.safetensors")
     code = (
         "import sys, numpy, anyback_nn as nn; model = nn.Model.load(sys.argv[1]); "
-        "print(model.predict(numpy.ones((1, 4))).tolist())"
+        "print(model.predict(numpy.ones((1, 4))).tolist()); "
+        "assert 'sklearn' not in sys.modules"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "mlp.safetensors")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -160,7 +160,7 @@ def test_dtype_comes_before_that_of_the_input(given, dtype, iris):
     ours = classifier(dtype=dtype, hidden_layer_sizes=(4, 3)).fit(x, y)
     for array in (*ours.coefs_, *ours.intercepts_, ours.predict_proba(x)):
         assert array.dtype == dtype
-    for slot in ours.model_.training.slots.values():
+    for slot in ours.model_.training.optimizer_state.values():
         assert all(array.dtype == dtype for array in slot)
 
 

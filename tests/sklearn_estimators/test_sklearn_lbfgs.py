@@ -20,7 +20,7 @@ from sklearn_cases import (
     warnings_of,
 )
 
-from anyback_nn.inputs.batches import Batch
+from anyback_nn.inputs.checks import Batch
 from anyback_nn.sklearn.batches import build_source
 from anyback_nn.sklearn.lbfgs import Problem
 

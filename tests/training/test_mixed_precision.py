@@ -12,21 +12,16 @@ import numpy as np
 import pytest
 
 import anyback_nn as nn
-from anyback_nn import model as model_module
 from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs.checks import COMPUTE_DTYPES
 from anyback_nn.jit import dispatch
 from anyback_nn.network.layout import Layout
 from anyback_nn.network.precision import mixed
 from anyback_nn.random import Random, generator
-from anyback_nn.training.mixed_precision import (
-    LOSS_SCALE,
-    LossScaling,
-    mixed_step,
-    scaled_step,
-)
+from anyback_nn.training import checkpoint, engine
+from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.training.state import TrainingState
-from anyback_nn.training.step import training_step
+from anyback_nn.training.step import build_step
 from anyback_nn.tree import tree_copy, tree_leaves, tree_named_leaves
 
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
@@ -75,8 +70,8 @@ class Steps:
 
     def begin(self, scaling=None):
         """Give parameters, slots and state to begin with."""
-        training = TrainingState(self.params, self.state).copy().begun(self.optimizer)
-        slots = dict(training.slots)
+        training = TrainingState(self.params, self.state).copy().with_optimizer(self.optimizer)
+        slots = dict(training.optimizer_state)
         if scaling:
             slots[LOSS_SCALE] = scaling.init(self.backend, self.wide)
         return training.params, slots, training.state
@@ -99,7 +94,7 @@ class Steps:
     def scaled(self, narrow, scaling, n=1):
         """Take scaled steps, in a narrow dtype."""
         network = mixed(self.network, narrow, self.wide)
-        step = scaled_step(network, *self.parts[1:], scaling)
+        step = build_step(network, *self.parts[1:], scaling)
         return self.take(step, self.begin(scaling), n)
 
     def gradient(self, step, begin):
@@ -130,17 +125,19 @@ def test_gradients_near_float32(backend, compute_dtype):
     steps = Steps(backend, "float32")
     with backend.scope("float32"):
         scaling = LossScaling() if compute_dtype == "float16" else None
-        step = mixed_step(*steps.parts, compute_dtype, "float32")
+        network = mixed(steps.network, compute_dtype, "float32")
+        step = build_step(network, *steps.parts[1:], scaling)
         found = steps.gradient(step, steps.begin(scaling))
-        expected = steps.gradient(training_step(*steps.parts), steps.begin())
+        expected = steps.gradient(build_step(*steps.parts), steps.begin())
     assert 0 < relative(found, expected) < 8 * EPSILON[compute_dtype]
 
 
 def test_gradients_of_float32_near_float64(backend, float64):
     steps = Steps(backend, float64)
-    step = scaled_step(mixed(steps.network, "float32", float64), *steps.parts[1:])
+    network = mixed(steps.network, "float32", float64)
+    step = build_step(network, *steps.parts[1:], LossScaling())
     found = steps.gradient(step, steps.begin(LossScaling()))
-    expected = steps.gradient(training_step(*steps.parts), steps.begin())
+    expected = steps.gradient(build_step(*steps.parts), steps.begin())
     assert 0 < relative(found, expected) < 8 * EPSILON["float32"]
 
 
@@ -150,9 +147,12 @@ def test_what_vanishes_in_float16_is_kept_by_the_scale(backend, compute_dtype):
     steps = Steps(backend, "float32", weight=1e-7)
     with backend.scope("float32"):
         network = mixed(steps.network, compute_dtype, "float32")
-        expected = steps.gradient(training_step(*steps.parts), steps.begin())
+        expected = steps.gradient(build_step(*steps.parts), steps.begin())
         lost, kept = (
-            steps.gradient(scaled_step(network, *steps.parts[1:]), steps.begin(LossScaling(scale)))
+            steps.gradient(
+                build_step(network, *steps.parts[1:], LossScaling(scale)),
+                steps.begin(LossScaling(scale)),
+            )
             for scale in (1.0, 2.0**22)
         )
     # What the parameters, of about 1, can take up of it.
@@ -257,7 +257,8 @@ def test_a_network_without_parameters(backend, float64):
     steps = Steps(backend, float64)
     network = nn.Network(nn.Tanh())
     layout = Layout.of(({},), backend.packed)
-    step = scaled_step(mixed(network, "float32", float64), steps.loss, layout, steps.optimizer, ())
+    network = mixed(network, "float32", float64)
+    step = build_step(network, steps.loss, layout, steps.optimizer, (), LossScaling())
     begin = ((), {LOSS_SCALE: LossScaling().init(backend, float64)}, ({},))
     ((params, slots, _, _),) = steps.take(step, begin)
     assert params == ()
@@ -284,16 +285,16 @@ def classifier(backend, compute_dtype=None, **options):
 
 
 def scale_of(model):
-    return [float(to_numpy(one)[0]) for one in model.training.slots[LOSS_SCALE]]
+    return [float(to_numpy(one)[0]) for one in model.training.optimizer_state[LOSS_SCALE]]
 
 
 def begin_high(model, x, scale=2.0**24):
     """Build a model whose scale is so large that the first steps are none."""
     model.build(x.shape[1])
-    model.training = model.training.begun(nn.Adam(0.01))
+    model.training = model.training.with_optimizer(nn.Adam(0.01))
     if model.compute_dtype == "float16":
         one = model.backend.asarray([scale], "float32")
-        model.training.slots[LOSS_SCALE] = (one, 0.0 * one)
+        model.training.optimizer_state[LOSS_SCALE] = (one, 0.0 * one)
     return model
 
 
@@ -316,7 +317,7 @@ def test_what_is_kept_is_in_float32(backend, compute_dtype, moons):
     model = classifier(backend, compute_dtype)
     model.fit(*moons, epochs=1, batch_size=100)
     training = model.training
-    kept = (training.params, training.slots, training.state, model.params)
+    kept = (training.params, training.optimizer_state, training.state, model.params)
     assert all(one.dtype == backend.xp.float32 for tree in kept for one in tree_leaves(tree))
     assert model.predict(moons[0]).dtype == np.float32
 
@@ -325,12 +326,12 @@ def test_without_it_nothing_of_it_is_touched(backend, moons, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("nobody asked for it")
 
-    for name in ("mixed_step", "with_scale", "needs_scale"):
-        monkeypatch.setattr(model_module, name, refuse)
+    for name in ("mixed", "LossScaling"):
+        monkeypatch.setattr(engine, name, refuse)
     model = classifier(backend)
     model.fit(*moons, epochs=1)
     assert model.compute_dtype is None
-    assert LOSS_SCALE not in model.training.slots
+    assert LOSS_SCALE not in model.training.optimizer_state
 
 
 @each_narrow
@@ -394,9 +395,9 @@ def test_training_that_goes_on_is_the_same(backend, compute_dtype, moons, tmp_pa
     before = parts.training.copy()
     assert 0 < scale_of(parts)[1] < 8
     for copy in copies_of(parts, tmp_path):
-        assert_same_bits(copy.training.slots, before.slots)
+        assert_same_bits(copy.training.optimizer_state, before.optimizer_state)
         copy.fit(*moons, epochs=1, batch_size=50)
-        for part in ("params", "slots", "state"):
+        for part in ("params", "optimizer_state", "state"):
             assert_same_bits(getattr(copy.training, part), getattr(whole.training, part))
         assert copy.history["train_loss"] == whole.history["train_loss"]
 
@@ -486,14 +487,14 @@ def test_a_model_comes_to_a_backend_without_it(backend, compute_dtype, moons, tm
         assert brought.compute_dtype is None
         np.testing.assert_allclose(brought.predict(moons[0]), model.predict(moons[0]), atol=1e-5)
         brought.fit(*moons, epochs=1, batch_size=100)
-        assert LOSS_SCALE not in brought.training.slots
+        assert LOSS_SCALE not in brought.training.optimizer_state
 
 
 def test_files_from_before_have_none(backend, tmp_path):
     model = classifier(backend).build(2)
-    arrays, settings = model._contents()
+    arrays, settings = checkpoint.contents(model)
     del settings["compute_dtype"]
-    nn.training.checkpoint.write(tmp_path / "model.safetensors", arrays, settings)
+    checkpoint.write(tmp_path / "model.safetensors", arrays, settings)
     assert nn.Model.load(tmp_path / "model.safetensors", backend=backend).compute_dtype is None
     state = model.__getstate__()
     del state["compute_dtype"]

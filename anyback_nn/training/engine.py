@@ -1,0 +1,309 @@
+"""A network on a backend: its parameters, their layout, and the computations compiled for it."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple, Self
+
+from anyback_nn.array_api import to_numpy
+from anyback_nn.backends import Backend, select
+from anyback_nn.errors import AnybackError, BackendUnavailableError
+from anyback_nn.inputs.checks import check_compute_dtype, check_dtype
+from anyback_nn.network.layer import Layer
+from anyback_nn.network.layout import Layout
+from anyback_nn.network.losses import Loss
+from anyback_nn.network.network import Network
+from anyback_nn.network.precision import mixed
+from anyback_nn.optim.optimizers import Optimizer
+from anyback_nn.random import Random, generator
+from anyback_nn.training.history import History
+from anyback_nn.training.metrics import Metric, default_metrics
+from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
+from anyback_nn.training.out_of_memory import explain_building
+from anyback_nn.training.state import TrainingState
+from anyback_nn.training.step import Step, build_step, on_rows
+from anyback_nn.tree import tree_copy, tree_named_leaves
+from anyback_nn.utils.arguments import as_integer, to_python_scalars
+
+__all__ = ["Engine", "LayerSummary", "Steps", "is_own", "usable_compute_dtype"]
+
+
+class LayerSummary(NamedTuple):
+    """One row of `Engine.summary`."""
+
+    layer: str
+    output_shape: tuple[None, int]
+    parameters: int
+
+
+class Steps(NamedTuple):
+    """The compiled steps of training.
+
+    Attributes
+    ----------
+    step : callable
+        Takes one step, see `anyback_nn.training.step.Step`.
+    scan : callable, optional
+        Takes many steps in one call, see `Backend.scan`; None where that gains nothing.
+    """
+
+    step: Callable[..., Any]
+    scan: Callable[..., Any] | None
+
+
+@lru_cache(maxsize=64)
+def _shared(*architecture: Any) -> dict[Any, Callable[..., Any]]:
+    """Return the store of compiled computations of one architecture on one backend."""
+    return {}
+
+
+class Engine:
+    """A network with its parameters on a backend; `anyback_nn.Model` describes the arguments."""
+
+    def __init__(
+        self,
+        *layers: Layer,
+        loss: Loss,
+        backend: str | Backend | None,
+        seed: int,
+        dtype: str,
+        compute_dtype: str | None,
+        metrics: Sequence[Metric] | None,
+    ) -> None:
+        self.network = Network(*layers)
+        self.loss: Loss = to_python_scalars(loss)
+        self.backend = select(backend)
+        self.seed = as_integer("seed", seed, least=0)
+        self.dtype = check_dtype(dtype, self.backend)
+        self.compute_dtype = check_compute_dtype(compute_dtype, self.dtype, self.backend)
+        self.metrics = tuple(default_metrics(loss) if metrics is None else metrics)
+        if len({*self.metric_names, "r2"}) < len(self.metric_names) + 1:
+            raise ValueError(
+                "expected metrics with different names (and none called r2, which evaluate adds), "
+                f"got {', '.join(self.metric_names)}"
+            )
+        self.n_in: int | None = None
+        self._training: TrainingState | None = None
+        self._own_compiled: dict[Any, Callable[..., Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hold NumPy arrays, which can be read anywhere, and no compiled function."""
+        return {
+            **self.__dict__,
+            "_own_compiled": {},
+            "_training": self._training and self._training.map(to_numpy),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Compute on the same backend again, or on NumPy where that cannot be used."""
+        self.__dict__.update(state)
+        try:
+            self.backend.check()
+        except BackendUnavailableError as error:
+            self.backend = select("numpy")
+            warnings.warn(f"the model is on NumPy from now on, because: {error}", stacklevel=2)
+        self.compute_dtype = usable_compute_dtype(
+            state.get("compute_dtype"), self.dtype, self.backend
+        )
+        if self._training is not None:
+            with self.backend.scope(self.dtype):
+                self._training = self._training.map(self.backend.asarray).copy()
+
+    # Parameters ------------------------------------------------------------------------------
+
+    def build(self, n_in: int) -> Self:
+        """Draw the initial parameters for inputs with ``n_in`` features; `fit` does it if needed.
+
+        Raises
+        ------
+        ShapeError
+            The layers do not fit together.
+        OutOfMemoryError
+            There is no memory for the parameters.
+        """
+        try:
+            self.init(n_in, Random(generator(self.seed, "weights"), self.backend, self.dtype))
+        except Exception as error:
+            explain_building(error, self, n_in)
+            raise
+        return self
+
+    def init(self, n_in: int, draws: Random) -> None:
+        """Create parameters and state from these random numbers."""
+        n_in = as_integer("n_in", n_in, least=1)
+        with self.backend.scope(self.dtype):
+            params = self.network.init(n_in, draws)
+            state = self.network.init_state(n_in, draws)
+            self.layout = Layout.of(params, self.backend.packed)
+            # A copy, because a layer may return memory that it keeps, or the same twice.
+            self._training = TrainingState(self.layout.pack(params), state).copy()
+        self.n_in = n_in
+        self._own_compiled.clear()
+
+    @property
+    def training(self) -> TrainingState:
+        """Parameters, optimiser state and history."""
+        if self._training is None:
+            raise AnybackError(
+                "the model has no parameters yet, because it does not know the number of input "
+                "features: call fit, or build(n_in)"
+            )
+        return self._training
+
+    @training.setter
+    def training(self, state: TrainingState) -> None:
+        self._training = state
+
+    @property
+    def n_inputs(self) -> int:
+        """The number of input features; raises `AnybackError` if it is unknown."""
+        assert self.training is not None
+        assert self.n_in is not None
+        return self.n_in
+
+    @property
+    def n_out(self) -> int:
+        """The number of outputs."""
+        return self.network.output_size(self.n_inputs)
+
+    @property
+    def params(self) -> Any:
+        """A copy of the parameters as the layers see them: one dict of arrays per layer."""
+        packed = self.training.params
+        with self.backend.scope(self.dtype):
+            return tree_copy(self.layout.unpack(packed))
+
+    @property
+    def history(self) -> History:
+        """The records of all epochs so far."""
+        return self.training.history
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of what is recorded, the loss first."""
+        return ["loss", *(getattr(metric, "__name__", repr(metric)) for metric in self.metrics)]
+
+    def summary(self) -> list[LayerSummary]:
+        """Return for each layer what it is, the shape of its output, its number of parameters."""
+        sizes = self.network.sizes(self.n_inputs)[1:]
+        counts = [
+            sum(leaf.stop - leaf.start for leaf in tree_named_leaves(branch).values())
+            for branch in self.layout.tree
+        ]
+        return [
+            LayerSummary(repr(layer), (None, n_out), count)
+            for layer, n_out, count in zip(self.network.layers, sizes, counts)
+        ]
+
+    # Compiled computations -------------------------------------------------------------------
+
+    def training_steps(self, optimizer: Optimizer) -> Steps:
+        """Return the steps of training with an optimiser, in the compute dtype."""
+        network, scaling = self.network, None
+        if self.compute_dtype is not None:
+            network = mixed(network, self.compute_dtype, self.dtype)
+        if self.compute_dtype == "float16":
+            scaling = LossScaling()
+            scale = {LOSS_SCALE: scaling.init(self.backend, self.dtype)}
+            self.training = replace(
+                self.training, optimizer_state=scale | self.training.optimizer_state
+            )
+        parts = (network, self.loss, self.layout, optimizer, self.metrics, scaling)
+        return self.compile_steps(
+            self.compute_dtype or "fit", optimizer, lambda: build_step(*parts)
+        )
+
+    def compile_steps(self, key: Any, optimizer: Optimizer, build: Callable[[], Step]) -> Steps:
+        """Build and compile a training step and, if it is worth it, many of them in one call.
+
+        Parameters
+        ----------
+        key : hashable
+            Identifies the step among others of this model with the same optimiser.
+        optimizer : Optimizer
+        build : callable
+            Builds the step, see `anyback_nn.training.step.build_step`.
+        """
+        # The rate of each step is an argument of the step.
+        key = (key, replace(optimizer, learning_rate=1.0))
+        parts = (*_flatten(self.network), self.loss, optimizer, *self.metrics)
+        # A part of the user's may do anything at each call: it is not replayed. Nor is a step of
+        # mixed precision, whose results are in new memory each time.
+        replay = self.compute_dtype is None and all(map(is_own, parts))
+        step = self.compiled(key, build, donate=(0, 1), replay=replay)
+        noise_on_device = self.network.is_noisy and self.backend.masks_on_device
+        if noise_on_device or not (replay or self.backend.compiles):
+            return Steps(step, None)
+
+        def scan() -> Callable[..., Any] | None:
+            return self.backend.scan(on_rows(build()), donate=(0, 1))
+
+        return Steps(step, self._keep(("scan", key), scan, shared=self.backend.compiles))
+
+    def compiled(
+        self,
+        key: Any,
+        build: Callable[[], Callable[..., Any]],
+        donate: tuple[int, ...] = (),
+        *,
+        replay: bool = False,
+    ) -> Callable[..., Any]:
+        """Build and compile one of the model's computations when it is first needed.
+
+        Models of the same architecture share what a library compiles, so that the folds of a
+        cross-validation, say, do not compile the same steps again. A step that is replayed is the
+        model's own, because it works in the memory of this model's parameters.
+
+        Parameters
+        ----------
+        key : hashable
+            Identifies the computation among those of this architecture.
+        build : callable
+        donate, replay
+            See `Backend.jit`.
+        """
+        function: Callable[..., Any] = self._keep(
+            key,
+            lambda: self.backend.jit(build(), donate, replay=replay),
+            shared=not replay or self.backend.compiles,
+        )
+        return function
+
+    def _keep(self, key: Any, make: Callable[[], Any], *, shared: bool) -> Any:
+        """Make something when it is first needed."""
+        store = self._own_compiled
+        if shared:
+            # A layer, loss or metric of the user's may have no hash.
+            with contextlib.suppress(TypeError):
+                store = _shared(self.backend, self.network, self.loss, self.metrics, self.n_in)
+        key = (key, self.dtype, self.layout.packed)
+        if key not in store:
+            store[key] = make()
+        return store[key]
+
+
+def is_own(part: Any) -> bool:
+    """Return whether a layer, loss, optimiser or metric is defined in this library."""
+    defined = part if hasattr(part, "__qualname__") else type(part)
+    return str(getattr(defined, "__module__", "")).startswith("anyback_nn.")
+
+
+def usable_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:
+    """Return what steps can compute in on the backend that a model was loaded or moved to."""
+    try:
+        return check_compute_dtype(compute_dtype, dtype, backend)
+    except ValueError as error:
+        warnings.warn(f"the model computes in {dtype} from now on, because: {error}", stacklevel=4)
+        return None
+
+
+def _flatten(network: Network) -> Iterable[Layer]:
+    """Iterate over all layers, those of blocks too."""
+    for layer in network.layers:
+        yield layer
+        if isinstance(layer, Network):
+            yield from _flatten(layer)

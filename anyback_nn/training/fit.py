@@ -1,0 +1,186 @@
+"""What one call of `Model.fit` knows: its progress, for callbacks, and the batches of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from anyback_nn.array_api import to_numpy
+from anyback_nn.inputs.batches import (
+    ArraySource,
+    IterableSource,
+    Source,
+    array_source,
+    move,
+    peek,
+    split,
+)
+from anyback_nn.inputs.checks import Batch, check_batch
+from anyback_nn.inputs.sample_weights import mean_one, training_weights
+from anyback_nn.network.layout import Packed
+from anyback_nn.training.engine import Engine
+from anyback_nn.training.history import History
+from anyback_nn.training.out_of_memory import has_room
+
+__all__ = ["FitContext", "array_batches", "check_arrays", "iterable_batches", "sources"]
+
+
+@dataclass
+class FitContext:
+    """One call of `Model.fit`, as callbacks see it.
+
+    Attributes
+    ----------
+    model : Engine
+    epochs : int
+        The number of epochs that were asked for.
+    n_batches : int, optional
+        The number of batches of an epoch, where it is known.
+    stop_reason : str, optional
+        Why training was stopped early.
+    epochs_done, batches_done : int
+        The epochs of this call, and the batches of the running one, that are finished.
+    numbers : tuple of float
+        The strengths of a penalty that the step has in addition to the optimiser's. The step gets
+        them after the optimiser's coefficients, and a penalty mask.
+    """
+
+    model: Engine
+    epochs: int
+    n_batches: int | None = None
+    stop_reason: str | None = None
+    numbers: tuple[float, ...] = ()
+    epochs_done: int = field(default=0, init=False)
+    batches_done: int = field(default=0, init=False)
+    _mask: Packed | None = field(default=None, init=False)
+
+    @property
+    def epoch(self) -> int:
+        """The epochs that the model has been trained, over all calls of fit."""
+        return self.model.training.epoch
+
+    @property
+    def history(self) -> History:
+        """The records of all finished epochs."""
+        return self.model.training.history
+
+    def penalty_mask(self) -> Packed:
+        """Return the parameters that penalties act on, see `Layout.penalty_mask`."""
+        if self._mask is None:
+            training, optimizer = self.model.training, self.model.training.optimizer
+            assert optimizer is not None
+            self._mask = ()
+            if optimizer.penalizes or self.numbers:
+                everything = optimizer.penalize_all
+                self._mask = self.model.layout.penalty_mask(training.params, everything=everything)
+        return self._mask
+
+    def stop(self, reason: str) -> None:
+        """End training after the current batch (called in one) or epoch."""
+        self.stop_reason = reason
+
+
+def sources(
+    engine: Engine,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: str | Mapping[int, float] | None,
+    validation: float | tuple[Any, ...] | None,
+    batch_size: int | None,
+    shuffle: bool,
+) -> tuple[Source, Source | None]:
+    """Check what the user passed to `Model.fit`, and return its batches.
+
+    Returns
+    -------
+    training : Source
+    validation : Source, optional
+    """
+    fraction = float(validation) if isinstance(validation, Real) else None
+    if y is None:
+        if sample_weight is not None or class_weight is not None:
+            raise ValueError(
+                "sample_weight and class_weight need arrays x and y; an iterable gives the "
+                "weights itself: (x, y, weights)"
+            )
+        if fraction is not None:
+            raise ValueError("a fraction for validation needs arrays x and y; pass (x, y)")
+        return iterable_batches(engine, x), _validation(engine, validation)
+    rows = check_arrays(engine, x, y, sample_weight)
+    n_samples, n_in = map(int, rows.x.shape)
+    train_rows = held_rows = None
+    if fraction is not None:
+        train_rows, held_rows = split(n_samples, fraction, engine.seed)
+        if rows.weights is not None:
+            mean_one(rows.weights[held_rows])
+    weights = training_weights(rows, class_weight, engine.loss, train_rows)
+    if engine.n_in is None:
+        engine.build(n_in)
+    resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)
+    if resident:
+        rows = move(rows, engine.backend, engine.dtype)
+    source = array_batches(
+        engine,
+        rows._replace(weights=weights),
+        batch_size,
+        resident=resident,
+        shuffle=shuffle,
+        chosen=train_rows,
+    )
+    if fraction is None:
+        return source, _validation(engine, validation)
+    return source, array_batches(engine, rows, resident=resident, chosen=held_rows)
+
+
+def array_batches(
+    engine: Engine,
+    rows: Batch,
+    batch_size: int | None = 4096,
+    *,
+    resident: bool | None = None,
+    **options: Any,
+) -> ArraySource:
+    """Return batches of checked arrays, which by default are on the device if there is room."""
+    if resident is None:
+        resident = has_room(engine, rows, batch_size)
+    options |= {"batch_size": batch_size, "seed": engine.seed, "resident": resident}
+    return array_source(rows, engine.backend, engine.dtype, **options)
+
+
+def iterable_batches(engine: Engine, batches: Iterable[Any]) -> IterableSource:
+    """Return the batches of an iterable; the first one tells the number of features."""
+    if not isinstance(batches, Iterable) or hasattr(batches, "dtype"):
+        raise TypeError(
+            "fit and evaluate need targets: pass y, or an iterable of (x, y) batches as x"
+        )
+    if engine.n_in is None:
+        batches, n_in = peek(batches)
+        engine.build(n_in)
+    return IterableSource(
+        engine.backend, engine.dtype, batches, engine.loss, engine.network, engine.n_inputs
+    )
+
+
+def check_arrays(engine: Engine, x: Any, y: Any, weights: Any) -> Batch:
+    """Check arrays; weights are scaled to the mean 1."""
+    rows = check_batch(x, y, weights, engine.loss, engine.network, engine.n_in)
+    if rows.weights is None:
+        return rows
+    return rows._replace(weights=mean_one(to_numpy(rows.weights)))
+
+
+def _validation(engine: Engine, validation: Any) -> Source | None:
+    """Check validation data that were passed as arrays."""
+    if validation is None:
+        return None
+    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
+        raise TypeError(
+            "validation: expected a fraction, or a tuple (x, y) or (x, y, weights) of arrays, "
+            f"got {type(validation).__name__}"
+        )
+    return array_batches(engine, check_arrays(engine, *(*validation, None)[:3]))
