@@ -82,7 +82,7 @@ def check(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def lint(session: nox.Session) -> None:
-    """Check style and types."""
+    """Check style, types and which module imports which."""
     session.install("-e", ".", *LINT)
     check_style(session)
 
@@ -92,6 +92,7 @@ def check_style(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
+    session.run("lint-imports")
 
 
 # Every backend -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import array_source, move
 from anyback_nn.inputs.checks import check_batch, check_dtype
+from anyback_nn.model import Model
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Adam, Optimizer
@@ -28,9 +29,6 @@ from anyback_nn.training.loop import take_steps
 from anyback_nn.training.step import StepArguments, build_step, value_and_grad
 from anyback_nn.tree import tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
-
-if TYPE_CHECKING:
-    from anyback_nn.model import Model
 
 __all__ = [
     "QUANTITIES",
@@ -239,8 +237,6 @@ def compare_backends(
     >>> comparison.agrees, [run.backend for run in comparison.runs]
     (True, ['numpy', 'array-api-strict'])
     """
-    from anyback_nn.model import Model
-
     if not isinstance(model, Model):
         raise TypeError(
             f"expected a Model, got {model!r}: Model(..., loss=...) makes one of layers"
@@ -297,8 +293,6 @@ class _Trainer:
         batch_size: int,
         tolerance: float,
     ) -> None:
-        from anyback_nn.model import Model
-
         self.run = Run(backend.spec, backend.version, backend.device_label, dtype, tolerance)
         self.model = model = Model(
             *like.network.layers,

@@ -27,7 +27,7 @@ TABLE_OF_FORMAT_1 = {
     "target": {"kind": "quantity", "name": "price", "mean": 1e300, "scale": 1 / 7},
 }
 ARRAY_OF_FORMAT_1 = {
-    "features": {"kind": "scaling", "n_features": 64, "scale": 16},
+    "features": {"kind": "scaling", "n_features": 64, "scale": 16.0},
     "target": {"kind": "classes", "name": None, "labels": ["no", "yes"]},
 }
 
@@ -84,7 +84,7 @@ def test_surface():
         (("features", "numbers", 0, "mean"), float("nan"), "mean is nan: expected a finite"),
         (("features", "numbers", 0, "mean"), 10**400, "mean is 1000.*: expected a finite"),
         (("features", "numbers", 0, "mean"), True, "mean is True: expected a finite number"),
-        (("features", "numbers", 0, "scale"), 0, "column 'age' has the scale 0.0: expected above"),
+        (("features", "numbers", 0, "scale"), 0, "column 'age' has the scale 0: expected above"),
         (("features", "numbers", 0, "name"), "town", "columns 'town', 'town': .* each once"),
         (("features", "categories", 0, "values"), [], "'town' has the categories \\(none\\)"),
         (("features", "categories", 0, "values"), ["a", "a"], "each once"),
