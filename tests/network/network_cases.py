@@ -177,13 +177,6 @@ class Problem:
         return self.step(*self.arguments)
 
 
-def _activation_rows() -> list[LayerCase]:
-    return [
-        LayerCase(name, lambda n, make=activation: make())
-        for name, activation in ACTIVATIONS.items()
-    ]
-
-
 LAYERS = (
     LayerCase("Dense", Dense, n_in=4),
     LayerCase("Dense without bias", lambda n: Dense(n, bias=False), n_in=4),
@@ -218,7 +211,7 @@ LAYERS = (
     ),
     LayerCase("leaky_relu with a slope", lambda n: LeakyReLU(0.3)),
     LayerCase("elu with alpha", lambda n: ELU(0.6)),
-    *_activation_rows(),
+    *(LayerCase(name, lambda n, make=kind: make()) for name, kind in ACTIVATIONS.items()),
 )
 each_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 
@@ -332,26 +325,3 @@ FUNCTIONS = (
 each_function = pytest.mark.parametrize(
     "case", FUNCTIONS, ids=lambda case: "-".join([case.name, *map(str, case.options)])
 )
-
-__all__ = [
-    "FUNCTIONS",
-    "LAYERS",
-    "LOSSES",
-    "N_SAMPLES",
-    "TOLERANCE",
-    "WEIGHTS",
-    "FunctionCase",
-    "LayerCase",
-    "LossCase",
-    "Problem",
-    "arrays",
-    "assert_close",
-    "central_differences",
-    "each_function",
-    "each_layer",
-    "each_loss",
-    "each_weights",
-    "each_width",
-    "move",
-    "relative_error",
-]

@@ -1,4 +1,4 @@
-"""Dropout: how many are kept, how they are scaled, and that every backend keeps the same."""
+"""Dropout: how many are kept, how they are scaled; random/test_random.py has the masks."""
 
 import math
 
@@ -18,31 +18,16 @@ from anyback_nn.random import Random, generator
 SHAPE = (200, 100)
 
 
-def mask(probability, backend=None, dtype="float32", step=0):
-    draws = Random(generator(0, "noise", step), backend or select("numpy"), dtype)
+def mask(probability, backend=None, dtype="float32"):
+    draws = Random(generator(0, "noise"), backend or select("numpy"), dtype)
     return Dropout(probability).noise(SHAPE, draws)
 
 
-@pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 0.9])
 def test_rate(probability):
     kept = np.sum(mask(probability))
     n = SHAPE[0] * SHAPE[1]
-    assert abs(kept - n * (1 - probability)) < 5 * math.sqrt(n * probability * (1 - probability))
-
-
-def test_probability_zero_keeps_all():
-    assert np.all(mask(0.0))
-
-
-@pytest.mark.parametrize("on_device", [False, True], ids=["host", "device"])
-def test_mask_is_the_same_on_every_backend_and_for_both_dtypes(backend, dtype, on_device):
-    noise = mask(0.3, select(backend, masks_on_device=on_device), dtype)
-    assert noise.dtype == backend.xp.bool
-    np.testing.assert_array_equal(to_numpy(noise), mask(0.3))
-
-
-def test_every_step_has_its_own_mask():
-    assert not np.array_equal(mask(0.5, step=0), mask(0.5, step=1))
+    assert abs(kept - n * (1 - probability)) <= 5 * math.sqrt(n * probability * (1 - probability))
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 0.9])
@@ -55,14 +40,6 @@ def test_what_is_kept_is_scaled(probability, backend, dtype):
     dx, grads = Dropout(probability).backward({}, cache, backend.asarray(np.ones(SHAPE), dtype))
     assert relative_error(dx, expected / x) < TOLERANCE[dtype]
     assert grads == {}
-
-
-def test_expectation_is_the_input():
-    """The mean over many masks: each has the variance ``x^2 p / (1 - p)``."""
-    probability, x = 0.4, np.full(SHAPE, 3.0)
-    y, _ = Dropout(probability).forward({}, x, Context(True, {}, mask(probability)))
-    deviation = 3.0 * math.sqrt(probability / (1 - probability) / x.size)
-    assert abs(y.mean() - 3.0) < 5 * deviation
 
 
 def test_prediction_changes_nothing(backend, dtype):

@@ -21,7 +21,7 @@ from network_cases import (
 
 import anyback_nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.network.activations import ACTIVATIONS, softmax
+from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES as NAMED_LOSSES
 from anyback_nn.network.losses import Loss, mean_loss
@@ -112,17 +112,3 @@ def test_loss_of_each_sample(case, n_out, backend, float64):
     _, cache = case.loss.forward(backend.asarray(outputs), targets)
     d_outputs = case.loss.backward(cache, backend.asarray(dvalues))
     assert relative_error(d_outputs, central_differences(value, outputs)) < 1e-6
-
-
-def test_softmax_in_every_direction(backend, float64):
-    """The whole Jacobian, entry by entry: ``da_i/dz_j``."""
-    z = np.asarray([[-1.0, 0.5, 2.0]])
-    layer = ACTIVATIONS["softmax"]()
-    _, cache = layer.forward({}, backend.asarray(z))
-    for i in range(3):
-
-        def value(z, i=i):
-            return float(to_numpy(softmax(backend.asarray(z)))[0, i])
-
-        dx, _ = layer.backward({}, cache, backend.asarray(np.eye(3)[[i]]))
-        assert relative_error(dx, central_differences(value, z)) < 1e-6

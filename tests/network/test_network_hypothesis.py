@@ -12,7 +12,7 @@ from network_cases import LAYERS, TOLERANCE, arrays, each_layer, each_loss, move
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import select
-from anyback_nn.network.activations import Activation, log_sum_exp, sigmoid, softmax, softplus
+from anyback_nn.network.activations import Activation, log_sum_exp
 from anyback_nn.network.losses import mean_loss
 from anyback_nn.tree import tree_map
 
@@ -385,37 +385,6 @@ def test_losses_of_any_number(case, backend, dtype):
         sizes = [1 + np.max(np.abs(one).reshape(len(pairs), -1), axis=1) for one in wide]
         rounding = TOLERANCE[dtype] * sizes[0] * sizes[1]
         assert np.all(result["values"][where] >= -rounding[where])
-
-
-def test_opposite_sigmoids_sum_to_one(backend, dtype):
-    @for_all(backend, anything(backend, dtype))
-    def holds(z):
-        total = to_numpy(sigmoid(z)) + to_numpy(sigmoid(-z))
-        np.testing.assert_allclose(total, 1.0, rtol=TOLERANCE[dtype])
-
-
-def test_opposite_softplus_differ_by_their_argument(backend, dtype):
-    @for_all(backend, anything(backend, dtype))
-    def holds(z):
-        difference = to_numpy(softplus(z)) - to_numpy(softplus(-z))
-        tolerance = TOLERANCE[dtype]
-        np.testing.assert_allclose(difference, to_numpy(z), rtol=tolerance, atol=tolerance)
-
-
-def test_softmax_is_a_distribution(backend, dtype):
-    @for_all(backend, anything(backend, dtype))
-    def holds(z):
-        with np.errstate(over="ignore"):  # as in a model
-            p = to_numpy(softmax(z))
-        assert np.all(p >= 0)
-        np.testing.assert_allclose(p.sum(axis=-1), 1.0, rtol=TOLERANCE[dtype])
-
-
-def test_softmax_does_not_see_shifts(backend, dtype):
-    @for_all(backend, quarters((2, 3)), quarters((2, 1)))
-    def holds(z, shift):
-        shifted = softmax(backend.asarray(z + shift, dtype))
-        assert_same(shifted, softmax(backend.asarray(z, dtype)), dtype)
 
 
 def test_log_sum_exp_is_just_above_the_largest(backend, dtype):

@@ -1,4 +1,4 @@
-"""Nothing writes into what it is given: NumPy's arrays are made read-only, all are compared."""
+"""Nothing writes into its arguments: NumPy's arrays are made read-only, all are compared."""
 
 import numpy as np
 from network_cases import (
@@ -11,13 +11,13 @@ from network_cases import (
 )
 
 from anyback_nn.array_api import to_numpy
-from anyback_nn.network.activations import log_sum_exp, softmax
+from anyback_nn.network.activations import log_sum_exp
 from anyback_nn.network.losses import mean_loss, weighted_mean
 from anyback_nn.network.network import Network
 
 
 class Guard:
-    """Watches over trees of arrays from the moment when they are given to it."""
+    """Keep copies of arrays, to compare the arrays with them later."""
 
     def __init__(self):
         self.watched = []
@@ -61,32 +61,18 @@ def test_loss(case, weights, backend, finest):
     guard(case.loss.backward(cache, values))
     guard(weighted_mean(values, weights))
     guard(case.loss.link(outputs))
+    guard(case.loss.check_targets(targets, 3))
     if case.loss.classifies:
         guard(case.loss.decide(outputs))
         guard(case.loss.correct(outputs, targets))
     guard.check()
 
 
-@each_loss
-def test_check_of_targets(case, backend, finest):
-    guard = Guard()
-    _, targets = guard(move(case.draw(3), backend, finest))
-    guard(case.loss.check_targets(targets, 3))
-    guard.check()
-
-
 @each_function
 def test_function(case, backend, finest):
     guard = Guard()
-    z = guard(backend.asarray(np.linspace(-3, 3, 16), finest))
+    z = guard(backend.asarray(np.linspace(-3, 3, 16).reshape(4, 4), finest))
     case.value(z)
     case.slope(z)
-    guard.check()
-
-
-def test_functions_of_a_sample(backend, finest):
-    guard = Guard()
-    z = guard(backend.asarray(np.linspace(-3, 3, 6).reshape(2, 3), finest))
-    softmax(z)
     log_sum_exp(z)
     guard.check()

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from network_cases import relative_error
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.errors import DataError, ShapeError
@@ -14,7 +13,6 @@ from anyback_nn.network.losses import (
     Poisson,
     ProbabilityCrossEntropy,
     SoftmaxCrossEntropy,
-    mean_loss,
 )
 
 REGRESSION = [MeanSquaredError(), MeanAbsoluteError(), Huber(), Poisson()]
@@ -41,33 +39,16 @@ def test_several_outputs(loss, backend):
     np.testing.assert_array_equal(check(loss, targets, 2, backend), targets)
 
 
-@pytest.mark.parametrize("kind", ["int32", "uint32", "int16", "uint16", "int8", "uint8", "float32"])
+@pytest.mark.parametrize(
+    "kind", ["int32", "uint32", "int16", "uint16", "int8", "uint8", "float32", "bool"]
+)
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
 def test_classes(shape, kind, backend):
+    """Also of 300 classes, which cannot be counted in 8 bits."""
     targets = np.asarray([0, 1, 43, 1]).astype(kind)
     checked = check(CLASSES, targets.reshape(shape), 300, backend)
-    np.testing.assert_array_equal(checked, [0, 1, 43, 1])
+    np.testing.assert_array_equal(checked, targets.astype("int32"))
     assert checked.dtype == np.int32
-
-
-def test_classes_that_are_booleans(backend):
-    checked = check(CLASSES, np.asarray([True, False]), 2, backend)
-    np.testing.assert_array_equal(checked, [1, 0])
-    assert checked.dtype == np.int32
-
-
-@pytest.mark.parametrize("kind", ["uint8", "int8", "uint16"])
-def test_narrow_integers_name_one_class_of_many(kind, backend):
-    """300 classes cannot be counted in 8 bits: 43 and 299 would be one class."""
-    outputs = np.zeros((2, 300), dtype="float32")
-    outputs[:, 43] = 3.0
-    targets = CLASSES.check_targets(backend.asarray(np.asarray([43, 7]).astype(kind)), 300)
-    _, d_outputs = mean_loss(CLASSES, backend.asarray(outputs), targets)
-    powers = np.exp(outputs.astype("float64"))
-    expected = powers / powers.sum(axis=1, keepdims=True)
-    expected[0, 43] -= 1
-    expected[1, 7] -= 1
-    assert relative_error(d_outputs, expected / 2) < 1e-5
 
 
 @pytest.mark.parametrize("kind", ["float32", "int32", "uint8", "bool"])
@@ -114,6 +95,7 @@ def test_wrong_shapes(loss, targets, n_out, parts, backend):
         (CLASSES, [0.0, 3.0], "class indices from 0 to 2, because the network has 3 outputs"),
         (CLASSES, [0.0, -1.0], "class indices from 0 to 2"),
         (CLASSES, [0.0, np.inf], "class indices from 0 to 2"),
+        *((CLASSES, [0, wrong], "class indices from 0 to 2") for wrong in (3, -1, 200)),
         (CLASSES, [0.0, 2.0**32 + 2**10], "class indices from 0 to 2"),
         (CLASSES, [[1.5, -0.5, 0.0]], "class probabilities, 0 or greater"),
         (CLASSES, [[0.5, 0.25, 0.0]], "class probabilities with the sum 1"),
@@ -122,30 +104,18 @@ def test_wrong_shapes(loss, targets, n_out, parts, backend):
 )
 def test_wrong_numbers(loss, targets, part, backend):
     n_out = 3 if loss is CLASSES else 1
+    kind = "int32" if isinstance(targets[0], int) else "float32"
     with pytest.raises(DataError) as caught:
-        check(loss, np.asarray(targets, dtype="float32"), n_out, backend)
+        check(loss, np.asarray(targets, dtype=kind), n_out, backend)
     assert type(loss).__name__ in str(caught.value)
     assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("targets", "n_out"),
-    [([0, 3], 3), ([0, -1], 3), ([0, 200], 100)],
-)
-def test_wrong_integers(targets, n_out, backend):
-    with pytest.raises(DataError, match=f"class indices from 0 to {n_out - 1}"):
-        check(CLASSES, np.asarray(targets, dtype="int32"), n_out, backend)
-
-
-@pytest.mark.parametrize("loss", [*REGRESSION, *LABELS])
-@pytest.mark.parametrize("targets", [["a", "b"], [1j, 2.0]])
-def test_what_is_not_a_number(loss, targets):
-    with pytest.raises(DataError, match="expected numeric targets, got"):
-        loss.check_targets(np.asarray(targets), 1)
-
-
 @pytest.mark.parametrize("targets", [["cat", "dog"], [1j, 2.0]])
-def test_labels_that_are_not_numbered(targets):
+def test_dtypes_that_are_not_numeric(targets):
+    for loss in (*REGRESSION, *LABELS):
+        with pytest.raises(DataError, match="expected numeric targets, got"):
+            loss.check_targets(np.asarray(targets), 1)
     with pytest.raises(DataError, match=r"class indices \(integers\), got .* numpy.unique"):
         CLASSES.check_targets(np.asarray(targets), 3)
 
