@@ -476,7 +476,7 @@ MUTANTS = (
         "training/loop.py",
         'before = model.training.copy(model.compiled("copies", lambda: tree_copy))',
         "before = model.training",
-        "test_model.py::test_an_interrupt_leaves_the_last_finished_epoch[numpy]",
+        "test_model.py::test_a_fit_that_fails_leaves_the_last_finished_epoch[numpy]",
         "numpy",
         "Arrays are not equal",
     ),

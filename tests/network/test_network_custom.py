@@ -1,4 +1,4 @@
-"""A layer and a loss of one's own: a class with the two methods, and nothing is registered."""
+"""Layers and losses of a user's own: classes with two methods, which need no registration."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 from array_api_compat import array_namespace
-from network_cases import central_differences, move, relative_error
+from network_cases import move
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
@@ -16,7 +16,7 @@ from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import Loss, mean_loss
 from anyback_nn.network.network import Network
 from anyback_nn.random import Random, generator
-from anyback_nn.tree import tree_leaves, tree_map
+from anyback_nn.testing import check_gradients
 
 
 @dataclass(frozen=True)
@@ -71,27 +71,8 @@ def numbers():
 
 
 def test_gradients(backend, float64):
-    params = NETWORK.init(3, Random(generator(0, "weights"), backend, float64))
-    x, *rest = numbers()
-    rest = move(tuple(rest), backend, float64)
-
-    def run(params, x):
-        outputs, cache = NETWORK.forward(params, x)
-        value, d_outputs = mean_loss(LogCosh(), outputs, *rest)
-        return float(to_numpy(value)), *NETWORK.backward(params, cache, d_outputs)
-
-    def value(x):
-        return run(params, backend.asarray(x))[0]
-
-    _, dx, grads = run(params, backend.asarray(x))
-    assert relative_error(dx, central_differences(value, x)) < 1e-6
-    for own, gradient in zip(tree_leaves(params), tree_leaves(grads), strict=True):
-
-        def value(other, own=own):
-            new = tree_map(lambda x: backend.asarray(other) if x is own else x, params)
-            return run(new, backend.asarray(x))[0]
-
-        assert relative_error(gradient, central_differences(value, to_numpy(own))) < 1e-6
+    check_gradients(NETWORK, (5, 3), backend=backend, dtype=float64)
+    check_gradients(LogCosh(), (5, 2), backend=backend, dtype=float64)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -162,8 +143,8 @@ def test_predictions_are_not_the_memory_of_the_inputs(backend, float64):
     np.testing.assert_array_equal(x, before)
 
 
-def test_what_a_loss_of_ones_own_makes_of_outputs(backend, float64):
-    """It is called each time anew, whatever it is: nothing of it is remembered."""
+def test_predictions_of_an_own_loss(backend, float64):
+    """It is called each time: nothing that it returned is kept."""
 
     class Own(nn.SoftmaxCrossEntropy):
         factor = 2.0

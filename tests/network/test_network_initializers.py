@@ -102,20 +102,6 @@ def test_constants(backend, dtype):
     assert np.all(draw(Zeros(), (3, 2), backend, dtype) == 0.0)
 
 
-@pytest.mark.parametrize("initializer", [*RANDOM, Constant(0.1), Zeros()], ids=repr)
-def test_the_same_seed_gives_the_same_bits_everywhere(initializer, backend, dtype):
-    weight = draw(initializer, (30, 20), backend, dtype)
-    assert weight.dtype == dtype
-    np.testing.assert_array_equal(weight, draw(initializer, (30, 20), dtype=dtype))
-    np.testing.assert_array_equal(weight, draw(initializer, (30, 20)).astype(dtype))
-
-
-@pytest.mark.parametrize("initializer", RANDOM, ids=repr)
-def test_another_seed_gives_other_weights(initializer):
-    one, other = (draw(initializer, (30, 20), seed=seed) for seed in (0, 1))
-    assert not np.any(one == other)
-
-
 def test_layers_draw_different_weights():
     network = Network(Dense(4), Dense(4), Residual(Dense(4)))
     draws = Random(generator(0, "weights"), select("numpy"), "float64")

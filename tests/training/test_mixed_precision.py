@@ -120,25 +120,19 @@ def relative(found, expected):
     return np.max(np.abs(found - expected)) / np.max(np.abs(expected))
 
 
-@each_narrow
-def test_gradients_near_float32(backend, compute_dtype):
-    steps = Steps(backend, "float32")
-    with backend.scope("float32"):
-        scaling = LossScaling() if compute_dtype == "float16" else None
-        network = mixed(steps.network, compute_dtype, "float32")
+@pytest.mark.parametrize(
+    ("compute_dtype", "dtype"),
+    [("float16", "float32"), ("bfloat16", "float32"), ("float32", "float64")],
+)
+def test_gradients_near_those_in_the_wide_dtype(backend, compute_dtype, dtype):
+    with backend.scope(dtype):
+        steps = Steps(backend, dtype)
+        scaling = None if compute_dtype == "bfloat16" else LossScaling()
+        network = mixed(steps.network, compute_dtype, dtype)
         step = build_step(network, *steps.parts[1:], scaling)
         found = steps.gradient(step, steps.begin(scaling))
         expected = steps.gradient(build_step(*steps.parts), steps.begin())
     assert 0 < relative(found, expected) < 8 * EPSILON[compute_dtype]
-
-
-def test_gradients_of_float32_near_float64(backend, float64):
-    steps = Steps(backend, float64)
-    network = mixed(steps.network, "float32", float64)
-    step = build_step(network, *steps.parts[1:], LossScaling())
-    found = steps.gradient(step, steps.begin(LossScaling()))
-    expected = steps.gradient(build_step(*steps.parts), steps.begin())
-    assert 0 < relative(found, expected) < 8 * EPSILON["float32"]
 
 
 @half
