@@ -25,8 +25,9 @@ def classifier(backend, *layers, dtype="float32", **options):
     return nn.Model(*layers, nn.Dense(2), loss=loss, backend=backend, dtype=dtype, **options)
 
 
-def network(backend, *layers, loss=nn.MeanSquaredError()):
-    return nn.Model(*layers or (nn.Dense(1),), loss=loss, backend=backend)
+def network(backend, *layers, loss=None):
+    layers = layers or (nn.Dense(1),)
+    return nn.Model(*layers, loss=loss or nn.MeanSquaredError(), backend=backend)
 
 
 def everything(backend, dtype="float32", **options):

@@ -33,6 +33,7 @@ def test_a_run(program, backend, tmp_path):
     assert "moons, test part: 200 rows" in outcome.out
     assert "actual \\ predicted" in outcome.out
     assert outcome.out.endswith("written to runs/moons-1\n")
+    assert "\x1b" not in outcome.out
     assert max(map(len, outcome.out.splitlines())) <= 80
 
     run = tmp_path / "runs" / "moons-1"
@@ -278,12 +279,6 @@ def test_interrupt_before_anything_is_learned_or_twice(interrupted, tmp_path, ep
     assert outcome.err.splitlines()[-1] == f"error: {message}"
     assert "Traceback" not in outcome.err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_plain_text_and_no_progress_in_a_pipe(program):
-    outcome = program("train", *QUICK)
-    assert outcome.err == ""
-    assert "\x1b" not in outcome.out
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -2,8 +2,10 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from anyback_nn.datasets import parquet_batches
+from anyback_nn.errors import DataError
 
 N = 103
 
@@ -41,6 +43,12 @@ def numbers_of(encoding):
 
 def batches_of(path, target="sort", **options):
     return parquet_batches(path, target, **{"batch_size": 8, "columns": FEATURES} | options)
+
+
+def expect_error(path, message, target="y", **options):
+    """Assert that no batches are made of a file, and why."""
+    with pytest.raises(DataError, match=message):
+        parquet_batches(path, target, **options)
 
 
 def rows_seen(batches, number):

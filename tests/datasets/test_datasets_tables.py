@@ -1,19 +1,18 @@
-"""Tables: the oracle for the encoded values is scikit-learn's own ColumnTransformer."""
+"""Tables: the oracle for the encoded values is scikit-learn's ColumnTransformer."""
 
 import datetime
 import gzip
-import json
 
 import numpy as np
 import polars as pl
 import pytest
 import sklearn.datasets
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from anyback_nn.datasets import encoding_from_json, load, read
+from anyback_nn.datasets import load, read
 from anyback_nn.errors import DataError
 
 
@@ -27,12 +26,9 @@ def passengers(n=120, seed=0):
     return pl.DataFrame(
         {
             "number": np.arange(n),
-            "alcohol": [None if gap else v for gap, v in zip(gaps[0], alcohol, strict=True)],
-            "town": [
-                None if gap else v
-                for gap, v in zip(gaps[1], rng.choice(["Oslo", "Rome", "Paris"], n), strict=True)
-            ],
-            "ash": [None if gap else v for gap, v in zip(gaps[2], ash, strict=True)],
+            "alcohol": np.where(gaps[0], None, alcohol).tolist(),
+            "town": np.where(gaps[1], None, rng.choice(["Oslo", "Rome", "Paris"], n)).tolist(),
+            "ash": np.where(gaps[2], None, ash).tolist(),
             "sweet": rng.random(n) < 0.4,
             "sort": [f"sort {k}" for k in wine.target[rows]],
             "proline": wine.data[rows, 12] + 0.25,
@@ -82,25 +78,17 @@ def test_the_encoding_is_that_of_scikit_learn(save):
     assert (len(data.x_train), len(data.x_test)) == (96, 24)
     train = training_rows(data)
 
-    numbers, strings = [0, 1, 2, 3], [4, 5]
     raw = np.empty((120, 6), dtype=object)
     for i, name in enumerate(["number", "alcohol", "ash", "proline"]):
         raw[:, i] = frame[name].cast(pl.Float64).to_numpy()
     for i, name in enumerate(["town", "sweet"]):
         raw[:, 4 + i] = frame[name].cast(pl.String).to_list()
-    oracle = ColumnTransformer(
-        [
-            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
-            (
-                "strings",
-                make_pipeline(
-                    SimpleImputer(missing_values=None, strategy="constant", fill_value="(missing)"),
-                    OneHotEncoder(handle_unknown="ignore", sparse_output=False),
-                ),
-                strings,
-            ),
-        ]
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    strings = make_pipeline(
+        SimpleImputer(missing_values=None, strategy="constant", fill_value="(missing)"),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
     )
+    oracle = make_column_transformer((numbers, [0, 1, 2, 3]), (strings, [4, 5]))
     expected = oracle.fit(raw[train]).transform(raw).astype(np.float32)
     np.testing.assert_array_equal(data.x_train, expected[train])
     whole = read(save(frame), data.encoding, with_target=True)
@@ -108,19 +96,6 @@ def test_the_encoding_is_that_of_scikit_learn(save):
     assert data.encoding.decode(whole.y).tolist() == frame["sort"].to_list()
     assert data.x_train.dtype == np.float32
     assert data.y_train.dtype == np.int64
-
-
-def test_an_encoding_that_went_through_json_gives_the_same_bits(save):
-    path = save(passengers())
-    data = load(path, target="proline")
-    restored = encoding_from_json(json.loads(json.dumps(data.encoding.to_json())))
-    assert restored == data.encoding
-    before = read(path, data.encoding, with_target=True)
-    after = read(path, restored, with_target=True)
-    assert before.x.tobytes() == after.x.tobytes()
-    assert before.y.tobytes() == after.y.tobytes()
-    assert before.notes == after.notes
-    assert data.x_train.tobytes() == after.x[training_rows(data)].tobytes()
 
 
 def test_all_formats_give_the_same(tmp_path):
@@ -423,10 +398,7 @@ def test_labels_may_be_a_mixture_if_classes_are_asked_for(csv):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (
-            [[1], [2]],
-            r"'c' holds List\(Int64\) values: expected numbers, strings or booleans; spread",
-        ),
+        ([[1], [2]], r"'c' holds List\(Int64\) values: expected numbers, .* or booleans; spread"),
         ([{"a": 1}, {"a": 2}], "'c' holds Struct"),
         ([b"1", b"2"], "'c' holds Binary"),
         ([datetime.date(2020, 1, 1)] * 2, r"'c' holds dates or times \(Date\): .*such as the year"),
