@@ -5,14 +5,12 @@ import json
 import numpy as np
 import pytest
 
+import anyback_nn as nn
 from anyback_nn.datasets import load
-from anyback_nn.model import Model
-from anyback_nn.network.layers import Dense
-from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
 
 
 def saved(path, *, encoding=None, n_in=2, n_out=2, loss=None):
-    model = Model(Dense(n_out), loss=loss or SoftmaxCrossEntropy()).build(n_in)
+    model = nn.Model(nn.Dense(n_out), loss=loss or nn.SoftmaxCrossEntropy()).build(n_in)
     model.encoding = encoding
     model.save(path)
     return path
@@ -76,7 +74,7 @@ def test_a_model_without_an_encoding(fails, tmp_path):
 
 def test_an_encoding_that_does_not_fit(fails, tmp_path):
     encoding = load("moons").encoding.to_json()
-    for settings in {"n_in": 3}, {"n_out": 3}, {"loss": MeanSquaredError()}:
+    for settings in {"n_in": 3}, {"n_out": 3}, {"loss": nn.MeanSquaredError()}:
         path = saved(tmp_path / "own.safetensors", encoding=encoding, **settings)
         assert "does not fit its encoding" in fails("evaluate", path, "moons")
     path = saved(tmp_path / "own.safetensors", encoding={"features": {"kind": "magic"}})

@@ -10,17 +10,13 @@ from network_cases import move
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.network.layer import PREDICTION, Context, Layer
-from anyback_nn.network.layers import Dense
 from anyback_nn.network.layout import Layout
-from anyback_nn.network.losses import Loss, mean_loss
-from anyback_nn.network.network import Network
 from anyback_nn.random import Random, generator
 from anyback_nn.testing import check_gradients
 
 
 @dataclass(frozen=True)
-class Power(Layer):
+class Power(nn.Layer):
     """``y = |x|^exponent``, where the exponent of each feature is learned."""
 
     start: float = 0.75
@@ -28,7 +24,7 @@ class Power(Layer):
     def init(self, n_in, draws):
         return {"exponent": draws.full((n_in,), self.start)}
 
-    def forward(self, params, x, context=PREDICTION):
+    def forward(self, params, x, context=nn.PREDICTION):
         xp = array_namespace(x)
         y = xp.abs(x) ** params["exponent"]
         return y, (x, y)
@@ -40,17 +36,17 @@ class Power(Layer):
         return dx, {"exponent": xp.sum(dy * y * xp.log(xp.abs(x)), axis=-2)}
 
 
-class Square(Layer):
+class Square(nn.Layer):
     """The two methods, and nothing else."""
 
-    def forward(self, params, x, context=PREDICTION):
+    def forward(self, params, x, context=nn.PREDICTION):
         return x * x, x
 
     def backward(self, params, cache, dy):
         return 2.0 * cache * dy, {}
 
 
-class LogCosh(Loss):
+class LogCosh(nn.Loss):
     """The two methods of a loss, and nothing else."""
 
     def forward(self, outputs, targets):
@@ -62,7 +58,7 @@ class LogCosh(Loss):
         return array_namespace(cache).tanh(cache) * dvalues[..., None]
 
 
-NETWORK = Network(Dense(4), Power(), Square(), Dense(2))
+NETWORK = nn.Network(nn.Dense(4), Power(), Square(), nn.Dense(2))
 
 
 def numbers():
@@ -83,8 +79,8 @@ def test_gradient_descent_lowers_the_loss(packed, backend, dtype):
 
     def step(storage):
         tree = layout.unpack(storage)
-        outputs, cache = NETWORK.forward(tree, x, Context(training=True))
-        value, d_outputs = mean_loss(LogCosh(), outputs, targets, weights)
+        outputs, cache = NETWORK.forward(tree, x, nn.Context(training=True))
+        value, d_outputs = nn.mean_loss(LogCosh(), outputs, targets, weights)
         grads = layout.pack(NETWORK.gradients(tree, cache, d_outputs))
         return value, tuple(p - 0.02 * g for p, g in zip(storage, grads))
 
@@ -113,7 +109,7 @@ def test_defaults_of_a_loss(backend):
     assert not loss.classifies
 
 
-@pytest.mark.parametrize("kind", [Layer, Loss])
+@pytest.mark.parametrize("kind", [nn.Layer, nn.Loss])
 def test_both_methods_are_needed(kind):
     class Half(kind):
         def forward(self, *arguments):
@@ -123,10 +119,10 @@ def test_both_methods_are_needed(kind):
         Half()
 
 
-class Chosen(Layer):
+class Chosen(nn.Layer):
     """The first two features: a view of the inputs, where the library has views."""
 
-    def forward(self, params, x, context=PREDICTION):
+    def forward(self, params, x, context=nn.PREDICTION):
         return x[:, :2], x
 
     def backward(self, params, cache, dy):
@@ -152,7 +148,7 @@ def test_predictions_of_an_own_loss(backend, float64):
         decide = staticmethod(lambda outputs: array_namespace(outputs).argmin(outputs, axis=-1))
 
     x = numbers()[0]
-    model = nn.Model(Dense(4), loss=Own(), backend=backend, dtype=float64).build(3)
+    model = nn.Model(nn.Dense(4), loss=Own(), backend=backend, dtype=float64).build(3)
     raw = model.predict(x)
     np.testing.assert_array_equal(model.predict_classes(x), raw.argmin(axis=1))
     Own.factor = 6.0

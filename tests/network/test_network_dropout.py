@@ -6,21 +6,16 @@ import numpy as np
 import pytest
 from network_cases import TOLERANCE, relative_error
 
+import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.backends import select
-from anyback_nn.model import Model
-from anyback_nn.network.layer import Context
-from anyback_nn.network.layers import Dense, Dropout
-from anyback_nn.network.losses import MeanSquaredError
-from anyback_nn.network.network import Network
 from anyback_nn.random import Random, generator
 
 SHAPE = (200, 100)
 
 
 def mask(probability, backend=None, dtype="float32"):
-    draws = Random(generator(0, "noise"), backend or select("numpy"), dtype)
-    return Dropout(probability).noise(SHAPE, draws)
+    draws = Random(generator(0, "noise"), backend or nn.select("numpy"), dtype)
+    return nn.Dropout(probability).noise(SHAPE, draws)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 0.9])
@@ -34,25 +29,27 @@ def test_rate(probability):
 def test_what_is_kept_is_scaled(probability, backend, dtype):
     x = np.random.default_rng(0).normal(size=SHAPE)
     noise = mask(probability, backend, dtype)
-    y, cache = Dropout(probability).forward({}, backend.asarray(x, dtype), Context(True, {}, noise))
+    y, cache = nn.Dropout(probability).forward(
+        {}, backend.asarray(x, dtype), nn.Context(True, {}, noise)
+    )
     expected = np.where(to_numpy(noise), x / (1 - probability), 0.0)
     assert relative_error(y, expected) < TOLERANCE[dtype]
-    dx, grads = Dropout(probability).backward({}, cache, backend.asarray(np.ones(SHAPE), dtype))
+    dx, grads = nn.Dropout(probability).backward({}, cache, backend.asarray(np.ones(SHAPE), dtype))
     assert relative_error(dx, expected / x) < TOLERANCE[dtype]
     assert grads == {}
 
 
 def test_prediction_changes_nothing(backend, dtype):
     x = backend.asarray(np.random.default_rng(0).normal(size=SHAPE), dtype)
-    y, cache = Dropout(0.5).forward({}, x)
+    y, cache = nn.Dropout(0.5).forward({}, x)
     np.testing.assert_array_equal(to_numpy(y), to_numpy(x))
-    dx, _ = Dropout(0.5).backward({}, cache, x)
+    dx, _ = nn.Dropout(0.5).backward({}, cache, x)
     np.testing.assert_array_equal(to_numpy(dx), to_numpy(x))
 
 
 def test_layers_of_a_network_drop_different_inputs():
-    network = Network(Dropout(0.5), Dense(100), Dropout(0.5))
-    draws = Random(generator(0, "noise"), select("numpy"), "float32")
+    network = nn.Network(nn.Dropout(0.5), nn.Dense(100), nn.Dropout(0.5))
+    draws = Random(generator(0, "noise"), nn.select("numpy"), "float32")
     first, nothing, last = network.noise(SHAPE, draws)
     assert nothing is None
     assert first.shape == last.shape == SHAPE
@@ -65,13 +62,13 @@ def test_training_is_the_same_with_masks_from_the_device(backend):
     batches = [(x[i : i + 32], x[i : i + 32, :3]) for i in range(0, 70, 32)]
 
     def trained(on_device):
-        model = Model(
-            Dense(16),
-            Dropout(0.3),
-            Dense(3),
-            Dropout(0.1),
-            loss=MeanSquaredError(),
-            backend=select(backend, masks_on_device=on_device),
+        model = nn.Model(
+            nn.Dense(16),
+            nn.Dropout(0.3),
+            nn.Dense(3),
+            nn.Dropout(0.1),
+            loss=nn.MeanSquaredError(),
+            backend=nn.select(backend, masks_on_device=on_device),
         )
         model.fit(batches, epochs=2)
         return model.predict(x)

@@ -6,29 +6,20 @@ import numpy as np
 import pytest
 from network_cases import LOSSES, TOLERANCE, move, relative_error
 
+import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.network.losses import (
-    BinaryCrossEntropy,
-    Huber,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    Poisson,
-    ProbabilityCrossEntropy,
-    SoftmaxCrossEntropy,
-    mean_loss,
-)
 
 
 @pytest.mark.parametrize(
     ("loss", "outputs", "linked"),
     [
-        (MeanSquaredError(), [[1.0, -2.0]], [[1.0, -2.0]]),
-        (MeanAbsoluteError(), [[1.0, -2.0]], [[1.0, -2.0]]),
-        (Huber(), [[1.0, -2.0]], [[1.0, -2.0]]),
-        (Poisson(), [[np.log(2.0), 0.0]], [[2.0, 1.0]]),
-        (BinaryCrossEntropy(), [[0.0, np.log(3.0)]], [[0.5, 0.75]]),
-        (ProbabilityCrossEntropy(), [[0.25, 0.75]], [[0.25, 0.75]]),
-        (SoftmaxCrossEntropy(), [[np.log(3.0), 0.0]], [[0.75, 0.25]]),
+        (nn.MeanSquaredError(), [[1.0, -2.0]], [[1.0, -2.0]]),
+        (nn.MeanAbsoluteError(), [[1.0, -2.0]], [[1.0, -2.0]]),
+        (nn.Huber(), [[1.0, -2.0]], [[1.0, -2.0]]),
+        (nn.Poisson(), [[np.log(2.0), 0.0]], [[2.0, 1.0]]),
+        (nn.BinaryCrossEntropy(), [[0.0, np.log(3.0)]], [[0.5, 0.75]]),
+        (nn.ProbabilityCrossEntropy(), [[0.25, 0.75]], [[0.25, 0.75]]),
+        (nn.SoftmaxCrossEntropy(), [[np.log(3.0), 0.0]], [[0.75, 0.25]]),
     ],
 )
 def test_link(loss, outputs, linked, backend, finest):
@@ -36,19 +27,19 @@ def test_link(loss, outputs, linked, backend, finest):
     outputs = backend.asarray(np.asarray(outputs), finest)
     predicted = loss.link(outputs)
     assert relative_error(predicted, np.asarray(linked)) < TOLERANCE[finest]
-    assert abs(to_numpy(mean_loss(loss, outputs, predicted)[1])).max() < TOLERANCE[finest]
-    assert abs(to_numpy(mean_loss(loss, outputs, 0.9 * predicted)[1])).max() > 1e-3
+    assert abs(to_numpy(nn.mean_loss(loss, outputs, predicted)[1])).max() < TOLERANCE[finest]
+    assert abs(to_numpy(nn.mean_loss(loss, outputs, 0.9 * predicted)[1])).max() > 1e-3
 
 
 @pytest.mark.parametrize(
     ("loss", "outputs", "targets", "decisions", "scores"),
     [
-        (BinaryCrossEntropy(), [[0.1], [-0.1], [3.0]], [[1], [1], [0]], [1, 0, 1], [1, 0, 0]),
-        (BinaryCrossEntropy(), [[2, -2], [2, 2]], [[1, 0], [1, 0]], [[1, 0], [1, 1]], [1, 0.5]),
-        (ProbabilityCrossEntropy(), [[0.6], [0.4]], [[1], [1]], [1, 0], [1, 0]),
-        (ProbabilityCrossEntropy(), [[0.9, 0.2]], [[1, 1]], [[1, 0]], [0.5]),
-        (SoftmaxCrossEntropy(), [[1, 3, 2], [5, 0, 1]], [[0, 1, 0], [0, 0, 1]], [1, 0], [1, 0]),
-        (SoftmaxCrossEntropy(), [[1, 3, 2], [5, 0, 1]], [1, 2], [1, 0], [1, 0]),
+        (nn.BinaryCrossEntropy(), [[0.1], [-0.1], [3.0]], [[1], [1], [0]], [1, 0, 1], [1, 0, 0]),
+        (nn.BinaryCrossEntropy(), [[2, -2], [2, 2]], [[1, 0], [1, 0]], [[1, 0], [1, 1]], [1, 0.5]),
+        (nn.ProbabilityCrossEntropy(), [[0.6], [0.4]], [[1], [1]], [1, 0], [1, 0]),
+        (nn.ProbabilityCrossEntropy(), [[0.9, 0.2]], [[1, 1]], [[1, 0]], [0.5]),
+        (nn.SoftmaxCrossEntropy(), [[1, 3, 2], [5, 0, 1]], [[0, 1, 0], [0, 0, 1]], [1, 0], [1, 0]),
+        (nn.SoftmaxCrossEntropy(), [[1, 3, 2], [5, 0, 1]], [1, 2], [1, 0], [1, 0]),
     ],
 )
 def test_decisions(loss, outputs, targets, decisions, scores, backend, finest):
@@ -61,21 +52,25 @@ def test_decisions(loss, outputs, targets, decisions, scores, backend, finest):
 
 def test_only_losses_of_classes_classify():
     classifying = {type(case.loss) for case in LOSSES if case.loss.classifies}
-    assert classifying == {BinaryCrossEntropy, ProbabilityCrossEntropy, SoftmaxCrossEntropy}
+    assert classifying == {
+        nn.BinaryCrossEntropy,
+        nn.ProbabilityCrossEntropy,
+        nn.SoftmaxCrossEntropy,
+    }
 
 
 @pytest.mark.parametrize(
     ("loss", "outputs", "targets", "value", "gradient"),
     [
-        (Poisson(), [[0.0]], [[0.0]], 1.0, [[1.0]]),
-        (BinaryCrossEntropy(1.0), [[0.0]], [[1.0]], np.log(2), [[0.0]]),
-        (SoftmaxCrossEntropy(1.0), [[5.0, 5.0]], [[1.0, 0.0]], np.log(2), [[0.0, 0.0]]),
+        (nn.Poisson(), [[0.0]], [[0.0]], 1.0, [[1.0]]),
+        (nn.BinaryCrossEntropy(1.0), [[0.0]], [[1.0]], np.log(2), [[0.0]]),
+        (nn.SoftmaxCrossEntropy(1.0), [[5.0, 5.0]], [[1.0, 0.0]], np.log(2), [[0.0, 0.0]]),
     ],
 )
 def test_limits_by_hand(loss, outputs, targets, value, gradient, backend, finest):
     """The counts of 0, and labels that are smoothed until nothing is left of them."""
     numbers = move((np.asarray(outputs), np.asarray(targets)), backend, finest)
-    actual, d_outputs = mean_loss(loss, *numbers)
+    actual, d_outputs = nn.mean_loss(loss, *numbers)
     np.testing.assert_allclose(to_numpy(actual), value, atol=TOLERANCE[finest])
     np.testing.assert_allclose(to_numpy(d_outputs), gradient, atol=TOLERANCE[finest])
 
@@ -83,9 +78,9 @@ def test_limits_by_hand(loss, outputs, targets, value, gradient, backend, finest
 @pytest.mark.parametrize(
     ("loss", "setting", "values", "message"),
     [
-        (Huber, "delta", [0.0, -1.0, math.nan], "delta above 0"),
-        (BinaryCrossEntropy, "label_smoothing", [-0.1, 1.1, math.nan], "from 0 to 1"),
-        (SoftmaxCrossEntropy, "label_smoothing", [-0.1, 1.1, math.nan], "from 0 to 1"),
+        (nn.Huber, "delta", [0.0, -1.0, math.nan], "delta above 0"),
+        (nn.BinaryCrossEntropy, "label_smoothing", [-0.1, 1.1, math.nan], "from 0 to 1"),
+        (nn.SoftmaxCrossEntropy, "label_smoothing", [-0.1, 1.1, math.nan], "from 0 to 1"),
     ],
 )
 def test_settings_out_of_range(loss, setting, values, message):
@@ -95,7 +90,7 @@ def test_settings_out_of_range(loss, setting, values, message):
 
 
 def test_smoothing_changes_neither_predictions_nor_scores():
-    plain, smoothed = BinaryCrossEntropy(), BinaryCrossEntropy(0.6)
+    plain, smoothed = nn.BinaryCrossEntropy(), nn.BinaryCrossEntropy(0.6)
     outputs, targets = np.asarray([[0.3], [-0.3], [2.0]]), np.asarray([[1.0], [1.0], [0.0]])
     np.testing.assert_array_equal(smoothed.link(outputs), plain.link(outputs))
     np.testing.assert_array_equal(smoothed.decide(outputs), [1, 0, 1])

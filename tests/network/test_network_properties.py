@@ -16,15 +16,12 @@ from network_cases import (
     move,
 )
 
+import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.network.layer import Context
-from anyback_nn.network.layers import BatchNorm
-from anyback_nn.network.losses import mean_loss
-from anyback_nn.network.network import Network
 from anyback_nn.tree import tree_map
 
 LEARNING = [case for case in LAYERS if arrays(case.draw(2).params)]
-NETWORKS = [case for case in LAYERS if isinstance(case.make(2), Network)]
+NETWORKS = [case for case in LAYERS if isinstance(case.make(2), nn.Network)]
 
 
 def pick(tree, index):
@@ -108,8 +105,8 @@ def test_batch_norm_averages_the_mean_and_the_unbiased_variance(backend, finest)
         {"mean": mean, "variance": variance},
     )
     params, moved, own = move((params, x, state), backend, finest)
-    layer = BatchNorm(momentum=0.7)
-    _, cache = layer.forward(params, moved, Context(True, own))
+    layer = nn.BatchNorm(momentum=0.7)
+    _, cache = layer.forward(params, moved, nn.Context(True, own))
     expected = {
         "mean": 0.7 * mean + 0.3 * x.mean(axis=0),
         "variance": 0.7 * variance + 0.3 * x.var(axis=0, ddof=1),
@@ -124,6 +121,6 @@ def test_batch_norm_averages_the_mean_and_the_unbiased_variance(backend, finest)
 def test_weights_that_are_all_zero(case, backend, finest):
     outputs, targets = case.draw(3)
     numbers = move((outputs, targets, np.zeros(N_SAMPLES)), backend, finest)
-    value, d_outputs = mean_loss(case.loss, *numbers)
+    value, d_outputs = nn.mean_loss(case.loss, *numbers)
     assert float(to_numpy(value)) == 0.0
     assert not np.any(to_numpy(d_outputs))

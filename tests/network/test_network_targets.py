@@ -3,21 +3,12 @@
 import numpy as np
 import pytest
 
+import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.errors import DataError, ShapeError
-from anyback_nn.network.losses import (
-    BinaryCrossEntropy,
-    Huber,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    Poisson,
-    ProbabilityCrossEntropy,
-    SoftmaxCrossEntropy,
-)
 
-REGRESSION = [MeanSquaredError(), MeanAbsoluteError(), Huber(), Poisson()]
-LABELS = [BinaryCrossEntropy(), ProbabilityCrossEntropy()]
-CLASSES = SoftmaxCrossEntropy()
+REGRESSION = [nn.MeanSquaredError(), nn.MeanAbsoluteError(), nn.Huber(), nn.Poisson()]
+LABELS = [nn.BinaryCrossEntropy(), nn.ProbabilityCrossEntropy()]
+CLASSES = nn.SoftmaxCrossEntropy()
 
 
 def check(loss, targets, n_out, backend):
@@ -69,14 +60,14 @@ def test_soft_classes_of_one_output(backend):
     [
         *((loss, [1.0, 0.0], 2, ("2 outputs", "(n_samples, 2)", "(2, 1)")) for loss in REGRESSION),
         *((loss, [[1.0, 0.0]], 1, ("1 outputs", "or (n_samples,)")) for loss in LABELS),
-        (MeanSquaredError(), [[[1.0]]], 1, ("(n_samples, 1)", "(1, 1, 1)")),
-        (MeanSquaredError(), 1.0, 1, ("(n_samples, 1)", "()")),
+        (nn.MeanSquaredError(), [[[1.0]]], 1, ("(n_samples, 1)", "(1, 1, 1)")),
+        (nn.MeanSquaredError(), 1.0, 1, ("(n_samples, 1)", "()")),
         (CLASSES, [[1.0, 0.0]], 3, ("3 outputs", "(n_samples, 3)", "(1, 2)")),
         (CLASSES, 1.0, 3, ("3 outputs", "()")),
     ],
 )
 def test_wrong_shapes(loss, targets, n_out, parts, backend):
-    with pytest.raises(ShapeError) as caught:
+    with pytest.raises(nn.ShapeError) as caught:
         check(loss, np.asarray(targets, dtype="float32"), n_out, backend)
     for part in (type(loss).__name__, *parts):
         assert part in str(caught.value)
@@ -87,7 +78,7 @@ def test_wrong_shapes(loss, targets, n_out, parts, backend):
     [
         *((loss, [np.nan], "NaN") for loss in REGRESSION + LABELS),
         *((loss, [np.inf], "NaN") for loss in REGRESSION + LABELS),
-        (Poisson(), [3.0, -1.0], "counts, 0 or greater"),
+        (nn.Poisson(), [3.0, -1.0], "counts, 0 or greater"),
         *((loss, [0.0, 1.5], "targets from 0 to 1") for loss in LABELS),
         *((loss, [-0.5], "targets from 0 to 1") for loss in LABELS),
         (CLASSES, [0.0, 0.5], "class indices (whole numbers)"),
@@ -105,7 +96,7 @@ def test_wrong_shapes(loss, targets, n_out, parts, backend):
 def test_wrong_numbers(loss, targets, part, backend):
     n_out = 3 if loss is CLASSES else 1
     kind = "int32" if isinstance(targets[0], int) else "float32"
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(nn.DataError) as caught:
         check(loss, np.asarray(targets, dtype=kind), n_out, backend)
     assert type(loss).__name__ in str(caught.value)
     assert part in str(caught.value)
@@ -114,9 +105,9 @@ def test_wrong_numbers(loss, targets, part, backend):
 @pytest.mark.parametrize("targets", [["cat", "dog"], [1j, 2.0]])
 def test_dtypes_that_are_not_numeric(targets):
     for loss in (*REGRESSION, *LABELS):
-        with pytest.raises(DataError, match="expected numeric targets, got"):
+        with pytest.raises(nn.DataError, match="expected numeric targets, got"):
             loss.check_targets(np.asarray(targets), 1)
-    with pytest.raises(DataError, match=r"class indices \(integers\), got .* numpy.unique"):
+    with pytest.raises(nn.DataError, match=r"class indices \(integers\), got .* numpy.unique"):
         CLASSES.check_targets(np.asarray(targets), 3)
 
 
@@ -124,7 +115,7 @@ def test_dtypes_that_are_not_numeric(targets):
     ("loss", "targets", "n_out"),
     [
         *((loss, [np.nan], 1) for loss in REGRESSION + LABELS),
-        (Poisson(), [-1.0], 1),
+        (nn.Poisson(), [-1.0], 1),
         *((loss, [1.5], 1) for loss in LABELS),
         (CLASSES, [7.0], 3),
         (CLASSES, [0.5], 3),
@@ -136,7 +127,7 @@ def test_form_alone(loss, targets, n_out, backend):
     targets = backend.asarray(targets, "float32")
     checked = to_numpy(loss.check_targets(targets, n_out, values=False))
     assert checked.shape[0] == 1
-    with pytest.raises(DataError):
+    with pytest.raises(nn.DataError):
         loss.check_targets(targets, n_out)
-    with pytest.raises(ShapeError):
+    with pytest.raises(nn.ShapeError):
         loss.check_targets(targets[None, None, ...], n_out, values=False)
