@@ -66,7 +66,7 @@ MUTANTS = (
         "network/losses.py",
         "xp.arange(n_out, dtype=targets.dtype, device=device(targets))",
         "xp.arange(n_out, dtype=targets.dtype)",
-        f"network/test_network_dtypes.py::test_loss[{DEVICE}-float32-SoftmaxCrossEntropy, "
+        f"network/test_network_compile.py::test_loss[{DEVICE}-float32-SoftmaxCrossEntropy, "
         "classes-unweighted]",
         DEVICE,
         "two different devices",
@@ -141,7 +141,7 @@ MUTANTS = (
         "network/losses.py",
         "xp.full_like(values, share)",
         "xp.full(values.shape, share)",
-        "network/test_network_dtypes.py::test_loss[numpy-float32-MeanSquaredError-unweighted]",
+        "network/test_network_compile.py::test_loss[numpy-float32-MeanSquaredError-unweighted]",
         "numpy",
         "float64",
     ),

@@ -238,16 +238,6 @@ def test_layers_permute_with_their_samples(case, backend, finest):
         assert_same(run(samples_of(problem, order), backend, finest), expected, finest)
 
 
-@each_loss
-def test_losses_permute_with_their_samples(case, backend, finest):
-    @for_all(backend, st.data(), losses(case, shapes(backend, 2)))
-    def holds(data, numbers):
-        order = data.draw(st.permutations(range(len(numbers[1]))))
-        value, d_outputs = mean(case.loss, numbers, backend, finest)
-        result = mean(case.loss, outputs_of(numbers, order), backend, finest)
-        assert_same(result, (value, d_outputs[..., order, :]), finest)
-
-
 @each_layer
 def test_replicas_of_layers_are_separate_runs(case, backend, finest):
     @for_all(backend, problems(case, shapes(backend, 1, REPLICAS)))

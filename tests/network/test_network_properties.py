@@ -57,28 +57,13 @@ def test_replicas_share_one_input(case, backend, finest):
 
 @each_layer
 def test_one_sample(case, backend, finest):
+    """It moves no running average, because the variance of one sample is not known."""
     numbers = case.draw(3, n_samples=1)
     result = numbers.to(backend, finest).run()
     assert to_numpy(result["y"]).shape == (1, 3)
     assert to_numpy(result["dx"]).shape == numbers.x.shape
     assert all(np.all(np.isfinite(to_numpy(x))) for x in arrays(result).values())
-
-
-@each_layer
-def test_one_sample_leaves_the_state(case, backend, finest):
-    """The variance of one sample is not known, so no running average moves."""
-    numbers = case.draw(3, n_samples=1)
-    state = numbers.to(backend, finest).run()["state"]
-    assert_close(state, numbers.context.state, TOLERANCE[finest])
-
-
-@each_layer
-def test_gradients_are_those_of_backward(case, backend, finest):
-    problem = case.draw(3).to(backend, finest)
-    layer, params, x, context, dy = vars(problem).values()
-    _, cache = layer.forward(params, x, context)
-    _, grads = layer.backward(params, cache, dy)
-    assert_close(layer.gradients(params, cache, dy), grads, TOLERANCE[finest])
+    assert_close(result["state"], numbers.context.state, TOLERANCE[finest])
 
 
 @each_width
