@@ -1,4 +1,4 @@
-"""Models: fitting, resuming, predicting, moving and keeping, on the backend under test."""
+"""Models: fitting, resuming, predicting, moving and saving, on the backend under test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network(backend, *layers, loss=None):
 
 
 def everything(backend, dtype="float32", **options):
-    """A network with state, noise and a block, so that nothing is left out."""
+    """Return a model with state, noise and a block, so that nothing is left out."""
     # A bias before a batch norm has no gradient but rounding errors, which Adam blows up.
     first = nn.Dense(16, bias=False)
     block = nn.Residual(nn.Dense(8), nn.LayerNorm(), nn.GELU(), nn.Dense(16))
@@ -43,7 +43,7 @@ def everything(backend, dtype="float32", **options):
 
 
 def weights(model):
-    """All parameters as one flat NumPy vector."""
+    """Return all parameters as one flat NumPy vector."""
     arrays = tree_named_leaves(model.params).values()
     return np.concatenate([to_numpy(array).ravel() for array in arrays])
 
@@ -129,7 +129,7 @@ def test_class_weights_are_sample_weights(backend, moons):
 # The same run everywhere -------------------------------------------------------------------------
 
 
-def trained(backend, moons, dtype, epochs=4):
+def train(backend, moons, dtype, epochs=4):
     model = everything(backend, dtype)
     model.fit(*moons, optimizer=nn.Adam(0.01, clip_norm=1.0, l2=1e-3), epochs=epochs, batch_size=50)
     return model
@@ -137,7 +137,7 @@ def trained(backend, moons, dtype, epochs=4):
 
 def test_every_backend_trains_as_numpy_does(backend, moons, float64):
     # With the same initial weights, order and masks, only rounding is left.
-    here, there = (trained(one, moons, float64) for one in (backend, nn.select("numpy")))
+    here, there = (train(one, moons, float64) for one in (backend, nn.select("numpy")))
     np.testing.assert_allclose(weights(here), weights(there), rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(here.history["train_loss"], there.history["train_loss"], rtol=1e-10)
 
@@ -150,7 +150,7 @@ def test_another_seed_gives_another_run(backend):
 def test_everything_keeps_its_dtype_and_device(backend, moons, dtype):
     from array_api_compat import device
 
-    model = trained(backend, moons, dtype, epochs=2)
+    model = train(backend, moons, dtype, epochs=2)
     training = model.training
     trees = (training.params, training.optimizer_state, training.state)
     for array in tree_leaves(trees):
@@ -219,7 +219,7 @@ def test_every_form_of_data_trains_alike(backend, moons, kind, tmp_path):
 
 
 class Unsized:
-    """Starts anew for each epoch, and has a length that cannot be told."""
+    """Can be iterated again, but has no length."""
 
     def __init__(self, batches):
         self.batches = batches
@@ -463,7 +463,7 @@ def test_a_first_fit_that_diverges_blames_the_data_and_keeps_the_initial_paramet
 
 
 def test_divergence_by_the_first_update_blames_the_rate(backend, moons):
-    # One step in the epoch: its loss is finite, and the parameters behind it are not.
+    # One step in the epoch: its loss is finite, and the parameters after it are not.
     model = network(backend)
     text = "parameters became NaN or infinite in epoch 1, step 1 .* learning rate, 3e.38"
     x = 1e3 * moons[0]
@@ -595,11 +595,11 @@ def test_another_optimizer_counts_its_own_steps(backend):
     np.testing.assert_allclose(step, 0.01, rtol=1e-3)
 
 
-# Moving and keeping ------------------------------------------------------------------------------
+# Moving and saving -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("other", ["numpy", "array-api-strict"])
-def test_a_model_that_moves_goes_on_as_it_would_have(backend, moons, float64, other):
+def test_a_model_that_moves_trains_as_it_would_have(backend, moons, float64, other):
     options = {"optimizer": nn.AdamW(0.01), "epochs": 2}
     model = everything(backend, float64)
     model.fit(*moons, **options)
@@ -667,7 +667,7 @@ class Scaled(nn.Layer):
 
 
 def compiled(model):
-    """The function that a model predicts with, compiled where its backend compiles."""
+    """Return a function of the model that its backend has compiled."""
     layout, network = model.layout, model.network
     return model.compiled(
         "a test", lambda: lambda params, x: network.forward(layout.unpack(params), x)[0]

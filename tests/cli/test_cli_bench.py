@@ -1,4 +1,4 @@
-"""The timing of backends. Durations are looked at only if they are made up."""
+"""The timing of backends. Only made-up durations are compared."""
 
 import pytest
 

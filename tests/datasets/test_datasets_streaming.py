@@ -1,4 +1,4 @@
-"""What is learned of a Parquet file part by part: the oracle is the same file read as a whole."""
+"""Encodings learned from parts of a Parquet file: the oracle is the same file read as a whole."""
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from anyback_nn.datasets.targets import fit_target
 
 
 def whole(columns, target, task):
-    """The encoding, and its notes, that are learned from all rows at once."""
+    """Return the encoding learned from all rows at once, and its notes."""
     frame = rows()
     town = [None if value in (None, "?") else value.strip() for value in frame["town"]]
     table = {
@@ -28,8 +28,8 @@ def whole(columns, target, task):
         "flat": frame["flat"].to_numpy(),
     }
     features, notes = fit_columns({name: table[name] for name in columns})
-    answers = as_column(target, np.array(frame[target].to_list()))
-    return Encoding(features, fit_target(answers, task, target)), notes
+    values = as_column(target, np.array(frame[target].to_list()))
+    return Encoding(features, fit_target(values, task, target)), notes
 
 
 @pytest.mark.parametrize("size", [16, 30, 1000])

@@ -17,7 +17,7 @@ from anyback_nn.errors import DataError
 
 
 def passengers(n=120, seed=0):
-    """A table with gaps: numbers, strings, booleans, and both kinds of target."""
+    """Return a table with gaps: numbers, strings, booleans, and both kinds of target."""
     rng = np.random.default_rng(seed)
     wine = sklearn.datasets.load_wine()
     rows = rng.permutation(len(wine.data))[:n]
@@ -37,7 +37,7 @@ def passengers(n=120, seed=0):
 
 
 def training_rows(data):
-    """The rows drawn for training: the first column holds their number."""
+    """Return the rows drawn for training, by the column of their numbers."""
     number = data.encoding.features.numbers[0]
     assert number.name == "number"
     return (data.x_train[:, 0] * number.scale + number.mean).round().astype(int)
@@ -45,7 +45,7 @@ def training_rows(data):
 
 @pytest.fixture(params=["csv", "csv.gz", "parquet"])
 def save(request, tmp_path):
-    """Write a frame in one of the formats, and give its path."""
+    """Return a function that writes a frame in one of the formats and returns its path."""
 
     def write(frame, name="wine"):
         path = tmp_path / f"{name}.{request.param}"
@@ -61,7 +61,7 @@ def save(request, tmp_path):
 
 @pytest.fixture
 def csv(tmp_path):
-    """Write text as a CSV file, and give its path."""
+    """Return a function that writes a CSV file and returns its path."""
 
     def write(text):
         path = tmp_path / "table.csv"
@@ -118,7 +118,7 @@ def test_only_the_training_part_is_learned_from(save):
     ) in again.notes
 
 
-def test_gaps_are_told(save):
+def test_gaps_are_noted(save):
     frame = passengers()
     path = save(frame)
     notes = read(path, load(path, target="sort").encoding, with_target=False).notes
@@ -171,7 +171,7 @@ def test_too_many_categories(csv):
         load(csv(text), target="y")
 
 
-def test_unknown_categories_are_nothing_and_are_told(save):
+def test_unknown_categories_are_zero_and_noted(save):
     frame = passengers()
     data = load(save(frame), target="sort")
     odd = frame.with_columns(town=pl.Series(["Bern", "Ulm", "Bern", *frame["town"].to_list()[3:]]))

@@ -17,7 +17,7 @@ N = 23
 
 
 def rows(n=N):
-    """Rows that tell their own number, so that any mix-up shows."""
+    """Return rows whose values are their numbers, so that any mix-up shows."""
     x = np.arange(n, dtype=np.float64)[:, None] * np.asarray([1.0, 10.0])
     return x, np.arange(n), np.arange(n) + 0.5
 
@@ -27,7 +27,7 @@ def source(backend, arrays, **options):
 
 
 def numbers(source, epoch):
-    """The row numbers of each batch, with a check that x, y and weights belong together."""
+    """Return the row numbers of each batch; assert that x, y and weights belong together."""
     found = []
     for batch in source.epoch(epoch):
         x, y, weights = (to_numpy(a) for a in batch)

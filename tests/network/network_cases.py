@@ -28,7 +28,7 @@ WEIGHTS = {
     "some weights zero": np.asarray([0.0, 2.5, 1.0, 0.0, 1.5]),
 }
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-"""Of two ways to compute the same in one dtype, relative to the largest entry."""
+"""Of two ways to compute the same in one dtype, relative to the largest element."""
 
 
 # Trees of arrays ---------------------------------------------------------------------------------
@@ -44,12 +44,12 @@ def move(tree: Any, backend: nn.Backend, dtype: str) -> Any:
 
 
 def arrays(tree: Any) -> dict[str, Any]:
-    """Name the arrays of a tree (where there may be none, such as noise, stands None)."""
+    """Return the arrays of a tree by their names, without None (no noise, say)."""
     return {name: leaf for name, leaf in tree_named_leaves(tree).items() if leaf is not None}
 
 
 def relative_error(actual: Any, expected: Any) -> float:
-    """Give the largest error relative to the largest entry; 0 where both are all zero."""
+    """Return the largest error relative to the largest element; 0 if both arrays are zero."""
     actual, expected = to_numpy(actual), to_numpy(expected)
     assert actual.shape == expected.shape
     scale = np.max(np.abs(expected))
@@ -66,15 +66,15 @@ def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
 
 
 def central_differences(value: Callable[[Any], float], x: Any, step: float = 1e-5) -> Any:
-    """Derive ``value(x)``, of a NumPy array, with respect to each entry of it."""
+    """Derive ``value(x)``, of a NumPy array, with respect to each of its elements."""
     x, gradient = x.copy(), np.empty_like(x)
     for index in np.ndindex(x.shape):
-        entry = x[index]
-        x[index] = entry + step
+        center = x[index]
+        x[index] = center + step
         above = value(x)
-        x[index] = entry - step
+        x[index] = center - step
         below = value(x)
-        x[index] = entry
+        x[index] = center
         gradient[index] = (above - below) / (2 * step)
     return gradient
 
@@ -282,7 +282,7 @@ each_width = pytest.mark.parametrize("n_out", [1, 2, 3])
 
 @dataclass(frozen=True)
 class FunctionCase:
-    """An activation as a function of every entry alone, and its derivative."""
+    """An elementwise activation and its derivative."""
 
     name: str
     options: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""What a network says when its layers do not fit, and a layer when its settings do not."""
+"""Errors of networks whose layers do not fit, and of layers whose settings are out of range."""
 
 import math
 

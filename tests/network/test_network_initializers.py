@@ -1,4 +1,4 @@
-"""How weights begin: the papers' variances, the same numbers everywhere, the fitting default."""
+"""Initial weights: the variances of the papers, and the default that suits the activation."""
 
 import math
 
@@ -39,11 +39,11 @@ def draw(initializer, shape, backend=None, dtype="float64", seed=0):
 @each_scaled
 def test_mean_and_variance(initializer, paper, fourth_moment, shape):
     weight, variance = draw(initializer, shape), VARIANCES[shape][paper]
-    # Five standard deviations of the mean and of the variance of so many draws.
+    # Five standard deviations of the mean and of the variance of this many draws.
     assert abs(weight.mean()) < 5 * math.sqrt(variance / weight.size)
     error = 5 * variance * math.sqrt((fourth_moment - 1) / weight.size)
     assert abs(np.mean(weight**2) - variance) < error
-    # The fourth moment tells a normal distribution from a uniform one.
+    # The fourth moment distinguishes normal from uniform.
     assert abs(np.mean(weight**4) / variance**2 - fourth_moment) < 0.2
     limit, largest = math.sqrt(3 * variance), np.abs(weight).max()
     assert (0.999 * limit < largest <= limit) == (fourth_moment == 1.8)

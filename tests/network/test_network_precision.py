@@ -1,4 +1,4 @@
-"""Networks that compute in a narrow dtype inside: near the wide one, and narrow where they say so.
+"""Networks that compute in a narrow dtype: close to the wide one, and narrow where they should be.
 
 No array of 16 bits is in the standard, so what keeps to it is shown with float32 inside float64.
 """
@@ -138,7 +138,7 @@ def test_activations_are_finite(activation, backend, compute_dtype):
 
 @dataclass(frozen=True)
 class Seen(nn.Layer):
-    """Tells in which dtype it computes."""
+    """Its cache shows in which dtype it computes."""
 
     def forward(self, params, x, context=nn.PREDICTION):
         return x, x

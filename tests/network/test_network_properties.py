@@ -1,4 +1,4 @@
-"""What holds for every layer and every loss, whatever it computes."""
+"""Properties of every layer and every loss."""
 
 from dataclasses import replace
 

@@ -49,7 +49,7 @@ def test_layers_are_finite(activation, backend, dtype):
 def test_losses_of_extreme_outputs(loss, outputs, targets, value, gradient, backend, dtype):
     numbers = (np.asarray(outputs), np.asarray(targets))
     actual, d_outputs = nn.mean_loss(loss, *move(numbers, backend, dtype))
-    # Of logits of 1e4, float32 keeps three digits behind the point.
+    # Of logits of 1e4, float32 keeps three digits after the point.
     tolerance = {"float32": 1e-3, "float64": 1e-11}[dtype]
     np.testing.assert_allclose(to_numpy(actual), value, rtol=1e-6, atol=tolerance)
     assert relative_error(d_outputs, np.asarray(gradient)) < 1e-5

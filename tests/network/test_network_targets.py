@@ -1,4 +1,4 @@
-"""Targets: the forms that each loss takes, and what it says about those that it does not."""
+"""Targets: the forms that each loss takes, and the errors for all others."""
 
 import numpy as np
 import pytest

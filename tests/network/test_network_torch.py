@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 
 
 def tensor(x):
-    """Make a float32 tensor of an array of the backend, of NumPy or of none."""
+    """Create a float32 tensor from an array of any library."""
     x = np.array(to_numpy(x))
     return torch.from_numpy(x.astype(np.float32) if x.dtype.kind == "f" else x)
 

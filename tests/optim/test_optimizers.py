@@ -47,7 +47,7 @@ def test_every_rule_follows_its_paper(name, packed, backend, problem, dtype):
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
 @pytest.mark.parametrize("size", [0.1, 3.0], ids=["short", "long"])
 @pytest.mark.usefixtures("float64")
-def test_clipping_limits_the_entries_and_then_the_length_of_the_whole(size, packed, backend):
+def test_clipping_limits_elements_and_then_the_norm(size, packed, backend):
     params, grads = optimizer_runs.problem(1, size)
     start, g = (np.concatenate([a.ravel() for a in one.values()]) for one in (params, grads[0]))
     limited = np.clip(g, -2.0, 2.0)
@@ -70,15 +70,15 @@ def test_every_rule_keeps_dtype_and_device(name, packed, backend, dtype):
     params, grads = optimizer_runs.problem(2)
     layout = Layout.of(params, packed)
 
-    def stored(tree):
+    def pack(tree):
         return layout.pack(tree_copy(tree_map(lambda x: backend.asarray(x, dtype), tree)))
 
-    storage = stored(params)
-    slots, mask = rule.init(storage), layout.penalty_mask(storage)
+    storage = pack(params)
+    state, mask = rule.init(storage), layout.penalty_mask(storage)
     for step, grad in enumerate(grads, 1):
         coefficients = rule.coefficients(step, rule.schedule(0.0))
-        storage, slots = rule.update(storage, stored(grad), slots, mask, coefficients)
-    for array in tree_leaves((storage, slots)):
+        storage, state = rule.update(storage, pack(grad), state, mask, coefficients)
+    for array in tree_leaves((storage, state)):
         assert array.dtype == getattr(backend.xp, dtype)
         assert device(array) == backend.device
 

@@ -66,7 +66,7 @@ def test_stopping_before_an_epoch_trains_nothing_of_it(backend, moons):
 
 
 class Losses(nn.Callback):
-    """Replaces the recorded validation loss, so that the course is known."""
+    """Sets the validation loss of each epoch."""
 
     def __init__(self, values):
         self.values = values

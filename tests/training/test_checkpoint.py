@@ -1,4 +1,4 @@
-"""Model files: whole or not at all, and nothing in them is trusted."""
+"""Model files: written whole or not at all, and nothing in them is trusted."""
 
 from __future__ import annotations
 

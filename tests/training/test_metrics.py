@@ -64,7 +64,7 @@ def test_absolute_error(loss, outputs, targets, predicted, weights, backend, fin
 
 
 def test_targets_that_are_constant_but_for_rounding_have_no_variance_to_explain(backend, dtype):
-    """The mean of so many 0.1 is not 0.1 to the last bit."""
+    """The mean of many 0.1 is not 0.1 to the last bit."""
     for n_samples in (3, 1000):
         targets = backend.asarray(np.full((n_samples, 1), 0.1), dtype)
         assert float(to_numpy(metrics.r2(nn.MeanSquaredError(), targets, targets))) == 1.0

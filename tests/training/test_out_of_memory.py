@@ -25,18 +25,18 @@ ROWS, FITS = 500, 100
 
 
 def library_error(backend):
-    """What the library raises for an array that no machine has room for."""
+    """Return type and arguments of the library's error for an array that no machine can hold."""
     try:
         array = backend.xp.zeros((2**46,), dtype=backend.xp.float32, device=backend.device)
         backend.synchronize(array)
     except Exception as error:
         return type(error), error.args
-    raise AssertionError("there was room for it")
+    raise AssertionError("it was allocated")
 
 
 @pytest.fixture
 def room_for(backend, monkeypatch):
-    """Make a device without room for more rows in a dense layer; nothing tells what is free."""
+    """Let a dense layer run out of memory above some number of rows; free memory is unknown."""
     kind, said = library_error(backend)
     forward = nn.Dense.forward
 
@@ -73,8 +73,8 @@ def values(model):
     return [to_numpy(leaf).copy() for leaf in tree_leaves(model.params)]
 
 
-def explained(caught, model, used):
-    """The message, once what every one says has been seen."""
+def check_message(caught, model, used):
+    """Check what all messages have in common; return the message."""
     message = str(caught.value)
     backend = model.backend
     assert message.startswith(f"backend {backend.spec!r} (device {backend.device_label})")
@@ -138,10 +138,10 @@ def test_some_memory_is_free(backend):
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("batch_size", [256, None, FITS + 1])
-def test_fit_tells_the_batch_size_that_fits(model, rows, batch_size):
+def test_fit_names_the_batch_size_that_fits(model, rows, batch_size):
     with pytest.raises(OutOfMemoryError) as caught:
         model.fit(*rows, batch_size=batch_size)
-    message = explained(caught, model, batch_size or ROWS)
+    message = check_message(caught, model, batch_size or ROWS)
     assert "in a step of training" in message
     assert "A batch of 64 fits" in message
     assert "batch_size=64" in message
@@ -168,7 +168,7 @@ def test_a_later_batch_that_is_larger(model, rows):
     before = values(model)
     with pytest.raises(OutOfMemoryError) as caught:
         model.fit([(x[:50], y[:50]), (x[50:], y[50:])])
-    assert "make such batches" in explained(caught, model, 450)
+    assert "make such batches" in check_message(caught, model, 450)
     for one, other in zip(values(model), before):
         np.testing.assert_array_equal(one, other)
 
@@ -185,7 +185,7 @@ def test_what_is_computed_without_training(model, rows):
     for call in calls:
         with pytest.raises(OutOfMemoryError) as caught:
             call()
-        message = explained(caught, model, ROWS)
+        message = check_message(caught, model, ROWS)
         assert "computing outputs" in message
         assert "batch_size=64 to predict or evaluate" in message
         call(batch_size=64)
@@ -197,7 +197,7 @@ def test_what_is_computed_without_training(model, rows):
 def test_validation_in_fit(model, rows):
     with pytest.raises(OutOfMemoryError) as caught:
         model.fit(*rows, batch_size=32, validation=rows)
-    message = explained(caught, model, ROWS)
+    message = check_message(caught, model, ROWS)
     assert "What fit validates with has batches of its own" in message
     assert "step of training" not in message
 
@@ -209,7 +209,7 @@ def test_what_is_free_bounds_what_is_tried(model, rows, monkeypatch):
     monkeypatch.setattr(Backend, "free_memory", lambda self: 20 * each)
     with pytest.raises(OutOfMemoryError) as caught:
         model.fit(*rows, batch_size=256)
-    message = explained(caught, model, 256)
+    message = check_message(caught, model, 256)
     assert "A batch of 16 fits" in message
     assert "are free" in message
 
