@@ -6,12 +6,9 @@ from functools import partial
 import numpy as np
 import pytest
 from array_api_compat import array_namespace
-from network_cases import move
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.network.layout import Layout
-from anyback_nn.random import Random, generator
 from anyback_nn.testing import check_gradients
 
 
@@ -71,26 +68,13 @@ def test_gradients(backend, float64):
     check_gradients(LogCosh(), (5, 2), backend=backend, dtype=float64)
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_gradient_descent_lowers_the_loss(packed, backend, dtype):
-    params = NETWORK.init(3, Random(generator(0, "weights"), backend, dtype))
-    layout = Layout.of(params, packed)
-    x, targets, weights = move(numbers(), backend, dtype)
-
-    def step(storage):
-        tree = layout.unpack(storage)
-        outputs, cache = NETWORK.forward(tree, x, nn.Context(training=True))
-        value, d_outputs = nn.mean_loss(LogCosh(), outputs, targets, weights)
-        grads = layout.pack(NETWORK.gradients(tree, cache, d_outputs))
-        return value, tuple(p - 0.02 * g for p, g in zip(storage, grads))
-
-    step = backend.jit(step)
-    storage, values = layout.pack(params), []
-    for _ in range(30):
-        value, storage = step(storage)
-        values.append(float(to_numpy(value)))
-    assert values == sorted(values, reverse=True)
-    assert values[-1] < 0.8 * values[0]
+def test_gradient_descent_lowers_the_loss(backend, dtype):
+    x, targets, weights = numbers()
+    model = nn.Model(*NETWORK.layers, loss=LogCosh(), backend=backend, dtype=dtype)
+    options = {"optimizer": nn.GradientDescent(0.02), "epochs": 30, "sample_weight": weights}
+    losses = model.fit(x, targets, **options)["train_loss"]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_defaults_of_a_layer():

@@ -54,23 +54,3 @@ def test_layers_of_a_network_drop_different_inputs():
     assert nothing is None
     assert first.shape == last.shape == SHAPE
     assert not np.array_equal(first, last)
-
-
-def test_training_is_the_same_with_masks_from_the_device(backend):
-    """Bit for bit, also with a last batch that is smaller."""
-    x = np.random.default_rng(0).normal(size=(70, 5)).astype("float32")
-    batches = [(x[i : i + 32], x[i : i + 32, :3]) for i in range(0, 70, 32)]
-
-    def trained(on_device):
-        model = nn.Model(
-            nn.Dense(16),
-            nn.Dropout(0.3),
-            nn.Dense(3),
-            nn.Dropout(0.1),
-            loss=nn.MeanSquaredError(),
-            backend=nn.select(backend, masks_on_device=on_device),
-        )
-        model.fit(batches, epochs=2)
-        return model.predict(x)
-
-    np.testing.assert_array_equal(trained(True), trained(False))

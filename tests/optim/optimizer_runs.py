@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from array_api_compat import device
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.network.layout import Layout
-from anyback_nn.tree import tree_map
+from anyback_nn.tree import tree_leaves, tree_map
 
 STEPS = 60
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -14,7 +15,10 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 def run(optimizer, backend, params, grads, packed=True, dtype="float64"):
-    """Take a step for each gradient; return the parameters after each, as one flat array."""
+    """Take a step for each gradient; return the parameters after each, as one flat array.
+
+    The parameters and the state of the optimiser keep their dtype and their device.
+    """
 
     def own(x):
         return backend.xp.asarray(x, copy=True)  # arguments are donated
@@ -38,6 +42,9 @@ def run(optimizer, backend, params, grads, packed=True, dtype="float64"):
             storage, state = step(storage, state, mask, (grad,), coefficients)
             arrays = layout.unpack(storage)[0].values()
             path.append(np.concatenate([to_numpy(a).ravel() for a in arrays]))
+        for array in tree_leaves((storage, state)):
+            assert array.dtype == getattr(backend.xp, dtype)
+            assert device(array) == backend.device
         return np.stack(path)
 
 
