@@ -41,7 +41,7 @@ MUTANTS = (
         "z[z < 0] = 0.0\n    return z",
         "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-relu]",
         "numpy",
-        "wr[io]te",
+        "forward writes into an array",
     ),
     Mutant(
         "dropout writes into its input",

@@ -71,8 +71,16 @@ def test_orthogonal_draws_from_all_rotations_and_reflections():
     assert abs(reflections - 100) < 5 * math.sqrt(200 / 4)
 
 
+@pytest.mark.parametrize("initializer", [*RANDOM, nn.Constant(0.1), nn.Zeros()], ids=repr)
+def test_the_same_seed_gives_the_same_bits_everywhere(initializer, backend, dtype):
+    weight = draw(initializer, (30, 20), backend, dtype)
+    assert weight.dtype == dtype
+    np.testing.assert_array_equal(weight, draw(initializer, (30, 20)).astype(dtype))
+
+
 def test_constants(backend, dtype):
-    assert np.all(draw(nn.Constant(0.1), (3, 2), backend, dtype) == np.asarray(0.1, dtype=dtype))
+    constant = draw(nn.Constant(0.1), (3, 2), backend, dtype)
+    assert np.all(constant == np.asarray(0.1, dtype=dtype))
     assert np.all(draw(nn.Zeros(), (3, 2), backend, dtype) == 0.0)
 
 
