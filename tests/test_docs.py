@@ -94,7 +94,7 @@ def files(tmp_path_factory) -> Path:
     x = draw.normal(size=(200, 5)).astype("float32")
     np.save(folder / "x.npy", x)
     np.save(folder / "y.npy", (x[:, 0] > 0).astype("int64"))
-    rooms, town = draw.integers(1, 9, 200), draw.choice(["Oslo", "Rome"], 200)
+    rooms, town = draw.integers(1, 9, 200), draw.choice(["Oslo", "Rome"], 200).tolist()
     table = pl.DataFrame({"rooms": rooms, "town": town, "price": rooms + draw.normal(size=200)})
     table = table.with_columns(pl.when(pl.col("rooms") < 8).then("rooms"))
     table.write_csv(folder / "table.csv")
