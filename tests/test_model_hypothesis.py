@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +13,10 @@ from hypothesis import strategies as st
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import BACKENDS, select
+from anyback_nn.inputs.checks import DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.optim.optimizers import OPTIMIZERS
+from anyback_nn.testing.variants import usable
 from anyback_nn.tree import tree_named_leaves
 
 # What is drawn -----------------------------------------------------------------------------------
@@ -182,32 +182,18 @@ def test_numbers_too_large_for_the_dtype_become_infinite(backend):
 # Files -------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def others():
-    """List the backends that can compute here."""
-    found = []
-    for name in BACKENDS:
-        with contextlib.suppress(nn.BackendUnavailableError):
-            found.append(select(name))
-    return found
-
-
-def dtypes(backend):
-    """List the dtypes that a model can have on the backend's device."""
-    with backend.scope("float64"):
-        held = backend.xp.__array_namespace_info__().dtypes(device=backend.device)
-    return [name for name in ("float32", "float64") if name in held]
-
-
 def test_a_file_is_the_model_on_every_backend_and_back(backend, tmp_path):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
 
-    @for_all(backend, tasks(backend), st.sampled_from(dtypes(backend)), examples=3)
+    dtypes = [dtype for dtype in DTYPES if backend.supports(dtype)]
+    others, _ = usable(BACKENDS)
+
+    @for_all(backend, tasks(backend), st.sampled_from(dtypes), examples=3)
     def holds(task, dtype):
         model = task.fitted(backend, dtype)
         model.seed, model.encoding = 7, {"kind": "anything", "labels": ["ä", "b"]}
         model.save(first)
-        for other in others():
+        for other in others:
             there = nn.Model.load(first, backend=other)
             there.save(second)
             assert second.read_bytes() == first.read_bytes()

@@ -29,6 +29,8 @@ WEIGHTS = {
 }
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 """Of two ways to compute the same in one dtype, relative to the largest element."""
+EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
+"""The distance from 1 to the next number."""
 
 
 # Trees of arrays ---------------------------------------------------------------------------------
@@ -41,6 +43,11 @@ def move(tree: Any, backend: nn.Backend, dtype: str) -> Any:
         return None if x is None else backend.asarray(x, dtype if x.dtype.kind == "f" else None)
 
     return tree_map(one, tree)
+
+
+def pick(tree: Any, index: Any) -> Any:
+    """Index every array of a tree."""
+    return tree_map(lambda x: None if x is None else x[index], tree)
 
 
 def arrays(tree: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from array_api_compat import array_namespace, device
 from drawn_examples import for_all, strategies
 from hypothesis import strategies as st
-from network_cases import LAYERS, TOLERANCE, arrays, each_layer, each_loss, move
+from network_cases import LAYERS, TOLERANCE, arrays, each_layer, each_loss, move, pick
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import select
@@ -121,11 +121,6 @@ def run(problem, backend, dtype):
 def mean(loss, numbers, backend, dtype):
     """Return the mean loss of NumPy arrays on the backend, and its gradient."""
     return tree_map(to_numpy, mean_loss(loss, *move(numbers, backend, dtype)))
-
-
-def pick(tree, index):
-    """Index every array of a tree."""
-    return tree_map(lambda x: None if x is None else x[index], tree)
 
 
 def samples_of(problem, rows):

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from network_cases import LAYERS, arrays, assert_close, each_layer, relative_error
+from network_cases import EPSILON, LAYERS, arrays, assert_close, each_layer, relative_error
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs.checks import COMPUTE_DTYPES
 from anyback_nn.network.precision import InDtype, cast, mixed
-
-EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
-"""The distance from 1 to the next number."""
 
 each_narrow = pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES)
 each_kind = pytest.mark.parametrize(

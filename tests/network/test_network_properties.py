@@ -14,6 +14,7 @@ from network_cases import (
     each_loss,
     each_width,
     move,
+    pick,
 )
 
 import anyback_nn as nn
@@ -22,11 +23,6 @@ from anyback_nn.tree import tree_map
 
 LEARNING = [case for case in LAYERS if arrays(case.draw(2).params)]
 NETWORKS = [case for case in LAYERS if isinstance(case.make(2), nn.Network)]
-
-
-def pick(tree, index):
-    """Index every array of a tree."""
-    return tree_map(lambda x: None if x is None else x[index], tree)
 
 
 # Layers ------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pickle
 
 import numpy as np
 import pytest
+from network_cases import EPSILON
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
@@ -23,8 +24,6 @@ from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import build_step
 from anyback_nn.tree import tree_copy, tree_leaves, tree_named_leaves
-
-EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 
 each_narrow = pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES)
 half = pytest.mark.parametrize("compute_dtype", ["float16"])
