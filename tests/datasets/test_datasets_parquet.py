@@ -1,7 +1,5 @@
 """Batches of Parquet files in bounded memory: the oracle is the same file read as a whole."""
 
-import re
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -177,22 +175,6 @@ def test_training_that_is_resumed_goes_on_in_the_order_it_would_have(path):
     for _ in range(3):
         resumed.fit(batches_of(path, buffer=30), epochs=1, optimizer=optimizer)
     assert model.history["train_loss"] == resumed.history["train_loss"]
-
-
-def test_the_documentation_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rows().write_parquet("homes.parquet")
-    rows(40, seed=1).write_parquet("later.parquet")
-    np.save("x.npy", np.random.default_rng(0).normal(size=(60, 4)))
-    np.save("y.npy", np.arange(60) % 10)
-    text = (Path(__file__).parents[2] / "docs" / "large_data.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 2
-    for example in examples:
-        exec(example, {"__name__": "large_data"})
-    model = nn.Model.load("homes.safetensors")
-    new = read("later.parquet", nn.datasets.encoding_from_json(model.encoding), with_target=False)
-    assert model.predict(new.x).shape == (40, 1)
 
 
 def test_the_model_is_told_which_epoch_it_is():
