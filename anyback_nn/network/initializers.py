@@ -112,6 +112,11 @@ class Orthogonal(Initializer):
 
     A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in
     deep linear neural networks", ICLR 2014.
+
+    Parameters
+    ----------
+    gain : float
+        Factor of all lengths.
     """
 
     gain: float = 1.0
@@ -122,7 +127,13 @@ class Orthogonal(Initializer):
 
 @dataclass(frozen=True)
 class Constant(Initializer):
-    """All weights equal to ``value``: the units of a layer then stay copies of each other."""
+    """All weights equal: the units of a layer then stay copies of each other.
+
+    Parameters
+    ----------
+    value : float
+        The weight.
+    """
 
     value: float
 

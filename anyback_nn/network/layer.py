@@ -85,7 +85,7 @@ class Layer(ABC):
         -------
         y : array, shape (..., n_samples, n_out)
         cache : array or tuple of arrays
-            What ``backward`` needs from this computation.
+            Values of this computation that ``backward`` needs.
         """
 
     @abstractmethod

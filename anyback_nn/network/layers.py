@@ -186,22 +186,6 @@ class BatchNorm(Layer):
     def init_state(self, n_in: int, draws: Random) -> dict[str, Array]:
         return {"mean": draws.full((n_in,), 0.0), "variance": draws.full((n_in,), 1.0)}
 
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        xp = array_namespace(x)
-        if context.training:
-            mean = xp.mean(x, axis=-2, keepdims=True)
-            centered = x - mean
-            variance = xp.mean(centered * centered, axis=-2, keepdims=True)
-            batch = (mean, variance)
-        else:
-            centered = x - context.state["mean"][..., None, :]
-            variance = context.state["variance"][..., None, :]
-            batch = None
-        inverse_std = 1.0 / xp.sqrt(variance + self.epsilon)
-        x_hat = centered * inverse_std
-        y = params["scale"][..., None, :] * x_hat + params["shift"][..., None, :]
-        return y, (x_hat, inverse_std, batch)
-
     def next_state(self, state: Any, cache: Any) -> Any:
         """Move the running averages towards the batch's mean and variance.
 
@@ -217,6 +201,22 @@ class BatchNorm(Layer):
             "mean": keep * state["mean"] + move * mean[..., 0, :],
             "variance": keep * state["variance"] + (move * unbiased) * variance[..., 0, :],
         }
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        xp = array_namespace(x)
+        if context.training:
+            mean = xp.mean(x, axis=-2, keepdims=True)
+            centered = x - mean
+            variance = xp.mean(centered * centered, axis=-2, keepdims=True)
+            batch = (mean, variance)
+        else:
+            centered = x - context.state["mean"][..., None, :]
+            variance = context.state["variance"][..., None, :]
+            batch = None
+        inverse_std = 1.0 / xp.sqrt(variance + self.epsilon)
+        x_hat = centered * inverse_std
+        y = params["scale"][..., None, :] * x_hat + params["shift"][..., None, :]
+        return y, (x_hat, inverse_std, batch)
 
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
         """Derive ``y = scale x_hat + shift``.

@@ -79,7 +79,7 @@ class Loss(ABC):
         -------
         values : array, shape (..., n_samples)
         cache : array or tuple of arrays
-            What ``backward`` needs.
+            Values that ``backward`` needs.
         """
 
     @abstractmethod
@@ -282,9 +282,9 @@ class Huber(Loss):
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive both parts: ``e`` limited to between ``-delta`` and ``delta``."""
-        xp = array_namespace(cache)
-        limited = xp.minimum(xp.maximum(cache, -self.delta), self.delta)
-        return limited * (1.0 / cache.shape[-1] * dvalues[..., None])
+        error, xp = cache, array_namespace(cache)
+        limited = xp.minimum(xp.maximum(error, -self.delta), self.delta)
+        return limited * (1.0 / error.shape[-1] * dvalues[..., None])
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,8 @@ class Poisson(Loss):
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive: ``(exp(o_j) - t_j) / n_out``."""
-        return cache * (1.0 / cache.shape[-1] * dvalues[..., None])
+        error = cache
+        return error * (1.0 / error.shape[-1] * dvalues[..., None])
 
     def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
         targets = super().check_targets(targets, n_out, values=values)

@@ -82,14 +82,14 @@ class InDtype(Layer):
     def output_size(self, n_in: int) -> int:
         return self.layer.output_size(n_in)
 
+    def next_state(self, state: Any, cache: Any) -> Any:
+        return self.layer.next_state(state, cache[1])
+
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         params = cast(params, self.dtype)
         context = context._replace(noise=cast(context.noise, self.dtype))
         y, cache = self.layer.forward(params, cast(x, self.dtype), context)
         return y, (params, cache)
-
-    def next_state(self, state: Any, cache: Any) -> Any:
-        return self.layer.next_state(state, cache[1])
 
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
         """Derive the layer at the rounded parameters, as if rounding were the identity.

@@ -62,7 +62,13 @@ def as_schedule(learning_rate: float | Schedule) -> Schedule:
 
 @dataclass(frozen=True)
 class Fixed(Schedule):
-    """A constant learning rate."""
+    """A constant learning rate.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate.
+    """
 
     learning_rate: float
 
@@ -97,7 +103,15 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """Multiply by ``factor`` in the course of each epoch: ``learning_rate * factor ** epoch``."""
+    """Multiply by ``factor`` in the course of each epoch: ``learning_rate * factor ** epoch``.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate at the start.
+    factor : float
+        Factor of the rate in an epoch, above 0.
+    """
 
     learning_rate: float
     factor: float = 0.95
@@ -202,12 +216,12 @@ class ReduceOnPlateau(Schedule):
         return rate
 
 
-def direction(quantity: str, mode: str | None = None) -> float:
+def direction(name: str, mode: str | None = None) -> float:
     """Return the sign with which lower values are better: 1.0, or -1.0 if higher ones are.
 
     Parameters
     ----------
-    quantity : str
+    name : str
         Name of the recorded value. Lower is better if it ends in ``loss`` or ``error``; higher, if
         it ends in ``accuracy``, ``r2`` or ``score``.
     mode : "min" or "max", optional
@@ -218,13 +232,14 @@ def direction(quantity: str, mode: str | None = None) -> float:
     >>> direction("validation_loss"), direction("validation_accuracy"), direction("f1", "max")
     (1.0, -1.0, -1.0)
     """
-    if mode is None and quantity.endswith(("loss", "error")):
+    if mode is None and name.endswith(("loss", "error")):
         return 1.0
-    if mode is None and quantity.endswith(("accuracy", "r2", "score")):
+    if mode is None and name.endswith(("accuracy", "r2", "score")):
         return -1.0
     if mode not in ("min", "max"):
         raise ValueError(
-            f"is less or more of {quantity!r} better? Pass mode='min' or mode='max'; got {mode!r}"
+            f"are lower or higher values of {name!r} better? Pass mode='min' or mode='max'; got "
+            f"{mode!r}"
         )
     return 1.0 if mode == "min" else -1.0
 
