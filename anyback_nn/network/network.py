@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from anyback_nn.errors import ShapeError
 from anyback_nn.network.activations import Activation
-from anyback_nn.network.initializers import GlorotUniform
+from anyback_nn.network.initializers import GlorotUniform, Initializer
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.layers import Dense
 from anyback_nn.utils.arguments import to_python_scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from anyback_nn.array_api import Array
     from anyback_nn.random import Random
@@ -58,8 +57,8 @@ class Network(Layer):
                 )
         if not layers:
             raise ShapeError("a network needs at least one layer")
-        complete = tuple(map(to_python_scalars, _choose_initializers(layers)))
-        object.__setattr__(self, "layers", complete)
+        layers = tuple(map(to_python_scalars, _choose_initializers(layers)))
+        object.__setattr__(self, "layers", layers)
 
     @classmethod
     def from_settings(cls, layers: tuple[Layer, ...], **settings: Any) -> Network:
@@ -200,17 +199,17 @@ class Residual(Network):
         return dx + dy, grads
 
 
-def _choose_initializers(layers: tuple[Layer, ...]) -> Iterator[Layer]:
+def _choose_initializers(layers: tuple[Layer, ...]) -> Iterable[Layer]:
     """Set the initialiser of each dense layer that has none: that of the next activation."""
-    for position, layer in enumerate(layers):
-        if isinstance(layer, Dense) and layer.initializer is None:
-            # Up to the next dense layer or block, which has activations itself.
-            following = takewhile(
-                lambda layer: not isinstance(layer, Dense | Network), layers[position + 1 :]
-            )
-            activations = (layer for layer in following if isinstance(layer, Activation))
-            activation = next(activations, None)
-            initializer = GlorotUniform() if activation is None else activation.initializer
-            yield replace(layer, initializer=initializer)
-        else:
-            yield layer
+    complete: list[Layer] = []
+    initializer: Initializer = GlorotUniform()
+    for layer in reversed(layers):
+        if isinstance(layer, Activation):
+            initializer = layer.initializer
+        elif isinstance(layer, Dense | Network):
+            if isinstance(layer, Dense) and layer.initializer is None:
+                layer = replace(layer, initializer=initializer)
+            # An activation is that of the last dense layer before it, or of the block.
+            initializer = GlorotUniform()
+        complete.append(layer)
+    return reversed(complete)
