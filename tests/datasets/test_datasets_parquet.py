@@ -1,6 +1,5 @@
 """Batches of Parquet files in bounded memory: the oracle is the same file read as a whole."""
 
-
 import numpy as np
 import polars as pl
 import pytest

@@ -11,7 +11,7 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs import batches, checks
 from anyback_nn.inputs.batches import ArraySource, array_source, split
 from anyback_nn.inputs.checks import Batch
-from anyback_nn.inputs.sample_weights import class_weights, mean_one, training_weights
+from anyback_nn.inputs.sample_weights import class_weights, scale_to_mean_one, training_weights
 
 N = 23
 
@@ -148,7 +148,9 @@ def test_class_weights_by_class_default_to_one():
 
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
 def test_only_the_proportions_of_weights_count(size):
-    np.testing.assert_allclose(mean_one(size * np.asarray([1.0, 3.0, 0.0, 4.0])), [0.5, 1.5, 0, 2])
+    np.testing.assert_allclose(
+        scale_to_mean_one(size * np.asarray([1.0, 3.0, 0.0, 4.0])), [0.5, 1.5, 0, 2]
+    )
 
 
 def test_a_split_is_a_partition_drawn_by_the_seed():
@@ -160,7 +162,7 @@ def test_a_split_is_a_partition_drawn_by_the_seed():
     for fraction in (0.0, 1.0, -0.5):
         with pytest.raises(ValueError, match="above 0 and below 1"):
             split(10, fraction, 0)
-    with pytest.raises(nn.DataError, match="leaves one side empty"):
+    with pytest.raises(nn.DataError, match="leaves one part empty"):
         split(2, 0.1, 0)
 
 

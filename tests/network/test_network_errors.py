@@ -15,12 +15,12 @@ from anyback_nn.network.network import Network, Residual
     [
         (
             Network(Residual(Dense(4))),
-            "layer 0 \\(Residual\\): .*takes 3 .* gives 4.* end it with Dense\\(3\\)",
+            "layer 0 \\(Residual\\): .*takes 3 .* returns 4.* end it with Dense\\(3\\)",
         ),
-        (Network(Dense(5), Residual(Dense(4))), "layer 1 \\(Residual\\): .*takes 5 .* gives 4"),
+        (Network(Dense(5), Residual(Dense(4))), "layer 1 \\(Residual\\): .*takes 5 .* returns 4"),
         (
             Network(ReLU(), Network(Dense(2), Residual(Tanh(), Dense(3)))),
-            "layer 1 \\(Network\\): layer 1 \\(Residual\\): .*takes 2 .* gives 3",
+            "layer 1 \\(Network\\): layer 1 \\(Residual\\): .*takes 2 .* returns 3",
         ),
     ],
 )
@@ -32,7 +32,7 @@ def test_blocks_that_do_not_fit(network, message):
 
 def test_sizes():
     network = Network(Dense(5), Tanh(), Residual(Dense(7), Dense(5)), Dense(2))
-    assert network.sizes(3) == [3, 5, 5, 5, 2]
+    assert network.sizes(3) == (3, 5, 5, 5, 2)
 
 
 @pytest.mark.parametrize("kind", [Network, Residual])
@@ -59,7 +59,7 @@ def test_what_is_not_a_layer(kind, wrong, message):
 @pytest.mark.parametrize(
     ("layer", "setting", "values", "message"),
     [
-        (Dense, "n_out", [0, -1], "at least 1"),
+        (Dense, "n_out", [0, -1], "an integer of at least 1"),
         (Dropout, "probability", [1.0, 1.5, -0.1, math.nan], "a probability from 0 to below 1"),
         # Below 0 the derivative, which depends on the sign of the output, would be wrong.
         (ELU, "alpha", [0.0, -1.0, math.nan], "alpha above 0"),

@@ -17,7 +17,7 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs.checks import COMPUTE_DTYPES
 from anyback_nn.jit import dispatch
 from anyback_nn.network.layout import Layout
-from anyback_nn.network.precision import mixed
+from anyback_nn.network.precision import mix_precision
 from anyback_nn.random import Random, generator
 from anyback_nn.training import checkpoint, engine
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
@@ -92,7 +92,7 @@ class Steps:
 
     def scaled(self, narrow, scaling, n=1):
         """Take scaled steps, in a narrow dtype."""
-        network = mixed(self.network, narrow, self.wide)
+        network = mix_precision(self.network, narrow, self.wide)
         step = build_step(network, *self.parts[1:], scaling)
         return self.take(step, self.begin(scaling), n)
 
@@ -127,7 +127,7 @@ def test_gradients_near_those_in_the_wide_dtype(backend, compute_dtype, dtype):
     with backend.scope(dtype):
         steps = Steps(backend, dtype)
         scaling = None if compute_dtype == "bfloat16" else LossScaling()
-        network = mixed(steps.network, compute_dtype, dtype)
+        network = mix_precision(steps.network, compute_dtype, dtype)
         step = build_step(network, *steps.parts[1:], scaling)
         found = steps.gradient(step, steps.begin(scaling))
         expected = steps.gradient(build_step(*steps.parts), steps.begin())
@@ -139,7 +139,7 @@ def test_what_vanishes_in_float16_is_kept_by_the_scale(backend, compute_dtype):
     """Gradients of about 1e-8, where the smallest number above 0 is 6e-8."""
     steps = Steps(backend, "float32", weight=1e-7)
     with backend.scope("float32"):
-        network = mixed(steps.network, compute_dtype, "float32")
+        network = mix_precision(steps.network, compute_dtype, "float32")
         expected = steps.gradient(build_step(*steps.parts), steps.begin())
         lost, kept = (
             steps.gradient(
@@ -252,7 +252,7 @@ def test_a_network_without_parameters(backend, float64):
     steps = Steps(backend, float64)
     network = nn.Network(nn.Tanh())
     layout = Layout.of(({},), backend.packed)
-    network = mixed(network, "float32", float64)
+    network = mix_precision(network, "float32", float64)
     step = build_step(network, steps.loss, layout, steps.optimizer, (), LossScaling())
     begin = ((), {LOSS_SCALE: LossScaling().init(backend, float64)}, ({},))
     ((params, rule_state, _, _),) = steps.take(step, begin)
@@ -321,7 +321,7 @@ def test_without_it_nothing_of_it_is_touched(backend, moons, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("nobody asked for it")
 
-    for name in ("mixed", "LossScaling"):
+    for name in ("mix_precision", "LossScaling"):
         monkeypatch.setattr(engine, name, refuse)
     model = classifier(backend)
     model.fit(*moons, epochs=1)
