@@ -201,7 +201,7 @@ def test_own_blocks_keep_their_settings():
 
 
 def test_sizes_are_those_of_the_layers():
-    network = Network(
+    network = nn.Network(
         nn.Dense(3), nn.BatchNorm(), nn.Residual(nn.Dense(5), nn.Dense(3)), nn.Dense(2)
     )
     mixed = mix_precision(network, "float16", "float32")
