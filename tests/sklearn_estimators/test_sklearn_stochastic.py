@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from sklearn_cases import (
     PROBLEMS,
-    QUICK,
     SOLVERS,
     assert_near,
     assert_same_fit,
@@ -20,8 +19,6 @@ from sklearn_cases import (
     same_warnings,
     train_pair,
 )
-
-from anyback_nn.sklearn import MLPClassifier
 
 # The course of training --------------------------------------------------------------------------
 
@@ -136,7 +133,7 @@ def test_adam_without_the_second_average():
 
 def test_auto_is_a_batch_of_200():
     x, y = (np.concatenate([part] * 3) for part in load_problem("classes"))
-    auto, number = (MLPClassifier(**QUICK, batch_size=size).fit(x, y) for size in ("auto", 200))
+    auto, number = (make_pair("classes", batch_size=size)[1].fit(x, y) for size in ("auto", 200))
     assert auto.loss_curve_ == number.loss_curve_
 
 
