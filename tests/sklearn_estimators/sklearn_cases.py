@@ -275,7 +275,10 @@ class ScriptedMetric:
 
 
 def flatten(model):
-    return np.concatenate([a.ravel() for layer in model.params for a in layer.values()])
+    """All parameters, in the order of `all_weights`."""
+    names = ("weight", "bias", "scale", "shift")
+    arrays = [layer[name] for name in names for layer in model.params if name in layer]
+    return np.concatenate([a.ravel() for a in arrays])
 
 
 def average_path(path, decay):

@@ -32,26 +32,14 @@ def test_average_weights_is_the_average_of_all_steps(decay, solver, iris):
     np.testing.assert_allclose(recorder.after, alone.after, rtol=1e-12)
 
 
-class AllWeights(nn.Callback):
-    """Notes the weights and biases after each step, in the order of `all_weights`."""
-
-    def __init__(self):
-        self.after = []
-
-    def on_batch_end(self, fit):
-        layers = [layer for layer in fit.model.params if layer]
-        arrays = [layer[name] for name in ("weight", "bias") for layer in layers]
-        self.after.append(np.concatenate([a.ravel() for a in arrays]))
-
-
 def test_averaged_weights_are_what_is_validated(iris):
     x, y = iris
-    steps = AllWeights()
-    settings = {"average_weights": 0.8, "callbacks": [steps], "validation_data": iris}
+    recorder = Recorder()
+    settings = {"average_weights": 0.8, "callbacks": [recorder], "validation_data": iris}
     ours = classifier(max_iter=5, **settings).fit(x, y)
     other = classifier(optimizer=STILL).fit(x, y)
     for epoch, found in enumerate(ours.validation_curve_, 1):
-        set_weights(other, average_path(steps.after[:epoch], 0.8))
+        set_weights(other, average_path(recorder.after[:epoch], 0.8))
         assert found == pytest.approx(log_loss(y, other.predict_proba(x)), rel=1e-9)
 
 

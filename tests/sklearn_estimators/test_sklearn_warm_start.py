@@ -100,6 +100,20 @@ def test_warm_start_refuses_other_data(change):
     assert found.startswith("X has 2 features" if change == "features" else text)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("outputs", "`y` has 2 outputs, but .* fitted to 3"),
+        ("labels", "number of labels .* 4 labels"),
+    ],
+)
+def test_warm_start_refuses_another_number_of_outputs(name, text):
+    x, y = load_problem(name)
+    ours = make_pair(name, warm_start=True)[1].fit(x, y)
+    with pytest.raises(ValueError, match=text):
+        ours.fit(x, y[:, :2])
+
+
 def test_without_warm_start_fit_begins_again():
     # Other classes, another number of features: all is forgotten.
     def train(one, x, y):
