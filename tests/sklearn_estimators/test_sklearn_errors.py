@@ -19,8 +19,6 @@ from sklearn_cases import (
     train_pair,
 )
 
-from anyback_nn.sklearn import MLPClassifier
-
 WRONG = {
     "activation": ["none", 3],
     "solver": ["newton", None],
@@ -71,11 +69,6 @@ def test_invalid_parameters(theirs, ours, name, value):
     else:
         # The order in a set of names is that of its hashes.
         assert sorted(text) == sorted(other)
-
-
-def test_parameters_are_checked_in_fit_not_before():
-    ours = MLPClassifier(alpha=-1.0)
-    assert ours.set_params(alpha=-2.0).alpha == -2.0
 
 
 @pytest.mark.parametrize("size", [2.5, "a", None])

@@ -8,21 +8,17 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn import config_context
-from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.exceptions import NotFittedError
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import get_tags
 from sklearn_cases import (
     KINDS,
     QUICK,
     assert_same_prediction,
     assert_same_weights,
-    error_of,
     fit_pair,
     list_fitted_attributes,
     load_problem,
 )
-
-from anyback_nn.sklearn import MLPClassifier
 
 # What there is -----------------------------------------------------------------------------------
 
@@ -86,25 +82,6 @@ def test_tags_are_the_same_but_for_other_arrays(theirs, ours):
 
 
 # As an estimator among others --------------------------------------------------------------------
-
-
-def test_clones_have_the_parameters_and_nothing_else():
-    _, ours = fit_pair("classes", alpha=0.5)
-    ours.set_params(dropout=0.25, label_smoothing=0.1)
-    fresh = clone(ours)
-    assert fresh.get_params() == ours.get_params()
-    assert not hasattr(fresh, "coefs_")
-    with pytest.raises(NotFittedError):
-        fresh.predict(load_problem("classes")[0])
-
-
-def test_set_params():
-    ours = MLPClassifier()
-    assert ours.set_params(alpha=0.3, hidden_layer_sizes=(2, 1)) is ours
-    assert (ours.alpha, ours.get_params()["hidden_layer_sizes"]) == (0.3, (2, 1))
-    kind, text = error_of(lambda: ours.set_params(alpa=1))
-    assert kind is ValueError
-    assert text.startswith("Invalid parameter 'alpa' for estimator MLPClassifier(")
 
 
 @pytest.mark.parametrize(("theirs", "ours"), KINDS)

@@ -141,6 +141,14 @@ def test_balanced_classes_weigh_the_same_together(iris):
     assert_descends(ours, x, y, cross_entropy(x, y, weights), rate=0.05)
 
 
+def test_class_weight_does_not_weigh_the_validation(iris):
+    settings = {"optimizer": STILL, "early_stopping": True}
+    plain, ours = (classifier(**settings, class_weight=one).fit(*iris) for one in (None, {0: 9.0}))
+    assert ours.loss_ != plain.loss_
+    assert ours.validation_curve_ == plain.validation_curve_
+    assert ours.validation_scores_ == plain.validation_scores_
+
+
 def test_class_weight_in_partial_fit(iris):
     x, y = iris
     ours = classifier(class_weight={2: 5.0}, optimizer=STILL)
