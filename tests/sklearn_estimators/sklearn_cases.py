@@ -202,14 +202,21 @@ def train_pair(name, train=fit, x=None, y=None, accuracy=1e-12, **settings):
     return theirs, ours
 
 
-def assert_same_prediction(theirs, ours, x):
-    mine, other = ours.predict(x), theirs.predict(x)
-    assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
-    if is_classifier(ours):
-        assert np.array_equal(mine, other)
-        assert_near(ours.predict_proba(x), theirs.predict_proba(x))
-    else:
-        assert_near(mine, other)
+def predictions(estimator, x):
+    """All that an estimator predicts."""
+    found = [estimator.predict(x)]
+    if is_classifier(estimator):
+        found += [estimator.predict_proba(x), estimator.predict_log_proba(x)]
+    return found
+
+
+def assert_same_predictions(theirs, ours, x, accuracy=1e-12):
+    for mine, other in zip(predictions(ours, x), predictions(theirs, x), strict=True):
+        assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
+        if mine.dtype.kind == "f":
+            assert_near(mine, other, accuracy)
+        else:
+            assert np.array_equal(mine, other)
 
 
 def error_of(call):
@@ -342,14 +349,6 @@ def binary_cross_entropy(y, p):
 
 
 # Compared with each other ------------------------------------------------------------------------
-
-
-def predictions(estimator, x):
-    """All that an estimator predicts."""
-    found = [estimator.predict(x)]
-    if is_classifier(estimator):
-        found += [estimator.predict_proba(x), estimator.predict_log_proba(x)]
-    return found
 
 
 def assert_same(one, other, x):

@@ -11,24 +11,14 @@ from sklearn_cases import (
     KINDS,
     REGRESSIONS,
     assert_same,
+    assert_same_predictions,
     build,
     load_examples,
-    predictions,
     train_more,
 )
 
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPClassifier, from_sklearn
-
-
-def assert_close(one, other, x, accuracy=1e-12):
-    for mine, theirs in zip(predictions(one, x), predictions(other, x), strict=True):
-        if np.asarray(mine).dtype.kind == "f":
-            np.testing.assert_allclose(mine, theirs, rtol=100 * accuracy, atol=accuracy)
-        else:
-            np.testing.assert_array_equal(mine, theirs)
-        assert np.asarray(mine).dtype == np.asarray(theirs).dtype
-
 
 WAYS = [
     *[(name, {}) for name in CLASSIFICATIONS + REGRESSIONS],
@@ -52,7 +42,7 @@ def test_theirs_becomes_ours(name, settings, dtype):
     theirs = build(name, theirs=True, **settings).fit(x, y)
     ours = from_sklearn(theirs)
     assert type(ours) is KINDS[name in REGRESSIONS].values[1]
-    assert_close(ours, theirs, x, 1e-6 if dtype == "float32" else 1e-12)
+    assert_same_predictions(ours, theirs, x, 1e-6 if dtype == "float32" else 1e-12)
     assert {**ours.get_params(), **theirs.get_params()} == ours.get_params()
     for attribute in ("n_iter_", "t_", "loss_", "n_layers_", "n_outputs_", "out_activation_"):
         assert getattr(ours, attribute) == getattr(theirs, attribute)
@@ -69,7 +59,7 @@ def test_ours_becomes_theirs(name, settings, dtype):
     ours = build(name, **settings).fit(x, y)
     theirs = ours.to_sklearn()
     assert type(theirs) is KINDS[name in REGRESSIONS].values[0]
-    assert_close(theirs, ours, x, 1e-6 if dtype == "float32" else 1e-12)
+    assert_same_predictions(theirs, ours, x, 1e-6 if dtype == "float32" else 1e-12)
     assert theirs.score(x, y) == pytest.approx(ours.score(x, y))
     again = from_sklearn(theirs)
     assert_same(again, ours, x)
@@ -78,7 +68,7 @@ def test_ours_becomes_theirs(name, settings, dtype):
     # The parameters are those that it is fitted again with.
     fresh = build(name, theirs=True, **settings).fit(x, y)
     theirs.fit(x, y)
-    assert_close(theirs, fresh, x)
+    assert_same_predictions(theirs, fresh, x)
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
@@ -130,7 +120,7 @@ def test_networks_of_their_kind_however_they_were_described(settings, sizes, act
     ours = build("classes", **settings).fit(*iris)
     theirs = ours.to_sklearn()
     assert (theirs.hidden_layer_sizes, theirs.activation) == (sizes, activation)
-    assert_close(theirs, ours, iris[0])
+    assert_same_predictions(theirs, ours, iris[0])
 
 
 def test_names_of_features_go_with_it(iris):
@@ -139,8 +129,8 @@ def test_names_of_features_go_with_it(iris):
     theirs = build("classes", theirs=True).fit(table, iris[1])
     ours = from_sklearn(theirs)
     assert ours.feature_names_in_.tolist() == list("abcd")
-    assert_close(ours, theirs, table)
-    assert_close(ours.to_sklearn(), theirs, table)
+    assert_same_predictions(ours, theirs, table)
+    assert_same_predictions(ours.to_sklearn(), theirs, table)
 
 
 THEIR_OWN = (

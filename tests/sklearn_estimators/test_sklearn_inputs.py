@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn_cases import (
     assert_near,
-    assert_same_prediction,
+    assert_same_predictions,
     assert_same_weights,
     classifier,
     draw_sample_weights,
@@ -86,7 +86,7 @@ def test_names_of_features():
     theirs, ours = pair = train_pair("classes", x=table)
     assert ours.feature_names_in_.dtype == theirs.feature_names_in_.dtype == object
     assert ours.feature_names_in_.tolist() == ["a", "b", "c", "d"]
-    assert_same_prediction(theirs, ours, table)
+    assert_same_predictions(theirs, ours, table)
     same_error(pair, lambda one: one.predict(table.rename({"a": "z"})))
     caught = same_warnings(pair, lambda one: one.predict(x))
     assert "does not have valid feature names" in caught[0][1]

@@ -13,7 +13,7 @@ from sklearn.utils import get_tags
 from sklearn_cases import (
     KINDS,
     QUICK,
-    assert_same_prediction,
+    assert_same_predictions,
     assert_same_weights,
     fit_pair,
     list_fitted_attributes,
@@ -129,4 +129,4 @@ def test_weights_can_be_changed(change):
     for one in pair:
         change(one)
     assert_same_weights(theirs, ours)
-    assert_same_prediction(theirs, ours, load_problem("classes")[0])
+    assert_same_predictions(theirs, ours, load_problem("classes")[0])
