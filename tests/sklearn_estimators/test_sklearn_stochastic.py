@@ -73,6 +73,7 @@ SETTINGS = {
     ("classes", "values"): [
         *({"shuffle": shuffle, "batch_size": 20} for shuffle in (True, False)),
         *({"batch_size": size, "max_iter": 4} for size in ("auto", 1, 7, 150)),
+        {"early_stopping": True, "tol": 0.02, "n_iter_no_change": 1, "max_iter": 60},
         *(
             {"activation": activation, "hidden_layer_sizes": sizes}
             for activation in ("identity", "logistic", "tanh", "relu")
