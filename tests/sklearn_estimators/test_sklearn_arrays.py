@@ -216,6 +216,8 @@ def test_sparse_matrices_and_tables_are_computed_there(backend, finest, iris):
         assert ours.model_.backend == backend
         assert isinstance(ours.predict(given), np.ndarray)
         assert_close(ours.predict_proba(given), expected, finest)
+    # An array has no names of features.
+    assert not hasattr(ours.fit(backend.asarray(x, finest), y), "feature_names_in_")
 
 
 def test_nothing_that_is_written_to_coefs_is_lost(backend, finest, iris):
