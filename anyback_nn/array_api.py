@@ -1,7 +1,7 @@
-"""Arrays of any library that follows the array API standard, asked for what they are.
+"""Arrays of any library that follows the array API standard: their namespace and where they are.
 
 Everything in the package computes with ``array_namespace(x)`` and the standard's functions alone.
-Nothing here imports an array library but NumPy, and nothing of this package.
+This module imports no array library but NumPy, and nothing of this package.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _NAMESPACES: dict[type, Any] = {}
 def array_namespace(x: Array) -> Any:
     """Return the library of an array as a namespace of the array API standard.
 
-    The result of `array_api_compat.array_namespace`, cached by the type of the array, because every
-    layer asks for it at every step.
+    This is `array_api_compat.array_namespace`, cached by the type of the array, because every
+    layer calls it at every step.
 
     Raises
     ------
@@ -47,11 +47,11 @@ def is_numpy(x: object) -> bool:
 
 
 def on_host(x: object) -> bool:
-    """Return whether ``x`` is in the host's memory, whichever library's array it is."""
+    """Return whether ``x``, an array of any library, is in the host's memory."""
     if is_numpy(x):
         return True
     device = array_api_compat.device(x)
-    # JAX and array-api-strict have other names for it.
+    # JAX and array-api-strict name the host differently.
     return "cpu" in (str(device), getattr(device, "platform", None)) or "CPU_DEVICE" in str(device)
 
 

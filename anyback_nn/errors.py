@@ -1,4 +1,4 @@
-"""The errors that a user of the library can catch.
+"""Errors that a user of the library can catch.
 
 Every message says what was wrong, what was expected and what to do about it.
 """
@@ -21,7 +21,7 @@ class AnybackError(Exception):
 
 
 class BackendUnavailableError(AnybackError, RuntimeError):
-    """The backend that was asked for cannot compute on this machine."""
+    """The requested backend cannot compute on this machine."""
 
 
 class ShapeError(AnybackError, ValueError):
@@ -29,7 +29,7 @@ class ShapeError(AnybackError, ValueError):
 
 
 class DataError(AnybackError, ValueError):
-    """The data cannot be learned from as they are: names the file, row or column."""
+    """The data are invalid; the message names the file, row or column."""
 
 
 class DivergenceError(AnybackError, ArithmeticError):
@@ -37,8 +37,8 @@ class DivergenceError(AnybackError, ArithmeticError):
 
 
 class OutOfMemoryError(AnybackError, MemoryError):
-    """The device's memory is used up: says which batch size would fit."""
+    """The device ran out of memory; the message says which batch size would fit."""
 
 
 class CheckpointError(AnybackError, ValueError):
-    """A model file cannot be written, or cannot be read as what it claims to be."""
+    """A model file cannot be written, or is not valid."""

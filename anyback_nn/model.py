@@ -1,4 +1,4 @@
-"""The model: a network that is trained, used, saved and moved."""
+"""The model: a network that can be trained, evaluated, saved and moved."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntr
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.training import checkpoint, evaluation
 from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
-from anyback_nn.training.engine import Engine, is_own, usable_compute_dtype
+from anyback_nn.training.engine import Engine, is_own, supported_compute_dtype
 from anyback_nn.training.fit import (
     FitContext,
-    array_batches,
+    batch_arrays,
+    batch_iterable,
+    build_sources,
     check_arrays,
-    iterable_batches,
-    sources,
 )
 from anyback_nn.training.history import History
 from anyback_nn.training.loop import train
@@ -42,35 +42,36 @@ class Model(Engine):
     Parameters
     ----------
     *layers : Layer
-        In the order of the computation, without the input. The last one gives raw outputs, such
-        as logits: the loss knows how to read them.
+        The layers in the order of the computation, without the input. The last one returns raw
+        outputs, such as logits: the loss converts them to predictions.
     loss : Loss
-        What is minimised.
+        The loss to minimise.
     backend : str or Backend, optional
-        Where to compute: ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"torch"``, ``"torch:cuda:0"``,
+        Library and device: ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"torch"``, ``"torch:cuda:0"``,
         ``"jax"``, ``"array-api-strict"``. Default: the environment variable
-        ``ANYBACK_NN_BACKEND``, and where that is not set, ``"numpy"``.
+        ``ANYBACK_NN_BACKEND``; if unset, ``"numpy"``.
     seed : int
-        Fixes the initial weights, the order of the samples and the dropout masks, for all
-        backends alike.
+        Seed for the initial weights, the order of the samples and the dropout masks, which are the
+        same on all backends.
     dtype : str
-        ``"float32"`` or ``"float64"``, of the parameters and of all computation.
+        Dtype of the parameters and of all computation, ``"float32"`` or ``"float64"``.
     compute_dtype : str, optional
-        ``"float16"`` or ``"bfloat16"``: what steps of training compute in, forward and backward,
-        while parameters, optimiser, loss and reports stay in float32, see
+        Dtype of the forward and backward pass of training, ``"float16"`` or ``"bfloat16"``, while
+        parameters, optimiser, loss and reports stay in float32, see
         `anyback_nn.training.mixed_precision`. PyTorch and JAX have both, CuPy and NumPy float16.
-        It is for GPUs (untested on one); on CPUs it is slower, above all with NumPy. Default:
-        they compute in ``dtype``.
+        It is for GPUs (not yet run on one) and slower on CPUs, above all with NumPy. Default:
+        ``dtype``.
     metrics : sequence of callable, optional
-        What is recorded beside the loss, see `anyback_nn.training.metrics`. Default: accuracy for
-        a loss that classifies, else the absolute error.
+        Metrics that are recorded in addition to the loss, see `anyback_nn.training.metrics`.
+        Default: accuracy for a loss that classifies, else the absolute error.
 
     Attributes
     ----------
     training : TrainingState
         Parameters, optimiser state and history.
     encoding : dict, optional
-        How raw data become inputs, as plain JSON; saved with the model and not otherwise used.
+        Encoding of raw data as inputs, as plain JSON. It is saved with the model, and not used
+        otherwise.
 
     Examples
     --------
@@ -144,45 +145,48 @@ class Model(Engine):
         ----------
         x : array, shape (n_samples, n_features), or iterable
             Inputs of any array library, or a NumPy memory map (read batch by batch), or, with
-            ``y=None``, an iterable of ``(x, y)`` or ``(x, y, weights)`` for each batch,
-            such as `anyback_nn.datasets.parquet_batches`. Arrays that find no room on a GPU are
-            brought there batch by batch, too (untested on a GPU).
+            ``y=None``, an iterable of batches ``(x, y)`` or ``(x, y, weights)``, such as
+            `anyback_nn.datasets.parquet_batches`. Arrays that do not fit on a GPU are moved there
+            batch by batch, too.
         y : array, shape (n_samples,) or (n_samples, n_outputs)
             Targets: class indices for a loss that classifies, else values.
         optimizer : Optimizer, optional
-            With the same settings as in the last call, its state goes on. Default: that of the
-            last call, and in the first one ``Adam()``.
+            The optimiser. If it has the settings of the last call, it keeps its state. Default:
+            that of the last call; in the first call ``Adam()``.
         epochs : int
+            The number of epochs of this call.
         batch_size : int, optional
-            The last batch of an epoch may be smaller. None: all samples (full gradient descent).
+            The number of samples in a batch; the last one of an epoch may be smaller. None: all
+            samples (full gradient descent).
         validation : float or tuple, optional
-            The share of the samples to set aside (drawn by the seed), or ``(x, y)`` or ``(x, y,
-            weights)``.
+            The share of the samples that are used for validation (drawn with the seed), or
+            validation data: ``(x, y)`` or ``(x, y, weights)``.
         sample_weight : array, shape (n_samples,), optional
-            The weight of each sample in the mean loss; only their proportions count. (An iterable's
-            weights are used as they are: best with a mean of 1.)
+            The weight of each sample in the mean loss; only their proportions matter. (The weights
+            of an iterable are not scaled; their mean should be 1.)
         class_weight : "balanced" or mapping of int to float, optional
             The weight of each class; multiplied with ``sample_weight``.
         shuffle : bool
-            Whether each epoch goes through the samples in a new order.
+            Whether each epoch has a new order of the samples.
         callbacks : sequence of Callback
+            Callbacks, see `anyback_nn.training.callbacks`.
         progress : bool, optional
             Whether to show a progress bar. Default: only on a terminal.
 
         Returns
         -------
         History
-            All epochs so far, also of earlier calls.
+            All epochs so far, including those of earlier calls.
 
         Raises
         ------
         ShapeError, DataError
-            The data do not fit the model, or cannot be learned from.
+            The data do not fit the model, or are invalid.
         DivergenceError
             The loss or a parameter is no longer finite; the model keeps the parameters from the
             start of that epoch.
         OutOfMemoryError
-            The device's memory is used up; it says which batch size would fit, and the model
+            The device ran out of memory. The message says which batch size would fit; the model
             keeps the parameters from the start of that epoch.
         """
         context = FitContext(self, as_integer("epochs", epochs, least=1))
@@ -199,12 +203,13 @@ class Model(Engine):
         bar = ProgressBar() if show else None
         try:
             with self.backend.scope(self.dtype):
-                training, held_out = sources(
+                training_source, validation_source = build_sources(
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
                 self.training = self.training.with_optimizer(optimizer)
                 steps = self.training_steps(optimizer)
-                train(context, training, held_out, steps, [*callbacks, *([bar] if bar else [])])
+                callbacks = [*callbacks, bar] if bar else callbacks
+                train(context, training_source, validation_source, steps, callbacks)
         except BaseException as error:
             if context.epochs_done == 0:
                 diverged = isinstance(error, DivergenceError)
@@ -217,9 +222,9 @@ class Model(Engine):
         return self.history.copy()
 
     def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:
-        """Restore the state before a call of fit that did not finish an epoch.
+        """Restore the state before a call of `fit` that did not finish an epoch.
 
-        The parameters may have been written to: the loop has restored a copy of them.
+        The loop has restored a copy of the parameters, which may have been overwritten.
         """
         if before is None and not keep_parameters:
             self._training, self.n_in = None, n_in
@@ -239,34 +244,37 @@ class Model(Engine):
     def evaluate(
         self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 4096
     ) -> dict[str, float]:
-        """Measure the model on data.
+        """Evaluate the model on data.
 
         Parameters
         ----------
         x, y, sample_weight
             As for `fit`.
         batch_size : int
-            How many samples are computed at once; it does not change the result.
+            The number of samples that are computed at once; it does not change the result.
 
         Returns
         -------
         dict of str to float
-            ``loss``, the metrics and, for a loss that does not classify, ``r2``: the share of the
-            targets' variance that is explained, averaged over the outputs.
+            ``loss``, the metrics and, for a loss that does not classify, ``r2``: the explained
+            share of the targets' variance, averaged over the outputs.
 
         Raises
         ------
         OutOfMemoryError
-            The device's memory is used up; it says which batch size would fit.
+            The device ran out of memory; the message says which batch size would fit.
         """
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
             if y is None:
                 if sample_weight is not None:
-                    raise ValueError("an iterable gives the weights itself: (x, y, weights)")
-                return evaluation.evaluate(self, iterable_batches(self, x))
+                    raise ValueError(
+                        "sample_weight needs arrays x and y; an iterable has the weights in its "
+                        "batches: (x, y, weights)"
+                    )
+                return evaluation.evaluate(self, batch_iterable(self, x))
             rows = check_arrays(self, x, y, sample_weight)
-            return evaluation.evaluate(self, array_batches(self, rows, batch_size, resident=False))
+            return evaluation.evaluate(self, batch_arrays(self, rows, batch_size, resident=False))
 
     def predict(self, x: Any, *, batch_size: int = 4096) -> Array:
         """Predict: probabilities for a loss that classifies, else values.
@@ -275,50 +283,50 @@ class Model(Engine):
         ----------
         x : array, shape (n_samples, n_features)
         batch_size : int
-            How many samples are computed at once.
+            The number of samples that are computed at once.
 
         Returns
         -------
         array, shape (n_samples, n_outputs)
-            The loss's link of the outputs. An array of the backend's library if ``x`` is one,
+            The predictions, see `Loss.link`. An array of the backend's library if ``x`` is one,
             else a NumPy array.
 
         Raises
         ------
         OutOfMemoryError
-            The device's memory is used up; it says which batch size would fit.
+            The device ran out of memory; the message says which batch size would fit.
         """
         return self._apply(x, batch_size, "link")
 
     def predict_classes(self, x: Any, *, batch_size: int = 4096) -> Array:
         """Predict the class index of each sample (of each label, if there are several).
 
-        Parameters and the kind of array are those of `predict`; shape (n_samples,).
+        Parameters and return type are those of `predict`; the shape is (n_samples,).
         """
         if not self.loss.classifies:
             raise TypeError(f"{type(self.loss).__name__} does not classify: use predict")
         return self._apply(x, batch_size, "decide")
 
     def _apply(self, x: Any, batch_size: int, method: str) -> Array:
-        """Compute the outputs and read them by a method of the loss."""
+        """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
             rows = Batch(check_inputs(x, self.n_inputs))
-            source = array_batches(self, rows, batch_size, resident=False)
+            source = batch_arrays(self, rows, batch_size, resident=False)
             if is_own(self.loss):
                 result = evaluation.outputs_of(self, source, method).x
-            else:  # a user's may do anything at each call: it is not compiled
+            else:  # a custom loss may do anything in each call, so it is not compiled
                 result = getattr(self.loss, method)(evaluation.outputs_of(self, source).x)
             if self.backend.owns(x):
                 return result
             array = to_numpy(result)
-            # Some libraries give read-only memory.
+            # Some libraries return read-only memory.
             return array if array.flags.writeable else array.copy()
 
-    # Moving and keeping ----------------------------------------------------------------------
+    # Moving and saving -----------------------------------------------------------------------
 
     def to(self, backend: str | Backend) -> Model:
-        """Make a copy on another backend, with the optimiser's state and the history."""
+        """Return a copy on another backend, with the optimiser's state and the history."""
         return _rebuild(*checkpoint.contents(self), select(backend), self.metrics)
 
     def save(self, path: str | Path) -> None:
@@ -327,8 +335,8 @@ class Model(Engine):
         Raises
         ------
         CheckpointError
-            The file cannot be written, or a layer or loss of your own is not a dataclass; what
-            was there before is left as it was.
+            The file cannot be written, or a custom layer or loss is not a dataclass. An existing
+            file is unchanged.
         """
         checkpoint.write(path, *checkpoint.contents(self))
 
@@ -339,19 +347,19 @@ class Model(Engine):
         backend: str | Backend | None = None,
         metrics: Sequence[Metric] | None = None,
     ) -> Model:
-        """Read a file that `save` wrote, whichever backend wrote it.
+        """Load a file that `save` wrote, on any backend.
 
         Parameters
         ----------
         path : str or Path
         backend, metrics
-            As for `Model`; functions are not stored in the file.
+            As for `Model`; they are not stored in the file.
 
         Raises
         ------
         CheckpointError
-            There is no such file, or it is truncated, foreign or of a newer format, or uses a
-            class that is not defined.
+            The file does not exist, is truncated, of another program or of a newer format, or
+            uses a class that is not defined.
         """
         selected = select(backend)
         arrays, settings = checkpoint.read(path)
@@ -371,7 +379,7 @@ def _rebuild(
     backend: Backend,
     metrics: Sequence[Metric] | None,
 ) -> Model:
-    """Return the model whose contents these are."""
+    """Create the model with these contents."""
     network, loss = checkpoint.network_of(settings)
     model = Model(
         *network.layers,
@@ -379,7 +387,7 @@ def _rebuild(
         backend=backend,
         seed=settings["seed"],
         dtype=settings["dtype"],
-        compute_dtype=usable_compute_dtype(
+        compute_dtype=supported_compute_dtype(
             settings.get("compute_dtype"), settings["dtype"], backend
         ),
         metrics=metrics,

@@ -53,13 +53,13 @@ def tree_stack(trees: Sequence[Any]) -> Any:
         return {name: tree_stack([tree[name] for tree in trees]) for name in first}
     if isinstance(first, tuple):
         return tuple(tree_stack(branches) for branches in zip(*trees))
-    if type(first) is float:  # and not one of NumPy's
+    if type(first) is float:  # not NumPy's float64, which is an array
         return list(trees)
     return None if first is None else array_namespace(first).stack(trees)
 
 
 def tree_named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of a tree by the names of their paths.
+    """Return the leaves of a tree, keyed by their paths.
 
     Examples
     --------

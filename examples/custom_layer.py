@@ -1,8 +1,8 @@
-"""A layer and a loss of your own: a class with `forward` and `backward` each, nothing registered.
+"""A custom layer and a custom loss: each a class with `forward` and `backward`, not registered.
 
-The layer is a SiLU whose steepness is learned, one number a feature (P. Ramachandran et al., 2017);
-the loss is log-cosh, smooth like the square near zero and linear like the absolute value far away.
-They run on every backend, because they use nothing but the array API standard.
+The layer is a SiLU whose steepness is learned, one per feature (P. Ramachandran et al., 2017). The
+loss is log-cosh, smooth like the square near zero and linear like the absolute value far away. They
+run on every backend, because they use only the array API standard.
 """
 
 import math
@@ -47,16 +47,16 @@ class LogCosh(nn.Loss):
         return nn.array_namespace(cache).tanh(cache) * (dvalues[..., None] / cache.shape[-1])
 
 
-# Are the derivatives right, for one network and for two side by side?
-for one in (Swish(), LogCosh()):
+# Check the derivatives, for one network and for two in parallel.
+for part in (Swish(), LogCosh()):
     for shape in ((5, 3), (2, 5, 3)):
-        report = check_gradients(one, shape)
-        print(f"{one!r} on {shape}: largest relative error {report.error:.1e}")
+        report = check_gradients(part, shape)
+        print(f"{part!r} on {shape}: largest relative error {report.error:.1e}")
 
 x, y = nn.datasets.make_spirals(600, n_classes=2, noise=0.02, seed=0)
 model = nn.Model(nn.Dense(32), Swish(), nn.Dense(32), Swish(), nn.Dense(1), loss=LogCosh())
 model.fit(x, 2.0 * y - 1.0, optimizer=nn.Adam(0.01), epochs=120)
-right = ((model.predict(x)[:, 0] > 0) == (y == 1)).mean()
+accuracy = ((model.predict(x)[:, 0] > 0) == (y == 1)).mean()
 steepness = model.params[1]["steepness"]
-print(f"two spirals: accuracy {right:.3f}")
+print(f"two spirals: accuracy {accuracy:.3f}")
 print(f"learned steepness: from {float(steepness.min()):.2f} to {float(steepness.max()):.2f}")

@@ -1,8 +1,8 @@
-"""The textbook's 2-layer network, step by step, on plain functions: no layer, no model, no loop.
+"""The textbook's 2-layer network, step by step, with plain functions: no layer and no model.
 
 One hidden layer of four tanh units and one sigmoid output unit learn which of two circles a point
-lies on. Examples are rows, so every formula is the transpose of the textbook's, which stacks them
-as columns. Change the backend's name, and the same lines compute elsewhere.
+is on. Examples are rows, so every formula is the transpose of the textbook's, which stacks them as
+columns. With the name of another backend, the same lines compute there.
 """
 
 import sys
@@ -54,13 +54,14 @@ for iteration in range(2001):
     db1 = xp.mean(dZ1, axis=0, keepdims=True)
 
     if iteration == 0:
-        named = {"X": X, "W1": W1, "Z1": Z1, "A1": A1, "W2": W2, "Z2": Z2, "A2": A2}
-        named |= {"dZ2": dZ2, "dW2": dW2, "db2": db2, "dZ1": dZ1, "dW1": dW1, "db1": db1}
-        print("shapes:", ", ".join(f"{name} {tuple(array.shape)}" for name, array in named.items()))
+        arrays = {"X": X, "W1": W1, "Z1": Z1, "A1": A1, "W2": W2, "Z2": Z2, "A2": A2}
+        arrays |= {"dZ2": dZ2, "dW2": dW2, "db2": db2, "dZ1": dZ1, "dW1": dW1, "db1": db1}
+        shapes = [f"{name} {tuple(array.shape)}" for name, array in arrays.items()]
+        print("shapes:", ", ".join(shapes))
         print(f"largest |dZ2 - (A2 - Y)|: {float(xp.max(xp.abs(dZ2 - (A2 - Y)))):.1e}")
     if iteration % 500 == 0:
-        right = xp.mean(xp.astype((A2 > 0.5) == (Y > 0.5), xp.float32))
-        print(f"iteration {iteration:4}: cost {float(cost):.4f}, accuracy {float(right):.3f}")
+        accuracy = xp.mean(xp.astype((A2 > 0.5) == (Y > 0.5), xp.float32))
+        print(f"iteration {iteration:4}: cost {float(cost):.4f}, accuracy {float(accuracy):.3f}")
 
     # The step.
     W1, b1 = W1 - alpha * dW1, b1 - alpha * db1

@@ -1,4 +1,4 @@
-"""Train on the embedded digits, look at the result, keep the model and load it again."""
+"""Train on the included digits, evaluate, predict, save the model and load it again."""
 
 import tempfile
 from pathlib import Path
@@ -31,14 +31,12 @@ report = model.evaluate(digits.x_test, digits.y_test)
 print(f"test accuracy {report['accuracy']:.4f}, test loss {report['loss']:.4f}")
 
 probabilities = model.predict(digits.x_test[:3])
-print("three images, most probable digit each:", probabilities.argmax(axis=1))
-print("and what they are:                     ", digits.y_test[:3])
+print("most probable digits of three images:", probabilities.argmax(axis=1))
+print("targets:                             ", digits.y_test[:3])
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "digits.safetensors"
     model.save(path)
     loaded = nn.Model.load(path)
-    print(
-        "loaded again, same answers:",
-        bool((loaded.predict(digits.x_test[:3]) == probabilities).all()),
-    )
+    same = bool((loaded.predict(digits.x_test[:3]) == probabilities).all())
+    print("the loaded model predicts the same:", same)

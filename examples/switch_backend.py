@@ -1,7 +1,7 @@
 """Train the same network on every backend that works here, and compare the results.
 
 The same seed gives the same initial weights, the same order of the samples and the same dropout
-masks on all of them, so what differs is rounding.
+masks on all of them, so only rounding differs.
 """
 
 import time

@@ -275,14 +275,14 @@ def test_batches_with_and_without_weights_are_evaluated_together(backend, moons)
 
 def test_a_generator_lasts_for_one_epoch_only(backend, moons):
     x, y = moons
-    with pytest.raises(nn.DataError, match="gone through only once"):
+    with pytest.raises(nn.DataError, match="iterated over only once"):
         classifier(backend).fit(iter([(x, y)]), epochs=2)
 
 
 @pytest.mark.parametrize(
     ("batch", "error", "text"),
     [
-        (np.ones((4, 2)), nn.DataError, "the first one is ndarray"),
+        (np.ones((4, 2)), nn.DataError, "the first batch is ndarray"),
         ((np.ones((4, 2)), np.ones(3, int)), nn.ShapeError, "batch 0: .*4 rows.*targets have 3"),
         ((np.ones((4, 2)), np.full(4, 5)), nn.DataError, "batch 0: .*indices from 0 to 1"),
     ],
@@ -520,7 +520,7 @@ def test_divergence_says_that_memory_maps_are_not_looked_through(tmp_path):
     x[40] = np.nan
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    with pytest.raises(nn.DivergenceError, match="step 2 .* a sample holds NaN"):
+    with pytest.raises(nn.DivergenceError, match="step 2 .* a sample contains NaN"):
         classifier("numpy").fit(mapped, y, epochs=1, shuffle=False, progress=False)
 
 
@@ -570,7 +570,7 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
         (lambda m, x, y: m.fit(x), TypeError, "need targets"),
         (lambda m, x, y: m.fit("x.npy", y), nn.DataError, "got str: read a file first"),
         (lambda m, x, y: m.fit(iter(x), y), nn.DataError, "array of shape .*batches one by one"),
-        (lambda m, x, y: m.fit(1.0, y), nn.ShapeError, "a single number is no sample"),
+        (lambda m, x, y: m.fit(1.0, y), nn.ShapeError, "a single number is not a sample"),
         (lambda m, x, y: m.predict(x), nn.AnybackError, "call fit"),
         (lambda m, x, y: m.fit(x, y, epochs=1) and m.predict(x[:, :1]), nn.ShapeError, "takes 2"),
         (lambda m, x, y: m.fit(x, y, class_weight={9: 1}), nn.DataError, "no sample has"),
@@ -583,7 +583,7 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
             "all sample weights",
         ),
         (lambda m, x, y: m.params, nn.AnybackError, "call fit"),
-        (lambda m, x, y: m.build(2).evaluate([(x, y)], sample_weight=y), ValueError, "itself"),
+        (lambda m, x, y: m.build(2).evaluate([(x, y)], sample_weight=y), ValueError, "in its "),
     ],
 )
 def test_misuse_is_explained(backend, moons, call, error, text):

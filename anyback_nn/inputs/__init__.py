@@ -1,1 +1,1 @@
-"""What users pass becomes batches on the backend's device, checked once."""
+"""Inputs of training and prediction: checked once, and cut into batches on the device."""

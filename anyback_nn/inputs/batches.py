@@ -1,7 +1,7 @@
-"""Where the batches come from: arrays in memory, a memory map, or an iterable of batches.
+"""Sources of batches: arrays in memory, a memory map, or an iterable of batches.
 
-The one cast to the model's dtype and the move to the device happen here; in the training loop
-everything is an array on the backend's device.
+The samples are cast to the model's dtype and moved to the device here, once. In the training loop
+all arrays are on the backend's device.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ __all__ = [
 
 
 class Source(ABC):
-    """Gives the batches of an epoch."""
+    """A source of the batches of each epoch."""
 
     @property
     @abstractmethod
     def n_batches(self) -> int | None:
-        """The number of batches of an epoch; None if nothing tells it."""
+        """The number of batches of an epoch; None if it is unknown."""
 
     @property
     def rows_a_batch(self) -> int:
-        """The number of rows in a batch (the last one, where they differ); 0 if nothing tells."""
+        """The number of rows in a batch, or in the latest one if they differ; 0 if unknown."""
         return 0
 
     @abstractmethod
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Give the batches of the epoch with this number."""
+        """Iterate over the batches of the epoch with this number."""
 
     @property
     def all_rows(self) -> Batch | None:
@@ -62,35 +62,36 @@ class Source(ABC):
         return None
 
     def rows_of_batches(self, number: int) -> Iterator[Any]:
-        """Give the numbers of the rows of each batch of an epoch, if there are `all_rows`."""
+        """Iterate over the row numbers of each batch of an epoch; empty without `all_rows`."""
         return iter(())
 
 
 @dataclass(frozen=True)
 class ArraySource(Source):
-    """Batches of rows of arrays; make one with `array_source`.
+    """Batches of rows of arrays; create it with `array_source`.
 
     Parameters
     ----------
     rows : Batch
-        All samples: on the device, or on the host if they are to be moved batch by batch.
-    bring : callable
-        What brings a batch of them to the device.
+        All samples: on the device, or on the host if they are moved batch by batch.
+    move_batch : callable
+        Moves a batch of them to the device.
     batch_size : int, optional
-        Default: all samples in one batch.
+        The number of rows in a batch. Default: all samples in one batch.
     shuffle : bool
-        Whether each epoch has an order of its own, drawn from ``seed`` and the epoch's number.
+        Whether each epoch has a different order, drawn with ``seed`` and the epoch's number.
     seed : int
+        Seed for the order.
     chosen : numpy.ndarray, optional
-        The numbers of the rows to use. Default: all of them.
+        Numbers of the rows to use. Default: all rows.
     resident : bool
         Whether the rows are on the device.
     in_blocks : bool
-        Whether small batches are cut from blocks of several that are gathered at once.
+        Whether small batches are cut from larger blocks, each gathered in one call.
     """
 
     rows: Batch
-    bring: Callable[[Batch], Batch]
+    move_batch: Callable[[Batch], Batch]
     batch_size: int | None = None
     shuffle: bool = False
     seed: int = 0
@@ -100,7 +101,7 @@ class ArraySource(Source):
 
     @property
     def n_samples(self) -> int:
-        """The number of rows that are used."""
+        """The number of rows in use."""
         return n_rows(self.rows.x if self.chosen is None else self.chosen)
 
     @property
@@ -112,7 +113,7 @@ class ArraySource(Source):
         return min(self.batch_size or self.n_samples, self.n_samples)
 
     def _bounds(self) -> list[tuple[int, int]]:
-        """List where each batch starts and stops."""
+        """Return the start and stop of each batch."""
         n, size = self.n_samples, self.rows_a_batch
         return [(start, min(start + size, n)) for start in range(0, n, size)]
 
@@ -120,16 +121,16 @@ class ArraySource(Source):
         order = self._order(number)
         if order is not None and self.resident:
             order = _index_of(self.rows.x, order)
-        # Now and not earlier: rows to train with and to validate with can be of one map.
+        # In each epoch, because training and validation rows can be of the same memory map.
         mapped = isinstance(self.rows.x, np.memmap)
-        soon = announce(self.rows.x, random=self.shuffle) if mapped else None
+        announce_rows = announce(self.rows.x, random=self.shuffle) if mapped else None
 
         def gather(start: int, stop: int) -> Batch:
-            if soon is not None and order is not None:
-                # The rows behind these are read while these are computed with.
-                soon(order[stop if start else 0 : 2 * stop - start])
-            some = slice(start, stop) if order is None else order[start:stop]
-            return self.bring(Batch(*(take(array, some) for array in self.rows)))
+            if announce_rows is not None and order is not None:
+                # The next rows are read during the computation with these.
+                announce_rows(order[stop if start else 0 : 2 * stop - start])
+            rows = slice(start, stop) if order is None else order[start:stop]
+            return self.move_batch(Batch(*(take(array, rows) for array in self.rows)))
 
         n, size = self.n_samples, self.rows_a_batch
         width = math.prod(self.rows.x.shape[1:]) if self.in_blocks else BLOCK
@@ -145,7 +146,7 @@ class ArraySource(Source):
         return (order[start:stop] for start, stop in self._bounds())
 
     def _order(self, number: int) -> Any:
-        """List the rows of an epoch in their order, or None if it is that of the arrays."""
+        """Return the row numbers of an epoch in order, or None for all rows as they are."""
         order = self.chosen
         if self.shuffle:
             order = generator(self.seed, "order", number).permutation(self.n_samples)
@@ -154,22 +155,22 @@ class ArraySource(Source):
 
 
 BLOCK = 2**16
-"""How many numbers are gathered at once, at least a batch: what fits in the processor's cache."""
+"""The number of elements that one call gathers, or one batch if it is larger: fits in the cache."""
 
 
 def batches_of(
     gather: Callable[[int, int], Batch], n_samples: int, size: int, width: int
 ) -> Iterator[Batch]:
-    """Cut batches from blocks of several that are gathered at once, which takes fewer calls.
+    """Cut batches from larger blocks, each gathered in one call.
 
     Parameters
     ----------
     gather : callable
-        Gives the samples of an epoch from one number to another.
+        Returns the samples of an epoch from a start to a stop.
     n_samples, size : int
-        Of the epoch, and of a batch.
+        The number of samples in the epoch, and in a batch.
     width : int
-        How many numbers a sample has.
+        The number of elements of a sample.
     """
     step = size * max(1, BLOCK // max(size * width, 1))
     for begin in range(0, n_samples, step):
@@ -180,48 +181,47 @@ def batches_of(
             continue
         for start in range(0, end - begin, size):
             stop = min(start + size, end - begin)
-            yield Batch(*[None if one is None else one[start:stop, ...] for one in block])
+            yield Batch(*[None if array is None else array[start:stop, ...] for array in block])
 
 
 def array_source(
     rows: Batch, backend: Backend, dtype: str, *, resident: bool = True, **options: Any
 ) -> ArraySource:
-    """Make batches of checked arrays of any library.
+    """Create a source of batches of checked arrays of any library.
 
     Parameters
     ----------
     rows : Batch
     backend : Backend
     dtype : str
-        The model's.
+        Dtype of the model.
     resident : bool
-        Whether the arrays are moved to the device as a whole, once. Otherwise, and always for a
-        memory map, each batch is moved and cast by itself.
+        Whether all rows are moved to the device once. Otherwise, and always for a memory map, each
+        batch is moved and cast when it is needed.
     **options
-        Of `ArraySource`.
+        Options of `ArraySource`.
     """
-    bring = partial(move, backend=backend, dtype=dtype)
-    # What compiles does so for each place that a slice begins at.
+    move_batch = partial(move, backend=backend, dtype=dtype)
+    # A library that compiles does so for each start of a slice.
     options["in_blocks"] = not backend.compiles
     mapped = isinstance(rows.x, np.memmap)
     if resident and not mapped:
-        return ArraySource(bring(rows), lambda batch: batch, resident=True, **options)
+        return ArraySource(move_batch(rows), lambda batch: batch, resident=True, **options)
     if mapped:
-        # What belongs to a memory map is indexed together with it, on the host.
+        # Targets and weights are indexed on the host, like the memory map.
         rows = Batch(rows.x, *(None if array is None else to_numpy(array) for array in rows[1:]))
-    source = ArraySource(rows, bring, **options)
-    if source.n_batches == 1:  # there is none to bring meanwhile
+    source = ArraySource(rows, move_batch, **options)
+    if source.n_batches == 1:  # there is no other batch to move meanwhile
         return source
-    return replace(source, bring=partial(bring, feed=backend.transfer()))
+    return replace(source, move_batch=partial(move_batch, feed=backend.transfer()))
 
 
 @dataclass
 class IterableSource(Source):
-    """Batches that the user makes: an iterable of ``(x, y)`` or ``(x, y, weights)``.
+    """Batches of an iterable of ``(x, y)`` or ``(x, y, weights)``.
 
-    It is gone through once an epoch, in its own order; if it has a method ``epoch(number)``, that
-    gives the batches of the epoch. Values are checked the first time only, because a check reads
-    them back from the device.
+    An epoch is one iteration over it; if it has a method ``epoch(number)``, over what that returns.
+    Values are checked in the first epoch only, because a check reads them back from the device.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ class IterableSource(Source):
     def n_batches(self) -> int | None:
         try:
             return len(self.batches) if isinstance(self.batches, Sized) else None
-        except TypeError:  # some have the method but cannot tell
+        except TypeError:  # some iterables define __len__ but do not know their length
             return None
 
     @property
@@ -256,47 +256,47 @@ class IterableSource(Source):
 
     def epoch(self, number: int) -> Iterator[Batch]:
         position, feed = -1, self.backend.transfer()
-        # What has an order of its own for each epoch is told which one it is.
-        of_epoch = getattr(self.batches, "epoch", None)
-        batches = of_epoch(number) if callable(of_epoch) else self.batches
+        iterate = getattr(self.batches, "epoch", None)
+        batches = iterate(number) if callable(iterate) else self.batches
         for position, batch in enumerate(batches):
             try:
-                rows = self._rows(batch)
+                rows = self._check(batch)
             except (DataError, ShapeError) as error:
                 raise type(error)(f"batch {position}: {error}") from None
             self._rows_a_batch = n_rows(rows.x)
             yield move(rows, self.backend, self.dtype, feed)
         if position < 0:
-            used_up = iter(self.batches) is self.batches
+            exhausted = iter(self.batches) is self.batches
             raise DataError(
-                "the iterable of batches gave no batch"
+                "the iterable of batches returned no batch"
                 + (
-                    ": it is a generator that can be gone through only once. Pass something that "
-                    "starts anew for each epoch, such as a list or an object with __iter__"
-                    if used_up
+                    ": it is an iterator, which can be iterated over only once. Pass an iterable "
+                    "that starts again for each epoch, such as a list or an object with __iter__"
+                    if exhausted
                     else " in this epoch"
                 )
             )
         self._checked = True
 
-    def _rows(self, batch: Any) -> Batch:
-        """Check one batch and bring its targets to shape."""
+    def _check(self, batch: Any) -> Batch:
+        """Check one batch and reshape its targets."""
         if not _is_batch(batch):
             raise DataError(f"expected (x, y) or (x, y, weights), got {type(batch).__name__}")
         x, y, weights = (*batch, None)[:3]
-        look = not self._checked
-        return check_batch(x, y, weights, self.loss, self.network, self.n_in, values=look)
+        return check_batch(
+            x, y, weights, self.loss, self.network, self.n_in, values=not self._checked
+        )
 
 
 def _is_batch(batch: Any) -> bool:
-    """Tell whether this is ``(x, y)`` or ``(x, y, weights)``."""
+    """Return whether this is ``(x, y)`` or ``(x, y, weights)``."""
     return isinstance(batch, tuple | list) and len(batch) in (2, 3)
 
 
 def move(
     rows: Batch, backend: Backend, dtype: str, feed: Callable[[Any], list[Array]] | None = None
 ) -> Batch:
-    """Bring samples to the backend in the model's dtype, but class indices as int32.
+    """Move samples to the backend in the model's dtype, but class indices as int32.
 
     Parameters
     ----------
@@ -304,20 +304,20 @@ def move(
     backend : Backend
     dtype : str
     feed : callable, optional
-        What brings them if they are one batch of many, see `Backend.transfer`.
+        Moves one of many batches, see `Backend.transfer`.
     """
     y = rows.y
     indices = y is not None and y.ndim == 1 and array_namespace(y).isdtype(y.dtype, "integral")
     dtypes = (dtype, "int32" if indices else dtype, dtype)
-    wanted = [(array, name) for array, name in zip(rows, dtypes) if array is not None]
-    brought = iter(feed(wanted) if feed else [backend.asarray(*one) for one in wanted])
-    return Batch(*(None if array is None else next(brought) for array in rows))
+    sources = [(array, name) for array, name in zip(rows, dtypes) if array is not None]
+    arrays = iter(feed(sources) if feed else [backend.asarray(*source) for source in sources])
+    return Batch(*(None if array is None else next(arrays) for array in rows))
 
 
 def take(array: Any, rows: Any) -> Any:
-    """Choose rows by a slice or by their numbers; None stays None.
+    """Return rows by a slice or by their numbers; None stays None.
 
-    Row numbers are an array of the same library, or a NumPy array.
+    Row numbers are an array of the same library or of NumPy.
     """
     if array is None:
         return None
@@ -327,47 +327,48 @@ def take(array: Any, rows: Any) -> Any:
 
 
 def _index_of(array: Array, rows: Any) -> Array:
-    """Bring row numbers to where an array is."""
+    """Move row numbers to the device of an array."""
     if isinstance(array, np.ndarray) or not isinstance(rows, np.ndarray):
         return rows
     return array_namespace(array).asarray(rows, device=device(array))
 
 
 def peek(batches: Iterable[Any]) -> tuple[Iterable[Any], int]:
-    """Look at the first batch for the number of features, without losing it."""
+    """Read the number of features from the first batch, without losing it."""
     iterator = iter(batches)
     first: Any = next(iterator, None)
     if not _is_batch(first):
         raise DataError(
-            "expected an iterable that gives (x, y) or (x, y, weights) for each batch; the first "
-            f"one is {'missing' if first is None else type(first).__name__}"
+            "expected an iterable of batches (x, y) or (x, y, weights); the first batch "
+            f"is {'missing' if first is None else type(first).__name__}"
         )
     n_in = int(check_inputs(first[0]).shape[1])
-    # An iterator cannot start anew, so what was taken from it is put back in front.
+    # An iterator cannot start again, so the first batch is put back.
     return (chain([first], iterator) if iterator is batches else batches), n_in
 
 
 def split(n_samples: int, fraction: float, seed: int) -> tuple[Any, Any]:
-    """Draw which rows train and which validate.
+    """Draw the training rows and the validation rows.
 
     Parameters
     ----------
     n_samples : int
     fraction : float
-        The share that validates, above 0 and below 1; at least one row on each side.
+        The share of the validation rows, above 0 and below 1; each part has at least one row.
     seed : int
+        Seed for the split.
 
     Returns
     -------
     train, validation : numpy.ndarray
-        Row numbers, in order.
+        Row numbers, in ascending order.
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"validation: expected a fraction above 0 and below 1, got {fraction}")
     n_validation = round(n_samples * fraction)
     if not 0 < n_validation < n_samples:
         raise DataError(
-            f"validation={fraction} of {n_samples} samples leaves one side empty: pass more data, "
+            f"validation={fraction} of {n_samples} samples leaves one part empty: pass more data, "
             "another fraction, or a pair (x, y)"
         )
     order = generator(seed, "split").permutation(n_samples)

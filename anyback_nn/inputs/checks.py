@@ -1,4 +1,4 @@
-"""What users pass in is looked at here, once, before anything is computed with it."""
+"""Checks of inputs, targets, weights and dtypes: once, before anything is computed."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ __all__ = [
 
 
 DTYPES = ("float32", "float64")
-"""What a model can compute in."""
+"""The dtypes that a model can compute in."""
 
 COMPUTE_DTYPES = ("float16", "bfloat16")
-"""What training steps of a float32 model can compute in instead."""
+"""The dtypes that training steps of a float32 model can compute in."""
 
 
 def as_array(x: Any) -> Array:
-    """Give arrays of any library as they are, and anything else as NumPy makes an array of it."""
+    """Return arrays of any library unchanged, and convert anything else to NumPy."""
     return x if is_array_api_obj(x) else to_numpy(x)
 
 
 def as_targets(y: Any) -> Array:
-    """Give targets as an array of numbers.
+    """Return targets as a numeric array.
 
     Raises
     ------
     DataError
-        They are text or objects.
+        The targets are strings or objects.
     """
     y = as_array(y)
     if not _is_numeric(y):
@@ -60,14 +60,14 @@ def as_targets(y: Any) -> Array:
 
 
 def n_rows(x: Array) -> int:
-    """Give the number of rows (some libraries' arrays have no ``len``)."""
+    """Return the number of rows; arrays of some libraries have no ``len``."""
     return int(x.shape[0])
 
 
 def _is_stream(x: Any) -> bool:
-    """Tell whether this gives things one by one, such as batches, and cannot be an array."""
-    known = hasattr(x, "shape") or hasattr(x, "__array__") or isinstance(x, Sequence)
-    return isinstance(x, Iterable) and not known
+    """Return whether ``x`` is an iterable, such as of batches, that is not array-like."""
+    array_like = hasattr(x, "shape") or hasattr(x, "__array__") or isinstance(x, Sequence)
+    return isinstance(x, Iterable) and not array_like
 
 
 def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Array:
@@ -75,11 +75,11 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
 
     Parameters
     ----------
-    x : array or what NumPy can make one of
+    x : array_like
     n_in : int, optional
         The number of features that the model has.
     finite : bool
-        Whether to look for NaN and infinite values (a pass over the data).
+        Whether to check for NaN and infinite values, which takes a pass over the data.
 
     Returns
     -------
@@ -88,9 +88,9 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
     Raises
     ------
     ShapeError
-        Not two axes, or another number of features.
+        The inputs do not have two axes, or another number of features.
     DataError
-        No samples, no numbers, or values that are not finite.
+        There are no samples, or values are not numeric or not finite.
     """
     if hasattr(x, "toarray"):
         raise DataError("expected a dense array, got a sparse one: pass x.toarray()")
@@ -104,13 +104,13 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
     shape = tuple(x.shape)
     if len(shape) != 2:
         hint = {
-            0: "a single number is no sample",
+            0: "a single number is not a sample",
             1: "use x[:, None] for one feature, or x[None, :] for one sample",
         }.get(len(shape), "flatten each sample: x.reshape(len(x), -1)")
         raise ShapeError(f"expected inputs of shape (n_samples, n_features), got {shape}: {hint}")
     if not _is_numeric(x):
         raise DataError(
-            f"expected numeric inputs, got dtype {x.dtype}. Encode text and categories first"
+            f"expected numeric inputs, got dtype {x.dtype}. Encode strings and categories first"
         )
     if 0 in shape:
         raise DataError(
@@ -123,14 +123,14 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
         if not to_numpy(xp.all(rows)):
             bad = np.flatnonzero(~to_numpy(rows))
             raise DataError(
-                f"the inputs hold NaN or infinite values in {bad.size} of {shape[0]} rows, first "
-                f"in row {bad[0]} (counted from 0). Replace or remove them first"
+                f"the inputs contain NaN or infinite values in {bad.size} of {shape[0]} rows, "
+                f"first in row {bad[0]} (counted from 0). Replace or remove them first"
             )
     return x
 
 
 class Batch(NamedTuple):
-    """Samples: inputs and, if there are any, targets and weights."""
+    """Samples: inputs, optional targets and optional weights."""
 
     x: Array
     y: Array | None = None
@@ -151,19 +151,20 @@ def check_batch(
 
     Parameters
     ----------
-    x, y, weights : array or what NumPy can convert to one
+    x, y, weights : array_like
         The weights may be None.
     loss : Loss
         Checks the targets.
     network : Network
     n_in : int, optional
-        The number of features that the model has. Default: as many as ``x`` has.
+        The number of features that the model has. Default: the number of features of ``x``.
     values : bool
-        Whether to look at the values too, which reads them back from a device.
+        Whether to check the values too, which reads them back from a device.
 
     Raises
     ------
     ShapeError, DataError
+        The data do not fit each other or the model, or have invalid values.
     """
     x = check_inputs(x, n_in, finite=values)
     n_out = network.output_size(int(x.shape[1]))
@@ -175,20 +176,20 @@ def check_batch(
 
 
 def check_same_length(x: Array, y: Array) -> None:
-    """Raise `ShapeError` unless there is one target a sample."""
+    """Raise `ShapeError` unless there is one target per sample."""
     if n_rows(x) != n_rows(y):
         raise ShapeError(f"the inputs have {n_rows(x)} rows, but the targets have {n_rows(y)}")
 
 
 def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array:
-    """Check the weights of the samples: one each, finite, 0 or greater.
+    """Check the weights of the samples: one per sample, finite, 0 or greater.
 
     Parameters
     ----------
-    weights : array, shape (n_samples,)
+    weights : array_like, shape (n_samples,)
     n_samples : int
     values : bool
-        Whether to look at the values too, which reads them back from a device.
+        Whether to check the values too, which reads them back from a device.
     """
     weights = as_array(weights)
     xp = array_namespace(weights)
@@ -228,14 +229,13 @@ def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend)
             f"compute_dtype={compute_dtype!r} is for parameters in float32, got dtype={dtype!r}"
         )
     if not backend.supports(compute_dtype):
-        held = [one for one in COMPUTE_DTYPES if backend.supports(one)]
+        supported = next((name for name in COMPUTE_DTYPES if backend.supports(name)), None)
         others = ", ".join(
             name for name, kind in BACKENDS.items() if compute_dtype in kind.half_dtypes
         )
-        instead = f"compute_dtype={held[0]!r}" if held else "compute_dtype=None"
         raise ValueError(
-            f"backend {backend.spec!r} has no {compute_dtype}: use {instead}, or a backend that "
-            f"has it ({others})"
+            f"backend {backend.spec!r} has no {compute_dtype}: use compute_dtype={supported!r}, or "
+            f"a backend that has it ({others})"
         )
     return compute_dtype
 
@@ -244,5 +244,5 @@ def _is_numeric(x: Array) -> bool:
     xp = array_namespace(x)
     try:
         return bool(xp.isdtype(x.dtype, ("bool", "integral", "real floating")))
-    except TypeError:  # NumPy's text and object arrays have no dtype of the standard
+    except TypeError:  # NumPy's dtypes of strings and objects are not in the standard
         return False

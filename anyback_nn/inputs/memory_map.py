@@ -1,4 +1,4 @@
-"""Tell the kernel which rows of a memory-mapped file are going to be read."""
+"""Advice to the kernel: which rows of a memory-mapped file will be read."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from anyback_nn.utils.memory import host_memory
 __all__ = ["announce"]
 
 SMALL = 1 / 4
-"""The share of the memory up to which a file is taken to stay in it."""
+"""The share of the memory below which a file is expected to stay in the page cache."""
 
 
 def announce(array: Any, *, random: bool) -> Callable[[Any], None]:
     """Announce whether the rows of a memory map will be read in random order.
 
-    A kernel that is not told reads ahead: Linux takes in up to megabytes around each row that is
-    asked for. That pays off where the next rows follow, or where all of the file will find room in
-    memory anyway. In a larger file, whose rows are shuffled, nearly all of it would be dropped
-    before it is used. So read-ahead is turned off there, and instead the rows of a batch are
-    announced, which are then read side by side instead of one after another.
+    By default a kernel reads ahead: Linux reads up to megabytes around each requested row. That
+    pays off if the next rows follow, or if the whole file fits in memory. Of a larger file with
+    shuffled rows, nearly all of it would be dropped before it is used. So read-ahead is turned off
+    for it, and instead the rows of a batch are announced, which are then read concurrently.
 
-    Where the system takes no advice (Windows), nothing happens.
+    On systems without such advice (Windows) nothing happens.
 
     Parameters
     ----------
     array : numpy.memmap
-        Or a view of one. Whether to read ahead is set for all of the map.
+        A memory map or a view of one. Read-ahead is set for the whole map.
     random : bool
+        Whether the rows are read in random order.
 
     Returns
     -------
     callable
-        Takes the numbers of rows that will be read soon, an array.
+        Announces rows that will be read soon; takes an array of row numbers.
 
     Examples
     --------
@@ -47,10 +47,10 @@ def announce(array: Any, *, random: bool) -> Callable[[Any], None]:
     ...     path = pathlib.Path(folder, "x.npy")
     ...     np.save(path, np.eye(3))
     ...     x = np.load(path, mmap_mode="r")
-    ...     soon = announce(x, random=True)
-    ...     soon(np.array([2, 0]))
+    ...     announce_rows = announce(x, random=True)
+    ...     announce_rows(np.array([2, 0]))
     ...     print(x[[2, 0]])
-    ...     del x, soon  # or Windows would not remove the file
+    ...     del x, announce_rows  # else Windows would not remove the file
     [[0. 0. 1.]
      [1. 0. 0.]]
     """
@@ -65,17 +65,16 @@ def announce(array: Any, *, random: bool) -> Callable[[Any], None]:
     _advise(owner, mmap.MADV_RANDOM)
     low, high = byte_bounds(array[:1])
     first = low - np.frombuffer(owner, np.uint8).ctypes.data
-    pages = mmap.PAGESIZE
 
-    def soon(rows: Any) -> None:
+    def announce_rows(rows: Any) -> None:
         starts = first + rows * array.strides[0]
-        into_page = starts % pages
-        for start, length in zip((starts - into_page).tolist(), (into_page + high - low).tolist()):
+        offsets = starts % mmap.PAGESIZE
+        for start, length in zip((starts - offsets).tolist(), (offsets + high - low).tolist()):
             _advise(owner, mmap.MADV_WILLNEED, start, length)
 
-    return soon
+    return announce_rows
 
 
 def _advise(owner: mmap.mmap, *advice: int) -> None:
-    with contextlib.suppress(OSError):  # some kernels take none, and nothing depends on it
+    with contextlib.suppress(OSError):  # some kernels refuse it, and nothing depends on it
         owner.madvise(*advice)

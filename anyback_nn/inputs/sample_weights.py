@@ -1,4 +1,4 @@
-"""How much each sample counts: its own weight times that of its class."""
+"""Weights of samples: of each sample, times that of its class."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from anyback_nn.errors import DataError
 from anyback_nn.inputs.checks import Batch, check_weights, n_rows
 from anyback_nn.network.losses import Loss
 
-__all__ = ["class_weights", "mean_one", "training_weights"]
+__all__ = ["class_weights", "scale_to_mean_one", "training_weights"]
 
 
 def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
-    """Turn weights of classes into weights of samples.
+    """Compute the weights of samples from those of their classes.
 
     Parameters
     ----------
     y : array, shape (n_samples,) or (n_samples, 1)
         Class indices.
     weights : "balanced" or mapping
-        From class index to weight; classes that are not named weigh 1. ``"balanced"`` gives every
-        class the same total weight: ``n_samples / (n_classes * count)``.
+        From class index to weight, 1 for classes that are not named. With ``"balanced"`` every
+        class has the same total weight: a sample's is ``n_samples / (n_classes * count)``.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.ndim != 1 or np.any(labels != np.floor(labels)):
         raise DataError(
-            "class_weight: expected one class index a sample, got targets of shape "
+            "class_weight: expected one class index per sample, got targets of shape "
             f"{labels.shape} and dtype {labels.dtype}. Use sample_weight instead"
         )
     classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -50,34 +50,35 @@ def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
     if not isinstance(weights, Mapping):
         raise TypeError(
             "class_weight: expected 'balanced' or a mapping from class to weight, got "
-            f"{type(weights).__name__}. Weights of samples go to sample_weight"
+            f"{type(weights).__name__}. Pass weights of samples as sample_weight"
         )
-    unknown = sorted(set(weights) - {int(one) for one in classes})
+    classes = classes.astype(int).tolist()
+    unknown = sorted(set(weights) - set(classes))
     if unknown:
         raise DataError(f"class_weight names classes that no sample has: {unknown}")
-    factors = [weights.get(int(one), 1.0) for one in classes]
+    factors = [weights.get(label, 1.0) for label in classes]
     return np.asarray(factors, dtype=np.float64)[inverse]
 
 
 def training_weights(
     rows: Batch, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
 ) -> Any:
-    """Multiply the weights of samples and classes, and scale them to the mean 1 over training.
+    """Multiply the weights of samples and classes, and scale them to mean 1 over training rows.
 
     Parameters
     ----------
     rows : Batch
-        All samples, with their own weights if there are any.
+        All samples, with their weights if there are any.
     weights : "balanced" or mapping, optional
-        Of the classes, see `class_weights`.
+        Weights of the classes, see `class_weights`.
     loss : Loss
     chosen : numpy.ndarray, optional
-        The numbers of the training rows. Default: all of them.
+        Indices of the training rows. Default: all rows.
 
     Returns
     -------
     numpy.ndarray, shape (n_samples,), or None
-        Of rows that are not for training, 0.
+        Rows that are not for training have weight 0.
     """
     if rows.weights is None and weights is None:
         return None
@@ -89,21 +90,21 @@ def training_weights(
         if not loss.classifies:
             raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
         result[training] *= class_weights(to_numpy(rows.y)[training], weights)
-    result[training] = mean_one(check_weights(result, result.size)[training])
+    result[training] = scale_to_mean_one(check_weights(result, result.size)[training])
     return result
 
 
-def mean_one(weights: Any) -> Any:
-    """Scale weights to the mean 1: only their proportions count.
+def scale_to_mean_one(weights: Any) -> Any:
+    """Scale weights to mean 1: only their proportions matter.
 
     Examples
     --------
-    >>> mean_one(np.asarray([1.0, 3.0])).tolist()
+    >>> scale_to_mean_one(np.asarray([1.0, 3.0])).tolist()
     [0.5, 1.5]
     """
     weights = weights.astype(np.float64)
     largest = weights.max()
     if largest == 0:
-        raise DataError("all sample weights are 0, so nothing counts: give some a weight above 0")
+        raise DataError("all sample weights are 0: give at least one sample a weight above 0")
     weights = weights / largest  # so that the mean neither overflows nor vanishes
     return weights / weights.mean()

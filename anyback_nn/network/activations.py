@@ -1,10 +1,10 @@
-"""The activation functions, each with its derivative, and each as a layer.
+"""Activation functions, each with its derivative, and each as a layer.
 
-An activation ``a = g(z)`` acts on every entry alone (but for softmax). Its derivative is written in
-terms of whichever of the input ``z`` and the output ``a`` gives the shorter formula; the name of
-the argument tells which. As a layer, ``backward`` is the chain rule ``dx = dy * g'(z)``.
+An activation ``a = g(z)`` is elementwise (but for softmax). Its derivative is a function of the
+input ``z`` or of the output ``a``, whichever gives the shorter formula; the name of the argument
+tells which. In a layer, ``backward`` is the chain rule ``dx = dy * g'(z)``.
 
-All are finite for every finite input: ``exp`` is only ever taken of numbers that are not positive.
+All are finite for every finite input: ``exp`` is only taken of numbers that are not positive.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def identity_derivative(z: Array) -> Array:
 
 
 def sigmoid(z: Array) -> Array:
-    """Squash ``z`` to between 0 and 1: ``1 / (1 + exp(-z))``.
+    """Map ``z`` to between 0 and 1: ``1 / (1 + exp(-z))``.
 
     For negative ``z`` the equal form ``exp(z) / (1 + exp(z))`` is used, so that ``exp`` never
     overflows and the lower tail keeps its digits.
@@ -99,7 +99,7 @@ def sigmoid_derivative(a: Array) -> Array:
 
 
 def tanh(z: Array) -> Array:
-    """Squash ``z`` to between -1 and 1: ``(exp(z) - exp(-z)) / (exp(z) + exp(-z))``."""
+    """Map ``z`` to between -1 and 1: ``(exp(z) - exp(-z)) / (exp(z) + exp(-z))``."""
     return array_namespace(z).tanh(z)
 
 
@@ -166,16 +166,16 @@ _GELU_CUBIC = 0.044715
 def _gelu_gate(z: Array) -> tuple[Array, Array]:
     """Compute ``sigmoid(2 c (z + 0.044715 z^3))``, and ``z`` limited to where that varies."""
     xp = array_namespace(z)
-    # Beyond 60 it is 0 or 1 to the last bit; the limit keeps the powers of z from overflowing.
+    # Beyond 60 it is 0 or 1 to the last bit. The limit keeps the powers of z from overflowing.
     near = xp.minimum(xp.maximum(z, -60.0), 60.0)
     return sigmoid((2.0 * _GELU_SCALE) * (near + _GELU_CUBIC * near * near * near)), near
 
 
 def gelu(z: Array) -> Array:
-    """Weigh ``z`` by the normal distribution, in the tanh form (D. Hendrycks, K. Gimpel, 2016).
+    """Weight ``z`` by the normal distribution, in the tanh form (D. Hendrycks, K. Gimpel, 2016).
 
     ``z/2 (1 + tanh(u))`` with ``u = c (z + 0.044715 z^3)`` and ``c = sqrt(2/pi)``, computed as ``z
-    sigmoid(2 u)``, which is the same and has no difference of nearly equal numbers for negative z.
+    sigmoid(2 u)``: equal, but without a difference of nearly equal numbers for negative z.
     """
     return z * _gelu_gate(z)[0]
 
@@ -191,7 +191,7 @@ def gelu_derivative(z: Array) -> Array:
 
 
 def silu(z: Array) -> Array:
-    """Weigh ``z`` by its sigmoid: ``z sigmoid(z)`` (S. Elfwing et al., 2018; also "swish")."""
+    """Weight ``z`` by its sigmoid: ``z sigmoid(z)`` (S. Elfwing et al., 2018; also "swish")."""
     return z * sigmoid(z)
 
 
@@ -229,7 +229,7 @@ def softmax(z: Array) -> Array:
     [[0.5, 0.5]]
     """
     xp = array_namespace(z)
-    # Subtracting the largest changes nothing but keeps exp from overflowing.
+    # Subtracting the largest does not change the result, but keeps exp from overflowing.
     powers = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
     return powers / xp.sum(powers, axis=-1, keepdims=True)
 
@@ -248,7 +248,7 @@ class Activation(Layer):
     """A layer that applies one function and has no parameters."""
 
     initializer: ClassVar[Initializer] = GlorotUniform()
-    """How a `Dense` layer before this one draws its weights unless it is told otherwise."""
+    """The default initialiser of a `Dense` layer before this one."""
 
 
 @dataclass(frozen=True)
@@ -334,7 +334,7 @@ class ELU(Activation):
     initializer = HeNormal()
 
     def __post_init__(self) -> None:
-        if not self.alpha > 0:  # the derivative goes by the sign of the output
+        if not self.alpha > 0:  # the derivative depends on the sign of the output
             raise ValueError(f"ELU: expected alpha above 0, got {self.alpha}")
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
@@ -400,9 +400,9 @@ class Softplus(Activation):
 
 @dataclass(frozen=True)
 class Softmax(Activation):
-    """The softmax, see `softmax`: the one activation that mixes the features of a sample.
+    """The softmax, see `softmax`: the only activation that is not elementwise.
 
-    Not needed before `SoftmaxCrossEntropy`, which takes logits.
+    Do not use it before `SoftmaxCrossEntropy`, which takes logits.
     """
 
     full_precision = True
@@ -434,4 +434,4 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "softplus": Softplus,
     "softmax": Softmax,
 }
-"""Every activation layer by its name in settings and on the command line."""
+"""The activation layers by their names in settings and on the command line."""

@@ -1,9 +1,8 @@
-"""How weights begin: small and random, because equal weights would stay equal.
+"""Initial weights: small and random, because equal weights would stay equal.
 
 An initialiser is called with the shape ``(n_in, n_out)`` of a weight matrix and draws it. The
-scaled ones keep the variance of the signals the same from layer to layer: with independent weights
-of variance ``v``, a sum over ``n_in`` inputs multiplies the variance by ``n_in v`` forward, and by
-``n_out v`` backward.
+scaled ones keep the variance of the signals the same from layer to layer: a layer with independent
+weights of variance ``v`` multiplies it by ``n_in v`` forward, and by ``n_out v`` backward.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ __all__ = [
 
 
 class Initializer(ABC):
-    """Random a matrix of weights.
+    """A distribution of initial weights.
 
     Examples
     --------
@@ -73,7 +72,7 @@ class HeUniform(Initializer):
 
 @dataclass(frozen=True)
 class GlorotNormal(Initializer):
-    """Normal with variance ``2 / (n_in + n_out)``: between what forward and backward ask for.
+    """Normal with variance ``2 / (n_in + n_out)``: a compromise of forward and backward.
 
     X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural
     networks", AISTATS 2010.
@@ -109,10 +108,15 @@ class LeCunUniform(Initializer):
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """A random matrix with orthonormal rows or columns, times ``gain``: lengths are kept exactly.
+    """A random matrix with orthonormal rows or columns, times ``gain``: it preserves lengths.
 
     A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in
     deep linear neural networks", ICLR 2014.
+
+    Parameters
+    ----------
+    gain : float
+        Factor of all lengths.
     """
 
     gain: float = 1.0
@@ -123,7 +127,13 @@ class Orthogonal(Initializer):
 
 @dataclass(frozen=True)
 class Constant(Initializer):
-    """Every weight the same: the units of a layer then stay copies of each other."""
+    """All weights equal: the units of a layer then stay copies of each other.
+
+    Parameters
+    ----------
+    value : float
+        The weight.
+    """
 
     value: float
 
@@ -133,7 +143,7 @@ class Constant(Initializer):
 
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """Every weight zero: right for biases and for a network without hidden layers."""
+    """All weights zero: suitable for biases and for a network without hidden layers."""
 
     def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.full(shape, 0.0)

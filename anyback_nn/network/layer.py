@@ -1,10 +1,10 @@
-"""What a layer is: two methods, ``forward`` and ``backward``, that stand next to each other.
+"""The base class of layers: two methods, ``forward`` and ``backward``, next to each other.
 
-Shapes. The batch is axis -2 and the features are axis -1: ``x`` is ``(n_samples, n_in)``. Whatever
-stands in front is replicas, networks trained side by side: ``(n_replicas, n_samples, n_in)``.
+Shapes. The batch is axis -2 and the features are axis -1: ``x`` is ``(n_samples, n_in)``. Leading
+axes are replicas, networks trained in parallel: ``(n_replicas, n_samples, n_in)``.
 
-A layer of your own is a subclass of `Layer` with those two methods (and ``init``, if it has
-parameters); nothing is registered anywhere.
+A custom layer is a subclass of `Layer` with those two methods (and ``init``, if it has
+parameters). Nothing has to be registered.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["PREDICTION", "Context", "Layer"]
 
 
 class Context(NamedTuple):
-    """What a layer may know in ``forward`` beside its parameters and its input.
+    """Arguments of ``forward`` in addition to the parameters and the input.
 
     Attributes
     ----------
     training : bool
         Whether this is a training step; otherwise it is a prediction.
     state : dict of array
-        What the layer carries from step to step and does not learn by gradients.
+        Arrays that the layer carries from step to step and does not learn by gradients.
     noise : array, optional
         The random numbers that the layer drew for this training step.
     """
@@ -44,8 +44,8 @@ PREDICTION = Context()
 class Layer(ABC):
     """A function with parameters, and its derivative.
 
-    A layer holds settings and no array: parameters, state and random numbers are handed in, and
-    what is new is handed back. ``forward`` and ``backward`` never write into what they are given.
+    A layer holds settings and no array: parameters, state and random numbers are passed in, and new
+    ones are returned. ``forward`` and ``backward`` never write into their arguments.
 
     Examples
     --------
@@ -67,8 +67,8 @@ class Layer(ABC):
     """
 
     full_precision: ClassVar[bool] = False
-    """Whether it is computed in the model's dtype where others are in 16 bits, because it sums many
-    squares or exponentials. One that carries a state always is."""
+    """Whether it computes in the model's dtype where other layers compute in 16 bits, because it
+    sums many squares or exponentials. A layer with a state always does."""
 
     @abstractmethod
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
@@ -77,7 +77,7 @@ class Layer(ABC):
         Parameters
         ----------
         params : dict of array
-            What ``init`` made, as far as it has been learned.
+            As ``init`` created them, or after training.
         x : array, shape (..., n_samples, n_in)
         context : Context
 
@@ -85,7 +85,7 @@ class Layer(ABC):
         -------
         y : array, shape (..., n_samples, n_out)
         cache : array or tuple of arrays
-            What ``backward`` needs of this computation.
+            Values of this computation that ``backward`` needs.
         """
 
     @abstractmethod
@@ -95,7 +95,7 @@ class Layer(ABC):
         Parameters
         ----------
         params : dict of array
-            As given to ``forward``.
+            As passed to ``forward``.
         cache : array or tuple of arrays
             As ``forward`` returned it.
         dy : array, shape (..., n_samples, n_out)
@@ -114,7 +114,7 @@ class Layer(ABC):
         return self.backward(params, cache, dy)[1]
 
     def output_size(self, n_in: int) -> int:
-        """Tell the number of output features for ``n_in`` input features; default: the same.
+        """Return the number of output features for ``n_in`` input features; default: the same.
 
         Raises
         ------
@@ -124,18 +124,18 @@ class Layer(ABC):
         return n_in
 
     def init(self, n_in: int, draws: Random) -> Any:
-        """Make the parameters for ``n_in`` input features; default: there are none.
+        """Create the parameters for ``n_in`` input features; default: there are none.
 
-        A parameter named ``weight`` is one that L1, L2 and weight decay act on.
+        L1, L2 and weight decay act on parameters named ``weight``.
         """
         return {}
 
     def init_state(self, n_in: int, draws: Random) -> Any:
-        """Make the state for ``n_in`` input features; default: there is none."""
+        """Create the state for ``n_in`` input features; default: there is none."""
         return {}
 
     def next_state(self, state: Any, cache: Any) -> Any:
-        """Give the state after a training step with this ``cache``; default: as before."""
+        """Return the state after a training step with this ``cache``; default: unchanged."""
         return state
 
     def noise(self, shape: tuple[int, ...], draws: Random) -> Any:

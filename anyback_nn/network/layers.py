@@ -27,8 +27,8 @@ class Dense(Layer):
     bias : bool
         Whether a bias is added.
     initializer : Initializer, optional
-        How the weights begin; the bias begins at zero. Default: what suits the activation that
-        follows in the network, see `Activation.initializer`.
+        Distribution of the initial weights; the initial bias is zero. Default: the one that suits
+        the next activation in the network, see `Activation.initializer`.
 
     Examples
     --------
@@ -46,12 +46,12 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         if not hasattr(self.n_out, "__index__") or self.n_out < 1:
             raise ValueError(
-                f"Dense: expected n_out to be a whole number of at least 1, got {self.n_out!r}"
+                f"Dense: expected n_out to be an integer of at least 1, got {self.n_out!r}"
             )
         if not isinstance(self.bias, bool):
             raise ValueError(
                 f"Dense: expected bias to be True or False, got {self.bias!r}. The number of "
-                "inputs is not given: it is that of the layer before"
+                "inputs is not an argument: it is the number of outputs of the layer before"
             )
 
     def output_size(self, n_in: int) -> int:
@@ -79,12 +79,12 @@ class Dense(Layer):
         The factor 1/m of the mean over the samples is already in ``dy``.
         """
         weight = array_namespace(dy).matrix_transpose(params["weight"])
-        # Of a single unit there is nothing to sum, and BLAS is slow at it.
+        # With a single unit there is nothing to sum, and BLAS is slow at it.
         dx = dy * weight if self.n_out == 1 else dy @ weight
         return dx, self.gradients(params, cache, dy)
 
     def gradients(self, params: Any, cache: Any, dy: Array) -> dict[str, Array]:
-        """Compute what `backward` gives for the parameters; a subclass overrides both or none."""
+        """Compute the gradients of `backward` alone; a subclass overrides both methods or none."""
         xp = array_namespace(dy)
         grads = {"weight": xp.matrix_transpose(cache) @ dy}
         if self.bias:
@@ -115,7 +115,7 @@ class Dropout(Layer):
             )
 
     def noise(self, shape: tuple[int, ...], draws: Random) -> Array:
-        """Draw which inputs are kept."""
+        """Draw the inputs that are kept."""
         return draws.bernoulli(shape, 1.0 - self.probability)
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
@@ -130,15 +130,15 @@ class Dropout(Layer):
         return (dy if cache is None else dy * cache), {}
 
 
-def _scale_and_shift(n_in: int, draws: Random) -> dict[str, Array]:
-    """Make the parameters of a normalisation, which at first change nothing."""
+def _init_scale_and_shift(n_in: int, draws: Random) -> dict[str, Array]:
+    """Create the parameters of a normalisation: initially the identity."""
     return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
 
 
 def _normalize_backward(x_hat: Array, inverse_std: Array, d_hat: Array, axis: int) -> Array:
     """Derive ``x_hat = (x - mean) / std`` along ``axis``, where mean and std depend on ``x`` too.
 
-    With ``n`` entries along the axis, ``dx_hat_i/dx_j = ([i = j] - 1/n - x_hat_i x_hat_j / n) /
+    With ``n`` elements along the axis, ``dx_hat_i/dx_j = ([i = j] - 1/n - x_hat_i x_hat_j / n) /
     std``: the 1/n comes from the mean, the last term from the standard deviation. Summed with the
     weights ``d_hat_i``: ``dx = (d_hat - mean(d_hat) - x_hat mean(d_hat x_hat)) / std``.
     """
@@ -155,7 +155,7 @@ class BatchNorm(Layer):
     """Normalises each feature over the batch, then scales and shifts it.
 
     ``y = scale * (x - mean) / sqrt(variance + epsilon) + shift``. In training, mean and variance
-    are the batch's; in prediction, the running averages, which are the layer's state.
+    are those of the batch; in prediction, the running averages, which are the layer's state.
     S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015.
 
     Parameters
@@ -181,10 +181,26 @@ class BatchNorm(Layer):
             raise ValueError(f"BatchNorm: expected epsilon above 0, got {self.epsilon}")
 
     def init(self, n_in: int, draws: Random) -> dict[str, Array]:
-        return _scale_and_shift(n_in, draws)
+        return _init_scale_and_shift(n_in, draws)
 
     def init_state(self, n_in: int, draws: Random) -> dict[str, Array]:
         return {"mean": draws.full((n_in,), 0.0), "variance": draws.full((n_in,), 1.0)}
+
+    def next_state(self, state: Any, cache: Any) -> Any:
+        """Move the running averages towards the batch's mean and variance.
+
+        A single sample has no unbiased variance, so a batch of one leaves them unchanged.
+        """
+        x_hat, _, (mean, variance) = cache
+        n_samples = x_hat.shape[-2]
+        if n_samples < 2:
+            return state
+        unbiased = n_samples / (n_samples - 1)
+        keep, move = self.momentum, 1.0 - self.momentum
+        return {
+            "mean": keep * state["mean"] + move * mean[..., 0, :],
+            "variance": keep * state["variance"] + (move * unbiased) * variance[..., 0, :],
+        }
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         xp = array_namespace(x)
@@ -201,22 +217,6 @@ class BatchNorm(Layer):
         x_hat = centered * inverse_std
         y = params["scale"][..., None, :] * x_hat + params["shift"][..., None, :]
         return y, (x_hat, inverse_std, batch)
-
-    def next_state(self, state: Any, cache: Any) -> Any:
-        """Move the running averages towards the batch's mean and variance.
-
-        A single sample has no variance to tell of, so a batch of one leaves them as they are.
-        """
-        x_hat, _, (mean, variance) = cache
-        n_samples = x_hat.shape[-2]
-        if n_samples < 2:
-            return state
-        unbiased = n_samples / (n_samples - 1)
-        keep, move = self.momentum, 1.0 - self.momentum
-        return {
-            "mean": keep * state["mean"] + move * mean[..., 0, :],
-            "variance": keep * state["variance"] + (move * unbiased) * variance[..., 0, :],
-        }
 
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
         """Derive ``y = scale x_hat + shift``.
@@ -256,7 +256,7 @@ class LayerNorm(Layer):
             raise ValueError(f"LayerNorm: expected epsilon above 0, got {self.epsilon}")
 
     def init(self, n_in: int, draws: Random) -> dict[str, Array]:
-        return _scale_and_shift(n_in, draws)
+        return _init_scale_and_shift(n_in, draws)
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         xp = array_namespace(x)

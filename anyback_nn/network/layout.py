@@ -1,11 +1,11 @@
-"""How the parameters of a network are packed for the optimiser.
+"""The packed form of the parameters of a network, as an optimiser sees them.
 
-Layers see a dict of arrays each, and networks a tuple of those: a tree. An optimiser sees a tuple
-of arrays that all play the same role:
+A layer sees a dict of arrays, and a network a tuple of those: a tree. An optimiser sees a tuple of
+arrays that all play the same role:
 
-- *packed*: one vector, of which the layers' arrays are views. An update is then a handful of
-  operations however many layers there are; on a GPU each operation is a kernel launch.
-- *separate*: one array per parameter. Right for JAX on the CPU, where slices of a vector are slow
+- *packed*: one vector, of which the layers' arrays are views. An update then takes few operations,
+  whatever the number of layers; on a GPU each operation is a kernel launch.
+- *separate*: one array per parameter. This suits JAX on the CPU, where slices of a vector are slow
   operands of a matrix product.
 
 A `Layout` converts between the two.
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["Layout", "Leaf", "Packed"]
 
 Packed = tuple[Any, ...]
-"""The parameters, or anything of the same shape, as the optimiser sees them."""
+"""The parameters, or arrays of the same shapes, as the optimiser sees them."""
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """Where one parameter is stored.
+    """The place of one parameter.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Leaf:
     index : int
         Its position among the parameters.
     start, stop : int
-        Its part of the packed vector.
+        Its slice of the packed vector.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Layout:
 
     @classmethod
     def of(cls, params: Any, packed: bool) -> Layout:
-        """Return the layout of these parameters."""
+        """Create the layout of a tree of parameters."""
         names = iter(tree_named_leaves(params).items())
         position = index = 0
 
@@ -103,7 +103,7 @@ class Layout:
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
-        """Where each parameter is stored, in order."""
+        """The places of all parameters, in order."""
         return tuple(tree_leaves(self.tree))
 
     @property
@@ -112,8 +112,8 @@ class Layout:
         return sum(leaf.stop - leaf.start for leaf in self.leaves)
 
     def pack(self, tree: Any) -> Packed:
-        """Pack a tree of arrays, by their names; into one vector, they are copied."""
-        arrays = tuple(_at(tree, path) for path in self._paths)
+        """Pack a tree of arrays, by their names; several are copied into one vector."""
+        arrays = tuple(_get_leaf(tree, path) for path in self._paths)
         if not self.packed or not arrays:
             return arrays
         xp = array_namespace(arrays[0])
@@ -122,8 +122,8 @@ class Layout:
 
     @cached_property
     def _paths(self) -> tuple[tuple[Any, ...], ...]:
-        """The path of every parameter in a tree."""
-        return tuple(_paths_in(self.tree))
+        """The paths of all parameters in a tree."""
+        return tuple(_iterate_paths(self.tree))
 
     def unpack(self, packed: Packed) -> Any:
         """Return the tree of a packed form; its arrays are views of one vector where possible."""
@@ -141,14 +141,14 @@ class Layout:
         return tree_map(view, self.tree)
 
     def penalty_mask(self, params: Packed, *, everything: bool = False) -> Packed:
-        """Mark, by ones among zeros, the parameters that penalties act on.
+        """Create a mask: 1 for parameters that penalties act on, else 0.
 
         Parameters
         ----------
         params : tuple of array
-            Packed parameters, for the dtype and the device.
+            Packed parameters, whose dtype and device the mask has.
         everything : bool
-            Whether to mark all of them.
+            Whether penalties act on all parameters.
         """
 
         def mark(leaf: Leaf) -> float:
@@ -163,17 +163,17 @@ class Layout:
         return (xp.concat(parts),)
 
 
-def _paths_in(tree: Any) -> Iterator[tuple[Any, ...]]:
-    """Iterate over the paths of positions and names to each leaf of a tree."""
+def _iterate_paths(tree: Any) -> Iterator[tuple[Any, ...]]:
+    """Iterate over the paths to the leaves of a tree, each of indices and names."""
     if isinstance(tree, dict | tuple):
         for key, branch in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            for path in _paths_in(branch):
+            for path in _iterate_paths(branch):
                 yield key, *path
     else:
         yield ()
 
 
-def _at(tree: Any, path: tuple[Any, ...]) -> Any:
+def _get_leaf(tree: Any, path: tuple[Any, ...]) -> Any:
     """Return the leaf at a path."""
     for key in path:
         tree = tree[key]

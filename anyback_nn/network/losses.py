@@ -1,10 +1,10 @@
-"""What is minimised: losses of raw outputs, each with its gradient and its link.
+"""Losses of raw outputs, each with its gradient and its link.
 
-A loss takes the network's raw outputs (logits, log-rates, plain values). Its *link* turns them into
-what a user reads: probabilities, rates, values. Because the loss knows both, its gradient needs no
-division by small probabilities, and no output layer with an activation is needed.
+A loss takes the network's raw outputs (logits, log-rates, plain values). Its *link* converts them
+to predictions: probabilities, rates, values. Because the loss contains its link, its gradient needs
+no division by small probabilities, and the network needs no activation at its end.
 
-A loss has the two methods of a layer: ``forward`` gives one value per sample, and ``backward``
+A loss has the two methods of a layer: ``forward`` returns one value per sample, and ``backward``
 their derivatives. The mean over the samples, weighted or not, is taken in one place, `mean_loss`:
 the factor 1/m of the textbooks enters there and nowhere else.
 """
@@ -40,11 +40,11 @@ __all__ = [
 
 
 class Loss(ABC):
-    """How wrong outputs are, and in which direction.
+    """A measure of how wrong outputs are, and its derivative.
 
     Examples
     --------
-    A loss of your own, complete:
+    A custom loss, complete:
 
     >>> import numpy as np
     >>> from dataclasses import dataclass
@@ -79,7 +79,7 @@ class Loss(ABC):
         -------
         values : array, shape (..., n_samples)
         cache : array or tuple of arrays
-            What ``backward`` needs.
+            Values that ``backward`` needs.
         """
 
     @abstractmethod
@@ -91,7 +91,7 @@ class Loss(ABC):
         cache : array or tuple of arrays
             As ``forward`` returned it.
         dvalues : array, shape (..., n_samples)
-            The derivative of what is minimised with respect to each sample's value.
+            The derivative of the mean loss with respect to each sample's value.
 
         Returns
         -------
@@ -99,23 +99,23 @@ class Loss(ABC):
         """
 
     def link(self, outputs: Array) -> Array:
-        """Turn raw outputs into predictions; default: they are the predictions."""
+        """Convert raw outputs to predictions; default: they are the predictions."""
         return outputs
 
     def decide(self, outputs: Array) -> Array:
-        """Choose the class of each sample, shape (..., n_samples); of classifying losses only."""
+        """Choose the class of each sample, shape (..., n_samples); for losses that classify."""
         return array_namespace(outputs).argmax(outputs, axis=-1)
 
     def correct(self, outputs: Array, targets: Array) -> Array:
-        """Score each sample's decision, 1 for right and 0 for wrong, shape (..., n_samples)."""
+        """Score each sample's class, 1 if correct and else 0, shape (..., n_samples)."""
         xp = array_namespace(outputs)
         if not xp.isdtype(targets.dtype, "integral"):
             targets = xp.argmax(targets, axis=-1)
-        chosen = xp.astype(self.decide(outputs), targets.dtype)
-        return xp.astype(chosen == targets, outputs.dtype)
+        classes = xp.astype(self.decide(outputs), targets.dtype)
+        return xp.astype(classes == targets, outputs.dtype)
 
     def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
-        """Check targets before training, on whichever library they are, and bring them to shape.
+        """Check targets of any array library before training, and reshape them.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Loss(ABC):
         n_out : int
             The number of the network's outputs.
         values : bool
-            Whether to look at the values too, which reads them back from a device.
+            Whether to check the values too, which reads them back from a device.
 
         Returns
         -------
@@ -135,7 +135,7 @@ class Loss(ABC):
         ShapeError
             The shape does not fit the network.
         DataError
-            The values are not what this loss is for.
+            The values are not valid for this loss.
         """
         xp = array_namespace(targets)
         if targets.ndim == 1:
@@ -149,7 +149,7 @@ class Loss(ABC):
         if not xp.isdtype(targets.dtype, ("bool", "real floating", "integral")):
             raise DataError(f"{type(self).__name__}: expected numeric targets, got {targets.dtype}")
         if self.classifies or xp.isdtype(targets.dtype, "bool"):
-            targets = _comparable(targets)
+            targets = _make_comparable(targets)
         if values and xp.isdtype(targets.dtype, "real floating"):
             self._expect(xp.isfinite(targets), "targets without NaN and infinite values")
         return targets
@@ -160,25 +160,25 @@ class Loss(ABC):
             raise DataError(f"{type(self).__name__}: expected {what}")
 
 
-def _comparable(targets: Array) -> Array:
-    """Make truth values and integers such that every library compares them with any class.
+def _make_comparable(targets: Array) -> Array:
+    """Convert booleans and integers to the default integers, which compare with any class.
 
-    Few libraries compare truth values, PyTorch compares unsigned integers of one kind only, and 8
-    bits cannot be compared with 300 classes.
+    Few libraries compare booleans, PyTorch compares unsigned integers of one type only, and 8 bits
+    cannot be compared with 300 classes.
     """
     xp = array_namespace(targets)
     if xp.isdtype(targets.dtype, ("bool", "integral")):
-        known = xp.__array_namespace_info__().default_dtypes(device=device(targets))
-        targets = xp.astype(targets, known["integral"], copy=False)
+        dtypes = xp.__array_namespace_info__().default_dtypes(device=device(targets))
+        targets = xp.astype(targets, dtypes["integral"], copy=False)
     return targets
 
 
 def weighted_mean(values: Array, weights: Array | None) -> Array:
     """Average over the samples (the last axis): ``sum_i w_i v_i / n_samples``.
 
-    Weights with the mean 1 make this the weighted mean. They are not divided by their sum here,
-    in each batch, but once over all samples (`Model.fit` does that): then the average of the
-    batches is the whole, and a batch of one sample keeps its weight.
+    This is the weighted mean if the weights have the mean 1. They are not divided by their sum
+    here, in each batch, but once over all samples, by `Model.fit`. So the average of the batches is
+    the mean over all samples, and a batch of one sample keeps its weight.
     """
     total = array_namespace(values).sum(values if weights is None else values * weights, axis=-1)
     return total / max(values.shape[-1], 1)
@@ -240,7 +240,7 @@ class MeanSquaredError(Loss):
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(Loss):
-    """``mean_j |o_j - t_j|``: outliers pull no harder than others, and the fit is the median."""
+    """``mean_j |o_j - t_j|``: outliers pull no harder than other samples; it fits the median."""
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
@@ -263,7 +263,7 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float
-        Where the two parts meet, in units of the targets; greater than 0.
+        The error at which the two parts meet, in units of the targets; greater than 0.
     """
 
     delta: float = 1.0
@@ -277,14 +277,14 @@ class Huber(Loss):
         error = outputs - targets
         size = xp.abs(error)
         small = xp.minimum(size, self.delta)
-        # One formula for both parts: with small = |e| it is e^2 / 2.
+        # One formula for both parts: for small = |e| it is e^2 / 2.
         return xp.mean(small * (size - 0.5 * small), axis=-1), error
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive both parts: ``e`` limited to between ``-delta`` and ``delta``."""
-        xp = array_namespace(cache)
-        limited = xp.minimum(xp.maximum(cache, -self.delta), self.delta)
-        return limited * (1.0 / cache.shape[-1] * dvalues[..., None])
+        error, xp = cache, array_namespace(cache)
+        limited = xp.minimum(xp.maximum(error, -self.delta), self.delta)
+        return limited * (1.0 / error.shape[-1] * dvalues[..., None])
 
 
 @dataclass(frozen=True)
@@ -301,14 +301,15 @@ class Poisson(Loss):
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
         rate = xp.exp(outputs)
-        # t log t is 0 at t = 0: there the logarithm is taken of 1.
+        # t log t is 0 at t = 0, so the logarithm of 1 is taken there.
         log_targets = xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
         error = rate - targets
         return xp.mean(error + targets * (log_targets - outputs), axis=-1), error
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive: ``(exp(o_j) - t_j) / n_out``."""
-        return cache * (1.0 / cache.shape[-1] * dvalues[..., None])
+        error = cache
+        return error * (1.0 / error.shape[-1] * dvalues[..., None])
 
     def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
         targets = super().check_targets(targets, n_out, values=values)
@@ -322,7 +323,7 @@ class Poisson(Loss):
 
 
 def _check_smoothing(loss: Any) -> None:
-    """Raise `ValueError` unless the loss's label smoothing is a share."""
+    """Raise `ValueError` unless the label smoothing is from 0 to 1."""
     if not 0.0 <= loss.label_smoothing <= 1.0:
         raise ValueError(
             f"{type(loss).__name__}: expected label_smoothing from 0 to 1, got "
@@ -330,23 +331,23 @@ def _check_smoothing(loss: Any) -> None:
         )
 
 
-class _YesOrNo(Loss):
-    """What losses of one or several labels, each from 0 to 1, have in common."""
+class _BinaryLoss(Loss):
+    """The common part of losses of one or several labels, each from 0 to 1."""
 
     classifies = True
     threshold: ClassVar[float]
-    """The output above which the answer is yes."""
+    """The output above which a label is predicted as 1."""
 
     def decide(self, outputs: Array) -> Array:
         xp = array_namespace(outputs)
-        yes = xp.astype(outputs > self.threshold, xp.int32)
-        return yes[..., 0] if outputs.shape[-1] == 1 else yes
+        labels = xp.astype(outputs > self.threshold, xp.int32)
+        return labels[..., 0] if outputs.shape[-1] == 1 else labels
 
     def correct(self, outputs: Array, targets: Array) -> Array:
-        """Score each sample by the share of its labels that are right (yes is above 1/2)."""
+        """Score each sample by the share of correct labels (a target above 1/2 counts as 1)."""
         xp = array_namespace(outputs)
-        right = (outputs > self.threshold) == (targets > 0.5)
-        return xp.mean(xp.astype(right, outputs.dtype), axis=-1)
+        correct = (outputs > self.threshold) == (targets > 0.5)
+        return xp.mean(xp.astype(correct, outputs.dtype), axis=-1)
 
     def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
         targets = super().check_targets(targets, n_out, values=values)
@@ -356,8 +357,8 @@ class _YesOrNo(Loss):
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy(_YesOrNo):
-    """Yes or no, once or for several labels: cross-entropy of logits with targets from 0 to 1.
+class BinaryCrossEntropy(_BinaryLoss):
+    """One or several labels: cross-entropy of logits with targets from 0 to 1.
 
     ``mean_j (max(z, 0) - z t + log(1 + exp(-|z|)))``, which is ``-t log a - (1 - t) log(1 - a)``
     with ``a = sigmoid(z)``, without the overflow. The link is the sigmoid.
@@ -384,31 +385,31 @@ class BinaryCrossEntropy(_YesOrNo):
             targets = (1.0 - self.label_smoothing) * targets + 0.5 * self.label_smoothing
         power = xp.exp(-xp.abs(outputs))
         error = xp.maximum(outputs, 0.0) - outputs * targets + xp.log1p(power)
-        yes = xp.where(outputs >= 0, xp.ones_like(outputs), power) / (1.0 + power)
-        return xp.mean(error, axis=-1), (yes, targets)
+        probabilities = xp.where(outputs >= 0, xp.ones_like(outputs), power) / (1.0 + power)
+        return xp.mean(error, axis=-1), (probabilities, targets)
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive: ``(sigmoid(z_j) - t_j) / n_out``.
 
-        ``d/dz log(1 + exp(z)) = sigmoid(z)``, and ``z t`` gives ``t``.
+        ``d/dz log(1 + exp(z)) = sigmoid(z)``, and the derivative of ``z t`` is ``t``.
         """
-        yes, targets = cache
-        return (yes - targets) * (1.0 / yes.shape[-1] * dvalues[..., None])
+        a, targets = cache
+        return (a - targets) * (1.0 / a.shape[-1] * dvalues[..., None])
 
 
 @dataclass(frozen=True)
-class ProbabilityCrossEntropy(_YesOrNo):
+class ProbabilityCrossEntropy(_BinaryLoss):
     """The textbook pair of a sigmoid output layer: cross-entropy of probabilities.
 
-    ``mean_j (-t log a - (1 - t) log(1 - a))``. Prefer `BinaryCrossEntropy`, which takes logits: a
-    probability that has been rounded to 0 or 1 has lost what its gradient needs.
+    ``mean_j (-t log a - (1 - t) log(1 - a))``. Prefer `BinaryCrossEntropy`, which takes logits: the
+    gradient of a probability that was rounded to 0 or 1 is lost.
     """
 
     threshold = 0.5
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
-        # Keep both logarithms finite where a probability was rounded to 0 or 1.
+        # Both logarithms stay finite where a probability was rounded to 0 or 1.
         epsilon = float(xp.finfo(outputs.dtype).eps)
         a = xp.minimum(xp.maximum(outputs, epsilon), 1.0 - epsilon)
         values = -xp.mean(targets * xp.log(a) + (1.0 - targets) * xp.log1p(-a), axis=-1)
@@ -426,11 +427,11 @@ class ProbabilityCrossEntropy(_YesOrNo):
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """One of several classes: cross-entropy of logits with a class or with probabilities.
+    """Several classes: cross-entropy of logits with a class or with probabilities.
 
     ``log(sum_j exp(z_j)) - sum_j t_j z_j``, which is ``-sum_j t_j log p_j`` with ``p =
     softmax(z)``. The link is the softmax. Targets are class indices (integers) or one row of
-    probabilities a sample (one-hot or soft).
+    probabilities per sample (one-hot or soft).
 
     Parameters
     ----------
@@ -450,27 +451,27 @@ class SoftmaxCrossEntropy(Loss):
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
-        targets = self._distribution(outputs, targets)
-        # Subtracting the largest logit changes nothing, but keeps exp from overflowing.
+        targets = self._to_probabilities(outputs, targets)
+        # Subtracting the largest does not change the result, but keeps exp from overflowing.
         shifted = outputs - xp.max(outputs, axis=-1, keepdims=True)
         powers = xp.exp(shifted)
         total = xp.sum(powers, axis=-1, keepdims=True)
-        # Not vecdot, which PyTorch computes as a stack of products of matrices.
+        # Not vecdot, which PyTorch computes as a batch of matrix products.
         values = xp.log(total[..., 0]) - xp.sum(targets * shifted, axis=-1)
         return values, (powers / total, targets)
 
     def backward(self, cache: Any, dvalues: Array) -> Array:
         """Derive: ``softmax(z)_j - t_j``.
 
-        ``d/dz_j log(sum exp(z)) = exp(z_j) / sum exp(z)``, and the sum gives ``t_j``.
+        ``d/dz_j log(sum exp(z)) = exp(z_j) / sum exp(z)``, and that of the sum is ``t_j``.
         """
         probabilities, targets = cache
         d_outputs = probabilities - targets
         d_outputs *= dvalues[..., None]
         return d_outputs
 
-    def _distribution(self, outputs: Array, targets: Array) -> Array:
-        """Make one row of probabilities a sample out of the targets."""
+    def _to_probabilities(self, outputs: Array, targets: Array) -> Array:
+        """Convert the targets to one row of probabilities per sample."""
         xp = array_namespace(outputs)
         n_out = outputs.shape[-1]
         if xp.isdtype(targets.dtype, "integral"):
@@ -496,18 +497,18 @@ class SoftmaxCrossEntropy(Loss):
         return targets
 
     def _check_classes(self, targets: Array, n_out: int, *, values: bool) -> Array:
-        """Check class indices and make them 32-bit integers, whatever numbers they came as."""
+        """Check class indices, of any numeric dtype, and convert them to 32-bit integers."""
         xp = array_namespace(targets)
         if xp.isdtype(targets.dtype, "real floating"):
             if values:
-                self._expect(targets == xp.floor(targets), "class indices (whole numbers)")
+                self._expect(targets == xp.floor(targets), "class indices (integers)")
         elif not xp.isdtype(targets.dtype, ("bool", "integral")):
             raise DataError(
                 f"{type(self).__name__}: expected class indices (integers), got {targets.dtype}. "
                 "Number the labels first, for example with numpy.unique(labels, "
                 "return_inverse=True)"
             )
-        targets = _comparable(targets)
+        targets = _make_comparable(targets)
         if values:
             self._expect(
                 (targets >= 0) & (targets < n_out),
@@ -525,4 +526,4 @@ LOSSES: dict[str, type[Loss]] = {
     "probability_cross_entropy": ProbabilityCrossEntropy,
     "softmax_cross_entropy": SoftmaxCrossEntropy,
 }
-"""Every loss by its name."""
+"""The losses by their names."""

@@ -1,4 +1,4 @@
-"""A network: layers one after another, seen as one layer; and the block with a shortcut."""
+"""Networks: layers in sequence, which are one layer again; and blocks with a shortcut."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from anyback_nn.errors import ShapeError
 from anyback_nn.network.activations import Activation
-from anyback_nn.network.initializers import GlorotUniform
+from anyback_nn.network.initializers import GlorotUniform, Initializer
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.layers import Dense
 from anyback_nn.utils.arguments import to_python_scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from anyback_nn.array_api import Array
     from anyback_nn.random import Random
@@ -24,15 +24,15 @@ __all__ = ["Network", "Residual"]
 
 @dataclass(frozen=True, init=False)
 class Network(Layer):
-    """Layers one after another: the output of each is the input of the next.
+    """Layers in sequence: the output of each is the input of the next.
 
-    A network holds no array. Parameters, state and noise are tuples with one entry a layer, so a
-    network is itself a layer and can stand inside another.
+    A network holds no array. Parameters, state and noise are tuples with one element per layer, so
+    a network is itself a layer and can be part of another.
 
     Parameters
     ----------
     *layers : Layer
-        In the order of the computation, without the input (which is not a layer).
+        The layers in the order of the computation, without the input (which is not a layer).
 
     Examples
     --------
@@ -57,44 +57,51 @@ class Network(Layer):
                 )
         if not layers:
             raise ShapeError("a network needs at least one layer")
-        object.__setattr__(
-            self, "layers", tuple(map(to_python_scalars, _with_initializers(layers)))
-        )
+        layers = tuple(map(to_python_scalars, _choose_initializers(layers)))
+        object.__setattr__(self, "layers", layers)
 
     @classmethod
     def from_settings(cls, layers: tuple[Layer, ...], **settings: Any) -> Network:
-        """Create a network from its fields, as a model file has them."""
+        """Create a network from the fields in a model file."""
         return cls(*layers, **settings)
 
-    def sizes(self, n_in: int) -> list[int]:
-        """List the number of features before, between and behind the layers.
+    def sizes(self, n_in: int) -> tuple[int, ...]:
+        """Return the number of input features, and of the output features of each layer.
 
         Raises
         ------
         ShapeError
-            A layer cannot take what comes in; the message names it.
+            A layer cannot take its input; the message names it.
         """
-        sizes = [n_in]
-        for position, layer in enumerate(self.layers):
-            try:
-                sizes.append(layer.output_size(sizes[-1]))
-            except ShapeError as error:
-                raise ShapeError(f"layer {position} ({type(layer).__name__}): {error}") from None
-        return sizes
+        if n_in not in self._sizes:
+            sizes = [n_in]
+            for position, layer in enumerate(self.layers):
+                try:
+                    sizes.append(layer.output_size(sizes[-1]))
+                except ShapeError as error:
+                    name = type(layer).__name__
+                    raise ShapeError(f"layer {position} ({name}): {error}") from None
+            self._sizes[n_in] = tuple(sizes)
+        return self._sizes[n_in]
+
+    @cached_property
+    def _sizes(self) -> dict[int, tuple[int, ...]]:
+        """The sizes by the number of input features: `noise` needs them at each step."""
+        return {}
 
     def output_size(self, n_in: int) -> int:
         return self.sizes(n_in)[-1]
 
     def init(self, n_in: int, draws: Random) -> Any:
-        """Make the parameters: one dict of arrays a layer."""
+        """Create the parameters: one dict of arrays per layer."""
         return tuple(layer.init(n, draws) for layer, n in zip(self.layers, self.sizes(n_in)))
 
     def init_state(self, n_in: int, draws: Random) -> Any:
-        """Make the state: one dict of arrays a layer."""
+        """Create the state: one dict of arrays per layer."""
         return tuple(layer.init_state(n, draws) for layer, n in zip(self.layers, self.sizes(n_in)))
 
     def next_state(self, state: Any, cache: Any) -> Any:
-        """Give the state of every layer after a training step."""
+        """Return the state of every layer after a training step."""
         return tuple(
             layer.next_state(own_state, own_cache)
             for layer, own_state, own_cache in zip(self.layers, state, cache)
@@ -110,43 +117,43 @@ class Network(Layer):
 
     def noise(self, shape: tuple[int, ...], draws: Random) -> Any:
         """Draw the random numbers of every layer for a training step on input of ``shape``."""
-        *front, n_in = shape
+        *leading, n_in = shape
         return tuple(
-            layer.noise((*front, n), draws) for layer, n in zip(self.layers, self.sizes(n_in))
+            layer.noise((*leading, n), draws) for layer, n in zip(self.layers, self.sizes(n_in))
         )
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         """Compute the output and the cache of every layer."""
         caches = []
-        for layer, own, state, noise in self._each(params, context):
+        for layer, own, state, noise in self._iterate(params, context):
             x, cache = layer.forward(own, x, Context(context.training, state, noise))
             caches.append(cache)
         return x, tuple(caches)
 
     def predict(self, params: Any, x: Array, state: Any = ()) -> Array:
-        """Compute the output alone: the cache of each layer is let go at once."""
-        for layer, own, own_state, _ in self._each(params, Context(state=state)):
+        """Compute the output alone; the cache of each layer is freed at once."""
+        for layer, own, own_state, _ in self._iterate(params, Context(state=state)):
             x, _ = layer.forward(own, x, Context(state=own_state))
         return x
 
-    def _each(self, params: Any, context: Context) -> Iterable[tuple[Layer, Any, Any, Any]]:
-        """Go through the layers with their own parameters, state and noise."""
-        nothing: tuple[Any, ...] = ({},) * len(self.layers)
-        return zip(self.layers, params, context.state or nothing, context.noise or nothing)
+    def _iterate(self, params: Any, context: Context) -> Iterable[tuple[Layer, Any, Any, Any]]:
+        """Iterate over the layers with their own parameters, state and noise."""
+        empty: tuple[Any, ...] = ({},) * len(self.layers)
+        return zip(self.layers, params, context.state or empty, context.noise or empty)
 
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        """Derive by the chain rule: each layer's ``dx`` is the ``dy`` of the layer before it."""
-        dy, grads = self._backward_behind_first(params, cache, dy)
+        """Derive by the chain rule: the ``dx`` of each layer is the ``dy`` of the previous one."""
+        dy, grads = self._backward_after_first(params, cache, dy)
         dx, first = self.layers[0].backward(params[0], cache[0], dy)
         return dx, (first, *grads)
 
     def gradients(self, params: Any, cache: Any, dy: Array) -> Any:
         """Compute the gradients of the parameters; the first layer's ``dx`` is never computed."""
-        dy, grads = self._backward_behind_first(params, cache, dy)
+        dy, grads = self._backward_after_first(params, cache, dy)
         return (self.layers[0].gradients(params[0], cache[0], dy), *grads)
 
-    def _backward_behind_first(self, params: Any, cache: Any, dy: Array) -> tuple[Array, list[Any]]:
-        """Go back through all layers but the first."""
+    def _backward_after_first(self, params: Any, cache: Any, dy: Array) -> tuple[Array, list[Any]]:
+        """Derive all layers but the first."""
         grads = []
         for layer, own, own_cache in zip(self.layers[:0:-1], params[:0:-1], cache[:0:-1]):
             dy, own_grads = layer.backward(own, own_cache, dy)
@@ -161,7 +168,7 @@ class Residual(Network):
     Parameters
     ----------
     *layers : Layer
-        The block; it must give as many features as it takes.
+        The layers of the block, with as many output features as input features.
 
     Examples
     --------
@@ -174,8 +181,8 @@ class Residual(Network):
         n_out = super().output_size(n_in)
         if n_out != n_in:
             raise ShapeError(
-                f"the block takes {n_in} features and gives {n_out}, so they cannot be added: end "
-                f"it with Dense({n_in})"
+                f"the block takes {n_in} features and returns {n_out}, so they cannot be added: "
+                f"end it with Dense({n_in})"
             )
         return n_out
 
@@ -192,16 +199,17 @@ class Residual(Network):
         return dx + dy, grads
 
 
-def _with_initializers(layers: tuple[Layer, ...]) -> Iterator[Layer]:
-    """Give each dense layer without an initialiser the one that suits the activation behind it."""
-    for position, layer in enumerate(layers):
-        if isinstance(layer, Dense) and layer.initializer is None:
-            behind = layers[position + 1 :]
-            # A block has dense layers, and thus activations, of its own.
-            ends = (i for i, one in enumerate(behind) if isinstance(one, Dense | Network))
-            suited = (
-                one.initializer for one in behind[: next(ends, None)] if isinstance(one, Activation)
-            )
-            yield replace(layer, initializer=next(suited, GlorotUniform()))
-        else:
-            yield layer
+def _choose_initializers(layers: tuple[Layer, ...]) -> Iterable[Layer]:
+    """Set the initialiser of each dense layer that has none: that of the next activation."""
+    complete: list[Layer] = []
+    initializer: Initializer = GlorotUniform()
+    for layer in reversed(layers):
+        if isinstance(layer, Activation):
+            initializer = layer.initializer
+        elif isinstance(layer, Dense | Network):
+            if isinstance(layer, Dense) and layer.initializer is None:
+                layer = replace(layer, initializer=initializer)
+            # An activation is that of the last dense layer before it, or of the block.
+            initializer = GlorotUniform()
+        complete.append(layer)
+    return reversed(complete)

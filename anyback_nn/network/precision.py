@@ -1,12 +1,12 @@
-"""A network that computes in 16 bits inside, between inputs and outputs of more.
+"""Networks that compute in 16 bits, with inputs, outputs and parameters in float32.
 
-Mixed precision (P. Micikevicius et al., ICLR 2018) changes nothing in the mathematics of a layer,
-only the dtype that it gets: so it is one more layer, `InDtype`, around each of them.
+Mixed precision (P. Micikevicius et al., ICLR 2018) does not change the mathematics of a layer, only
+the dtype of its inputs. So it is one more layer, `InDtype`, around each of them.
 
-The parameters stay what they are, float32: each layer rounds its own on the way forward and hands
-the gradients back. Sums over many numbers in 16 bits lose too much, and squares leave float16's
-range at 256, so layers that say so (`Layer.full_precision`: the normalisations, softmax), or that
-carry statistics from step to step, get float32.
+The parameters stay in float32: each layer rounds its own in ``forward`` and returns their
+gradients. Sums over many numbers in 16 bits lose too many digits, and squares leave the range of
+float16 at 256. So layers with `Layer.full_precision` (the normalisations, softmax), or that carry
+statistics from step to step, compute in float32.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from anyback_nn.tree import tree_map
 if TYPE_CHECKING:
     from anyback_nn.array_api import Array
 
-__all__ = ["InDtype", "MixedNetwork", "cast", "mixed"]
+__all__ = ["InDtype", "MixedNetwork", "cast", "mix_precision"]
 
 
 def cast(tree: Any, dtype: str) -> Any:
-    """Cast every array of real numbers; one that has the dtype is not copied.
+    """Cast all floating-point arrays; an array that has the dtype is not copied.
 
     Parameters
     ----------
     tree : nested tuples and dicts of array
-        Truth values, whole numbers and None stay what they are.
+        Booleans, integers and None are not cast.
     dtype : str
-        The name of the dtype, such as ``"float16"``.
+        Name of the dtype, such as ``"float16"``.
 
     Examples
     --------
     >>> import numpy as np
-    >>> narrow = cast({"scale": np.asarray([1.0]), "kept": np.asarray([True])}, "float16")
+    >>> narrow = cast({"scale": np.asarray([1.0]), "mask": np.asarray([True])}, "float16")
     >>> {name: array.dtype.name for name, array in narrow.items()}
-    {'scale': 'float16', 'kept': 'bool'}
+    {'scale': 'float16', 'mask': 'bool'}
     """
 
-    def one(array: Any) -> Any:
+    def cast_array(array: Any) -> Any:
         if array is None:
             return None
         xp = array_namespace(array)
-        # Asked this way round, because the standard does not know the dtypes of 16 bits.
+        # Not "real floating", because the standard does not know the dtypes of 16 bits.
         if xp.isdtype(array.dtype, ("bool", "integral")):
             return array
         return xp.astype(array, getattr(xp, dtype), copy=False)
 
-    return tree_map(one, tree)
+    return tree_map(cast_array, tree)
 
 
 @dataclass(frozen=True)
 class InDtype(Layer):
-    """A layer that computes in one dtype, whichever dtypes its parameters and input are of.
+    """A layer that computes in one dtype, whatever the dtypes of its parameters and input.
 
-    The output and the gradients are of that dtype too; the state stays as it is.
+    The output and the gradients have that dtype too; the state is not cast.
 
     Parameters
     ----------
@@ -79,19 +79,22 @@ class InDtype(Layer):
     layer: Layer
     dtype: str
 
+    def output_size(self, n_in: int) -> int:
+        return self.layer.output_size(n_in)
+
+    def next_state(self, state: Any, cache: Any) -> Any:
+        return self.layer.next_state(state, cache[1])
+
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         params = cast(params, self.dtype)
         context = context._replace(noise=cast(context.noise, self.dtype))
         y, cache = self.layer.forward(params, cast(x, self.dtype), context)
         return y, (params, cache)
 
-    def next_state(self, state: Any, cache: Any) -> Any:
-        return self.layer.next_state(state, cache[1])
-
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        """Derive the layer at the parameters that were rounded, as if rounding were the identity.
+        """Derive the layer at the rounded parameters, as if rounding were the identity.
 
-        Its derivative is 0 almost everywhere, which would teach nothing.
+        The derivative of rounding is 0 almost everywhere, so nothing would be learned.
         """
         params, cache = cache
         return self.layer.backward(params, cache, cast(dy, self.dtype))
@@ -103,9 +106,9 @@ class InDtype(Layer):
 
 @dataclass(frozen=True, init=False)
 class MixedNetwork(Network):
-    """A network of layers `InDtype`; `mixed` makes one.
+    """A network of `InDtype` layers; create it with `mix_precision`.
 
-    Outputs have the dtype of the inputs, and gradients that of what comes back.
+    Outputs have the dtype of the inputs, and gradients that of the gradient of the outputs.
     """
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
@@ -117,40 +120,41 @@ class MixedNetwork(Network):
         return tree_map(lambda g: array_namespace(g).astype(g, dy.dtype, copy=False), grads)
 
 
-def mixed(network: Network, narrow: str, wide: str) -> MixedNetwork:
-    """Let a network compute in a narrow dtype, but for the layers that need a wide one.
+def mix_precision(network: Network, narrow: str, wide: str) -> MixedNetwork:
+    """Create a network that computes in a narrow dtype, but for the layers that need a wide one.
 
     Parameters
     ----------
     network : Network
     narrow, wide : str
         Names of dtypes, such as ``"float16"`` and ``"float32"``. Parameters, state, inputs and
-        outputs are in the wide one.
+        outputs have the wide one.
 
     Examples
     --------
     >>> from anyback_nn.network.layers import Dense, LayerNorm
-    >>> for one in mixed(Network(Dense(4), LayerNorm()), "float16", "float32").layers:
-    ...     print(type(one.layer).__name__, one.dtype)
+    >>> network = mix_precision(Network(Dense(4), LayerNorm()), "float16", "float32")
+    >>> for layer in network.layers:
+    ...     print(type(layer.layer).__name__, layer.dtype)
     Dense float16
     LayerNorm float32
     """
-    return MixedNetwork(*_each_in(network, narrow, wide))
+    return MixedNetwork(*_wrap_layers(network, narrow, wide))
 
 
-def _each_in(network: Network, narrow: str, wide: str) -> list[Layer]:
-    """Put each layer of a network, and of the blocks in it, into its dtype."""
+def _wrap_layers(network: Network, narrow: str, wide: str) -> list[Layer]:
+    """Wrap each layer of a network, and of its blocks, in `InDtype`."""
     layers: list[Layer] = []
     for layer in network.layers:
         if isinstance(layer, Network):
-            settings = {one.name: getattr(layer, one.name) for one in fields(layer) if one.init}
+            settings = {f.name: getattr(layer, f.name) for f in fields(layer) if f.init}
             del settings["layers"]
-            layers.append(type(layer)(*_each_in(layer, narrow, wide), **settings))
+            layers.append(type(layer)(*_wrap_layers(layer, narrow, wide), **settings))
         else:
             layers.append(InDtype(layer, wide if _needs_precision(layer) else narrow))
     return layers
 
 
 def _needs_precision(layer: Layer) -> bool:
-    """Tell whether a layer asks for the wide dtype, or carries statistics, which are in it."""
+    """Return whether a layer needs the wide dtype; statistics in its state do."""
     return layer.full_precision or type(layer).init_state is not Layer.init_state

@@ -12,7 +12,7 @@ __all__ = ["debias", "update_average"]
 
 
 def update_average(average: Packed, params: Packed, decay: float) -> Packed:
-    """Compute ``a = decay a + (1 - decay) p``, starting at zero; ``average`` is overwritten."""
+    """Compute ``a = decay a + (1 - decay) p``, starting at zero; ``average`` is donated."""
     updated = []
     for a, p in zip(average, params):
         a *= decay

@@ -1,8 +1,8 @@
 """scikit-learn's update rules, where they differ from those of `anyback_nn.optim.optimizers`.
 
-With these, and scikit-learn's way of drawing random numbers, training takes the same course as
-there, step by step, to rounding. Nothing of scikit-learn is needed: an estimator's file can be read
-as a model where it is not installed.
+With these, and scikit-learn's random numbers, training is the same as in scikit-learn, step by
+step, up to rounding. This module does not import scikit-learn: an estimator's file can be read as a
+model where it is not installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["EpochSchedule", "SklearnAdam", "SklearnSGD"]
 
 @dataclass(frozen=True)
 class EpochSchedule(Schedule):
-    """The rate that the last epoch wrote into the history for the next one.
+    """The learning rate that the last epoch wrote into the history for the next one.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ class EpochSchedule(Schedule):
     per_epoch = True
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
-        # Iterations of L-BFGS have no rate.
+        # Iterations of L-BFGS have no learning rate.
         row = next((row for row in reversed(history) if "learning_rate" in row), None)
         if row is None:
             return self.learning_rate
         return row.get("next_learning_rate", row["learning_rate"])
 
     def next_rate(self, rate: float, n_seen: int) -> float:
-        """Compute the rate after ``n_seen`` samples from the last one, if training goes well."""
+        """Compute the rate after ``n_seen`` samples from the last one, if training improves."""
         if self.mode == "invscaling":
             return float(self.learning_rate / (n_seen + 1) ** self.power_t)
         return rate
@@ -60,8 +60,8 @@ class Recorded(EpochSchedule):
 class SklearnSGD(Optimizer):
     """``v = momentum v - rate g``, then ``p += v``, or with Nesterov ``p += momentum v - rate g``.
 
-    In `anyback_nn.optim.optimizers.Momentum` the rate is outside of the velocity: the same as
-    long as it does not change.
+    In `anyback_nn.optim.optimizers.Momentum` the rate is not part of the velocity, which is
+    equivalent as long as the rate is constant.
     """
 
     learning_rate: float | Schedule = 0.001
@@ -70,9 +70,9 @@ class SklearnSGD(Optimizer):
     slots = ("velocity",)
 
     def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
+        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
-        (rate,), (velocity,) = coefficients, kept
+        (rate,), (velocity,) = coefficients, state
         g *= rate
         velocity *= self.momentum
         velocity -= g
@@ -89,10 +89,11 @@ class SklearnAdam(Adam):
     """Adam with ``epsilon`` added to the root of the uncorrected mean square.
 
     ``p -= a m / (sqrt(v) + epsilon)`` with ``a = rate sqrt(1 - beta2^step) / (1 - beta1^step)``:
-    the form at the end of section 2 of the paper, where ``epsilon`` weighs more in the first steps.
+    the form at the end of section 2 of the paper. There ``epsilon`` has more weight in the first
+    steps.
     """
 
     def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
         scale = math.sqrt(1.0 - self.beta2)
-        corrected = rate * math.sqrt(1.0 - self.beta2**step) / (1.0 - self.beta1**step)
-        return corrected * (1.0 - self.beta1) / scale, self.epsilon / scale
+        length = rate * math.sqrt(1.0 - self.beta2**step) / (1.0 - self.beta1**step)
+        return length * (1.0 - self.beta1) / scale, self.epsilon / scale

@@ -1,15 +1,16 @@
-"""The rules by which gradients change parameters.
+"""Optimisers: the rules by which gradients change parameters.
 
-An optimiser holds settings only. What it keeps for each parameter, its *slots*, is made by ``init``
-and handed in and out, so that it can be saved, moved and compiled. A rule consists of
+An optimiser holds settings only. Its state, some arrays for each parameter, is created by ``init``,
+passed to each step and returned by it, so that it can be saved, moved and compiled. A rule consists
+of
 
-- ``slots``: the names of what is kept,
-- ``coefficients``: the numbers of this step, computed once on the host, and
-- ``rule``: the change of one array, in as few passes over memory as we found.
+- ``slots``: the names of the arrays of the state,
+- ``coefficients``: the scalars of a step, computed once on the host, and
+- ``rule``: the update of one array, in as few passes over memory as possible.
 
-An optimiser owns the parameters, the gradients and the slots that it is given: it writes into them
-where the library allows that (half the time of making new arrays) and returns them, and callers
-only use what is returned. That is the same code as for arrays that cannot be written.
+Parameters, gradients and state are donated to the optimiser: it overwrites them where the library
+allows that, which takes half the time of creating new arrays. Only use the arrays that it returns.
+The same code works for arrays that cannot be written.
 
 Notation: ``g`` the gradient, ``p`` the parameter, ``rate`` the learning rate.
 """
@@ -43,22 +44,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """A rule, with what is done to the gradient before: clipping, then penalties.
+    """A rule, applied after clipping the gradient and adding penalties.
 
     Parameters
     ----------
     learning_rate : float or Schedule
-        The length of a step; a schedule makes it depend on the epoch.
+        The learning rate, or a function of the epoch.
     l1, l2 : float
-        Add ``l1 sum |w| + l2/2 sum w^2`` to what is minimised. The loss is a mean over samples,
-        so this means the same for every batch size. It is not part of the recorded losses.
+        Strengths of the penalty ``l1 sum |w| + l2/2 sum w^2``, which is added to the loss. The loss
+        is a mean over samples, so the effect does not depend on the batch size. Recorded losses
+        are without the penalty.
     penalize_all : bool
-        Whether the penalties (and weight decay) also act on biases and normalisations, and not
-        only on parameters named ``weight``.
+        Whether the penalties (and weight decay) act on all parameters, biases and normalisations
+        too, or only on those named ``weight``.
     clip_value : float, optional
-        Limit every entry of the gradient to between ``-clip_value`` and ``clip_value``.
+        Bound of the gradient's elements: they are limited to ``-clip_value`` to ``clip_value``.
     clip_norm : float, optional
-        Scale the whole gradient down to this Euclidean length where it is longer
+        Bound of the Euclidean norm of the whole gradient, which is scaled down if it is longer
         (R. Pascanu, T. Mikolov, Y. Bengio, ICML 2013).
     """
 
@@ -71,7 +73,7 @@ class Optimizer(ABC):
     clip_norm: float | None = None
 
     slots: ClassVar[tuple[str, ...]] = ()
-    """The names of what is kept for each parameter."""
+    """The names of the arrays that the state has for each parameter."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.learning_rate, Schedule):
@@ -89,22 +91,22 @@ class Optimizer(ABC):
 
     @property
     def penalizes(self) -> bool:
-        """Whether there is a penalty, so that it matters on which parameters it acts."""
+        """Whether there is a penalty, so that a step needs the penalty mask."""
         return bool(self.l1 or self.l2)
 
     def init(self, params: Packed) -> dict[str, Packed]:
-        """Make the slots for these parameters: zeros."""
+        """Create the state for these parameters: zeros."""
         return {
             slot: tuple(array_namespace(p).zeros_like(p) for p in params) for slot in self.slots
         }
 
     def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
-        """Compute the numbers that `rule` needs at this step; default: the learning rate alone.
+        """Compute the scalars that `rule` needs at this step; default: the learning rate.
 
         Parameters
         ----------
         step : int
-            Counted from 1.
+            The number of the step, from 1.
         rate : float
             The learning rate of this step.
         """
@@ -112,34 +114,34 @@ class Optimizer(ABC):
 
     @abstractmethod
     def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
+        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Change one array of parameters.
+        """Update one array of parameters.
 
         Parameters
         ----------
         p, g : array
             Parameters and gradient.
-        kept : tuple of array
+        state : tuple of array
             One array for each of `slots`.
         *coefficients : float
-            As `coefficients` made them.
+            As `coefficients` returns them.
 
         Returns
         -------
         p : array
-        kept : tuple of array
+        state : tuple of array
         """
 
     def decay(self, p: Array, mask: Array | float, *coefficients: float) -> Array:
-        """Shrink the parameters before the rule; default: not."""
+        """Shrink the parameters before the rule; default: they are unchanged."""
         return p
 
     def update(
         self,
         params: Packed,
         grads: Packed,
-        slots: dict[str, Packed],
+        state: dict[str, Packed],
         mask: Packed,
         coefficients: tuple[float, ...],
     ) -> tuple[Packed, dict[str, Packed]]:
@@ -148,32 +150,32 @@ class Optimizer(ABC):
         Parameters
         ----------
         params, grads : tuple of array
-            In storage form; both are used up.
-        slots : dict of tuple of array
-            As `init` made it or the last step returned it; used up.
+            Packed parameters and gradients; donated.
+        state : dict of tuple of array
+            As `init` or the last step returned it; donated.
         mask : tuple of array or float
-            What the penalties act on, see `Layout.mask`; may be empty if there are none.
+            The penalty mask, see `Layout.penalty_mask`; may be empty if there is no penalty.
         coefficients : tuple of float
             See `coefficients`.
 
         Returns
         -------
         params : tuple of array
-        slots : dict of tuple of array
+        state : dict of tuple of array
         """
-        new_params, new_kept = [], []
+        new_params, new_state = [], []
         for i, (p, g) in enumerate(zip(params, self._clip(grads))):
             if self.penalizes:
                 p = self.decay(p, mask[i], *coefficients)
                 g = self._penalize(p, g, mask[i])
-            p, kept = self.rule(p, g, tuple(slots[name][i] for name in self.slots), *coefficients)
+            p, slots = self.rule(p, g, tuple(state[name][i] for name in self.slots), *coefficients)
             new_params.append(p)
-            new_kept.append(kept)
-        columns = zip(*new_kept) if new_kept else ((),) * len(self.slots)
+            new_state.append(slots)
+        columns = zip(*new_state) if new_state else ((),) * len(self.slots)
         return tuple(new_params), dict(zip(self.slots, columns))
 
     def _clip(self, grads: Packed) -> Packed:
-        """Limit the entries, then the length, of the gradient."""
+        """Limit the elements, then the norm, of the gradient."""
         if not grads:
             return grads
         xp = array_namespace(grads[0])
@@ -182,13 +184,13 @@ class Optimizer(ABC):
             grads = tuple(xp.minimum(xp.maximum(g, -limit), limit) for g in grads)
         if self.clip_norm is not None:
             length = xp.sqrt(sum(xp.sum(g * g) for g in grads))
-            # Where it is short enough the scale is 1; the lower bound avoids 0/0.
+            # For a short gradient the scale is 1; the lower bound avoids 0/0.
             scale = self.clip_norm / xp.maximum(length, self.clip_norm)
             grads = tuple(g * scale for g in grads)
         return grads
 
     def _penalize(self, p: Array, g: Array, mask: Array | float) -> Array:
-        """Add the penalties' gradients ``l1 sign(p)`` and ``l2 p``."""
+        """Add the gradients of the penalties, ``l1 sign(p)`` and ``l2 p``."""
         if self.l1:
             g += (self.l1 * mask) * array_namespace(p).sign(p)
         if self.l2:
@@ -197,7 +199,7 @@ class Optimizer(ABC):
 
 
 def _expect(settings: Any, name: str, condition: bool, what: str) -> None:
-    """Raise `ValueError` for a setting that is out of its range."""
+    """Raise `ValueError` for a setting out of its range."""
     if not condition:
         raise ValueError(
             f"{type(settings).__name__}: expected {name} {what}, got {getattr(settings, name)!r}"
@@ -206,7 +208,7 @@ def _expect(settings: Any, name: str, condition: bool, what: str) -> None:
 
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
-    """``p -= rate g``: with all samples in a batch, gradient descent; else its stochastic form.
+    """``p -= rate g``: gradient descent, or with several batches its stochastic form.
 
     Examples
     --------
@@ -221,12 +223,12 @@ class GradientDescent(Optimizer):
     learning_rate: float | Schedule = 0.1
 
     def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
+        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
         (rate,) = coefficients
         g *= rate
         p -= g
-        return p, kept
+        return p, state
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ class Momentum(Optimizer):
     Parameters
     ----------
     momentum : float
-        The share of the last step's velocity that is kept, from 0 to below 1.
+        The share of the velocity that a step keeps, from 0 to below 1.
     """
 
     learning_rate: float | Schedule = 0.01
@@ -248,9 +250,9 @@ class Momentum(Optimizer):
         _expect(self, "momentum", 0 <= self.momentum < 1, "from 0 to below 1")
 
     def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
+        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
-        (rate,), (velocity,) = coefficients, kept
+        (rate,), (velocity,) = coefficients, state
         velocity *= self.momentum
         velocity += g
         p -= rate * velocity
@@ -265,9 +267,9 @@ class Nesterov(Momentum):
     """
 
     def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
+        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
-        (rate,), (velocity,) = coefficients, kept
+        (rate,), (velocity,) = coefficients, state
         velocity *= self.momentum
         velocity += g
         g += self.momentum * velocity
@@ -278,7 +280,13 @@ class Nesterov(Momentum):
 
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """``s += g^2``, then ``p -= rate g / (sqrt(s) + epsilon)`` (J. Duchi et al., JMLR 12, 2011)."""
+    """``s += g^2``, then ``p -= rate g / (sqrt(s) + epsilon)`` (J. Duchi et al., JMLR 12, 2011).
+
+    Parameters
+    ----------
+    epsilon : float
+        Added to the root, against division by zero; greater than 0.
+    """
 
     learning_rate: float | Schedule = 0.01
     epsilon: float = 1e-10
@@ -289,11 +297,11 @@ class Adagrad(Optimizer):
         _expect(self, "epsilon", self.epsilon > 0, "above 0")
 
     def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
+        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
-        (rate,), (square,) = coefficients, kept
+        (rate,), (square,) = coefficients, state
         square += g * g
-        return _scaled_step(p, g, square, rate, self.epsilon), (square,)
+        return _step_by_root(p, g, square, rate, self.epsilon), (square,)
 
 
 @dataclass(frozen=True)
@@ -305,8 +313,9 @@ class RMSProp(Optimizer):
     Parameters
     ----------
     smoothing : float
-        The share of the running mean square that is kept, from 0 to below 1.
+        The share of the running mean square that a step keeps, from 0 to below 1.
     epsilon : float
+        Added to the root, against division by zero; greater than 0.
     """
 
     learning_rate: float | Schedule = 0.001
@@ -320,16 +329,16 @@ class RMSProp(Optimizer):
         _expect(self, "epsilon", self.epsilon > 0, "above 0")
 
     def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
+        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
-        (rate,), (square,) = coefficients, kept
+        (rate,), (square,) = coefficients, state
         square *= self.smoothing
         square += (1.0 - self.smoothing) * (g * g)
-        return _scaled_step(p, g, square, rate, self.epsilon), (square,)
+        return _step_by_root(p, g, square, rate, self.epsilon), (square,)
 
 
-def _scaled_step(p: Array, g: Array, square: Array, rate: float, epsilon: float) -> Array:
-    """Take ``p -= rate g / (sqrt(square) + epsilon)``."""
+def _step_by_root(p: Array, g: Array, square: Array, rate: float, epsilon: float) -> Array:
+    """Compute ``p -= rate g / (sqrt(square) + epsilon)``."""
     root = array_namespace(square).sqrt(square)
     root += epsilon
     g *= rate
@@ -340,21 +349,22 @@ def _scaled_step(p: Array, g: Array, square: Array, rate: float, epsilon: float)
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Running means of the gradient and of its square set each parameter's own rate.
+    """A rate for each parameter, from running means of the gradient and of its square.
 
     ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g^2``, then ``p -= rate m_hat /
     (sqrt(v_hat) + epsilon)`` with ``m_hat = m / (1 - beta1^step)`` and ``v_hat`` likewise, which
-    undo the bias of starting at zero. D. Kingma, J. Ba, "Adam", ICLR 2015.
+    corrects the bias of starting at zero. D. Kingma, J. Ba, "Adam", ICLR 2015.
 
     Parameters
     ----------
     beta1, beta2 : float
-        The shares of the running means that are kept, from 0 to below 1.
+        The shares of the running means that a step keeps, from 0 to below 1.
     epsilon : float
+        Added to the root, against division by zero; greater than 0.
 
     Notes
     -----
-    The slots hold ``M = m / (1 - beta1)`` and ``V = v / (1 - beta2)``, which need one pass less
+    The state holds ``M = m / (1 - beta1)`` and ``V = v / (1 - beta2)``, which need one pass less
     each. With ``s = sqrt((1 - beta2) / (1 - beta2^step))`` the step is the same as ``p -= a M /
     (sqrt(V) + epsilon / s)`` with ``a = rate (1 - beta1) / (1 - beta1^step) / s``.
     """
@@ -377,10 +387,10 @@ class Adam(Optimizer):
         return length, self.epsilon / scale
 
     def rule(
-        self, p: Array, g: Array, kept: tuple[Array, ...], *coefficients: float
+        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
     ) -> tuple[Array, tuple[Array, ...]]:
         length, epsilon, *_ = coefficients
-        mean, square = kept
+        mean, square = state
         mean *= self.beta1
         mean += g
         g *= g
@@ -404,7 +414,7 @@ class AdamW(Adam):
     Parameters
     ----------
     weight_decay : float
-        0 or greater.
+        The strength of the decay, 0 or greater.
     """
 
     weight_decay: float = 0.01
@@ -434,4 +444,4 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
     "adamw": AdamW,
 }
-"""Every optimiser by its name on the command line."""
+"""The optimisers by their names on the command line."""

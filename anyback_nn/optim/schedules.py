@@ -1,10 +1,10 @@
-"""How the learning rate changes: pure functions of the epoch.
+"""Learning-rate schedules: pure functions of the epoch.
 
 A schedule is called before every step with the number of epochs trained so far, fractions included
 (for an iterable without a length: the middle of the epoch), and with the history of the finished
-epochs. Its unit is the epoch, not the step, so that it means the same for every batch size. It
-keeps nothing between calls: a resumed run continues its schedule, because the epoch and the history
-are saved with the model.
+epochs. Its unit is the epoch, not the step, so it does not depend on the batch size. It has no
+state: a resumed run continues its schedule, because the epoch and the history are saved with the
+model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
     "StepDecay",
     "as_schedule",
     "direction",
-    "monitored",
+    "read_monitored",
 ]
 
 
@@ -40,29 +40,35 @@ class Schedule(ABC):
     """
 
     per_epoch: ClassVar[bool] = False
-    """Whether the rate stays the same within an epoch, so that it is asked for once."""
+    """Whether the rate is constant within an epoch, so that it is computed once."""
 
     @abstractmethod
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
-        """Give the learning rate.
+        """Return the learning rate.
 
         Parameters
         ----------
         epoch : float
-            The epochs that the optimiser has trained, with the finished part of this one.
+            The number of epochs that the optimiser has trained, with the finished part of this one.
         history : sequence of dict
-            One row of recorded quantities for each of its finished epochs.
+            One row of recorded values for each of its finished epochs.
         """
 
 
 def as_schedule(learning_rate: float | Schedule) -> Schedule:
-    """Make a plain number a schedule."""
+    """Return a number as a schedule."""
     return learning_rate if isinstance(learning_rate, Schedule) else Fixed(learning_rate)
 
 
 @dataclass(frozen=True)
 class Fixed(Schedule):
-    """The same learning rate throughout."""
+    """A constant learning rate.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate.
+    """
 
     learning_rate: float
 
@@ -72,7 +78,7 @@ class Fixed(Schedule):
 
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """Multiply by ``factor`` after each ``every`` epochs.
+    """Multiply by ``factor`` every ``every`` epochs.
 
     Parameters
     ----------
@@ -81,6 +87,7 @@ class StepDecay(Schedule):
     every : int
         The number of epochs between two changes.
     factor : float
+        Factor of the rate at each change, above 0.
     """
 
     learning_rate: float
@@ -96,7 +103,15 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """Multiply by ``factor`` in the course of each epoch: ``learning_rate * factor ** epoch``."""
+    """Multiply by ``factor`` in the course of each epoch: ``learning_rate * factor ** epoch``.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate at the start.
+    factor : float
+        Factor of the rate in an epoch, above 0.
+    """
 
     learning_rate: float
     factor: float = 0.95
@@ -110,7 +125,7 @@ class ExponentialDecay(Schedule):
 
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
-    """Rise evenly during the warm-up, then fall along half a cosine.
+    """Rise linearly during the warm-up, then fall along half a cosine.
 
     I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
 
@@ -119,11 +134,11 @@ class CosineDecay(Schedule):
     learning_rate : float
         The highest rate, reached when the warm-up ends.
     epochs : float
-        When the lowest rate is reached, warm-up included; it stays from then on.
+        The epoch at which the final rate is reached, warm-up included. It is constant after that.
     warmup : float
-        The epochs of the warm-up, which begins at 0.
+        The number of epochs of the warm-up, which begins at rate 0.
     final : float
-        The lowest rate.
+        The final rate.
     """
 
     learning_rate: float
@@ -150,27 +165,27 @@ class CosineDecay(Schedule):
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
-    """Multiply by ``factor`` when a recorded quantity has not improved for ``patience`` epochs.
+    """Multiply by ``factor`` when a recorded value has not improved for ``patience`` epochs.
 
-    The waiting begins anew after each reduction. The whole course follows from the history, so
-    nothing has to be kept.
+    The epochs are counted again after each reduction. All is computed from the history, so there is
+    no state.
 
     Parameters
     ----------
     learning_rate : float
         The rate at the start.
     factor : float
-        Above 0 and below 1.
+        Factor of the rate, above 0 and below 1.
     patience : int
-        The number of epochs without improvement that are still accepted.
+        The number of epochs without improvement before the rate is reduced.
     monitor : str
-        The name of the quantity in the history.
+        Name of the value in the history.
     min_delta : float
-        How much better than the best so far counts as better.
+        The smallest change that counts as an improvement on the best epoch.
     minimum : float
-        The rate does not fall below this.
+        The lower bound of the rate.
     mode : "min" or "max", optional
-        Whether less or more of the quantity is better. Default: told by its name, see `direction`.
+        Whether lower or higher values are better. Default: from the name, see `direction`.
     """
 
     learning_rate: float
@@ -191,7 +206,7 @@ class ReduceOnPlateau(Schedule):
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
         rate, best, waited = self.learning_rate, math.inf, 0
         for row in history:
-            value = monitored(self, row)
+            value = read_monitored(self, row)
             if value < best - self.min_delta:
                 best, waited = value, 0
                 continue
@@ -201,53 +216,55 @@ class ReduceOnPlateau(Schedule):
         return rate
 
 
-def direction(quantity: str, mode: str | None = None) -> float:
-    """Tell whether less of a recorded quantity is better: 1.0, or more: -1.0.
+def direction(name: str, mode: str | None = None) -> float:
+    """Return the sign with which lower values are better: 1.0, or -1.0 if higher ones are.
 
     Parameters
     ----------
-    quantity : str
-        Names that end in ``loss`` or ``error`` should fall; in ``accuracy``, ``r2`` or ``score``,
-        rise.
+    name : str
+        Name of the recorded value. Lower is better if it ends in ``loss`` or ``error``; higher, if
+        it ends in ``accuracy``, ``r2`` or ``score``.
     mode : "min" or "max", optional
-        Needed for other names.
+        Required for other names.
 
     Examples
     --------
     >>> direction("validation_loss"), direction("validation_accuracy"), direction("f1", "max")
     (1.0, -1.0, -1.0)
     """
-    if mode is None and quantity.endswith(("loss", "error")):
+    if mode is None and name.endswith(("loss", "error")):
         return 1.0
-    if mode is None and quantity.endswith(("accuracy", "r2", "score")):
+    if mode is None and name.endswith(("accuracy", "r2", "score")):
         return -1.0
     if mode not in ("min", "max"):
         raise ValueError(
-            f"is less or more of {quantity!r} better? Pass mode='min' or mode='max'; got {mode!r}"
+            f"are lower or higher values of {name!r} better? Pass mode='min' or mode='max'; got "
+            f"{mode!r}"
         )
     return 1.0 if mode == "min" else -1.0
 
 
-def monitored(by: Any, row: dict[str, float]) -> float:
-    """Give the quantity that ``by`` monitors, turned so that less of it is better.
+def read_monitored(monitor: Any, row: dict[str, float]) -> float:
+    """Return the value that a schedule or callback monitors, signed such that lower is better.
 
     Parameters
     ----------
-    by : ReduceOnPlateau or EarlyStopping
-        Has a ``monitor`` and a ``mode``.
+    monitor : ReduceOnPlateau or EarlyStopping
+        Has the attributes ``monitor`` and ``mode``.
     row : dict
-        What was recorded of one epoch.
+        The recorded values of one epoch.
     """
-    if by.monitor not in row:
+    name = monitor.monitor
+    if name not in row:
         raise ValueError(
-            f"{type(by).__name__}: {by.monitor!r} is not recorded; the history has "
-            f"{', '.join(row)}. Pass validation data, or monitor another one"
+            f"{type(monitor).__name__}: {name!r} is not recorded; the history has "
+            f"{', '.join(row)}. Pass validation data, or monitor one of these"
         )
-    return direction(by.monitor, by.mode) * row[by.monitor]
+    return direction(name, monitor.mode) * row[name]
 
 
 def _expect_positive(schedule: Schedule, *names: str) -> None:
-    """Raise `ValueError` for settings that are not above 0."""
+    """Raise `ValueError` unless these settings are above 0."""
     for name in names:
         if not getattr(schedule, name) > 0:
             raise ValueError(

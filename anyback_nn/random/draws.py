@@ -17,20 +17,20 @@ from anyback_nn.random.philox import WORDS_PER_BLOCK, words
 __all__ = ["PURPOSES", "Random", "ShapeOnly", "Zeros", "generator"]
 
 PURPOSES = ("weights", "order", "noise", "split")
-"""What numbers are drawn for: the position is part of the key, so only append to it."""
+"""The uses of random numbers. The index is part of the key, so only append to it."""
 
 
 def generator(seed: int, purpose: str, *counters: int) -> Any:
-    """Make the NumPy generator of one purpose.
+    """Create the NumPy generator of one purpose.
 
     Parameters
     ----------
     seed : int
-        The run's seed, 0 or greater.
+        Seed of the run, 0 or greater.
     purpose : str
         One of `PURPOSES`.
     *counters : int
-        What tells this draw from others for the same purpose, such as the epoch.
+        Distinguish this draw from others for the same purpose, such as the epoch.
 
     Returns
     -------
@@ -55,12 +55,12 @@ class Random:
     Parameters
     ----------
     generator : numpy.random.Generator
-        Where the numbers come from, as `generator` makes it: each call goes on in its sequence.
+        Source of the numbers, see `generator`. Each call advances it.
     backend : Backend
-        Where the arrays are put.
+        Backend of the arrays.
     dtype : str
-        The dtype of the arrays, ``"float32"`` or ``"float64"``. The numbers are drawn in float64
-        and rounded, so both dtypes start from the same weights.
+        Dtype of the arrays, ``"float32"`` or ``"float64"``. The numbers are drawn in float64 and
+        rounded, so both dtypes start from the same weights.
 
     Examples
     --------
@@ -79,14 +79,14 @@ class Random:
         return self._move(self.generator.standard_normal(shape) * std)
 
     def uniform(self, shape: tuple[int, ...], limit: float = 1.0) -> Array:
-        """Draw evenly from ``-limit`` to ``limit``."""
+        """Draw from the uniform distribution from ``-limit`` to ``limit``."""
         return self._move(self.generator.uniform(-limit, limit, shape))
 
     def orthogonal(self, shape: tuple[int, int], gain: float = 1.0) -> Array:
         """Draw a matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
 
-        All such matrices are equally likely: the R of a QR decomposition is made to have a
-        positive diagonal, without which they would not be (F. Mezzadri, Notices of the AMS 54,
+        The distribution is uniform over all such matrices, because the signs are chosen such that
+        the R of the QR decomposition has a positive diagonal (F. Mezzadri, Notices of the AMS 54,
         2007).
         """
         tall = (max(shape), min(shape))
@@ -95,38 +95,38 @@ class Random:
         return self._move(np.ascontiguousarray(q if shape == tall else q.T))
 
     def full(self, shape: tuple[int, ...], value: float) -> Array:
-        """Fill an array with one value (nothing is drawn)."""
+        """Create an array filled with one value; nothing is drawn."""
         xp = self.backend.xp
         return xp.full(shape, value, dtype=getattr(xp, self.dtype), device=self.backend.device)
 
     def bernoulli(self, shape: tuple[int, ...], probability: float) -> Array:
-        """Draw booleans that are true with ``probability``, the same ones for every dtype.
+        """Draw booleans that are true with ``probability``, the same for every dtype.
 
-        One is true if 32 random bits, read as a number, lie below ``probability * 2**32``. Where
-        `Backend.masks_on_device` says so, they are computed on the device, and are the same bits.
+        An element is true if 32 random bits, as an unsigned integer, are below ``probability *
+        2**32``. With `Backend.masks_on_device` they are computed on the device, with the same bits.
         """
         philox = self.generator.bit_generator
-        philox.advance(0)  # drops what is left of the last block
+        philox.advance(0)  # drops the rest of the last block
         size = math.prod(shape)
         n_blocks = -(-size // WORDS_PER_BLOCK)
         threshold = round(probability * 2**32)
         if self.backend.masks_on_device:
-            with self.backend.scope("float64"):  # JAX has no int64 outside of it
-                if compute := _mask_computation(self.backend, shape, n_blocks):
+            with self.backend.scope("float64"):  # outside of it JAX has no int64
+                if compute := _compile_mask(self.backend, shape, n_blocks):
                     state = philox.state["state"]
                     start = np.concatenate((state["key"], state["counter"])).view("int64")
                     philox.advance(n_blocks)
                     return compute(self.backend.asarray(start), threshold)
         # The lower half of each word of 64 bits comes first, whatever the machine's byte order.
-        drawn = philox.random_raw(4 * n_blocks).astype("<u8", copy=False).view("<u4")
-        return self.backend.asarray(drawn[:size].reshape(shape) < threshold)
+        bits = philox.random_raw(4 * n_blocks).astype("<u8", copy=False).view("<u4")
+        return self.backend.asarray(bits[:size].reshape(shape) < threshold)
 
     def _move(self, x: Any) -> Array:
         return self.backend.asarray(x, dtype=self.dtype)
 
 
 class Zeros(Random):
-    """Zeros of the right shape in place of every draw, for arrays that are filled in later."""
+    """Zeros of the right shape in place of every draw, for arrays that are overwritten later."""
 
     def normal(self, shape: tuple[int, ...], std: float = 1.0) -> Array:
         return self.full(shape, 0.0)
@@ -143,22 +143,22 @@ class Zeros(Random):
 
 
 class ShapeOnly(Zeros):
-    """NumPy arrays of the right shape that take no memory, for counting their entries."""
+    """NumPy arrays of the right shape that take no memory, for counting their elements."""
 
     def full(self, shape: tuple[int, ...], value: float) -> Array:
         return np.broadcast_to(np.asarray(value, self.dtype), shape)
 
 
 @lru_cache
-def _mask_computation(
+def _compile_mask(
     backend: Backend, shape: tuple[int, ...], n_blocks: int
 ) -> Callable[..., Array] | None:
-    """Compile what makes the masks of one shape on the device, or None if it has no int64."""
+    """Compile the masks of one shape for the device; None if it has no int64."""
     if not backend.supports("int64"):
         return None
 
     def mask(start: Array, threshold: int) -> Array:
-        drawn = words(start[:2], start[2:], n_blocks)[: math.prod(shape)]
-        return backend.xp.reshape(drawn, shape) < threshold
+        bits = words(start[:2], start[2:], n_blocks)[: math.prod(shape)]
+        return backend.xp.reshape(bits, shape) < threshold
 
     return backend.jit(mask)

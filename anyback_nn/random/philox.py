@@ -1,13 +1,13 @@
 """Philox4x64-10 on any array library: the random bits of ``numpy.random.Philox`` on the device.
 
-A counter-based generator has no state to carry along: block ``n`` of the stream is a bijection of
-the counter ``n``, scrambled under a key, so all blocks are computed at once. A block is four words
-of 64 bits. In each of ten rounds two of them are multiplied by constants into products of 128 bits,
-whose halves change places and mix, by exclusive or, with the other two words and the key.
+A counter-based generator has no state: block ``n`` of the stream is a bijection of the counter
+``n``, scrambled under a key, so all blocks are computed at once. A block is four words of 64 bits.
+In each of ten rounds two of them are multiplied by constants into products of 128 bits, whose
+halves are swapped and combined, by exclusive or, with the other two words and the key.
 
-Here a word of 64 bits lies in an int64, the widest integer that every library has. Sums and
-products of int64 wrap around, as those of unsigned words do; a right shift copies the sign into the
-upper bits, so those are cleared behind it.
+A word of 64 bits is stored in an int64, the widest integer that every library has. Sums and
+products of int64 wrap around as those of unsigned words do. A right shift copies the sign into the
+upper bits, so those are cleared after it.
 
 Reference: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
@@ -21,9 +21,9 @@ from anyback_nn.array_api import Array, array_namespace
 __all__ = ["WORDS_PER_BLOCK", "block", "words"]
 
 WORDS_PER_BLOCK = 8
-"""The words of 32 bits in a block."""
+"""The number of 32-bit words in a block."""
 
-# The constants of the reference; less 2**64, they are the same bits in an int64.
+# The constants of the reference, minus 2**64: the same bits in an int64.
 _MULTIPLIERS = (0xD2E7470EE14C6C93 - 2**64, 0xCA5A826395121157 - 2**64)
 _INCREMENTS = (0x9E3779B97F4A7C15 - 2**64, 0xBB67AE8584CAA73B - 2**64)
 _ROUNDS = 10
@@ -39,38 +39,40 @@ def words(key: Array, counter: Array, n_blocks: int) -> Array:
     ----------
     key : array of int64, shape (2,)
     counter : array of int64, shape (4,)
-        Where the generator stands, the lowest word first: the next block is that of the counter
-        plus one.
+        The generator's counter, the lowest word first. The next block is that of the counter plus
+        one.
     n_blocks : int
 
     Returns
     -------
     array of int64, shape (8 * n_blocks,)
-        Words of 32 random bits, from 0 to ``2**32 - 1``: in each 64, the lower ones come first.
+        Words of 32 random bits, from 0 to ``2**32 - 1``; of each 64 bits, the lower 32 come first.
 
     Examples
     --------
     >>> import numpy as np
     >>> generator = np.random.Philox(key=[3, 4], counter=[5, 0, 0, 0])
-    >>> drawn = words(np.asarray([3, 4]), np.asarray([5, 0, 0, 0]), n_blocks=2)
-    >>> bool(np.all(drawn == generator.random_raw(8).astype("<u8").view("<u4")))
+    >>> bits = words(np.asarray([3, 4]), np.asarray([5, 0, 0, 0]), n_blocks=2)
+    >>> bool(np.all(bits == generator.random_raw(8).astype("<u8").view("<u4")))
     True
     """
     xp = array_namespace(key)
     carry = xp.arange(1, n_blocks + 1, dtype=xp.int64, device=device(key))
     counters = []
-    for place in range(4):
-        first = counter[place : place + 1]
-        total = first + carry
+    for i in range(4):
+        word = counter[i : i + 1]
+        total = word + carry
         counters.append(total)
-        # A sum below its summand has wrapped around; the sign turned, int64 compare as unsigned.
-        carry = xp.astype((total ^ _SIGN) < (first ^ _SIGN), xp.int64)
-    drawn = xp.stack(block((key[:1], key[1:]), tuple(counters)), axis=1)
-    return xp.reshape(xp.stack((drawn & _LOW, _high(drawn)), axis=2), (n_blocks * WORDS_PER_BLOCK,))
+        # A sum below its summand has wrapped around. With the sign flipped, int64 compare as
+        # unsigned.
+        carry = xp.astype((total ^ _SIGN) < (word ^ _SIGN), xp.int64)
+    blocks = xp.stack(block((key[:1], key[1:]), tuple(counters)), axis=1)
+    halves = xp.stack((blocks & _LOW, _high(blocks)), axis=2)
+    return xp.reshape(halves, (n_blocks * WORDS_PER_BLOCK,))
 
 
 def block(key: tuple[Array, ...], counter: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Compute the block of each counter: four int64 arrays from two for the key and four."""
+    """Compute the block of each counter, four int64 arrays, from two for the key and four."""
     k0, k1 = key
     x0, x1, x2, x3 = counter
     for _ in range(_ROUNDS):
@@ -82,18 +84,18 @@ def block(key: tuple[Array, ...], counter: tuple[Array, ...]) -> tuple[Array, ..
 
 
 def _multiply(x: Array, factor: int) -> tuple[Array, Array]:
-    """Give the upper and the lower 64 bits of a product of unsigned words.
+    """Return the upper and the lower 64 bits of a product of unsigned words.
 
     On paper, with the digits ``x = a 2^32 + b`` and ``factor = c 2^32 + d``, the product is
-    ``ac 2^64 + (ad + bc) 2^32 + bd``. None of the sums here exceeds 64 bits.
+    ``ac 2^64 + (ad + bc) 2^32 + bd``. No intermediate sum exceeds 64 bits.
     """
     a, b = _high(x), x & _LOW
     c, d = _high(factor), factor & _LOW
     middle = a * d + _high(b * d)
-    carried = b * c + (middle & _LOW)
-    return a * c + _high(middle) + _high(carried), x * factor
+    carry = b * c + (middle & _LOW)
+    return a * c + _high(middle) + _high(carry), x * factor
 
 
 def _high(x: Array) -> Array:
-    """Give the upper 32 of 64 bits."""
+    """Return the upper 32 of 64 bits."""
     return (x >> 32) & _LOW

@@ -1,1 +1,1 @@
-"""Training: optimisers, schedules, batches, the loop, callbacks and model files."""
+"""Training: the engine, the steps, the loop, callbacks, metrics and model files."""

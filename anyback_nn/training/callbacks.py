@@ -1,4 +1,4 @@
-"""What is called while a model trains: your own code, early stopping, the progress bar."""
+"""Callbacks: custom code, early stopping and the progress bar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from anyback_nn.optim.schedules import direction, monitored
+from anyback_nn.optim.schedules import direction, read_monitored
 from anyback_nn.tree import tree_copy
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ __all__ = ["Callback", "EarlyStopping", "ProgressBar", "check_callbacks"]
 
 
 class Callback:
-    """Called at the start and end of training, of each epoch and of each batch.
+    """Methods that are called at the start and end of training, of each epoch and of each batch.
 
-    Override what you need. ``fit.history`` holds the finished epochs, ``fit.model`` the model
-    (its parameters are up to date whenever a callback is called), and ``fit.stop(reason)`` ends
-    training after the current batch or epoch.
+    Override those you need. ``fit.history`` holds the finished epochs, ``fit.model`` the model
+    (its parameters are up to date in every call), and ``fit.stop(reason)`` ends training after the
+    current batch or epoch.
 
     Examples
     --------
@@ -38,52 +38,52 @@ class Callback:
     every_batch: ClassVar[bool] = True
     """Whether ``on_batch_begin`` and ``on_batch_end`` must be called for every single batch.
 
-    Where they are False or not overridden, a backend that compiles takes many steps in one call.
+    If this is False or neither is overridden, a backend can take many steps in one call.
     """
 
     def on_train_begin(self, fit: FitContext) -> None:
-        """Before the first epoch."""
+        """Act before the first epoch."""
 
     def on_train_end(self, fit: FitContext) -> None:
-        """After the last epoch; not if training ended with an error."""
+        """Act after the last epoch; not called if training ended with an error."""
 
     def on_epoch_begin(self, fit: FitContext) -> None:
-        """Before an epoch."""
+        """Act before an epoch."""
 
     def on_epoch_end(self, fit: FitContext) -> None:
-        """After an epoch has been recorded."""
+        """Act after an epoch has been recorded."""
 
     def on_batch_begin(self, fit: FitContext) -> None:
-        """Before a step."""
+        """Act before a step."""
 
     def on_batch_end(self, fit: FitContext) -> None:
-        """After a step. Reading an array here makes the device wait."""
+        """Act after a step. Reading an array here makes the host wait for the device."""
 
 
 def check_callbacks(callbacks: Iterable[Any]) -> None:
-    """Raise `TypeError` unless these are callbacks."""
-    for one in callbacks:
-        if not isinstance(one, Callback):
-            hint = f". Write {one.__name__}()" if isinstance(one, type) else ""
-            raise TypeError(f"expected callbacks to be Callback objects, got {one!r}{hint}")
+    """Raise `TypeError` unless all are callbacks."""
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            hint = f". Write {callback.__name__}()" if isinstance(callback, type) else ""
+            raise TypeError(f"expected callbacks to be Callback objects, got {callback!r}{hint}")
 
 
 @dataclass
 class EarlyStopping(Callback):
-    """Stop when a recorded quantity no longer improves, and put the best parameters back.
+    """Stop when a recorded value no longer improves, and restore the best parameters.
 
     Parameters
     ----------
     patience : int
         The number of epochs without improvement after which training stops.
     monitor : str
-        The name of the quantity in the history.
+        Name of the value in the history.
     min_delta : float
-        How much better than the best so far counts as better.
+        The smallest change that counts as an improvement on the best epoch.
     restore_best : bool
-        Whether the model gets back the parameters of its best epoch.
+        Whether the parameters of the best epoch are restored after the last one.
     mode : "min" or "max", optional
-        Whether less or more of the quantity is better. Default: told by its name, such as
+        Whether lower or higher values are better. Default: from the name, such as
         ``validation_loss`` or ``validation_accuracy``.
     """
 
@@ -103,7 +103,7 @@ class EarlyStopping(Callback):
         self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None
 
     def on_epoch_end(self, fit: FitContext) -> None:
-        value = monitored(self, fit.history.last)
+        value = read_monitored(self, fit.history.last)
         if value < self._best - self.min_delta:
             self.best_epoch, self._best = fit.epoch, value
             if self.restore_best:
@@ -149,10 +149,10 @@ class ProgressBar(Callback):
             self._bar.update(self._epochs, completed=done)
 
     def on_epoch_end(self, fit: FitContext) -> None:
-        # Two numbers, so that the line fits into 80 columns.
-        shown = {"loss": "train_loss", "validation": "validation_loss"}
+        # Two values, so that the line fits into 80 columns.
+        labels = {"train_loss": "loss", "validation_loss": "validation"}
         row = fit.history.last
-        losses = "  ".join(f"{word} {row[key]:.4f}" for word, key in shown.items() if key in row)
+        losses = "  ".join(f"{label} {row[key]:.4f}" for key, label in labels.items() if key in row)
         self._bar.update(
             self._epochs, completed=float(fit.epochs_done), epoch=fit.epoch, losses=losses
         )
@@ -161,6 +161,6 @@ class ProgressBar(Callback):
         self.close()
 
     def close(self) -> None:
-        """Give the terminal back; also called when training ends with an error."""
+        """Restore the terminal; also called when training ends with an error."""
         if self._bar is not None:
             self._bar.stop()

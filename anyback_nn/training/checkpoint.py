@@ -1,9 +1,9 @@
-"""Model files: one safetensors file with every array, and everything else as JSON beside them.
+"""Model files: one safetensors file with all arrays, and the settings as JSON in its metadata.
 
-Layers, losses, optimisers, schedules and initialisers are dataclasses, so their settings are their
-description: ``{"kind": "Dense", "settings": {"n_out": 10, ...}}``. Reading looks the kind up among
-the classes that the running program has defined and calls it with these settings; nothing in a file
-is ever imported or executed, so a class of your own must be defined before its model is loaded.
+Layers, losses, optimisers, schedules and initialisers are dataclasses, described by their settings:
+``{"kind": "Dense", "settings": {"n_out": 10, ...}}``. The reader looks up the kind among the
+classes of the running program and calls it with these settings. Nothing in a file is ever imported
+or executed, so a custom class must be defined before its model is loaded.
 """
 
 from __future__ import annotations
@@ -37,22 +37,23 @@ __all__ = ["FORMAT_VERSION", "SETTINGS", "contents", "network_of", "read", "rest
 
 FORMAT = "anyback_nn"
 FORMAT_VERSION = 2
-"""Format 1 held the encoding of data in a flatter form, which is read as well."""
+"""The version that is written. Format 1, with a flatter encoding of data, can be read too."""
 
 _DESCRIBED = (Layer, Loss, Optimizer, Schedule, Initializer)
 
 
 def find(kind: str) -> type | None:
-    """Find a class by name: the library's own first, then the one that was defined last."""
-    found = [one for base in _DESCRIBED for one in _subclasses(base) if one.__name__ == kind]
-    own = [one for one in found if one.__module__.startswith("anyback_nn.")]
-    return own[0] if own else (found[-1] if found else None)
+    """Find a class by name: the library's own if there is one, else the one defined last."""
+    subclasses = (cls for base in _DESCRIBED for cls in _iterate_subclasses(base))
+    classes = [cls for cls in subclasses if cls.__name__ == kind]
+    own = [cls for cls in classes if cls.__module__.startswith("anyback_nn.")]
+    return own[0] if own else (classes[-1] if classes else None)
 
 
-def _subclasses(base: type[Any]) -> Iterator[type[Any]]:
-    for one in base.__subclasses__():
-        yield one
-        yield from _subclasses(one)
+def _iterate_subclasses(base: type[Any]) -> Iterator[type[Any]]:
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _iterate_subclasses(cls)
 
 
 SETTINGS = Serializer(find, CheckpointError)
@@ -69,14 +70,19 @@ Dropout(probability=0.5)
 
 
 def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Write a model file: whole, or not at all.
+    """Write a model file, completely or not at all.
 
     Parameters
     ----------
     path : str or Path
     arrays : mapping of str to numpy.ndarray
     settings : mapping
-        What JSON can hold.
+        Values that JSON supports.
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be written.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -85,12 +91,12 @@ def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, An
         text = json.dumps({"version": FORMAT_VERSION, **settings})
     except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"cannot write {path}: the history or the encoding holds what JSON cannot ({error})"
+            f"cannot write {path}: the history or the encoding is not valid JSON ({error})"
         ) from error
-    # safetensors writes arrays that are not contiguous as if they were.
+    # safetensors ignores the strides of arrays that are not contiguous.
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    # One entry of metadata only: safetensors writes several in no fixed order, and equal models
-    # should give equal files.
+    # Only one item of metadata: safetensors writes several in random order, and equal models should
+    # have equal files.
     content = save(contiguous, {FORMAT: text})
     try:
         with atomic_write(path) as temporary:
@@ -110,7 +116,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises
     ------
     CheckpointError
-        There is no such file, or it is truncated, foreign or of a newer format.
+        The file does not exist, is truncated, of another program or of a newer format.
     """
     path = Path(path)
     if not path.is_file():
@@ -123,7 +129,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is not a model file, or it is damaged or cut short ({error})"
+            f"{path} is not a model file, or it is damaged or truncated ({error})"
         ) from error
     if FORMAT not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but was not written by anyback_nn")
@@ -131,7 +137,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         settings = json.loads(metadata[FORMAT])
         version = settings.pop("version")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} holds no readable settings ({error!r})") from error
+        raise CheckpointError(f"{path} has no readable settings ({error!r})") from error
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format version {version!r}; this anyback_nn reads up to {FORMAT_VERSION}. "
@@ -141,13 +147,13 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return all arrays of a model on the host, and everything else as what JSON can hold."""
+    """Return all arrays of a model as NumPy arrays, and its settings as values for JSON."""
     training = model.training
     with model.backend.scope(model.dtype):
-        kept = dict(training.optimizer_state)
+        optimizer_state = dict(training.optimizer_state)
         trees = {"parameters": model.layout.unpack(training.params), "state": training.state}
-        trees[LOSS_SCALE] = kept.pop(LOSS_SCALE, ())
-        for slot, packed in kept.items():
+        trees[LOSS_SCALE] = optimizer_state.pop(LOSS_SCALE, ())
+        for slot, packed in optimizer_state.items():
             trees[f"optimizer.{slot}"] = model.layout.unpack(packed)
         arrays = {
             f"{part}.{name}": to_numpy(array)
@@ -180,14 +186,14 @@ def network_of(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
 
 
 def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Fill a new model with what `contents` returned."""
+    """Fill a new model with arrays and settings as `contents` returns them."""
     backend = model.backend
     model.init(settings["n_in"], Zeros(generator(model.seed, "weights"), backend, model.dtype))
     model.encoding = copy.deepcopy(settings["encoding"])
     training = model.training
 
     def fill(part: str, tree: Any, dtype: str | None = model.dtype) -> Any:
-        """Fill a tree with the file's arrays, checking that each has the expected shape."""
+        """Replace the leaves of a tree by the file's arrays, after a check of their shapes."""
         names = iter(tree_named_leaves(tree))
 
         def read_leaf(leaf: Any) -> Array:
@@ -199,8 +205,10 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
                     f"the array {name!r} has shape {arrays[name].shape}, expected {leaf.shape}"
                 )
             if part == "parameters" and not np.all(np.isfinite(arrays[name])):
-                raise CheckpointError(f"the array {name!r} holds NaN or infinite values: damaged?")
-            # A copy: some libraries return read-only memory, and the optimiser writes into this.
+                raise CheckpointError(
+                    f"the array {name!r} contains NaN or infinite values: is the file damaged?"
+                )
+            # A copy: the optimiser writes into it, and some libraries return read-only arrays.
             return backend.asarray(arrays[name].copy(), dtype)
 
         return tree_map(read_leaf, tree)

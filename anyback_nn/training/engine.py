@@ -1,4 +1,4 @@
-"""A network on a backend: its parameters, their layout, and the computations compiled for it."""
+"""A network on a backend: its parameters, their layout and its compiled computations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from anyback_nn.network.layer import Layer
 from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
-from anyback_nn.network.precision import mixed
+from anyback_nn.network.precision import mix_precision
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.random import Random, generator
 from anyback_nn.training.history import History
@@ -29,7 +29,7 @@ from anyback_nn.training.step import Step, build_step, on_rows
 from anyback_nn.tree import tree_copy, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
-__all__ = ["Engine", "LayerSummary", "Steps", "is_own", "usable_compute_dtype"]
+__all__ = ["Engine", "LayerSummary", "Steps", "is_own", "supported_compute_dtype"]
 
 
 class LayerSummary(NamedTuple):
@@ -48,7 +48,7 @@ class Steps(NamedTuple):
     step : callable
         Takes one step, see `anyback_nn.training.step.Step`.
     scan : callable, optional
-        Takes many steps in one call, see `Backend.scan`; None where that gains nothing.
+        Takes many steps in one call, see `Backend.scan`; None if that is not faster.
     """
 
     step: Callable[..., Any]
@@ -62,7 +62,7 @@ def _shared(*architecture: Any) -> dict[Any, Callable[..., Any]]:
 
 
 class Engine:
-    """A network with its parameters on a backend; `anyback_nn.Model` describes the arguments."""
+    """A network with its parameters on a backend; for the arguments see `anyback_nn.Model`."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Engine:
         self._own_compiled: dict[Any, Callable[..., Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Hold NumPy arrays, which can be read anywhere, and no compiled function."""
+        """Pickle NumPy arrays, which can be read anywhere, and no compiled function."""
         return {
             **self.__dict__,
             "_own_compiled": {},
@@ -99,14 +99,14 @@ class Engine:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Compute on the same backend again, or on NumPy where that cannot be used."""
+        """Unpickle to the same backend, or to NumPy if that is not available."""
         self.__dict__.update(state)
         try:
             self.backend.check()
         except BackendUnavailableError as error:
             self.backend = select("numpy")
             warnings.warn(f"the model is on NumPy from now on, because: {error}", stacklevel=2)
-        self.compute_dtype = usable_compute_dtype(
+        self.compute_dtype = supported_compute_dtype(
             state.get("compute_dtype"), self.dtype, self.backend
         )
         if self._training is not None:
@@ -116,14 +116,14 @@ class Engine:
     # Parameters ------------------------------------------------------------------------------
 
     def build(self, n_in: int) -> Self:
-        """Draw the initial parameters for inputs with ``n_in`` features; `fit` does it if needed.
+        """Draw the initial parameters for inputs with ``n_in`` features; `fit` does so if needed.
 
         Raises
         ------
         ShapeError
             The layers do not fit together.
         OutOfMemoryError
-            There is no memory for the parameters.
+            There is not enough memory for the parameters.
         """
         try:
             self.init(n_in, Random(generator(self.seed, "weights"), self.backend, self.dtype))
@@ -139,8 +139,12 @@ class Engine:
             params = self.network.init(n_in, draws)
             state = self.network.init_state(n_in, draws)
             self.layout = Layout.of(params, self.backend.packed)
-            # A copy, because a layer may return memory that it keeps, or the same twice.
-            self._training = TrainingState(self.layout.pack(params), state).copy()
+            # A layer may return arrays that it keeps, or one array twice, so they are copied.
+            # Packing several into one vector has done so.
+            packed = self.layout.pack(params)
+            if len(packed) == len(self.layout.leaves):
+                packed = tree_copy(packed)
+            self._training = TrainingState(packed, tree_copy(state))
         self.n_in = n_in
         self._own_compiled.clear()
 
@@ -161,7 +165,7 @@ class Engine:
     @property
     def n_inputs(self) -> int:
         """The number of input features; raises `AnybackError` if it is unknown."""
-        assert self.training is not None
+        assert self.training is not None  # raises
         assert self.n_in is not None
         return self.n_in
 
@@ -184,11 +188,11 @@ class Engine:
 
     @property
     def metric_names(self) -> list[str]:
-        """The names of what is recorded, the loss first."""
+        """The names of the recorded values, the loss first."""
         return ["loss", *(getattr(metric, "__name__", repr(metric)) for metric in self.metrics)]
 
     def summary(self) -> list[LayerSummary]:
-        """Return for each layer what it is, the shape of its output, its number of parameters."""
+        """Return the name, the output shape and the number of parameters of each layer."""
         sizes = self.network.sizes(self.n_inputs)[1:]
         counts = [
             sum(leaf.stop - leaf.start for leaf in tree_named_leaves(branch).values())
@@ -202,10 +206,10 @@ class Engine:
     # Compiled computations -------------------------------------------------------------------
 
     def training_steps(self, optimizer: Optimizer) -> Steps:
-        """Return the steps of training with an optimiser, in the compute dtype."""
+        """Return the compiled steps of training with an optimiser, in the compute dtype."""
         network, scaling = self.network, None
         if self.compute_dtype is not None:
-            network = mixed(network, self.compute_dtype, self.dtype)
+            network = mix_precision(network, self.compute_dtype, self.dtype)
         if self.compute_dtype == "float16":
             scaling = LossScaling()
             scale = {LOSS_SCALE: scaling.init(self.backend, self.dtype)}
@@ -218,21 +222,21 @@ class Engine:
         )
 
     def compile_steps(self, key: Any, optimizer: Optimizer, build: Callable[[], Step]) -> Steps:
-        """Build and compile a training step and, if it is worth it, many of them in one call.
+        """Build and compile a training step and, if that is faster, many steps in one call.
 
         Parameters
         ----------
         key : hashable
-            Identifies the step among others of this model with the same optimiser.
+            Identifies the step among those of this model with the same optimiser.
         optimizer : Optimizer
         build : callable
             Builds the step, see `anyback_nn.training.step.build_step`.
         """
-        # The rate of each step is an argument of the step.
+        # The learning rate is an argument of the step.
         key = (key, replace(optimizer, learning_rate=1.0))
         parts = (*_flatten(self.network), self.loss, optimizer, *self.metrics)
-        # A part of the user's may do anything at each call: it is not replayed. Nor is a step of
-        # mixed precision, whose results are in new memory each time.
+        # A custom part may do anything in each call, so it is not replayed. Nor is a step in mixed
+        # precision, whose results are in new memory each time.
         replay = self.compute_dtype is None and all(map(is_own, parts))
         step = self.compiled(key, build, donate=(0, 1), replay=replay)
         noise_on_device = self.network.is_noisy and self.backend.masks_on_device
@@ -242,7 +246,7 @@ class Engine:
         def scan() -> Callable[..., Any] | None:
             return self.backend.scan(on_rows(build()), donate=(0, 1))
 
-        return Steps(step, self._keep(("scan", key), scan, shared=self.backend.compiles))
+        return Steps(step, self._get_or_build(("scan", key), scan, shared=self.backend.compiles))
 
     def compiled(
         self,
@@ -252,48 +256,49 @@ class Engine:
         *,
         replay: bool = False,
     ) -> Callable[..., Any]:
-        """Build and compile one of the model's computations when it is first needed.
+        """Return one of the model's computations, built and compiled when it is first needed.
 
-        Models of the same architecture share what a library compiles, so that the folds of a
-        cross-validation, say, do not compile the same steps again. A step that is replayed is the
-        model's own, because it works in the memory of this model's parameters.
+        Models of the same architecture share the functions that a library compiles, so that the
+        folds of a cross-validation, say, do not compile the same steps again. A replayed step is
+        not shared, because it works in the memory of this model's parameters.
 
         Parameters
         ----------
         key : hashable
             Identifies the computation among those of this architecture.
         build : callable
+            Builds the function to compile.
         donate, replay
             See `Backend.jit`.
         """
-        function: Callable[..., Any] = self._keep(
+        function: Callable[..., Any] = self._get_or_build(
             key,
             lambda: self.backend.jit(build(), donate, replay=replay),
             shared=not replay or self.backend.compiles,
         )
         return function
 
-    def _keep(self, key: Any, make: Callable[[], Any], *, shared: bool) -> Any:
-        """Make something when it is first needed."""
+    def _get_or_build(self, key: Any, build: Callable[[], Any], *, shared: bool) -> Any:
+        """Return a compiled function from the store of this model or, if shared, architecture."""
         store = self._own_compiled
         if shared:
-            # A layer, loss or metric of the user's may have no hash.
+            # A custom layer, loss or metric may have no hash.
             with contextlib.suppress(TypeError):
                 store = _shared(self.backend, self.network, self.loss, self.metrics, self.n_in)
         key = (key, self.dtype, self.layout.packed)
         if key not in store:
-            store[key] = make()
+            store[key] = build()
         return store[key]
 
 
 def is_own(part: Any) -> bool:
     """Return whether a layer, loss, optimiser or metric is defined in this library."""
-    defined = part if hasattr(part, "__qualname__") else type(part)
-    return str(getattr(defined, "__module__", "")).startswith("anyback_nn.")
+    definition = part if hasattr(part, "__qualname__") else type(part)
+    return str(getattr(definition, "__module__", "")).startswith("anyback_nn.")
 
 
-def usable_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:
-    """Return what steps can compute in on the backend that a model was loaded or moved to."""
+def supported_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:
+    """Return the compute dtype, or None with a warning if a loaded model's backend has none."""
     try:
         return check_compute_dtype(compute_dtype, dtype, backend)
     except ValueError as error:
@@ -302,7 +307,7 @@ def usable_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend
 
 
 def _flatten(network: Network) -> Iterable[Layer]:
-    """Iterate over all layers, those of blocks too."""
+    """Iterate over all layers, including those of blocks."""
     for layer in network.layers:
         yield layer
         if isinstance(layer, Network):

@@ -1,4 +1,4 @@
-"""What one call of `Model.fit` knows: its progress, for callbacks, and the batches of its data."""
+"""The context of one call of `Model.fit`: its progress, for callbacks, and its batches."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from anyback_nn.inputs.batches import (
     split,
 )
 from anyback_nn.inputs.checks import Batch, check_batch
-from anyback_nn.inputs.sample_weights import mean_one, training_weights
+from anyback_nn.inputs.sample_weights import scale_to_mean_one, training_weights
 from anyback_nn.network.layout import Packed
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.history import History
 from anyback_nn.training.out_of_memory import has_room
 
-__all__ = ["FitContext", "array_batches", "check_arrays", "iterable_batches", "sources"]
+__all__ = ["FitContext", "batch_arrays", "batch_iterable", "build_sources", "check_arrays"]
 
 
 @dataclass
@@ -37,16 +37,16 @@ class FitContext:
     ----------
     model : Engine
     epochs : int
-        The number of epochs that were asked for.
+        The requested number of epochs.
     n_batches : int, optional
-        The number of batches of an epoch, where it is known.
+        The number of batches of an epoch, if it is known.
     stop_reason : str, optional
-        Why training was stopped early.
+        The reason why training was stopped early.
     epochs_done, batches_done : int
-        The epochs of this call, and the batches of the running one, that are finished.
+        The number of finished epochs of this call, and of finished batches of the current epoch.
     numbers : tuple of float
-        The strengths of a penalty that the step has in addition to the optimiser's. The step gets
-        them after the optimiser's coefficients, and a penalty mask.
+        Strengths of a penalty in addition to the optimiser's. They are passed to the step after the
+        optimiser's coefficients, with a penalty mask.
     """
 
     model: Engine
@@ -60,16 +60,16 @@ class FitContext:
 
     @property
     def epoch(self) -> int:
-        """The epochs that the model has been trained, over all calls of fit."""
+        """The number of epochs that the model has been trained, over all calls of `fit`."""
         return self.model.training.epoch
 
     @property
     def history(self) -> History:
-        """The records of all finished epochs."""
+        """The history of all finished epochs."""
         return self.model.training.history
 
     def penalty_mask(self) -> Packed:
-        """Return the parameters that penalties act on, see `Layout.penalty_mask`."""
+        """Return the mask of the penalties, see `Layout.penalty_mask`; empty if there is none."""
         if self._mask is None:
             training, optimizer = self.model.training, self.model.training.optimizer
             assert optimizer is not None
@@ -80,11 +80,11 @@ class FitContext:
         return self._mask
 
     def stop(self, reason: str) -> None:
-        """End training after the current batch (called in one) or epoch."""
+        """End training after the current batch (if called during one) or epoch."""
         self.stop_reason = reason
 
 
-def sources(
+def build_sources(
     engine: Engine,
     x: Any,
     y: Any,
@@ -94,7 +94,7 @@ def sources(
     batch_size: int | None,
     shuffle: bool,
 ) -> tuple[Source, Source | None]:
-    """Check what the user passed to `Model.fit`, and return its batches.
+    """Check the data passed to `Model.fit`, and create their sources of batches.
 
     Returns
     -------
@@ -105,26 +105,26 @@ def sources(
     if y is None:
         if sample_weight is not None or class_weight is not None:
             raise ValueError(
-                "sample_weight and class_weight need arrays x and y; an iterable gives the "
-                "weights itself: (x, y, weights)"
+                "sample_weight and class_weight need arrays x and y; an iterable has the weights "
+                "in its batches: (x, y, weights)"
             )
         if fraction is not None:
             raise ValueError("a fraction for validation needs arrays x and y; pass (x, y)")
-        return iterable_batches(engine, x), _validation(engine, validation)
+        return batch_iterable(engine, x), _batch_validation(engine, validation)
     rows = check_arrays(engine, x, y, sample_weight)
     n_samples, n_in = map(int, rows.x.shape)
-    train_rows = held_rows = None
+    train_rows = validation_rows = None
     if fraction is not None:
-        train_rows, held_rows = split(n_samples, fraction, engine.seed)
+        train_rows, validation_rows = split(n_samples, fraction, engine.seed)
         if rows.weights is not None:
-            mean_one(rows.weights[held_rows])
+            scale_to_mean_one(rows.weights[validation_rows])  # raises if all are 0
     weights = training_weights(rows, class_weight, engine.loss, train_rows)
     if engine.n_in is None:
         engine.build(n_in)
     resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)
     if resident:
         rows = move(rows, engine.backend, engine.dtype)
-    source = array_batches(
+    source = batch_arrays(
         engine,
         rows._replace(weights=weights),
         batch_size,
@@ -133,11 +133,11 @@ def sources(
         chosen=train_rows,
     )
     if fraction is None:
-        return source, _validation(engine, validation)
-    return source, array_batches(engine, rows, resident=resident, chosen=held_rows)
+        return source, _batch_validation(engine, validation)
+    return source, batch_arrays(engine, rows, resident=resident, chosen=validation_rows)
 
 
-def array_batches(
+def batch_arrays(
     engine: Engine,
     rows: Batch,
     batch_size: int | None = 4096,
@@ -145,15 +145,15 @@ def array_batches(
     resident: bool | None = None,
     **options: Any,
 ) -> ArraySource:
-    """Return batches of checked arrays, which by default are on the device if there is room."""
+    """Create the source of batches of arrays; by default on the device if they fit."""
     if resident is None:
         resident = has_room(engine, rows, batch_size)
     options |= {"batch_size": batch_size, "seed": engine.seed, "resident": resident}
     return array_source(rows, engine.backend, engine.dtype, **options)
 
 
-def iterable_batches(engine: Engine, batches: Iterable[Any]) -> IterableSource:
-    """Return the batches of an iterable; the first one tells the number of features."""
+def batch_iterable(engine: Engine, batches: Iterable[Any]) -> IterableSource:
+    """Create the source of batches of an iterable; the first one has the number of features."""
     if not isinstance(batches, Iterable) or hasattr(batches, "dtype"):
         raise TypeError(
             "fit and evaluate need targets: pass y, or an iterable of (x, y) batches as x"
@@ -167,15 +167,15 @@ def iterable_batches(engine: Engine, batches: Iterable[Any]) -> IterableSource:
 
 
 def check_arrays(engine: Engine, x: Any, y: Any, weights: Any) -> Batch:
-    """Check arrays; weights are scaled to the mean 1."""
+    """Check arrays, and scale the weights to mean 1."""
     rows = check_batch(x, y, weights, engine.loss, engine.network, engine.n_in)
     if rows.weights is None:
         return rows
-    return rows._replace(weights=mean_one(to_numpy(rows.weights)))
+    return rows._replace(weights=scale_to_mean_one(to_numpy(rows.weights)))
 
 
-def _validation(engine: Engine, validation: Any) -> Source | None:
-    """Check validation data that were passed as arrays."""
+def _batch_validation(engine: Engine, validation: Any) -> Source | None:
+    """Check validation data passed as arrays, and create their source of batches."""
     if validation is None:
         return None
     if not isinstance(validation, tuple) or len(validation) not in (2, 3):
@@ -183,4 +183,4 @@ def _validation(engine: Engine, validation: Any) -> Source | None:
             "validation: expected a fraction, or a tuple (x, y) or (x, y, weights) of arrays, "
             f"got {type(validation).__name__}"
         )
-    return array_batches(engine, check_arrays(engine, *(*validation, None)[:3]))
+    return batch_arrays(engine, check_arrays(engine, *(*validation, None)[:3]))

@@ -1,4 +1,4 @@
-"""What was recorded while training: one row an epoch."""
+"""The history of training: one row per epoch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["History"]
 
 @dataclass(repr=False)
 class History:
-    """The recorded quantities of every epoch that a model has been trained, over all calls of fit.
+    """The recorded values of every epoch of a model, over all calls of `fit`.
 
     Always recorded: ``epoch`` (from 1), ``learning_rate``, ``train_loss`` and the training metrics
-    (means over the epoch, while the parameters were changing), ``seconds``. With validation data
+    (means over the epoch, during which the parameters change), ``seconds``. With validation data
     also ``validation_loss`` and the metrics at the end of the epoch.
 
     Examples
@@ -41,14 +41,14 @@ class History:
         return iter(self.rows)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Give one quantity of all epochs; NaN where it was not recorded."""
+        """Return one value of all epochs; NaN where it was not recorded."""
         if name not in self.names:
             raise KeyError(f"{name!r} is not recorded; the history has {', '.join(self.names)}")
         return [row.get(name, float("nan")) for row in self.rows]
 
     @property
     def names(self) -> list[str]:
-        """The names of all recorded quantities."""
+        """The names of all recorded values."""
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
     @property
@@ -59,11 +59,11 @@ class History:
         return self.rows[-1]
 
     def copy(self) -> History:
-        """Copy it, rows and all."""
+        """Copy the history, with its rows."""
         return History([dict(row) for row in self.rows])
 
     def to_csv(self, path: str | Path) -> None:
-        """Write a CSV file, one line an epoch."""
+        """Write a CSV file, one line per epoch."""
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.names)
             writer.writeheader()

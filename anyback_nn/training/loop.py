@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, with everything read from the device once an epoch."""
+"""The training loop: epochs of steps, with one read from the device per epoch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["take_steps", "train"]
 PARAMETERS = "parameters"
 
 MOST_NOISE = 2**26
-"""How many bytes the noise of steps that are taken in one call may take."""
+"""The maximum number of bytes of noise for the steps of one call."""
 
 
 def train(
@@ -43,8 +43,8 @@ def train(
 ) -> None:
     """Train for ``fit.epochs`` epochs or until a callback stops it.
 
-    An epoch that does not come to its end, because of an error, an interrupt or divergence, leaves
-    the model as it was when that epoch began.
+    An epoch that ends with an error, an interrupt or divergence leaves the model as it was at the
+    start of that epoch.
     """
     model = fit.model
     fit.n_batches = source.n_batches
@@ -56,13 +56,13 @@ def train(
             if fit.stop_reason is not None:
                 break
             started = time.perf_counter()
-            row = _epoch(fit, source, steps, callbacks)
+            row = _train_epoch(fit, source, steps, callbacks)
             if validation is not None:
                 means = evaluate(model, validation)
                 row |= {f"validation_{name}": value for name, value in means.items()}
             row["seconds"] = time.perf_counter() - started
         except BaseException as error:
-            # Also for Ctrl-C: a half-done update in place must not be kept.
+            # Also after Ctrl-C: an unfinished update in place must be undone.
             model.training = before
             explain(error, model, source, training=True)
             raise
@@ -81,13 +81,14 @@ def take_steps(
     Yields
     ------
     report : tuple of array
-        After each step, its loss and metrics.
+        The loss and the metrics of a step.
     size : int
         The number of samples in its batch.
     rate : float
         Its learning rate.
     """
-    begin_batch, end_batch = _hooks(callbacks, "on_batch_begin"), _hooks(callbacks, "on_batch_end")
+    begin_batch = _list_hooks(callbacks, "on_batch_begin")
+    end_batch = _list_hooks(callbacks, "on_batch_end")
     inputs = _StepInputs(fit, source)
     for batch in source.epoch(fit.epoch):
         for hook in begin_batch:
@@ -101,7 +102,7 @@ def take_steps(
 
 
 class _StepInputs:
-    """What each step of an epoch gets in addition to its batch.
+    """The inputs of each step of an epoch in addition to its batch.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ class _StepInputs:
     def __init__(self, fit: FitContext, source: Source, on_host: bool = False) -> None:
         model, training = fit.model, fit.model.training
         assert training.optimizer is not None
-        self.fit, self.rates, self.on_host = fit, _rates(fit, source), on_host
+        self.fit, self.rates, self.on_host = fit, _iterate_rates(fit, source), on_host
         self.coefficients = training.optimizer.coefficients
         self.is_noisy = model.network.is_noisy
         self.random = generator(model.seed, "noise", training.epoch) if self.is_noisy else None
@@ -145,14 +146,14 @@ def _take_step(
     return report, rate
 
 
-def _rates(fit: FitContext, source: Source) -> Iterator[float]:
-    """Give the learning rate of each step of an epoch."""
+def _iterate_rates(fit: FitContext, source: Source) -> Iterator[float]:
+    """Iterate over the learning rates of the steps of an epoch."""
     training, n_batches = fit.model.training, source.n_batches
     assert training.optimizer is not None
     schedule, begin = training.optimizer.schedule, training.first_epoch
     done, past = training.epoch - begin, training.history.rows[begin:]
     if schedule.per_epoch or not n_batches:
-        # Where nothing tells how far the epoch has come, the middle of it stands for all.
+        # If the number of batches is unknown, all steps have the rate of the middle of the epoch.
         rate = float(schedule(done if n_batches else done + 0.5, past))
         yield from repeat(rate)
     else:
@@ -160,7 +161,7 @@ def _rates(fit: FitContext, source: Source) -> Iterator[float]:
             yield float(schedule(done + position / n_batches, past))
 
 
-def _scans(
+def _take_scans(
     fit: FitContext,
     source: Source,
     scan: Callable[..., Any],
@@ -174,73 +175,74 @@ def _scans(
     sizes : list of int
     rates : list of float
     """
-    training, rows = fit.model.training, source.all_rows
-    end_batch = _hooks(callbacks, "on_batch_end")
-    assert rows is not None
-    batches, n_in = list(source.rows_of_batches(training.epoch)), rows.x.shape[1:]
+    training, samples = fit.model.training, source.all_rows
+    end_batch = _list_hooks(callbacks, "on_batch_end")
+    assert samples is not None
+    batches, n_in = list(source.rows_of_batches(training.epoch)), samples.x.shape[1:]
     inputs, rates = _StepInputs(fit, source, on_host=True), []
 
-    def entry(chosen: Any) -> tuple[tuple[float, ...], Any, Any]:
-        rate, scalars, noise = inputs.next((len(chosen), *n_in))
+    def draw_inputs(rows: Any) -> tuple[tuple[float, ...], Any, Any]:
+        rate, scalars, noise = inputs.next((len(rows), *n_in))
         rates.append(rate)
-        return scalars, chosen, noise
+        return scalars, rows, noise
 
     for part in _divide(batches, fit.model, n_in):
         rates.clear()
         carried = training.params, training.optimizer_state, training.state
-        carried, reports = scan(carried, (fit.penalty_mask(), *rows), map(entry, part))
+        constants = (fit.penalty_mask(), *samples)
+        carried, reports = scan(carried, constants, map(draw_inputs, part))
         training.params, training.optimizer_state, training.state = carried
         fit.batches_done += len(part)
         for hook in end_batch:
             hook(fit)
-        yield reports, [len(chosen) for chosen in part], rates.copy()
+        yield reports, [len(rows) for rows in part], rates.copy()
         if fit.stop_reason is not None:
             return
 
 
 def _divide(batches: list[Any], model: Engine, n_in: tuple[int, ...]) -> list[list[Any]]:
-    """Divide the batches of an epoch into those whose steps are taken in one call."""
-    most = model.backend.steps_per_call
-    n_same = sum(len(chosen) == len(batches[0]) for chosen in batches)
+    """Divide the batches of an epoch into parts whose steps are taken in one call."""
+    n_steps = model.backend.steps_per_call
+    n_same = sum(len(rows) == len(batches[0]) for rows in batches)
     if model.network.is_noisy:
-        blank = Zeros(None, select("numpy"), model.dtype)
-        noise = tree_leaves(model.network.noise((len(batches[0]), *n_in), blank))
-        n_bytes = sum(one.nbytes for one in noise if one is not None)
-        most = max(1, min(most, MOST_NOISE // max(n_bytes, 1)))
-    n_parts = -(-n_same // most)
-    # Parts of the same length as far as can be: a library may compile for each length.
+        zeros = Zeros(None, select("numpy"), model.dtype)
+        noise = tree_leaves(model.network.noise((len(batches[0]), *n_in), zeros))
+        n_bytes = sum(array.nbytes for array in noise if array is not None)
+        n_steps = max(1, min(n_steps, MOST_NOISE // max(n_bytes, 1)))
+    n_parts = -(-n_same // n_steps)
+    # Parts of almost equal length, because a library may compile for each length.
     bounds = [round(i * n_same / n_parts) for i in range(n_parts + 1)]
     parts = [batches[start:stop] for start, stop in itertools.pairwise(bounds)]
-    # All of a call have the same shape: a last, smaller batch has one of its own.
-    return parts + [[chosen] for chosen in batches[n_same:]]
+    # The batches of one call have the same shape, so a smaller last batch has a separate call.
+    return parts + [[rows] for rows in batches[n_same:]]
 
 
-def _epoch(
+def _train_epoch(
     fit: FitContext,
     source: Source,
     steps: Steps,
     callbacks: Sequence[Callback],
 ) -> dict[str, float]:
-    """Train one epoch and give its row of the history."""
+    """Train one epoch; return its row of the history."""
     model, training = fit.model, fit.model.training
-    if steps.scan is not None and source.all_rows is not None and not _every_batch(callbacks):
-        reports, *parts = zip(*_scans(fit, source, steps.scan, callbacks))
-        sizes, rates = (tuple(chain.from_iterable(one)) for one in parts)
+    if steps.scan is not None and source.all_rows is not None and not _need_every_batch(callbacks):
+        reports, *parts = zip(*_take_scans(fit, source, steps.scan, callbacks))
+        sizes, rates = (tuple(chain.from_iterable(part)) for part in parts)
     else:
-        every, sizes, rates = zip(*take_steps(fit, source, steps.step, callbacks))
-        reports = (tuple(map(_stack, zip(*every))),)
-    kept = {
+        step_reports, sizes, rates = zip(*take_steps(fit, source, steps.step, callbacks))
+        reports = (tuple(map(_stack, zip(*step_reports))),)
+    groups = {
         PARAMETERS: training.params,
         "the optimiser's means": tuple(tree_leaves(training.optimizer_state)),
     }
-    table, infinite = _read(model, reports, len(sizes), kept)
+    table, infinite = _read_epoch(model, reports, len(sizes), groups)
     _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
     training.epoch += 1
-    # Not at the beginning of a warm-up, which goes on.
-    if not any(rates) and next(_rates(fit, source)) == 0.0:
+    # Not at the beginning of a warm-up, where the next rate is above 0.
+    if not any(rates) and next(_iterate_rates(fit, source)) == 0.0:
         warnings.warn(
             f"the learning rate was 0 in all of epoch {training.epoch}, so nothing was learned: "
-            "its schedule has come to its end. To go on, pass another optimizer",
+            "its schedule has ended. To continue, pass another optimizer",
             stacklevel=5,
         )
     means = np.asarray(sizes, dtype=np.float64) @ table / sum(sizes)
@@ -251,44 +253,44 @@ def _epoch(
     }
 
 
-def _every_batch(callbacks: Sequence[Callback]) -> bool:
-    """Tell whether a callback wants to be called for every single batch."""
-    some = [one for one in callbacks if one.every_batch]
-    return bool(_hooks(some, "on_batch_begin") or _hooks(some, "on_batch_end"))
+def _need_every_batch(callbacks: Sequence[Callback]) -> bool:
+    """Return whether a callback must be called for every single batch."""
+    some = [callback for callback in callbacks if callback.every_batch]
+    return bool(_list_hooks(some, "on_batch_begin") or _list_hooks(some, "on_batch_end"))
 
 
 def _call(callbacks: Sequence[Callback], event: str, fit: FitContext) -> None:
-    for hook in _hooks(callbacks, event):
+    for hook in _list_hooks(callbacks, event):
         hook(fit)
 
 
-def _hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[FitContext], None]]:
-    """List the methods for an event that do something."""
-    nothing = getattr(Callback, event)
+def _list_hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[FitContext], None]]:
+    """List the methods for an event that are overridden."""
+    default = getattr(Callback, event)
     hooks = [getattr(callback, event) for callback in callbacks]
-    return [hook for hook in hooks if getattr(hook, "__func__", None) is not nothing]
+    return [hook for hook in hooks if getattr(hook, "__func__", None) is not default]
 
 
-def _read(
-    model: Engine, reports: Sequence[Report], n_steps: int, kept: dict[str, Packed]
+def _read_epoch(
+    model: Engine, reports: Sequence[Report], n_steps: int, groups: dict[str, Packed]
 ) -> tuple[Any, str | None]:
-    """Bring all reports to the host at once, and which of these arrays are not finite, if any."""
-    summarized = model.compiled("summary", lambda: epoch_summary)
-    read = to_numpy(summarized(tuple(reports), tuple(kept.values()))).astype(np.float64)
-    names = [name for name, arrays in kept.items() for _ in arrays]
-    n_values = len(read) - len(names)
-    infinite = next((name for name, one in zip(names, read[n_values:]) if one != 1.0), None)
-    return read[:n_values].reshape(-1, len(reports[0]))[:n_steps], infinite
+    """Read all reports at once, with the name of the first group that is not finite, if any."""
+    summarize = model.compiled("summary", lambda: epoch_summary)
+    values = to_numpy(summarize(tuple(reports), tuple(groups.values()))).astype(np.float64)
+    names = [name for name, arrays in groups.items() for _ in arrays]
+    n_values = len(values) - len(names)
+    infinite = next((name for name, flag in zip(names, values[n_values:]) if flag != 1.0), None)
+    return values[:n_values].reshape(-1, len(reports[0]))[:n_steps], infinite
 
 
-def _stack(values: Sequence[Array], most: int = 64) -> Array:
-    """Stack scalars, in parts of one length, because a library that compiles does so for each.
+def _stack(values: Sequence[Array], length: int = 64) -> Array:
+    """Stack scalars in parts of equal length, because a library may compile for each length.
 
-    The last one is repeated until its part is full.
+    The last value is repeated to fill its part.
     """
     xp = array_namespace(values[0])
-    full = [*values, *repeat(values[-1], -len(values) % most)]
-    parts = [xp.stack(full[i : i + most]) for i in range(0, len(full), most)]
+    full = [*values, *repeat(values[-1], -len(values) % length)]
+    parts = [xp.stack(full[i : i + length]) for i in range(0, len(full), length)]
     return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
@@ -299,7 +301,7 @@ def _check_convergence(
     rates: Sequence[float],
     compute_dtype: str | None,
 ) -> None:
-    """Raise `DivergenceError` if a loss or, at the end of the epoch, something is not finite."""
+    """Raise `DivergenceError` if a loss is not finite, or an array at the end of the epoch."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if not bad.size and infinite is None:
         return
@@ -308,7 +310,7 @@ def _check_convergence(
     if bad.size and epoch == 0 and at == 0:
         cause = (
             "it was so before the first update, so the inputs or targets are probably too large, "
-            "or hold NaN: standardise them, and replace what is missing"
+            "or contain NaN: standardise them, and replace missing values"
         )
     elif not bad.size and infinite != PARAMETERS:
         cause = (
@@ -316,14 +318,14 @@ def _check_convergence(
             "targets, or set clip_norm=1.0"
         )
     else:
-        # A loss shows what the update before it did; the last update shows in the parameters.
+        # A loss shows the effect of the previous update; the parameters show that of the last one.
         rate = rates[max(at - 1, 0)] if bad.size else rates[at]
         cause = (
             f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, "
             "clip_norm=1.0, or standardise the inputs"
         )
         if bad.size and np.isnan(losses[at]):
-            cause += "; or a sample holds NaN, which is not looked for in memory maps"
+            cause += "; or a sample contains NaN, which is not checked in memory maps"
     if compute_dtype == "float16":
         cause += '. The range of float16 ends at 65504: compute_dtype="bfloat16" goes further'
     raise DivergenceError(

@@ -1,7 +1,7 @@
-"""What is recorded beside the loss: one number a sample, averaged.
+"""Metrics: values that are recorded in addition to the loss.
 
-A metric is a function ``(loss, outputs, targets) -> values`` with one value for each sample; its
-name is the name under which it is recorded. ``loss.link(outputs)`` gives the predictions.
+A metric is a function ``(loss, outputs, targets) -> values`` that returns one value per sample;
+their mean is recorded under the name of the function. ``loss.link(outputs)`` are the predictions.
 """
 
 from __future__ import annotations
@@ -17,34 +17,33 @@ Metric = Callable[[Loss, Array, Array], Array]
 
 
 def accuracy(loss: Loss, outputs: Array, targets: Array) -> Array:
-    """Score 1 where the predicted class is right, else 0 (with several labels: their mean)."""
+    """Score 1 if the predicted class is correct, else 0 (with several labels: their mean)."""
     return loss.correct(outputs, targets)
 
 
 def absolute_error(loss: Loss, outputs: Array, targets: Array) -> Array:
-    """Measure how far the prediction is from the target, averaged over the outputs."""
+    """Compute the distance of the prediction from the target, averaged over the outputs."""
     xp = array_namespace(outputs)
     return xp.mean(xp.abs(loss.link(outputs) - targets), axis=-1)
 
 
 def default_metrics(loss: Loss) -> tuple[Metric, ...]:
-    """Choose what suits the loss."""
+    """Return the default metrics of a loss."""
     return (accuracy,) if loss.classifies else (absolute_error,)
 
 
 def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None) -> Array:
-    """Compute the share of the targets' variance that is explained, averaged over the outputs.
+    """Compute the explained share of the targets' variance, averaged over the outputs.
 
-    ``1 - mean (t - p)^2 / mean (t - mean t)^2``. For targets that are all the same it is 1 if they
-    are met exactly, else 0. Unlike a metric, it is of all samples together. The weights have the
-    mean 1.
+    ``1 - mean (t - p)^2 / mean (t - mean t)^2``. For constant targets it is 1 if the predictions
+    are exact, else 0. Unlike a metric, it is one value of all samples. The weights have mean 1.
     """
     xp = array_namespace(outputs)
     target = xp.matrix_transpose(targets)
     mean = weighted_mean(target, weights)[..., None]
     error = weighted_mean((target - xp.matrix_transpose(loss.link(outputs))) ** 2, weights)
     variance = weighted_mean((target - mean) ** 2, weights)
-    # The mean of targets that are all the same may be another number, by rounding.
+    # The mean of constant targets may differ from them, by rounding.
     highest = lowest = target
     if weights is not None:
         highest = xp.where(weights > 0, target, -float("inf"))

@@ -1,17 +1,17 @@
-"""Mixed precision: steps that compute in 16 bits and train parameters of 32.
+"""Mixed precision: steps that compute in 16 bits and train parameters in float32.
 
-P. Micikevicius et al., "Mixed precision training", ICLR 2018. Three things keep the accuracy:
+P. Micikevicius et al., "Mixed precision training", ICLR 2018. Three measures keep the accuracy:
 
-- Parameters, what the optimiser keeps and the loss stay in float32. A step rounds the parameters
-  and the inputs, goes forward and backward in 16 bits, and updates with gradients of 32, so that
-  updates too small for 16 bits still add up. `anyback_nn.network.precision` does that.
+- Parameters, the optimiser's state and the loss stay in float32. A step rounds the parameters and
+  the inputs, computes forward and backward in 16 bits, and updates in float32, so that updates too
+  small for 16 bits still accumulate (`anyback_nn.network.precision`).
 - Layers that sum many numbers compute in float32, see `Layer.full_precision`.
 - In float16, gradients below 6e-8 would vanish. So the loss, and with it every gradient, is
-  multiplied by a scale, and the gradients of the parameters are divided by it: `scaled_step`. What
-  is largest without overflow is found on the way, see `LossScaling`.
+  multiplied by a scale, and the gradients of the parameters are divided by it. `LossScaling` adapts
+  the scale during training to be as large as possible without overflow.
 
-bfloat16 has float32's range, and with it needs no scale, but fewer digits than float16. Predictions
-and evaluations are computed in the dtype of the parameters.
+bfloat16 has the range of float32 and needs no scale, but it has fewer digits than float16.
+Predictions and evaluations are computed in the dtype of the parameters.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ LOSS_SCALE = "loss_scale"
 
 @dataclass(frozen=True)
 class LossScaling:
-    """How the scale of the loss finds its size.
+    """The scale of the loss, and how it adapts.
 
-    It is halved where gradients are not finite, and doubled when they were finite for many steps:
-    then it is about as large as it can be. It is a power of two, so that multiplying by it rounds
-    nothing.
+    It is halved after a step whose gradients are not finite, and doubled after many steps with
+    finite ones, so it stays close to the largest possible scale. It is a power of two, so
+    multiplication by it is exact.
 
     Parameters
     ----------
     start : float
-        The derivative of the mean loss with respect to a logit is at most 1, and 2^15 times that is
-        within float16's range, which ends at 65504.
+        The initial scale. The derivative of the mean loss with respect to a logit is at most 1, and
+        2^15 times that is within the range of float16, which ends at 65504.
     interval : int
-        After so many steps with finite gradients, one after another, it is doubled.
+        The number of consecutive steps with finite gradients after which it is doubled.
     least, most : float
-        Its bounds. What is not finite at the smallest scale is no fault of the scale: such a step
-        is not left out, so that divergence is found.
+        Bounds of the scale. Gradients that are not finite at the smallest scale have another cause:
+        such a step is not skipped, so that divergence is detected.
 
     Examples
     --------
     >>> import numpy as np
-    >>> scaling, one = LossScaling(interval=2), np.asarray([1.0])
-    >>> scale, n_finite = scaling.next((8 * one, 0 * one), np.asarray(False))
+    >>> scaling = LossScaling(interval=2)
+    >>> scale, n_finite = scaling.next((np.full(1, 8.0), np.zeros(1)), np.asarray(False))
     >>> scale.tolist()
     [4.0]
     >>> for _ in range(2):
@@ -74,7 +74,7 @@ class LossScaling:
     most: float = 2.0**24
 
     def init(self, backend: Backend, dtype: str) -> Packed:
-        """Return the scale, and the number of steps since it was changed, each of shape (1,)."""
+        """Return the scale and the number of finite steps since its last change, of shape (1,)."""
         return backend.asarray([self.start], dtype), backend.asarray([0.0], dtype)
 
     def scale(self, optimizer_state: dict[str, Packed]) -> Array:
@@ -82,17 +82,17 @@ class LossScaling:
         value, _ = optimizer_state[LOSS_SCALE]
         return array_namespace(value).reshape(value, ())
 
-    def next(self, kept: Packed, finite: Array) -> Packed:
-        """Return both after a step.
+    def next(self, state: Packed, finite: Array) -> Packed:
+        """Return the scale and the number of finite steps after a step.
 
         Parameters
         ----------
-        kept : tuple of array
-            As `init` made it or the last step returned it.
+        state : tuple of array
+            As `init` or the last step returned it.
         finite : array of bool, shape ()
             Whether the gradients of this step were finite.
         """
-        scale, n_finite = kept
+        scale, n_finite = state
         xp = array_namespace(scale)
         n_finite = n_finite + 1.0
         grows = n_finite >= self.interval
@@ -104,7 +104,7 @@ class LossScaling:
     def update(
         self, optimizer: Optimizer, args: StepArguments, grads: Packed, state: Any
     ) -> tuple[Packed, dict[str, Packed], Any]:
-        """Take one step with gradients of the scaled loss, or none if they overflowed.
+        """Take one step with the gradients of the scaled loss, or none if they overflowed.
 
         Parameters
         ----------
@@ -113,31 +113,31 @@ class LossScaling:
         grads : tuple of array
             Packed gradients, times the scale.
         state : nested tuples and dicts of array
-            That of the layers after the step.
+            The state of the layers after the step.
 
         Returns
         -------
         params, optimizer_state, state
-            If a gradient is not finite, they are exactly as before, but for the scale. The loop
-            does not know it, because nothing is read from the device, so the step counts as one:
-            for the learning rate, and for Adam's correction of its means.
+            If a gradient is not finite, they are exactly as before, but for the scale. Nothing is
+            read from the device, so the loop counts the step nevertheless: for the learning rate,
+            and for Adam's correction of its means.
         """
-        scale, kept = self.scale(args.optimizer_state), args.optimizer_state[LOSS_SCALE]
+        scale, scale_state = self.scale(args.optimizer_state), args.optimizer_state[LOSS_SCALE]
         own = {name: slot for name, slot in args.optimizer_state.items() if name != LOSS_SCALE}
         xp = array_namespace(scale)
         grads = tuple(g / scale for g in grads)
         finite = reduce(operator.and_, (xp.all(xp.isfinite(g)) for g in grads), xp.isfinite(scale))
-        # The optimiser writes into what it is given, and this may be needed again.
+        # The optimiser overwrites its arguments, and these are needed again after an overflow.
         new = optimizer.update(
             tree_copy(args.params), grads, tree_copy(own), args.penalty_mask, args.scalars
         )
         taken = finite | (scale <= self.least)
         params, own, state = _where(taken, (*new, state), (args.params, own, args.state))
-        return params, {**own, LOSS_SCALE: self.next(kept, finite)}, state
+        return params, {**own, LOSS_SCALE: self.next(scale_state, finite)}, state
 
 
 def _where(condition: Array, tree: Any, other: Any) -> Any:
-    """Choose one of two trees of arrays without reading which."""
+    """Select one of two trees of arrays, without reading the condition."""
     if isinstance(tree, dict):
         return {name: _where(condition, branch, other[name]) for name, branch in tree.items()}
     if isinstance(tree, tuple):

@@ -1,9 +1,9 @@
-"""One error for memory that is used up, whichever library says so: with a batch size that fits.
+"""One error when a device runs out of memory, for all libraries, with a batch size that fits.
 
-And before that: whether all samples are brought to a device at once, or batch by batch.
+`has_room` decides whether all samples are moved to a device at once, or batch by batch.
 
-What fits is tried, not guessed: powers of two, from the largest that can fit by what a sample takes
-and what is free, down to the first with which the network computes a batch of zeros.
+The batch size is tried, not guessed: powers of two, from the largest that the free memory and the
+memory of a sample allow, down to the first with which the network can compute a batch of zeros.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ __all__ = [
     "bytes_a_sample",
     "explain",
     "explain_building",
+    "explain_evaluation",
     "explain_setup",
-    "explained",
     "has_room",
     "largest_that_fits",
 ]
 
 FEW = 4
-"""So many rows are computed to see what a sample takes."""
+"""The number of rows that are computed to measure the memory of a sample."""
 
 USABLE = 0.9
-"""The share of the free memory that is counted on: it lies in pieces, some of them too small."""
+"""The share of the free memory that can be used: it is fragmented."""
 
 COPIES = 14
-"""How often the parameters are needed again in training: two means of the optimiser, all three from
-before the epoch, the gradients, two arrays on the way, and all three twice while a step is recorded
-and checked."""
+"""The number of copies of the parameters in training: two means of the optimiser, all three from
+the start of the epoch, the gradients, two intermediate arrays, and all three twice while a step is
+traced and verified."""
 
 
 @contextlib.contextmanager
-def explained(model: Engine, source: Source) -> Iterator[None]:
-    """Within it outputs are computed: memory that is used up is explained."""
+def explain_evaluation(model: Engine, source: Source) -> Iterator[None]:
+    """Explain errors of this context, in which outputs are computed; see `explain`."""
     try:
         yield
     except Exception as error:
@@ -60,82 +60,84 @@ def explained(model: Engine, source: Source) -> Iterator[None]:
 
 
 def explain(error: BaseException, model: Engine, source: Source, *, training: bool) -> None:
-    """Raise in place of an error of the backend's library that says that memory is used up.
+    """Raise `OutOfMemoryError` for an error of the backend's library that means it.
 
     Parameters
     ----------
     error : BaseException
-        Any other error is let pass: then nothing happens.
+        For other errors nothing happens.
     model : Engine
-        With the parameters that it is to keep.
+        The model, with the parameters that it keeps.
     source : Source
-        Where the batches came from.
+        The source of the batches.
     training : bool
-        Whether this was a step of training; otherwise only outputs were computed.
+        Whether the error was in a step of training, or else in the computation of outputs.
 
     Raises
     ------
     OutOfMemoryError
-        With the batch size in use, and the one that fits.
+        The message has the batch size in use, and one that fits.
     """
-    if not _is_news(error, model) or not (used := source.rows_a_batch):
+    if not _is_unexplained(error, model) or not (batch_size := source.rows_a_batch):
         return
-    _let_go(error)
-    doing, bound = "a step of training" if training else "computing outputs", used - 1
-    needs = ""
+    _free_frames(error)
+    activity = "a step of training" if training else "computing outputs"
+    bound, needs = batch_size - 1, ""
     if _fits(model, FEW, training=training):
-        each, free = bytes_a_sample(model, training=training), model.backend.free_memory()
-        needs = f", which takes about {_in_units(used * each)}"
-        if free is not None and free < used * each:
-            needs += f" where {_in_units(free)} are free"
-            bound = min(bound, free // each)
-    if not training and _fits(model, used, training=False):
+        sample, free = bytes_a_sample(model, training=training), model.backend.free_memory()
+        needs = f", which takes about {_format_bytes(batch_size * sample)}"
+        if free is not None and free < batch_size * sample:
+            needs += f"; {_format_bytes(free)} are free"
+            bound = min(bound, free // sample)
+    if not training and _fits(model, batch_size, training=False):
         advice = TOGETHER
     else:
-        found = largest_that_fits(bound, lambda n: _fits(model, n, training=training))
-        advice = _advice(found, training=training)
+        fitting = largest_that_fits(bound, lambda n: _fits(model, n, training=training))
+        advice = _advise(fitting, training=training)
     raise OutOfMemoryError(
-        f"{_where(model)} ran out of memory in {doing} with batches of {used:,} rows{needs}. "
-        f"{advice}"
+        f"{_name_device(model)} ran out of memory in {activity} with batches of {batch_size:,} "
+        f"rows{needs}. {advice}"
     ) from error
 
 
 def explain_setup(error: BaseException, model: Engine, x: Any) -> None:
-    """Raise in place of an error that says that not even the data and parameters find memory.
+    """Raise `OutOfMemoryError` for an error that means it, outside of the steps of training.
 
     Parameters
     ----------
     error : BaseException
-        Any other error is let pass: then nothing happens.
+        For other errors nothing happens.
     model : Engine
     x : array or iterable
-        What was to be trained on.
+        The training data.
 
     Raises
     ------
     OutOfMemoryError
-        With the size of the data.
+        The message has the size of the data.
     """
-    if not _is_news(error, model):
+    if not _is_unexplained(error, model):
         return
-    _let_go(error)
+    _free_frames(error)
     shape = tuple(getattr(x, "shape", ()))
-    size = f" ({_in_units(math.prod(shape) * _itemsize(model))} in {model.dtype})" if shape else ""
+    size = (
+        f" ({_format_bytes(math.prod(shape) * _itemsize(model))} in {model.dtype})" if shape else ""
+    )
     raise OutOfMemoryError(
-        f"{_where(model)} ran out of memory outside of the steps of training, so no batch size "
-        f"would fit: the parameters, the optimizer's state, a copy of both and the data{size} must "
-        "find room together. Pass a memory map (numpy.load with mmap_mode='r') or an iterable of "
-        "batches, which come batch by batch, or take smaller layers"
+        f"{_name_device(model)} ran out of memory outside of the steps of training, so no batch "
+        "size would fit: the parameters, the optimizer's state, a copy of both and the data"
+        f"{size} must fit together. Pass a memory map (numpy.load with mmap_mode='r') or an "
+        "iterable of batches, which are moved batch by batch, or use smaller layers"
     ) from error
 
 
 def explain_building(error: BaseException, model: Engine, n_in: int) -> None:
-    """Raise in place of an error that says that the parameters alone find no memory.
+    """Raise `OutOfMemoryError` for an error that means it, if not even the parameters fit.
 
     Parameters
     ----------
     error : BaseException
-        Any other error is let pass: then nothing happens.
+        For other errors nothing happens.
     model : Engine
     n_in : int
         The number of features.
@@ -143,35 +145,35 @@ def explain_building(error: BaseException, model: Engine, n_in: int) -> None:
     Raises
     ------
     OutOfMemoryError
-        With what they take.
+        The message has the size of the parameters.
     """
-    if not _is_news(error, model):
+    if not _is_unexplained(error, model):
         return
-    _let_go(error)
-    takes = ""
-    with contextlib.suppress(Exception):  # a layer of the user's may compute with them
+    _free_frames(error)
+    size = ""
+    with contextlib.suppress(Exception):  # a custom layer may compute with them
         params = model.network.init(n_in, ShapeOnly(None, model.backend, model.dtype))
-        n_bytes = sum(math.prod(one.shape) for one in tree_leaves(params)) * _itemsize(model)
-        takes = f", which take {_in_units(n_bytes)} in {model.dtype}"
+        n_bytes = _count_elements(*tree_leaves(params)) * _itemsize(model)
+        size = f", which take {_format_bytes(n_bytes)} in {model.dtype}"
     raise OutOfMemoryError(
-        f"{_where(model)} has no memory for the parameters{takes}; they are drawn in float64, on "
-        "the host. Take smaller layers"
+        f"{_name_device(model)} has not enough memory for the parameters{size}; they are drawn in "
+        "float64, on the host. Use smaller layers"
     ) from error
 
 
 def has_room(model: Engine, rows: Batch, batch_size: int | None) -> bool:
-    """Tell whether all samples can lie on the device, beside what training takes.
+    """Return whether all samples fit on the device, together with the memory that training needs.
 
-    So can those that lie there already or are one batch, and all where the device computes in the
-    host's memory, or nothing tells how much of its own is free.
+    True too if they are on the device already or in one batch, if the device computes in the host's
+    memory, or if its free memory is unknown.
 
     Parameters
     ----------
     model : Engine
-        With its parameters.
+        The model, with its parameters.
     rows : Batch
     batch_size : int, optional
-        Default: all samples in one batch.
+        The number of samples in a batch. Default: all.
     """
     n_rows, backend = int(rows.x.shape[0]), model.backend
     batch_size = min(batch_size or n_rows, n_rows)
@@ -180,11 +182,12 @@ def has_room(model: Engine, rows: Batch, batch_size: int | None) -> bool:
     free = backend.free_memory()
     if free is None:
         return True
-    # A weight each may come with the classes.
-    numbers = n_rows + sum(math.prod(one.shape) for one in (rows.x, rows.y) if one is not None)
-    numbers += COPIES * sum(math.prod(one.shape) for one in tree_leaves(model.training.params))
+    data = _count_elements(rows.x) if rows.y is None else _count_elements(rows.x, rows.y)
+    params = _count_elements(*tree_leaves(model.training.params))
     batch = batch_size * bytes_a_sample(model, training=True)
-    return bool(numbers * _itemsize(model) + batch <= USABLE * free)
+    # One weight per sample: it may come with the weights of the classes.
+    n_elements = data + n_rows + COPIES * params
+    return bool(n_elements * _itemsize(model) + batch <= USABLE * free)
 
 
 def largest_that_fits(bound: int, fits: Callable[[int], bool]) -> int | None:
@@ -193,9 +196,9 @@ def largest_that_fits(bound: int, fits: Callable[[int], bool]) -> int | None:
     Parameters
     ----------
     bound : int
-        Where it is below 1, only 1 is tried.
+        The bound. If it is below 1, only 1 is tried.
     fits : callable
-        Tries a number.
+        Tries a number; returns whether it fits.
 
     Examples
     --------
@@ -207,11 +210,11 @@ def largest_that_fits(bound: int, fits: Callable[[int], bool]) -> int | None:
 
 
 def bytes_a_sample(model: Engine, *, training: bool) -> int:
-    """Estimate the memory that a sample takes while a batch is computed.
+    """Estimate the memory of a sample during the computation of a batch.
 
-    In training these are the caches of all layers, as two small batches show them, and the
-    gradients of two layers at a time. Otherwise they are the input and output of one layer. In
-    both cases there is room for one array more, that a layer needs on its way.
+    In training these are the caches of all layers, measured with two small batches, and the
+    gradients of two layers at a time. Otherwise they are the input and output of one layer. Both
+    include one intermediate array of a layer.
 
     Examples
     --------
@@ -225,24 +228,24 @@ def bytes_a_sample(model: Engine, *, training: bool) -> int:
     widest = 3 * max(model.network.sizes(model.n_in)) * _itemsize(model)
     if not training:
         return widest
-    half, few = (sum(int(to_numpy(one).nbytes) for one in _kept(model, n)) for n in (FEW // 2, FEW))
+    half, few = (_measure_caches(model, n) for n in (FEW // 2, FEW))
     return widest + (few - half) // (FEW - FEW // 2)
 
 
-def _is_news(error: BaseException, model: Engine) -> bool:
-    """Tell whether this says that memory is used up and has not been explained yet."""
+def _is_unexplained(error: BaseException, model: Engine) -> bool:
+    """Return whether an error means that memory ran out, and is not an `OutOfMemoryError` yet."""
     return not isinstance(error, OutOfMemoryError) and model.backend.is_out_of_memory(error)
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Free the arrays in the functions that an error, and those before it, ended."""
+def _free_frames(error: BaseException | None) -> None:
+    """Free the arrays in the frames of an error and of those that caused it."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
-def _zeros(model: Engine, n: int) -> tuple[Any, Array, Any, Any]:
-    """Give parameters, ``n`` rows of zeros, and state and noise for a training step on them."""
+def _create_zeros(model: Engine, n: int) -> tuple[Any, Array, Any, Any]:
+    """Return the parameters, ``n`` rows of zeros, the state, and noise for a training step."""
     xp, device, training = model.backend.xp, model.backend.device, model.training
     x = xp.zeros((n, model.n_in), dtype=getattr(xp, model.dtype), device=device)
     draws = Random(generator(model.seed, "noise", 0), model.backend, model.dtype)
@@ -251,7 +254,7 @@ def _zeros(model: Engine, n: int) -> tuple[Any, Array, Any, Any]:
 
 
 def _fits(model: Engine, n: int, *, training: bool) -> bool:
-    """Try whether a batch of ``n`` rows finds memory, forward and in training backward."""
+    """Return whether a batch of ``n`` rows can be computed: forward and, in training, backward."""
     network = model.network
 
     def compute(params: Any, x: Array, state: Any, noise: Any) -> Any:
@@ -261,69 +264,74 @@ def _fits(model: Engine, n: int, *, training: bool) -> bool:
         return network.gradients(params, cache, outputs)
 
     try:
-        computed = model.backend.jit(compute)(*_zeros(model, n))
-        model.backend.synchronize(*tree_leaves(computed))
-    except Exception as error:  # without memory, a device may fail in other ways too
-        _let_go(error)
+        outputs = model.backend.jit(compute)(*_create_zeros(model, n))
+        model.backend.synchronize(*tree_leaves(outputs))
+    except Exception as error:  # a device without memory may fail in other ways too
+        _free_frames(error)
         return False
     return True
 
 
-def _kept(model: Engine, n: int) -> tuple[Array, ...]:
-    """Compute what a training step on ``n`` rows keeps; what two layers keep counts once."""
+def _measure_caches(model: Engine, n: int) -> int:
+    """Return the bytes of the caches of a training step on ``n`` rows, each array counted once."""
     network = model.network
 
     def build() -> Callable[..., tuple[Array, ...]]:
         def compute(params: Any, x: Array, state: Any, noise: Any) -> tuple[Array, ...]:
             _, caches = network.forward(params, x, Context(True, state, noise))
-            arrays = {id(one): one for one in tree_leaves(caches) if hasattr(one, "dtype")}
-            return tuple(arrays.values())
+            leaves = [leaf for leaf in tree_leaves(caches) if hasattr(leaf, "dtype")]
+            return tuple({id(array): array for array in leaves}.values())
 
         return compute
 
-    kept: tuple[Array, ...] = model.compiled("kept", build)(*_zeros(model, n))
-    return kept
+    caches = model.compiled("caches", build)(*_create_zeros(model, n))
+    return sum(int(to_numpy(array).nbytes) for array in caches)
+
+
+def _count_elements(*arrays: Array) -> int:
+    return sum(math.prod(array.shape) for array in arrays)
 
 
 def _itemsize(model: Engine) -> int:
     return np.dtype(model.dtype).itemsize
 
 
-def _where(model: Engine) -> str:
+def _name_device(model: Engine) -> str:
     spec, device = model.backend.spec, model.backend.device_label
     return f"backend {spec!r} (device {device})"
 
 
-def _advice(found: int | None, *, training: bool) -> str:
-    """Say what to do about it."""
-    if found is None:
+def _advise(batch_size: int | None, *, training: bool) -> str:
+    """Write the advice of the message: the batch size that fits, if any, and how to set it."""
+    if batch_size is None:
         return (
-            "Not even a single row fits beside what is there: take smaller layers, or a backend "
-            "with more memory"
+            "Not even a single row fits in addition to the parameters: use smaller layers, or a "
+            "backend with more memory"
         )
     if training:
         return (
-            f"A batch of {found:,} fits (tried, forward and backward): pass batch_size={found} to "
-            "fit, or make such batches. The model has the parameters from the start of the epoch"
+            f"A batch of {batch_size:,} fits (tried, forward and backward): pass "
+            f"batch_size={batch_size} to fit, or make such batches. The model has the parameters "
+            "from the start of the epoch"
         )
     return (
-        f"A batch of {found:,} fits (tried): pass batch_size={found} to predict or evaluate, or "
-        "make such batches. What fit validates with has batches of its own: leave it out there, "
-        "and evaluate afterwards"
+        f"A batch of {batch_size:,} fits (tried): pass batch_size={batch_size} to predict or "
+        "evaluate, or make such batches. The batch size of validation data in fit cannot be set: "
+        "leave them out there, and evaluate afterwards"
     )
 
 
 TOGETHER = (
-    "Such a batch fits by itself, so it is the outputs of all batches together that do not: pass "
-    "the data in several parts"
+    "Such a batch fits, but the outputs of all batches together do not: pass the data in several "
+    "parts"
 )
-"""What to do where batches are not the cause."""
+"""The advice if the batch size is not the cause."""
 
 
-def _in_units(n_bytes: float) -> str:
-    """Write a number of bytes in units that suit it.
+def _format_bytes(n_bytes: float) -> str:
+    """Format a number of bytes in a suitable unit.
 
-    >>> _in_units(1_234_000_000), _in_units(512)
+    >>> _format_bytes(1_234_000_000), _format_bytes(512)
     ('1.2 GB', '512.0 B')
     """
     for unit in ("B", "kB", "MB", "GB"):

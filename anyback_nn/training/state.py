@@ -1,4 +1,4 @@
-"""Everything that training changes, in one place, so that it can be copied and put back."""
+"""All that training changes, in one object, so that it can be copied and restored."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["TrainingState"]
 
 @dataclass
 class TrainingState:
-    """The numbers of a model.
+    """The arrays and counters of a model.
 
     Attributes
     ----------
     params : tuple of array
         The packed parameters, see `Layout`.
     state : nested tuples and dicts of array
-        What the layers carry from step to step.
+        The state of the layers, such as running means.
     optimizer : Optimizer, optional
-        The settings that ``optimizer_state`` belongs to.
+        The optimiser of ``optimizer_state``.
     optimizer_state : dict of tuple of array
-        What the optimiser keeps for each parameter; in float16 the scale of the loss, too.
+        The state of the optimiser; in float16 also the scale of the loss.
     step : int
-        The steps that this optimiser has taken.
+        The number of steps of this optimiser.
     epoch : int
-        The epochs that the model has been trained.
+        The number of epochs that the model has been trained.
     first_epoch : int
-        The epoch at which this optimiser began: its schedule counts from there.
+        The epoch in which this optimiser began: its schedule counts from there.
     history : History
     """
 
@@ -47,14 +47,14 @@ class TrainingState:
     history: History = field(default_factory=History)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Unpickle, also what release 0.1 wrote."""
+        """Unpickle; also the state of release 0.1."""
         if "slots" in state:
             state = {**state, "optimizer_state": state["slots"]}
             del state["slots"]
         self.__dict__.update(state)
 
     def with_optimizer(self, optimizer: Optimizer) -> TrainingState:
-        """Continue with an optimiser: from its state if it is the same one, else from the start."""
+        """Return the state for training with an optimiser: unchanged if it is the same one."""
         if optimizer == self.optimizer:
             return self
         return replace(
@@ -74,15 +74,21 @@ class TrainingState:
             optimizer_state=tree_map(function, self.optimizer_state),
         )
 
-    def copy(self, copied: Callable[[Any], Any] = tree_copy) -> TrainingState:
-        """Copy it so that further training does not change the copy.
+    def copy(self, copy_tree: Callable[[Any], Any] = tree_copy) -> TrainingState:
+        """Copy the state, so that further training does not change the copy.
 
         Parameters
         ----------
-        copied : callable
-            `tree_copy`, or the same compiled.
+        copy_tree : callable
+            `tree_copy`, or the compiled function.
         """
-        params, state, kept = copied((self.params, self.state, self.optimizer_state))
-        # The rows of a history are added to, not changed.
-        history = History(list(self.history.rows))
-        return replace(self, params=params, state=state, optimizer_state=kept, history=history)
+        trees = copy_tree((self.params, self.state, self.optimizer_state))
+        params, state, optimizer_state = trees
+        return replace(
+            self,
+            params=params,
+            state=state,
+            optimizer_state=optimizer_state,
+            # Rows are appended to a history, and never changed.
+            history=History(list(self.history.rows)),
+        )

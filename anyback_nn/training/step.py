@@ -1,6 +1,6 @@
-"""What is computed in training, prediction and evaluation: pure functions, to be compiled.
+"""The computations of training, prediction and evaluation: pure functions, to be compiled.
 
-Nothing in them reads a value back to the host; what they report are arrays.
+They read no value back to the host; their reports are arrays.
 """
 
 from __future__ import annotations
@@ -36,28 +36,29 @@ Report = tuple[Array, ...]
 Step = Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]
 """A step of training: ``step(*StepArguments)`` returns ``params, optimizer_state, state, report``.
 
-The parameters and the optimiser's state are donated: use what is returned.
+The parameters and the optimiser's state are donated: only use the returned ones.
 """
 
 
 class StepArguments(NamedTuple):
-    """What a step of training takes.
+    """The arguments of a step of training.
 
     Attributes
     ----------
     params : tuple of array
         Packed parameters, see `Layout`.
     optimizer_state : dict of tuple of array
-        What the optimiser keeps for each parameter, see `Optimizer.init`.
+        The state of the optimiser, see `Optimizer.init`.
     state : nested tuples and dicts of array
-        What the layers carry from step to step, such as running means.
+        The state of the layers, such as running means.
     penalty_mask : tuple of array or float
-        What the penalties act on, see `Layout.penalty_mask`; empty if there are none.
+        The mask of the penalties, see `Layout.penalty_mask`; empty if there is no penalty.
     scalars : tuple of float
-        The numbers of this step, see `Optimizer.coefficients`.
+        The scalars of this step, see `Optimizer.coefficients`.
     x, y : array
-        A batch.
+        The inputs and targets of a batch.
     weights : array, optional
+        The weights of its samples.
     noise : tree of array, optional
         The random numbers of the layers.
     """
@@ -108,14 +109,14 @@ def build_step(
 
 
 def on_rows(step: Step) -> Step:
-    """Build the function that takes a step on some rows of all samples.
+    """Build the function that takes a step on a subset of the rows of all samples.
 
     Returns
     -------
     callable
-        Its arguments are in another order, because of what is carried from step to step, what is
-        the same for all steps, and what is not: ``step(params, optimizer_state, state,
-        penalty_mask, x, y, weights, scalars, rows, noise)``.
+        ``step(params, optimizer_state, state, penalty_mask, x, y, weights, scalars, rows, noise)``.
+        The order is that of `Backend.scan`: arrays carried from step to step, constants of all
+        steps, and the inputs of each step.
     """
 
     def on_rows(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
@@ -155,7 +156,7 @@ def build_predict(
 ) -> Callable[[Packed, Any, Array], Array]:
     """Build the function that computes outputs: ``(params, state, x) -> outputs``.
 
-    They are the raw ones, or what ``read`` computes from them.
+    They are the raw outputs, or the result of ``read`` for them.
     """
 
     def predict(params: Packed, state: Any, x: Array) -> Array:
@@ -169,7 +170,7 @@ def build_evaluate(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array
     """Build the function that evaluates all outputs at once: ``(outputs, y, weights) -> report``.
 
     The report is one array: the mean loss, the mean of each metric and, for a loss that does not
-    classify, R2. Only the proportions of the weights count.
+    classify, R2. Only the proportions of the weights matter.
     """
 
     def evaluate(outputs: Array, y: Array, weights: Array | None) -> Array:
@@ -185,20 +186,20 @@ def build_evaluate(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array
 
 
 def epoch_summary(reports: Sequence[Report], groups: Sequence[Packed]) -> Array:
-    """Concatenate what is read at the end of an epoch into one vector.
+    """Concatenate all values that are read at the end of an epoch into one vector.
 
     Parameters
     ----------
     reports : sequence of tuple of array, shape (n_steps,)
-        What some steps reported, one tuple after another.
+        The reports of consecutive steps.
     groups : sequence of tuple of array
         Packed parameters and optimiser state.
 
     Returns
     -------
     array
-        The reports, step by step; then, for each array of the groups, 1 if all of its elements are
-        finite and 0 if not.
+        The reports, step by step; then, for each array of the groups, 1 if all its elements are
+        finite, else 0.
     """
     xp = array_namespace(reports[0][0])
     tables = [xp.reshape(xp.stack(report, axis=1), (-1,)) for report in reports]

@@ -11,7 +11,7 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs import batches, checks
 from anyback_nn.inputs.batches import ArraySource, array_source, split
 from anyback_nn.inputs.checks import Batch
-from anyback_nn.inputs.sample_weights import class_weights, mean_one, training_weights
+from anyback_nn.inputs.sample_weights import class_weights, scale_to_mean_one, training_weights
 
 N = 23
 
@@ -156,12 +156,14 @@ def test_class_weights_by_class_default_to_one():
 
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
 def test_only_the_proportions_of_weights_count(size):
-    np.testing.assert_allclose(mean_one(size * np.asarray([1.0, 3.0, 0.0, 4.0])), [0.5, 1.5, 0, 2])
+    np.testing.assert_allclose(
+        scale_to_mean_one(size * np.asarray([1.0, 3.0, 0.0, 4.0])), [0.5, 1.5, 0, 2]
+    )
 
 
 def test_weights_that_are_all_zero_are_refused():
     with pytest.raises(nn.DataError, match="all sample weights are 0"):
-        mean_one(np.zeros(4))
+        scale_to_mean_one(np.zeros(4))
 
 
 def test_a_split_is_a_partition_drawn_by_the_seed():
@@ -179,7 +181,7 @@ def test_a_split_needs_a_fraction(fraction):
 
 
 def test_a_split_needs_rows_on_both_sides():
-    with pytest.raises(nn.DataError, match="leaves one side empty"):
+    with pytest.raises(nn.DataError, match="leaves one part empty"):
         split(2, 0.1, 0)
 
 

@@ -13,12 +13,12 @@ from anyback_nn.network.network import Network, Residual
     [
         (
             Network(Residual(Dense(4))),
-            "layer 0 \\(Residual\\): .*takes 3 .* gives 4.* end it with Dense\\(3\\)",
+            "layer 0 \\(Residual\\): .*takes 3 .* returns 4.* end it with Dense\\(3\\)",
         ),
-        (Network(Dense(5), Residual(Dense(4))), "layer 1 \\(Residual\\): .*takes 5 .* gives 4"),
+        (Network(Dense(5), Residual(Dense(4))), "layer 1 \\(Residual\\): .*takes 5 .* returns 4"),
         (
             Network(ReLU(), Network(Dense(2), Residual(Tanh(), Dense(3)))),
-            "layer 1 \\(Network\\): layer 1 \\(Residual\\): .*takes 2 .* gives 3",
+            "layer 1 \\(Network\\): layer 1 \\(Residual\\): .*takes 2 .* returns 3",
         ),
     ],
 )
@@ -30,7 +30,7 @@ def test_blocks_that_do_not_fit(network, message):
 
 def test_sizes():
     network = Network(Dense(5), Tanh(), Residual(Dense(7), Dense(5)), Dense(2))
-    assert network.sizes(3) == [3, 5, 5, 5, 2]
+    assert network.sizes(3) == (3, 5, 5, 5, 2)
 
 
 @pytest.mark.parametrize("kind", [Network, Residual])
@@ -56,7 +56,7 @@ def test_what_is_not_a_layer(kind, wrong, message):
 
 @pytest.mark.parametrize("n_out", [0, -1])
 def test_wrong_number_of_units(n_out):
-    with pytest.raises(ValueError, match=f"whole number of at least 1, got {n_out}"):
+    with pytest.raises(ValueError, match=f"an integer of at least 1, got {n_out}"):
         Dense(n_out)
 
 

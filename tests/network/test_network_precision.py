@@ -17,7 +17,7 @@ from anyback_nn.inputs.checks import COMPUTE_DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.layer import Context
 from anyback_nn.network.network import Network
-from anyback_nn.network.precision import InDtype, cast, mixed
+from anyback_nn.network.precision import InDtype, cast, mix_precision
 
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 """The distance from 1 to the next number."""
@@ -49,7 +49,7 @@ def outcome(network, problem, backend):
 def assert_near_wide(case, backend, narrow, wide):
     problem = case.draw(3).to(backend, wide)
     network = Network(problem.layer)
-    found = outcome(mixed(network, narrow, wide), problem, backend)
+    found = outcome(mix_precision(network, narrow, wide), problem, backend)
     for part in ("y", "grads", "state"):
         for name, array in arrays(found.get(part, ())).items():
             assert array.dtype == getattr(backend.xp, wide), (part, name)
@@ -81,7 +81,7 @@ def test_what_is_kept_for_the_way_back_is_narrow(backend, compute_dtype):
     """Most of the memory of a step."""
     case = next(one for one in LAYERS if one.name == "Residual")
     problem = case.draw(3).to(backend, "float32")
-    network = mixed(Network(problem.layer), compute_dtype, "float32")
+    network = mix_precision(Network(problem.layer), compute_dtype, "float32")
     y, cache = backend.jit(network.forward)((problem.params,), problem.x)
     kept = arrays(cache)
     assert len(kept) >= 6
@@ -107,10 +107,10 @@ def test_squares_beyond_float16_are_normalized(layer, backend, compute_dtype):
     network = Network(layer)
     params, state = network.init(48, draws), network.init_state(48, draws)
     context = Context(True, state)
-    y, cache = mixed(network, compute_dtype, "float32").forward(params, x, context)
+    y, cache = mix_precision(network, compute_dtype, "float32").forward(params, x, context)
     expected, expected_cache = network.forward(params, x, context)
     assert relative_error(y, to_numpy(expected)) < 1e-6
-    new = mixed(network, compute_dtype, "float32").next_state(state, cache)
+    new = mix_precision(network, compute_dtype, "float32").next_state(state, cache)
     assert_close(new, network.next_state(state, expected_cache), 1e-6)
 
 
@@ -118,7 +118,7 @@ def test_squares_beyond_float16_are_normalized(layer, backend, compute_dtype):
 def test_softmax_over_many_classes(backend, compute_dtype):
     """With the probabilities near the smallest of float16, or the sum near its largest whole."""
     z = backend.asarray(np.zeros((2, 40_000)), "float32")
-    y, _ = mixed(Network(nn.Softmax()), compute_dtype, "float32").forward(({},), z)
+    y, _ = mix_precision(Network(nn.Softmax()), compute_dtype, "float32").forward(({},), z)
     assert relative_error(y, np.full((2, 40_000), 1 / 40_000)) < 1e-5
 
 
@@ -128,7 +128,7 @@ def test_activations_are_finite(activation, backend, compute_dtype):
     sizes = np.asarray([0.0, 6e-8, 1e-4, 1.0, 12.0, 20.0, 50.0, 100.0, 1e3, 3e4, 6e4])
     x = backend.asarray(np.concatenate([sizes, -sizes])[:, None] * [1.0, -1.0, 0.5], "float32")
     dy = backend.asarray(np.ones((22, 3)), "float32")
-    network = mixed(Network(activation()), compute_dtype, "float32")
+    network = mix_precision(Network(activation()), compute_dtype, "float32")
     with backend.scope("float32"):
         y, cache = network.forward(({},), x)
         dx, _ = network.backward(({},), cache, dy)
@@ -180,7 +180,7 @@ class Noisy(Seen):
 )
 @each_narrow
 def test_own_layers(layer, full, backend, compute_dtype):
-    network = mixed(Network(nn.Network(layer)), compute_dtype, "float32")
+    network = mix_precision(Network(nn.Network(layer)), compute_dtype, "float32")
     x = backend.asarray([[1.0, 2.0]], "float32")
     _, cache = network.forward((({},),), x, Context(True, (({},),), ((x,),)))
     wanted = "float32" if full else compute_dtype
@@ -200,10 +200,19 @@ class Damped(nn.Network):
 
 
 def test_own_blocks_keep_their_settings():
-    network = mixed(Network(Damped(nn.Dense(2), factor=0.25)), "float16", "float32")
+    network = mix_precision(Network(Damped(nn.Dense(2), factor=0.25)), "float16", "float32")
     (block,) = network.layers
     assert (type(block), block.factor) == (Damped, 0.25)
     assert block.layers == (InDtype(nn.Dense(2, initializer=nn.GlorotUniform()), "float16"),)
+
+
+def test_sizes_are_those_of_the_layers():
+    network = Network(
+        nn.Dense(3), nn.BatchNorm(), nn.Residual(nn.Dense(5), nn.Dense(3)), nn.Dense(2)
+    )
+    mixed = mix_precision(network, "float16", "float32")
+    assert mixed.sizes(4) == network.sizes(4) == (4, 3, 3, 3, 2)
+    assert mixed.output_size(4) == 2
 
 
 # Casting -----------------------------------------------------------------------------------------

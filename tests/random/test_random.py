@@ -171,7 +171,7 @@ def test_masks_are_made_where_it_was_asked_for(backend, monkeypatch):
         made.append(arguments)
         return words(*arguments)
 
-    draws_module._mask_computation.cache_clear()
+    draws_module._compile_mask.cache_clear()
     monkeypatch.setattr(draws_module, "words", counted)
     for seed, probability in enumerate((0.1, 0.2, 0.3)):
         draws(backend, seed=seed).bernoulli((3, 41), probability)

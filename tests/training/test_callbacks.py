@@ -124,7 +124,7 @@ def test_early_stopping_asks_which_direction_is_better(backend, moons):
         def on_epoch_end(self, fit):
             fit.history.last["f1"] = [0.1, 0.5, 0.4, 0.3][fit.epoch - 1]
 
-    with pytest.raises(ValueError, match="is less or more of 'f1' better"):
+    with pytest.raises(ValueError, match="are lower or higher values of 'f1' better"):
         nn.EarlyStopping(monitor="f1")
     stopping = nn.EarlyStopping(patience=2, monitor="f1", mode="max")
     make(backend).fit(*moons, epochs=9, callbacks=[F1(), stopping])

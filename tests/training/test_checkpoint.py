@@ -117,7 +117,7 @@ def test_settings_may_have_any_name(tmp_path):
 
 def test_a_history_that_is_not_json_cannot_be_saved(model, tmp_path):
     model.training.history.rows.append({"epoch": object()})
-    with pytest.raises(nn.CheckpointError, match="holds what JSON cannot"):
+    with pytest.raises(nn.CheckpointError, match="is not valid JSON"):
         model.save(tmp_path / "m")
 
 

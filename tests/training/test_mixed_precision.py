@@ -16,7 +16,7 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs.checks import COMPUTE_DTYPES
 from anyback_nn.jit import dispatch
 from anyback_nn.network.layout import Layout
-from anyback_nn.network.precision import mixed
+from anyback_nn.network.precision import mix_precision
 from anyback_nn.random import Random, generator
 from anyback_nn.training import checkpoint, engine
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
@@ -93,7 +93,7 @@ class Steps:
 
     def scaled(self, narrow, scaling, n=1):
         """Take scaled steps, in a narrow dtype."""
-        network = mixed(self.network, narrow, self.wide)
+        network = mix_precision(self.network, narrow, self.wide)
         step = build_step(network, *self.parts[1:], scaling)
         return self.take(step, self.begin(scaling), n)
 
@@ -125,7 +125,7 @@ def test_gradients_near_float32(backend, compute_dtype):
     steps = Steps(backend, "float32")
     with backend.scope("float32"):
         scaling = LossScaling() if compute_dtype == "float16" else None
-        network = mixed(steps.network, compute_dtype, "float32")
+        network = mix_precision(steps.network, compute_dtype, "float32")
         step = build_step(network, *steps.parts[1:], scaling)
         found = steps.gradient(step, steps.begin(scaling))
         expected = steps.gradient(build_step(*steps.parts), steps.begin())
@@ -134,7 +134,7 @@ def test_gradients_near_float32(backend, compute_dtype):
 
 def test_gradients_of_float32_near_float64(backend, float64):
     steps = Steps(backend, float64)
-    network = mixed(steps.network, "float32", float64)
+    network = mix_precision(steps.network, "float32", float64)
     step = build_step(network, *steps.parts[1:], LossScaling())
     found = steps.gradient(step, steps.begin(LossScaling()))
     expected = steps.gradient(build_step(*steps.parts), steps.begin())
@@ -146,7 +146,7 @@ def test_what_vanishes_in_float16_is_kept_by_the_scale(backend, compute_dtype):
     """Gradients of about 1e-8, where the smallest number above 0 is 6e-8."""
     steps = Steps(backend, "float32", weight=1e-7)
     with backend.scope("float32"):
-        network = mixed(steps.network, compute_dtype, "float32")
+        network = mix_precision(steps.network, compute_dtype, "float32")
         expected = steps.gradient(build_step(*steps.parts), steps.begin())
         lost, kept = (
             steps.gradient(
@@ -257,7 +257,7 @@ def test_a_network_without_parameters(backend, float64):
     steps = Steps(backend, float64)
     network = nn.Network(nn.Tanh())
     layout = Layout.of(({},), backend.packed)
-    network = mixed(network, "float32", float64)
+    network = mix_precision(network, "float32", float64)
     step = build_step(network, steps.loss, layout, steps.optimizer, (), LossScaling())
     begin = ((), {LOSS_SCALE: LossScaling().init(backend, float64)}, ({},))
     ((params, slots, _, _),) = steps.take(step, begin)
@@ -326,7 +326,7 @@ def test_without_it_nothing_of_it_is_touched(backend, moons, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("nobody asked for it")
 
-    for name in ("mixed", "LossScaling"):
+    for name in ("mix_precision", "LossScaling"):
         monkeypatch.setattr(engine, name, refuse)
     model = classifier(backend)
     model.fit(*moons, epochs=1)

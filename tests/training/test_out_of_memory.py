@@ -203,7 +203,7 @@ def test_validation_in_fit(model, rows):
     with pytest.raises(OutOfMemoryError) as caught:
         model.fit(*rows, batch_size=32, validation=rows)
     message = explained(caught, model, ROWS)
-    assert "What fit validates with has batches of its own" in message
+    assert "The batch size of validation data in fit cannot be set" in message
     assert "step of training" not in message
 
 
@@ -260,7 +260,7 @@ def test_the_data_do_not_fit(backend, rows, monkeypatch):
 def test_the_parameters_do_not_fit(backend, rows, n_out):
     x, y = rows
     model = nn.Model(nn.Dense(n_out), loss=nn.SoftmaxCrossEntropy(), backend=backend)
-    said = r"no memory for the parameters.*; they are drawn in float64.*Take smaller layers"
+    said = r"not enough memory for the parameters.*; they are drawn in float64.*Use smaller layers"
     with pytest.raises(OutOfMemoryError, match=said) as raised:
         model.build(100)
     if n_out == 10**13:  # 100 weights and a bias for each
@@ -333,6 +333,6 @@ def test_arrays_of_a_failed_step_are_let_go():
     try:
         step()
     except MemoryError as error:
-        out_of_memory._let_go(error)
+        out_of_memory._free_frames(error)
         gc.collect()
         assert held[0]() is None
