@@ -15,18 +15,16 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from anyback_nn.backends import Backend
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
-from anyback_nn.jit import dispatch
-from anyback_nn.jit.program import Program
-from anyback_nn.testing import VARIANTS
+from anyback_nn.testing import VARIANTS, collect_programs
 from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.plugin import backend_of, chosen
+from anyback_nn.testing.programs import CountedProgram
 
 if not os.environ.get("CI"):
     # Read when JAX is imported: most of the time, it would optimize what is then computed once.
@@ -160,21 +158,7 @@ def float64(backend: Backend) -> Iterator[str]:
 
 
 @pytest.fixture
-def programs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Collect the programs that are traced, and count how often they are replayed."""
-    made: list[Any] = []
-
-    class Watched(Program):
-        runs = 0
-
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            self.runs = 0
-            made.append(self)
-
-        def run(self, inputs: list[Any]) -> tuple[Any, ...]:
-            self.runs += 1
-            return super().run(inputs)
-
-    monkeypatch.setattr(dispatch, "Program", Watched)
-    return made
+def programs() -> Iterator[list[CountedProgram]]:
+    """The programs that are traced during the test, and how often each is replayed."""
+    with collect_programs() as (programs, _):
+        yield programs

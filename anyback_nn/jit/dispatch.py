@@ -90,7 +90,7 @@ class Traced:
         key = tuple(shapes)
         program = self.programs.get(key)
         if program is not None:
-            if program.fits(donated):
+            if program.bind(donated):
                 return program, inputs
             del self.programs[key]
             self.n_calls[key] = 0
