@@ -436,7 +436,7 @@ MUTANTS = (
         r"\[5, 5, 5, 5\] == \[5, 5, 5, 5, 3\]",
     ),
     Mutant(
-        "a recorded step writes over what it reads again",
+        "a traced step writes over what it reads again",
         "jit/memory.py",
         "and operand.buffer.last == position",
         "and True",
@@ -449,7 +449,7 @@ MUTANTS = (
         "jit/fusion.py",
         "view.path or view.buffer is not buffer",
         "view.buffer is not buffer",
-        "jit/test_jit_cupy.py::test_steps[read_in_another_way_after_it_is_written]",
+        "jit/test_jit_cupy.py::test_steps[read_transposed_after_it_is_written]",
         "numpy",
         "not enough values to unpack",
     ),
