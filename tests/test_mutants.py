@@ -495,7 +495,7 @@ MUTANTS = (
         "backends/transfer.py",
         "slot.copied.synchronize()",
         "pass",
-        "backends/test_transfer.py::test_every_batch_is_what_it_would_be_elsewhere[late-cupy-arrays]",
+        "backends/test_transfer.py::test_batches_are_those_of_numpy[late-cupy-arrays]",
         "numpy",
         "Arrays are not equal",
     ),
