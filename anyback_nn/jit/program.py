@@ -1,4 +1,4 @@
-"""A traced step that is ready to run: its calls, where its inputs go and where its results are."""
+"""A traced step that is ready to run: its calls, the memory of its inputs and its results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyback_nn.tree import tree_leaves, tree_map, tree_named_leaves
 __all__ = ["Program"]
 
 COPY_LIMIT = 2**13
-"""The bytes up to which inputs are copied, which is as fast as to fill them into the calls."""
+"""The bytes up to which inputs are copied, which is as fast as filling them into the calls."""
 
 MAY_DIFFER = 0.01
 """The share of the elements of one result that may differ when a program is verified."""
@@ -65,7 +65,7 @@ class Program:
         results = [x.buffer for x in tree_leaves(self.views) if isinstance(x, View)]
         limit = 0 if rules.kernel_bound else COPY_LIMIT
         for x in inputs:
-            # What is passed on must not be what the caller writes to afterwards.
+            # The caller may write into an input afterwards, so a result must be a copy.
             if isinstance(x, Buffer) and (x.nbytes <= limit or x in results):
                 x.array, x.input_index = rules.empty(x.shape, x.dtype), None
         self.graph_ops = rules.rewrite(graph.ops, results)

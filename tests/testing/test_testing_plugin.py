@@ -163,7 +163,7 @@ def test_help_names_what_there_is(project, monkeypatch):
             "@pytest.mark.xfail_backends(?names, reason): xfail on these backends",
         ]
     )
-    run(project, "", "--fixtures").stdout.fnmatch_lines("*Give the array backend under test.")
+    run(project, "", "--fixtures").stdout.fnmatch_lines("*Return the array backend under test.")
 
 
 # Which tests run ---------------------------------------------------------------------------------
