@@ -72,8 +72,8 @@ def in_place(x, y):
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_functions(backend, dtype, call, programs):
-    arrays = [backend.asarray(one, dtype) for one in (X, Y)] + [backend.asarray(TRUE)]
-    others = [backend.asarray(one[::-1].copy(), dtype) for one in (X, Y)]
+    arrays = [backend.asarray(x, dtype) for x in (X, Y)] + [backend.asarray(TRUE)]
+    others = [backend.asarray(x[::-1].copy(), dtype) for x in (X, Y)]
     others += [backend.asarray(TRUE[::-1].copy())]
 
     def step(x, y, true):
@@ -92,14 +92,14 @@ def test_a_scan_is_the_same_as_one_step_after_the_other(backend, finest, program
         return total, mean * 0.5 + total, (total * 2.0, mean)
 
     x = backend.asarray(X, finest)
-    entries = [(float(i), np.asarray([i % 6, 2])) for i in range(20)]
+    xs = [(float(i), np.asarray([i % 6, 2])) for i in range(20)]
 
     def begin():
         return backend.asarray(np.zeros((2, 4)), finest), backend.asarray(np.ones((2, 4)), finest)
 
-    carried, results = backend.scan(step, donate=(0,))(begin(), (x,), entries)
+    carried, results = backend.scan(step, donate=(0,))(begin(), (x,), xs)
     expected = begin()
-    for i, (rate, row) in enumerate(entries):
+    for i, (rate, row) in enumerate(xs):
         *expected, right = step(*expected, x, rate, backend.asarray(row))
         assert_same([result[i, ...] for result in results], right)
     assert_same(carried, expected)
