@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import array_api_strict
+import numpy as np
 
 from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
@@ -30,6 +33,13 @@ class StrictBackend(Backend):
     def devices(self) -> list[str]:
         devices = array_api_strict.__array_namespace_info__().devices()
         return [f"{self.name}:{device._device}" for device in devices]
+
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        # Its arrays compute with NumPy. As on the other libraries, what is not finite is found and
+        # reported, not warned about.
+        with np.errstate(all="ignore"):
+            yield
 
     def check_device(self) -> None:
         if self.device_name is not None and self.spec not in self.devices():

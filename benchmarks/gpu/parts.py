@@ -95,7 +95,7 @@ class Run:
 
 NOT_ON_GPU = (
     *("cli", "datasets", "sklearn*", "testing"),
-    *("test_mutants.py", "test_readme.py", "test_benchmarks.py", "test_gpu_run.py"),
+    *("test_mutants.py", "test_docs.py", "test_benchmarks.py", "test_gpu_run.py"),
     "test_network_hypothesis.py",
 )
 """Folders and files of tests that depend on no backend, or that take too long here."""
