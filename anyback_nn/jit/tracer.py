@@ -132,8 +132,8 @@ class ScalarTracer:
 
     def update(self) -> None:
         """Compute the value again."""
-        if self.compute is not None:
-            self.set(self.compute())
+        assert self.compute is not None
+        self.set(self.compute())
 
     def _refuse(self, *_: Any) -> Any:
         raise TraceError("a number that is read")

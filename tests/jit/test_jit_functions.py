@@ -86,6 +86,25 @@ def test_functions(backend, dtype, call, programs):
     assert_same(traced(*others), step(*others))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda xp, x: xp.sum(xp.astype(x, xp.int32)),
+        lambda xp, x: xp.sum(x, axis=()),
+        lambda xp, x: xp.argmax(x, axis=1, keepdims=True),
+        lambda xp, x: xp.astype(x, x.dtype, copy=False) * 2.0,
+        lambda xp, x: x**-1,
+    ],
+)
+def test_functions_that_some_libraries_trace(backend, finest, call):
+    def step(x):
+        return (call(nn.array_namespace(x), x),)
+
+    traced, x = backend.jit(step, replay=True), backend.asarray(X, finest)
+    for _ in range(CALLS_BEFORE_TRACING + 2):
+        assert_same(traced(x), step(x))
+
+
 def test_a_scan_is_the_same_as_one_step_after_the_other(backend, finest, programs):
     def step(total, mean, x, rate, row):
         total += rate * nn.array_namespace(x).take(x, row, axis=0)

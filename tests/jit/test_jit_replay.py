@@ -247,8 +247,15 @@ def write_to_input(x):
         (lambda x: (x % 2.0,), ()),
         (lambda x: (sum(list(x)),), ()),
         (write_to_input, ()),
+        (lambda x: (x * 1j,), ()),
+        (lambda x: (nn.array_namespace(x).sum(x, dtype=np.float32),), ()),
+        (lambda x: (nn.array_namespace(x).mean(nn.array_namespace(x).astype(x, np.int64)),), ()),
         (lambda x, a: (x * max(a, 0.5),), (3.0,)),
+        (lambda x, a: (x * float(a),), (3.0,)),
         (lambda x, a: (x * a**2,), (3.0,)),
+        (lambda x, a: (x * nn.array_namespace(x).multiply(a, 2.0),), (3.0,)),
+        (lambda x, a: (nn.array_namespace(x).astype(x, np.int64) * a,), (3.0,)),
+        (lambda x, a: (x * a,), (3,)),
     ],
 )
 def test_a_step_that_cannot_be_traced_is_called_as_it_is(step, numbers):
@@ -416,6 +423,18 @@ def test_donated_arrays_of_another_form_are_not_replayed(make):
     assert not traced.programs
     expected = move(make(np.ones(3)), x)
     assert_same((*params.values(), total), (*expected[0].values(), expected[1]))
+
+
+def test_donated_numbers_are_constants():
+    def step(params, x):
+        params["p"] -= params["rate"] * x
+        return (params,)
+
+    traced, _ = replay(step, {"p": np.zeros(3), "rate": 0.5}, np.ones(3), donate=(0,))
+    assert traced.programs
+    (params,) = traced({"p": np.ones(3), "rate": 2.0}, np.ones(3))
+    assert not traced.programs
+    assert params["p"].tolist() == [-1.0] * 3
 
 
 def test_donated_arrays_that_are_not_returned():
