@@ -7,10 +7,12 @@ tracing, whose steps are tested elsewhere.
 from __future__ import annotations
 
 import gc
+import importlib
 import pickle
 import weakref
 from functools import partial
 
+import cupy_stand_in
 import numpy as np
 import pytest
 from traced_steps import (
@@ -25,6 +27,7 @@ from traced_steps import (
 )
 
 import anyback_nn as nn
+from anyback_nn.array_api import to_numpy
 from anyback_nn.backends.numpy import RULES
 from anyback_nn.inputs.checks import DTYPES
 from anyback_nn.jit.dispatch import CALLS_BEFORE_TRACING, MOST_PROGRAMS, Traced
@@ -212,10 +215,27 @@ def program_of(traced):
     return program
 
 
-def test_results_are_not_overwritten_by_the_next_call():
-    traced, first = replay(lambda x: (x + 1.0,), np.zeros(3))
-    traced(np.full(3, 9.0))
-    assert first[0].tolist() == [1.0, 1.0, 1.0]
+@pytest.fixture(params=["numpy", "cupy"])
+def library(request):
+    """The rules of a library, and the function that makes its arrays."""
+    if request.param == "numpy":
+        yield RULES, np.array
+        return
+    with cupy_stand_in.installed() as cupy:
+        yield importlib.import_module("anyback_nn.backends.cupy").RULES, cupy.array
+
+
+def test_results_are_not_overwritten_by_later_calls(library):
+    def step(x):
+        y = x * 2.0
+        return y, y[:1], y + 1.0, nn.array_namespace(x).sum(x)
+
+    rules, array = library
+    traced, inputs = Traced(step, (), rules), [np.full(3, float(i)) for i in range(8)]
+    results = [traced(array(x)) for x in inputs]
+    assert traced.programs
+    for result, x in zip(results, inputs, strict=True):
+        assert_same(result, map(np.asarray, step(x)))
 
 
 def test_a_view_keeps_its_memory():
@@ -390,17 +410,24 @@ def move(params, x):
     return params, nn.array_namespace(x).sum(params["q"])
 
 
-def test_donated_arrays_are_worked_in_wherever_they_are():
-    traced, (old, _) = replay(move, {"p": np.ones(3), "q": np.ones(3)}, np.ones(3), donate=(0,))
-    program, values = program_of(traced), {name: array.copy() for name, array in old.items()}
-    for new in ({"p": np.full(3, 4.0), "q": np.full(3, 0.5)}, {**old, "q": np.full(3, 2.0)}):
-        expected = move({name: array.copy() for name, array in new.items()}, np.arange(3.0))
-        params, total = traced(new, np.arange(3.0))
+def test_donated_arrays_are_worked_in_wherever_they_are(library):
+    rules, array = library
+    traced, x = Traced(move, (0,), rules), np.arange(3.0)
+    old = {"p": array(np.ones(3)), "q": array(np.ones(3))}
+    for _ in range(CALLS_BEFORE_TRACING + 2):
+        traced(old, array(x))
+    program, before = program_of(traced), {name: to_numpy(old[name]).copy() for name in old}
+    for new in (
+        {"p": array(np.full(3, 4.0)), "q": array(np.full(3, 0.5))},
+        {"p": old["p"], "q": array(np.full(3, 2.0))},
+    ):
+        expected, right = move({name: to_numpy(new[name]).copy() for name in new}, x)
+        params, total = traced(new, array(x))
         assert program_of(traced) is program
         assert all(params[name] is new[name] for name in new)
-        assert_same((*params.values(), total), (*expected[0].values(), expected[1]))
+        assert_same((*params.values(), total), (*expected.values(), np.asarray(right)))
         if new["p"] is not old["p"]:
-            assert_same(old.values(), values.values())
+            assert_same(old.values(), before.values())
 
 
 @pytest.mark.parametrize(
@@ -437,18 +464,23 @@ def test_donated_numbers_are_constants():
     assert params["p"].tolist() == [-1.0] * 3
 
 
-def test_donated_arrays_that_are_not_returned():
+def test_donated_arrays_that_are_not_returned(library):
     def step(p, q, x):
         q += x
         p += q
         return (p,)
 
-    traced, _ = replay(step, np.ones(3), np.ones(3), np.ones(3), donate=(0, 1))
-    p, q, x = np.zeros(3), np.zeros(3), np.arange(3.0)
-    for _ in range(2):
+    rules, array = library
+    traced, arguments = Traced(step, (0, 1), rules), (np.ones(3), np.ones(3), np.arange(3.0))
+    p, q, x = map(array, arguments)
+    for _ in range(CALLS_BEFORE_TRACING + 3):
         (p,) = traced(p, q, x)
+        step(*arguments)
+        assert_same((p, q), arguments[:2])
     assert traced.programs
-    assert_same((p, q), (x * 3, x * 2))
+    p, q = array(np.zeros(3)), array(np.zeros(3))
+    traced(p, q, x)
+    assert_same((p, q), (np.arange(3.0), np.arange(3.0)))
 
 
 def test_donated_arrays_are_as_before_if_tracing_fails():
@@ -533,20 +565,21 @@ def test_vectors_that_overlap_are_not_tiled():
 # What is traced -----------------------------------------------------------------------------------
 
 
-def test_numbers_are_those_of_each_call():
+def test_numbers_are_those_of_each_call(library):
     def step(p, x, a, b):
         c = 2.0 * a / 3 - b
         p -= a * x
         p /= a
-        return p, x * (1 - c), x + c * c, x - a
+        return p, x * (1 - c), x + c * c, x - a, nn.array_namespace(x).sum(x) * a
 
-    p, expected = np.ones(2, "float32"), np.ones(2, "float32")
-    traced = Traced(step, (0,), RULES)
+    rules, array = library
+    traced = Traced(step, (0,), rules)
+    p, expected = array(np.ones(2, "float32")), np.ones(2, "float32")
     for a, b in ((0.1, 0.2), (0.3, 0.4), (0.5, 0.6), (0.7, 0.8), (0.9, 0.1), (1.1, 0.2)):
         x = np.asarray([a, 1.0], "float32")
-        results, right = traced(p, x, a, b), step(expected, x, a, b)
-        assert_same(results, right)
-        p, expected = results[0], right[0]
+        p, *results = traced(p, array(x), a, b)
+        expected, *right = step(expected, x, a, b)
+        assert_same((p, *results), map(np.asarray, (expected, *right)))
     assert traced.programs
 
 
