@@ -11,10 +11,9 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["MOVED", "install"]
 
@@ -36,13 +35,19 @@ MOVED: dict[str, tuple[str, ...]] = {
 """The old name of each module, and the modules in which its public names are now."""
 
 
-class _Finder(MetaPathFinder, Loader):
-    """Finds a module under its old name."""
+class _Finder:
+    """Finds a module under its old name and loads it.
+
+    It has no base class of `importlib.abc`: that import takes longer than that of this package.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(name, self) if name in MOVED else None
+        return ModuleSpec(name, cast(Any, self)) if name in MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Let the default module be created."""
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__
