@@ -71,6 +71,23 @@ def is_stochastic(mlp: BaseMLP) -> bool:
     return True
 
 
+def _parameters(name: str, description: str) -> Any:
+    """Create the property that reads and replaces the parameters with that name."""
+
+    def read(mlp: BaseMLP) -> list[Array]:
+        arrays = dense_params(mlp._fitted_model(), name)
+        if mlp._fitted_on == "numpy":
+            arrays = [inputs.read_only(array) for array in arrays]
+        return Parameters(arrays, partial(replace, mlp))
+
+    def replace(mlp: BaseMLP, values: Sequence[Any]) -> None:
+        set_dense_params(mlp._fitted_model(), name, values)
+        # Training resumes from these.
+        mlp._raw = None
+
+    return property(read, replace, doc=description)
+
+
 class BaseMLP(BaseEstimator, ABC):
     """A multi-layer perceptron with scikit-learn's parameters, methods and attributes."""
 
@@ -155,9 +172,9 @@ class BaseMLP(BaseEstimator, ABC):
         """Score raw outputs against encoded targets, as ``score`` does."""
 
     @property
-    @abstractmethod
     def _gradient_factor(self) -> float:
         """A factor of the stochastic solvers' gradient: see `Objective.value_and_grad`."""
+        return 1.0
 
     @property
     def _stratifies(self) -> bool:
@@ -241,12 +258,13 @@ class BaseMLP(BaseEstimator, ABC):
         metric = self.early_stopping_metric
         scorer = None if metric is None else check_scoring(self, scoring=metric)
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
-        original = X
-        X, y = inputs.check_data(self, X, y, reset=first, needs_y=True, y_numeric=self._y_numeric)
-        labels = self._encode(y, first=first, incremental=incremental, classes=classes)
-        targets = self._choose_loss()[0].check_targets(labels, self.n_outputs_)
-        given = inputs.check_sample_weight(sample_weight, X.shape[0])
-        weights = self._with_class_weight(given, labels, incremental)
+        # A scorer gets a table if a table was given.
+        table = X if hasattr(X, "iloc") or hasattr(X, "columns") else None
+        given, y, labels = self._check_rows(
+            X, y, sample_weight, first=first, incremental=incremental, classes=classes
+        )
+        X, n_samples = given.x, int(given.x.shape[0])
+        rows = given._replace(weights=self._with_class_weight(given.weights, labels, incremental))
         if incremental and not first and self.early_stopping and self.converged_:
             warnings.warn(
                 "early stopping has ended the training of this estimator: partial_fit changes "
@@ -264,20 +282,16 @@ class BaseMLP(BaseEstimator, ABC):
         with model.backend.scope(model.dtype):
             if not self._in_epochs:
                 lbfgs.check_deterministic(model, tuple(X.shape))
-            rows = Batch(X, targets, weights)
             chosen = measured = None
             if self.validation_data is not None:
                 measured = validation.check_validation_data(self, scorer)
             elif self.early_stopping and self._in_epochs:
                 chosen, held = validation.split(self, labels, random, incremental=incremental)
-                part = Batch(*(inputs.take_rows(array, held) for array in (X, targets, given)))
-                # A scorer gets a table if a table was given.
-                table = hasattr(original, "iloc") or hasattr(original, "columns")
-                held_X = None
-                if scorer is not None:
-                    held_X = inputs.take_rows(original if table else X, held)
-                measured = Validation.build(self, part, scorer, (held_X, y[held]))
-            size = self._choose_batch_size(int(X.shape[0]) if chosen is None else len(chosen), X)
+                n_samples = len(chosen)
+                part = Batch(*(inputs.take_rows(array, held) for array in given))
+                seen = part.x if table is None else inputs.take_rows(table, held)
+                measured = Validation.build(self, part, scorer, (seen, y[held]))
+            size = self._choose_batch_size(n_samples, X)
             source = build_source(
                 rows,
                 model.backend,
@@ -288,6 +302,32 @@ class BaseMLP(BaseEstimator, ABC):
                 resident=has_room(model, rows, size),
             )
         return source, measured
+
+    def _check_rows(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        first: bool,
+        incremental: bool,
+        classes: Any = None,
+    ) -> tuple[Batch, Any, Any]:
+        """Check inputs, targets and weights.
+
+        Returns
+        -------
+        rows : Batch
+            With the targets that the loss takes.
+        y : numpy.ndarray or sparse matrix
+            The checked targets.
+        labels : numpy.ndarray
+            The same as numbers.
+        """
+        X, y = inputs.check_data(self, X, y, reset=first, needs_y=True, y_numeric=self._y_numeric)
+        labels = self._encode(y, first=first, incremental=incremental, classes=classes)
+        targets = self._choose_loss()[0].check_targets(labels, self.n_outputs_)
+        return Batch(X, targets, inputs.check_sample_weight(sample_weight, X.shape[0])), y, labels
 
     def _check_callbacks(self) -> None:
         """Refuse invalid callbacks, and those that undo what the parameters ask for."""
@@ -321,7 +361,6 @@ class BaseMLP(BaseEstimator, ABC):
         self.model_ = build_model(self, X, random, lbfgs=not self._in_epochs)
         self._reset(inputs.namespace_name(X))
         self.n_layers_ = len(self.coefs_) + 1
-        self._set_loss()
 
     def _reset(self, fitted_on: str) -> None:
         """Set everything that training counts and keeps to its value before the first step."""
@@ -389,11 +428,11 @@ class BaseMLP(BaseEstimator, ABC):
     @contextmanager
     def _open_callbacks(self) -> Iterator[list[Callback]]:
         """List the user's callbacks, and a progress bar that is closed after training."""
-        bar = ProgressBar() if self.progress else None
+        bars = [ProgressBar()] if self.progress else []
         try:
-            yield [*(self.callbacks or ()), *([bar] if bar else [])]
+            yield [*(self.callbacks or ()), *bars]
         finally:
-            if bar:
+            for bar in bars:
                 bar.close()
 
     def _predicting_params(self) -> Packed:
@@ -439,38 +478,11 @@ class BaseMLP(BaseEstimator, ABC):
             )
         return self.model_
 
-    def _layer_arrays(self, name: str) -> list[Array]:
-        """List the parameters with that name, layer by layer."""
-        arrays = dense_params(self._fitted_model(), name)
-        if self._fitted_on == "numpy":
-            arrays = [inputs.read_only(array) for array in arrays]
-        return Parameters(arrays, partial(self._set_layer_arrays, name))
-
-    def _set_layer_arrays(self, name: str, values: Sequence[Any]) -> None:
-        """Replace the parameters with that name."""
-        set_dense_params(self._fitted_model(), name, values)
-        # Training resumes from these.
-        self._raw = None
-
-    @property
-    def coefs_(self) -> list[Array]:
-        """The weight matrix of each dense layer, of shape (n_in, n_out)."""
-        return self._layer_arrays("weight")
-
-    @coefs_.setter
-    def coefs_(self, values: Sequence[Any]) -> None:
-        self._set_layer_arrays("weight", values)
-
-    @property
-    def intercepts_(self) -> list[Array]:
-        """The bias of each dense layer."""
-        return self._layer_arrays("bias")
-
-    @intercepts_.setter
-    def intercepts_(self, values: Sequence[Any]) -> None:
-        self._set_layer_arrays("bias", values)
+    coefs_ = _parameters("weight", "The weight matrix of each dense layer, of shape (n_in, n_out).")
+    intercepts_ = _parameters("bias", "The bias of each dense layer.")
 
     def _curve(self, name: str) -> list[float]:
+        """List what the history has under that name."""
         return [row[name] for row in self._fitted_model().history if name in row]
 
     @property

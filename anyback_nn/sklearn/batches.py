@@ -29,16 +29,16 @@ def rows_at_once(n_features: int) -> int:
 class SampleSource(Source):
     """Batches of rows of arrays, or of a sparse matrix, each batch of which is made dense.
 
+    Create one with `build_source`.
+
     Parameters
     ----------
-    rows : Batch
+    rows, batch_size, random
+        See `build_source`.
     bring : callable
         Moves a batch to the device.
-    batch_size : int
     order : numpy.ndarray
         The row numbers in their order; shuffled in place before each epoch.
-    random : numpy.random.RandomState, optional
-        Shuffles the rows. Default: they keep their order.
     whole : bool
         Whether all rows are used in the arrays' order, so that a batch is a slice.
     resident : bool
@@ -123,13 +123,11 @@ def build_source(
     resident : bool
         Whether dense arrays are moved to the device as a whole, once, and not batch by batch.
     """
-    bring: Callable[[Batch], Batch]
     whole = chosen is None and random is None
     order = np.arange(rows.x.shape[0]) if chosen is None else np.array(chosen)
     resident = resident and not hasattr(rows.x, "toarray")
+    feed = backend.transfer() if not resident and len(order) > batch_size else None
+    bring: Callable[[Batch], Batch] = partial(move, backend=backend, dtype=dtype, feed=feed)
     if resident:
-        rows, bring = move(rows, backend, dtype), lambda batch: batch
-    else:
-        feed = backend.transfer() if len(order) > batch_size else None
-        bring = partial(move, backend=backend, dtype=dtype, feed=feed)
+        rows, bring = bring(rows), lambda batch: batch
     return SampleSource(rows, bring, batch_size, order, random, whole, resident)

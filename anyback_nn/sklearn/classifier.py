@@ -326,36 +326,30 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
 
     def _choose_loss(self) -> tuple[Loss, float]:
+        loss, smoothing = self.loss, float(self.label_smoothing)
         binary = self._multilabel or len(self.classes_) <= 2
-        smoothing = float(self.label_smoothing)
-        if isinstance(self.loss, Loss):
-            if not self.loss.classifies:
+        if isinstance(loss, Loss):
+            if not loss.classifies:
                 raise ValueError(
-                    f"loss: {type(self.loss).__name__} does not classify (its `classifies` is "
+                    f"loss: {type(loss).__name__} does not classify (its `classifies` is "
                     "False). Use MLPRegressor"
                 )
             if smoothing:
                 raise ValueError("label_smoothing: give it to the loss that you pass")
-            if self._multilabel and isinstance(self.loss, SoftmaxCrossEntropy):
-                raise _not_for_labels(self.loss)
-            if isinstance(self.loss, ProbabilityCrossEntropy) and self.layers is None:
+            if isinstance(loss, ProbabilityCrossEntropy) and self.layers is None:
                 raise ValueError(
                     "loss: ProbabilityCrossEntropy takes probabilities, and the network gives "
                     "logits. Use loss='log_loss', or layers=[..., Dense(1), Sigmoid()]"
                 )
-            return self.loss, 1.0
-        if self.loss == "binary_cross_entropy" or (self.loss == "log_loss" and binary):
+        elif loss == "binary_cross_entropy" or (loss == "log_loss" and binary):
             # scikit-learn adds the labels up, the library averages over them.
-            return BinaryCrossEntropy(smoothing), float(
-                len(self.classes_) if self._multilabel else 1
-            )
-        if self._multilabel:
-            raise _not_for_labels(self.loss)
-        return SoftmaxCrossEntropy(smoothing), 1.0
-
-    @property
-    def _gradient_factor(self) -> float:
-        return 1.0
+            factor = len(self.classes_) if self._multilabel else 1
+            return BinaryCrossEntropy(smoothing), float(factor)
+        else:
+            loss = SoftmaxCrossEntropy(smoothing)
+        if self._multilabel and isinstance(loss, SoftmaxCrossEntropy):
+            raise ValueError(f"loss={self.loss!r} is not for several labels. Use loss='log_loss'")
+        return loss, 1.0
 
     @property
     def _stratifies(self) -> bool:
@@ -449,11 +443,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 return decided
             decided = decided.reshape(-1, len(self.classes_)).astype(int)
             return csr_matrix(decided) if self._sparse_labels else decided
+        last = len(self.classes_) - 1
         if is_numpy(X) or self.classes_.dtype.kind not in "biuf":
-            return self.classes_[np.minimum(to_numpy(decided), len(self.classes_) - 1)]
+            return self.classes_[np.minimum(to_numpy(decided), last)]
         xp = array_namespace(decided)
-        known = select_for(X).asarray(self.classes_)
-        return xp.take(known, xp.minimum(decided, len(self.classes_) - 1), axis=0)
+        return xp.take(select_for(X).asarray(self.classes_), xp.minimum(decided, last), axis=0)
 
     def _decide(self, outputs: Array) -> Array:
         return self.model_.loss.decide(outputs)
@@ -467,16 +461,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._compute(X, "predict_log_proba", self._log_probabilities)
 
     def _probabilities(self, outputs: Array) -> Array:
-        xp = array_namespace(outputs)
         found = self.model_.loss.link(outputs)
         if self._multilabel or self.n_outputs_ > 1:
             return found
+        xp = array_namespace(outputs)
         both = xp.concat([1.0 - found, found], axis=-1)
         return both if len(self.classes_) == 2 else xp.ones_like(found)
 
     def _log_probabilities(self, outputs: Array) -> Array:
-        xp = array_namespace(outputs)
-        loss = self.model_.loss
+        loss, xp = self.model_.loss, array_namespace(outputs)
         if isinstance(loss, SoftmaxCrossEntropy):
             return outputs - log_sum_exp(outputs)
         if not isinstance(loss, BinaryCrossEntropy):
@@ -488,9 +481,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the share of samples whose class is right, or all of whose labels are."""
-        predicted = inputs.to_host(self.predict(X))
-        weights = inputs.to_host(sample_weight)
-        return float(accuracy_score(inputs.to_host(y), predicted, sample_weight=weights))
+        y, predicted, weights = map(inputs.to_host, (y, self.predict(X), sample_weight))
+        return float(accuracy_score(y, predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -499,8 +491,3 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
 
 COUNTERPARTS[SklearnClassifier] = MLPClassifier
-
-
-def _not_for_labels(loss: Any) -> ValueError:
-    """Create the error for a loss of several classes with targets of several labels."""
-    return ValueError(f"loss={loss!r} is not for several labels. Use loss='log_loss'")

@@ -81,55 +81,46 @@ def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None
         if hasattr(mlp, name):
             setattr(ours, name, getattr(mlp, name))
     ours._adopt()
-    scores = getattr(mlp, "validation_scores_", None) or []
-    for position, loss in enumerate(getattr(mlp, "loss_curve_", [])):
-        row = {"epoch": position + 1, "train_loss": float(loss)}
-        if position < len(scores):
-            row["validation_score"] = float(scores[position])
-        ours.model_.history.rows.append(row)
-    ours.model_.training.epoch = len(ours.model_.history)
+    losses, scores = getattr(mlp, "loss_curve_", []), getattr(mlp, "validation_scores_", None)
+    rows = [{"epoch": n, "train_loss": float(loss)} for n, loss in enumerate(losses, 1)]
+    for row, score in zip(rows, scores or []):
+        row["validation_score"] = float(score)
+    ours.model_.history.rows.extend(rows)
+    ours.model_.training.epoch = len(rows)
     return ours
 
 
 def to_sklearn(estimator: Any) -> Any:
     """Create scikit-learn's own estimator; see `BaseMLP.to_sklearn`."""
     check_is_fitted(estimator, "model_")
+    network, loss = estimator.model_.network, estimator.model_.loss
     # Dropout is the identity in prediction.
-    layers = [one for one in estimator.model_.network.layers if not isinstance(one, Dropout)]
-    dense, functions = layers[::2], {type(one) for one in layers[1::2]}
+    layers = [layer for layer in network.layers if not isinstance(layer, Dropout)]
+    dense, functions = layers[::2], {type(layer) for layer in layers[1::2]}
     if (
         len(layers) % 2 == 0
-        or not all(type(one) is Dense and one.bias for one in dense)
+        or not all(type(layer) is Dense and layer.bias for layer in dense)
         or not functions <= set(_ACTIVATIONS)
         or len(functions) > 1
     ):
         raise ValueError(
             "scikit-learn has dense layers with a bias and between them one and the same "
-            f"activation of {', '.join(sorted(_ACTIVATIONS.values()))}; this network is "
-            f"{estimator.model_.network!r}"
+            f"activation of {', '.join(sorted(_ACTIVATIONS.values()))}; this network is {network!r}"
         )
     classifies = hasattr(estimator, "classes_")
-    loss = type(estimator.model_.loss)
-    names = {MeanSquaredError: "squared_error", Poisson: "poisson"}
+    names: dict[type[Any], str] = {MeanSquaredError: "squared_error", Poisson: "poisson"}
     if classifies:
-        one_of_two = not estimator._multilabel and len(estimator.classes_) <= 2
-        known = loss is BinaryCrossEntropy or (loss is SoftmaxCrossEntropy and not one_of_two)
-    else:
-        known = loss in names
-    if not known:
-        raise ValueError(
-            f"scikit-learn has no loss like {estimator.model_.loss!r} for targets of this kind"
-        )
-    kind = SklearnClassifier if classifies else SklearnRegressor
-    known = kind().get_params()
-    params = {
-        name: value for name, value in estimator.get_params(deep=False).items() if name in known
-    }
+        names = {BinaryCrossEntropy: "log_loss", SoftmaxCrossEntropy: "log_loss"}
+        if not estimator._multilabel and len(estimator.classes_) <= 2:
+            del names[SoftmaxCrossEntropy]
+    if type(loss) not in names:
+        raise ValueError(f"scikit-learn has no loss like {loss!r} for targets of this kind")
+    mlp = (SklearnClassifier if classifies else SklearnRegressor)()
+    params = estimator.get_params(deep=False)
     params["hidden_layer_sizes"] = tuple(layer.n_out for layer in dense[:-1])
     params["activation"] = _ACTIVATIONS[next(iter(functions), ReLU)]
-    if not classifies:
-        params["loss"] = names[loss]
-    mlp = kind(**params)
+    params["loss"] = names[type(loss)]
+    mlp.set_params(**{name: params[name] for name in mlp.get_params() if name in params})
     for name in _COPIED:
         if hasattr(estimator, name):
             setattr(mlp, name, getattr(estimator, name))
@@ -142,10 +133,8 @@ def to_sklearn(estimator: Any) -> Any:
         mlp.loss_curve_ = list(estimator.loss_curve_)
         mlp.validation_scores_ = estimator.validation_scores_
     if classifies:
-        mlp.classes_ = estimator.classes_
+        mlp.classes_ = labels = estimator.classes_
         if estimator._multilabel:
-            labels: Any = np.eye(len(estimator.classes_), dtype=int)
-            mlp._label_binarizer = LabelBinarizer().fit(labels)
-        else:
-            mlp._label_binarizer = LabelBinarizer().fit(estimator.classes_)
+            labels = np.eye(len(labels), dtype=int)
+        mlp._label_binarizer = LabelBinarizer().fit(labels)
     return mlp

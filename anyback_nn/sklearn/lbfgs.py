@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -130,9 +131,9 @@ def train(mlp: BaseMLP, source: SampleSource, validation: Validation | None) -> 
     fit = FitContext(model, int(mlp.max_iter))
     with mlp._open_callbacks() as callbacks:
 
-        def on_begin() -> bool:
+        def call(event: str) -> bool:
             for callback in callbacks:
-                callback.on_epoch_begin(fit)
+                getattr(callback, event)(fit)
             return fit.stop_reason is None
 
         def on_iteration(value: float) -> bool:
@@ -146,18 +147,11 @@ def train(mlp: BaseMLP, source: SampleSource, validation: Validation | None) -> 
             fit.epochs_done += 1
             if mlp.verbose:
                 print(f"Iteration {fit.epochs_done}, loss = {value:.8f}")
-            for callback in callbacks:
-                callback.on_epoch_end(fit)
-            return fit.stop_reason is None
+            return call("on_epoch_end")
 
-        for callback in callbacks:
-            callback.on_train_begin(fit)
-        if fit.stop_reason is None:
-            minimum = _minimize(problem, mlp, on_begin, on_iteration)
-            if minimum is not None:
-                mlp.loss_, mlp.n_iter_, mlp.converged_ = minimum
-        for callback in callbacks:
-            callback.on_train_end(fit)
+        if call("on_train_begin"):
+            _minimize(problem, mlp, partial(call, "on_epoch_begin"), on_iteration)
+        call("on_train_end")
     if not np.all(np.isfinite(problem.start())):
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large "
@@ -170,41 +164,35 @@ def _minimize(
     mlp: BaseMLP,
     on_begin: Callable[[], bool],
     on_iteration: Callable[[float], bool],
-) -> tuple[float, int, bool] | None:
+) -> None:
     """Minimise, warn if that did not converge, and leave the parameters in the model.
+
+    If ``on_begin`` has ended it, these are the parameters of the iteration before.
 
     Parameters
     ----------
     problem : Problem
     mlp : BaseMLP
-        Its ``max_iter``, ``max_fun`` and ``tol`` count: where the largest entry of the gradient is
-        below ``tol``, the minimum is reached.
+        Its ``max_iter``, ``max_fun`` and ``tol`` count: where the largest element of the gradient
+        is below ``tol``, the minimum is reached. Its attributes are set.
     on_begin : callable
         Is called when an iteration begins, and returns whether to continue.
     on_iteration : callable
         Gets the value after each iteration, and returns whether to continue.
-
-    Returns
-    -------
-    value : float
-    n_iter : int
-    converged : bool
-        All three, or None if ``on_begin`` has ended it: the model has the parameters of the
-        iteration before.
     """
-    begun = False
+    in_iteration = False
 
     def evaluate(vector: Any) -> tuple[float, Any]:
-        nonlocal begun
+        nonlocal in_iteration
         # There is another evaluation only if there is another iteration.
-        if not begun and not on_begin():
+        if not in_iteration and not on_begin():
             raise StopIteration
-        begun = True
+        in_iteration = True
         return problem(vector)
 
     def callback(intermediate_result: Any) -> None:
-        nonlocal begun
-        begun = False
+        nonlocal in_iteration
+        in_iteration = False
         problem.put(intermediate_result.x)
         if not on_iteration(float(intermediate_result.fun)):
             raise StopIteration
@@ -220,7 +208,7 @@ def _minimize(
             options={"maxiter": max_iter, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)},
         )
     except StopIteration:
-        return None
+        return
     if result.status != STOPPED:
         problem.put(result.x)
     n_iter = min(int(result.nit), max_iter)
@@ -231,4 +219,4 @@ def _minimize(
             ConvergenceWarning,
             stacklevel=6,
         )
-    return float(result.fun), n_iter, result.status == 0
+    mlp.loss_, mlp.n_iter_, mlp.converged_ = float(result.fun), n_iter, result.status == 0

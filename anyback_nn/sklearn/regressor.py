@@ -302,9 +302,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R2, the share of the variance of ``y`` that is explained."""
-        predicted = inputs.to_host(self.predict(X))
-        weights = inputs.to_host(sample_weight)
-        return float(r2_score(inputs.to_host(y), predicted, sample_weight=weights))
+        y, predicted, weights = map(inputs.to_host, (y, self.predict(X), sample_weight))
+        return float(r2_score(y, predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -121,12 +121,10 @@ def _resume_or_begin(mlp: BaseMLP, *, incremental: bool) -> None:
 def _keep_predicting_params(mlp: BaseMLP, *, incremental: bool) -> None:
     """Leave the parameters that predict in the model, and keep those that training resumes from."""
     training = mlp.model_.training
-    best = None
-    if mlp.early_stopping and (mlp.converged_ or not incremental):
-        best = mlp._best
-    if best is not None:
+    chooses = mlp.early_stopping and (mlp.converged_ or not incremental)
+    if chooses and mlp._best is not None:
         # Early stopping chooses what predicts, so later training resumes from there, too.
-        training.params, training.state = tree_copy(best)
+        training.params, training.state = tree_copy(mlp._best)
     elif mlp.average_weights is not None and training.step > 0:
         mlp._raw = training.params
         training.params = mlp._predicting_params()

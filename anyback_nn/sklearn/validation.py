@@ -75,9 +75,10 @@ class Validation:
         try:
             outputs, y, _ = outputs_of(model, self.source)
             loss = self._loss(outputs, y)
-            if self.score is not None:
-                return loss, float(self.score())
-            return loss, float(mlp._score_of(outputs, to_numpy(y), self.weights))
+            score = (
+                self.score() if self.score else mlp._score_of(outputs, to_numpy(y), self.weights)
+            )
+            return loss, score
         finally:
             training.params = raw
 
@@ -99,19 +100,14 @@ def check_validation_data(mlp: BaseMLP, scorer: Scorer | None) -> Validation:
             "validation_data: expected (X, y) or (X, y, sample_weight), got "
             f"{len(mlp.validation_data)} entries"
         )
-    X_given, y_given, weights = (*mlp.validation_data, None)[:3]
-    X, y = inputs.check_data(
-        mlp, X_given, y_given, reset=False, needs_y=True, y_numeric=mlp._y_numeric
-    )
-    labels = mlp._encode(y, first=False, incremental=True)
-    targets = mlp._choose_loss()[0].check_targets(labels, mlp.n_outputs_)
-    weights = inputs.check_sample_weight(weights, X.shape[0])
+    X, y, weights = (*mlp.validation_data, None)[:3]
+    rows, y, _ = mlp._check_rows(X, y, weights, first=False, incremental=True)
     if weights is not None and scorer is not None and not _takes_weights(scorer):
         raise ValueError(
             "validation_data: early_stopping_metric does not take the weights that are given "
             "here. Let it have a parameter sample_weight, or leave them out"
         )
-    return Validation.build(mlp, Batch(X, targets, weights), scorer, (X_given, y))
+    return Validation.build(mlp, rows, scorer, (X, y))
 
 
 def split(mlp: BaseMLP, labels: Any, random: Any, *, incremental: bool) -> tuple[Any, Any]:

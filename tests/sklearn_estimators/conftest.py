@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.preprocessing import scale
+from sklearn_cases import load_examples, load_problem
 
 
 def pytest_collection_modifyitems(items):
@@ -21,15 +20,13 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="module")
 def iris():
     """Some flowers of each class, in no order."""
-    x, y = load_iris(return_X_y=True)
-    chosen = np.random.default_rng(0).permutation(len(y))[:60]
-    return scale(x)[chosen], y[chosen]
+    return load_examples("classes")
 
 
 @pytest.fixture(scope="module")
 def tumours():
-    x, y = load_breast_cancer(return_X_y=True)
-    return scale(x)[:80, :4], y[:80]
+    x, y = load_problem("binary")
+    return x[:80, :4], y[:80]
 
 
 @pytest.fixture(scope="module")

@@ -26,15 +26,16 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor
 
-KINDS = [
-    pytest.param(TheirClassifier, MLPClassifier, id="classifier"),
-    pytest.param(TheirRegressor, MLPRegressor, id="regressor"),
-]
+# Problems ----------------------------------------------------------------------------------------
 
-PROBLEMS = ["binary", "classes", "digits", "labels", "values", "outputs", "counts"]
+REGRESSIONS = ("values", "outputs", "counts")
 
-QUICK = {"hidden_layer_sizes": (8,), "max_iter": 12, "random_state": 3}
-"""What every fit has, if its test does not say otherwise."""
+PROBLEMS = ("binary", "classes", "digits", "labels", *REGRESSIONS)
+
+CLASSIFICATIONS = (
+    *("two", "classes", "negative", "strings", "objects", "booleans", "fractions", "labels"),
+)
+"""Those of `load_examples`, which has the names of `REGRESSIONS`, too."""
 
 
 @functools.cache
@@ -54,28 +55,110 @@ def load_problem(name):
         return scale(x), y
     x, y = load_diabetes(return_X_y=True)
     x, y = scale(x)[:150], scale(y)[:150]
-    if name == "outputs":
-        return x, np.stack([y, x[:, 0] * x[:, 1], np.abs(y)], axis=1)
+    outputs = np.stack([y, x[:, 0] * x[:, 1], np.abs(y)], axis=1)
+    return x, {"values": y, "outputs": outputs, "counts": np.round(np.exp(y))}[name]
+
+
+def load_examples(name):
+    """Sixty rows in no order, with targets of each kind."""
+    x, y = load_problem("binary" if name == "two" else name if name in REGRESSIONS else "classes")
+    chosen = np.random.default_rng(0).permutation(len(y))[:60]
+    x, y = x[chosen, : 5 if name == "two" else None], y[chosen]
+    names = {
+        "negative": np.asarray([-5, 0, 7]),
+        "strings": np.asarray(["ä", "b", "long name"]),
+        "objects": np.asarray(["ä", "b", "long name"], dtype=object),
+        "booleans": np.asarray([False, True, True]),
+        "fractions": np.asarray([0.0, 1.0, 2.0]),
+        "labels": np.asarray([[0, 0], [1, 0], [1, 1]]),
+    }
+    return x, names[name][y] if name in names else y
+
+
+# Estimators --------------------------------------------------------------------------------------
+
+KINDS = [
+    pytest.param(TheirClassifier, MLPClassifier, id="classifier"),
+    pytest.param(TheirRegressor, MLPRegressor, id="regressor"),
+]
+
+QUICK = {"hidden_layer_sizes": (8,), "max_iter": 12, "random_state": 3, "batch_size": "auto"}
+"""What both of a pair have, if their test does not say otherwise."""
+
+SMALL: dict[str, Any] = {
+    "hidden_layer_sizes": (5,),
+    "activation": "tanh",
+    "alpha": 0.0,
+    "max_iter": 1,
+    "random_state": 1,
+}
+"""What `classifier` and `regressor` set."""
+
+BRIEF = {"hidden_layer_sizes": (4, 3), "max_iter": 3, "random_state": 0, "batch_size": 20}
+"""What `build` sets."""
+
+SOLVERS = {
+    "plain": {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.05},
+    "momentum": {"solver": "sgd", "nesterovs_momentum": False, "learning_rate_init": 0.02},
+    "nesterov": {"solver": "sgd", "momentum": 0.8, "learning_rate_init": 0.02},
+    "adam": {"solver": "adam", "learning_rate_init": 0.01},
+}
+
+STILL = nn.GradientDescent(1e-30)
+"""Changes nothing, so that fitting gives the first weights and records their loss."""
+
+each_solver = pytest.mark.parametrize("solver", SOLVERS.values(), ids=[*SOLVERS])
+
+
+def build(name, *, theirs=False, **settings):
+    """An estimator for a problem or examples, ours or scikit-learn's."""
     if name == "counts":
-        return x, np.round(np.exp(y))
-    return x, y
+        settings = {"loss": "poisson"} | settings
+    kinds = KINDS[name in REGRESSIONS].values
+    return kinds[0 if theirs else 1](**BRIEF | settings)
 
 
 def make_pair(name, **settings):
     """Both estimators for a problem, with the same settings."""
-    if name in ("values", "outputs", "counts"):
-        theirs, ours = TheirRegressor, MLPRegressor
-        settings = {"loss": "poisson" if name == "counts" else "squared_error"} | settings
-    else:
-        theirs, ours = TheirClassifier, MLPClassifier
     settings = QUICK | settings
-    return theirs(**settings), ours(**settings)
+    return build(name, theirs=True, **settings), build(name, **settings)
+
+
+def classifier(**settings):
+    return MLPClassifier(**SMALL | settings)
+
+
+def regressor(**settings):
+    return MLPRegressor(**SMALL | settings)
+
+
+def fit(estimator, x, y):
+    return estimator.fit(x, y)
+
+
+def train_more(estimator, x, y):
+    """Train a little more in each of the ways."""
+    estimator.partial_fit(x, y).partial_fit(x[:30], y[:30])
+    return estimator.set_params(warm_start=True).fit(x, y)
 
 
 def fit_pair(name, sample_weight=None, **settings):
     """Both estimators, fitted to a problem."""
     x, y = load_problem(name)
     return tuple(one.fit(x, y, sample_weight) for one in make_pair(name, **settings))
+
+
+def draw_sample_weights(n_samples):
+    weights = np.random.default_rng(4).uniform(0.1, 3.0, n_samples)
+    weights[::4] = 0.0
+    return weights
+
+
+def refuse_torch(self):
+    raise BackendUnavailableError("backend 'torch': torch is not installed. Install it with: ...")
+
+
+# Compared with scikit-learn ----------------------------------------------------------------------
 
 
 def assert_near(found, expected, accuracy=1e-12):
@@ -108,11 +191,46 @@ def assert_same_fit(theirs, ours, accuracy=1e-12):
             assert_near(mine, other, accuracy)
 
 
+def train_pair(name, train=fit, x=None, y=None, accuracy=1e-12, **settings):
+    """Both estimators, after ``train(estimator, x, y)`` has left the same in them."""
+    data = load_problem(name)
+    x, y = data[0] if x is None else x, data[1] if y is None else y
+    theirs, ours = make_pair(name, **settings)
+    for one in (theirs, ours):
+        train(one, x, y)
+    assert_same_fit(theirs, ours, accuracy)
+    return theirs, ours
+
+
+def predictions(estimator, x):
+    """All that an estimator predicts."""
+    found = [estimator.predict(x)]
+    if is_classifier(estimator):
+        found += [estimator.predict_proba(x), estimator.predict_log_proba(x)]
+    return found
+
+
+def assert_same_predictions(theirs, ours, x, accuracy=1e-12):
+    for mine, other in zip(predictions(ours, x), predictions(theirs, x), strict=True):
+        assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
+        if mine.dtype.kind == "f":
+            assert_near(mine, other, accuracy)
+        else:
+            assert np.array_equal(mine, other)
+
+
 def error_of(call):
     """The class and the text of the error that a call raises."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the caller compares it
         call()
     return type(caught.value), str(caught.value)
+
+
+def same_error(pair, call):
+    """The class and the text of the error that ``call(estimator)`` raises for both."""
+    theirs, ours = (error_of(functools.partial(call, one)) for one in pair)
+    assert ours == theirs
+    return ours
 
 
 def warnings_of(call):
@@ -123,20 +241,14 @@ def warnings_of(call):
     return [(one.category, str(one.message)) for one in caught]
 
 
-SOLVERS = {
-    "plain": {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.05},
-    "momentum": {"solver": "sgd", "nesterovs_momentum": False, "learning_rate_init": 0.02},
-    "nesterov": {"solver": "sgd", "momentum": 0.8, "learning_rate_init": 0.02},
-    "adam": {"solver": "adam", "learning_rate_init": 0.01},
-}
-
-SOLVER_SETTINGS = [*SOLVERS.values()]
+def same_warnings(pair, call):
+    """The classes and the texts of the warnings of ``call(estimator)`` for both."""
+    theirs, ours = (warnings_of(functools.partial(call, one)) for one in pair)
+    assert ours == theirs
+    return ours
 
 
-def draw_sample_weights(n_samples):
-    weights = np.random.default_rng(4).uniform(0.1, 3.0, n_samples)
-    weights[::4] = 0.0
-    return weights
+# Compared with formulas --------------------------------------------------------------------------
 
 
 class Recorder(nn.Callback):
@@ -149,18 +261,13 @@ class Recorder(nn.Callback):
         self.after.append(flatten(fit.model))
 
 
-def flatten(model):
-    return np.concatenate([a.ravel() for layer in model.params for a in layer.values()])
+class StopAt(nn.Callback):
+    def __init__(self, epoch):
+        self.epoch = epoch
 
-
-def binary_cross_entropy(y, p):
-    return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
-
-
-def average_path(path, decay):
-    """The mean of all weights so far, of which each counts ``decay`` times the next one."""
-    powers = decay ** np.arange(len(path))[::-1]
-    return np.average(path, axis=0, weights=powers)
+    def on_epoch_end(self, fit):
+        if fit.epoch == self.epoch:
+            fit.stop("enough")
 
 
 class ScriptedMetric:
@@ -174,38 +281,17 @@ class ScriptedMetric:
         return self.scores[len(self.calls) - 1]
 
 
-class StopAt(nn.Callback):
-    def __init__(self, epoch):
-        self.epoch = epoch
-
-    def on_epoch_end(self, fit):
-        if fit.epoch == self.epoch:
-            fit.stop("enough")
+def flatten(model):
+    """All parameters, in the order of `all_weights`."""
+    names = ("weight", "bias", "scale", "shift")
+    arrays = [layer[name] for name in names for layer in model.params if name in layer]
+    return np.concatenate([a.ravel() for a in arrays])
 
 
-def refuse_torch(self):
-    raise BackendUnavailableError("backend 'torch': torch is not installed. Install it with: ...")
-
-
-SMALL: dict[str, Any] = {
-    "hidden_layer_sizes": (5,),
-    "activation": "tanh",
-    "alpha": 0.0,
-    "max_iter": 1,
-    "random_state": 1,
-}
-"""What every fit has, if its test does not say otherwise."""
-
-STILL = nn.GradientDescent(1e-30)
-"""Changes nothing, so that fitting gives the first weights and records their loss."""
-
-
-def classifier(**settings):
-    return MLPClassifier(**{**SMALL, **settings})
-
-
-def regressor(**settings):
-    return MLPRegressor(**{**SMALL, **settings})
+def average_path(path, decay):
+    """The mean of all weights so far, of which each counts ``decay`` times the next one."""
+    powers = decay ** np.arange(len(path))[::-1]
+    return np.average(path, axis=0, weights=powers)
 
 
 def all_weights(estimator):
@@ -238,11 +324,8 @@ def differentiate(estimator, value):
 def assert_descends(estimator, x, y, value, sample_weight=None, rate=0.1):
     """Assert that an epoch with one batch is a step down the slope of ``value``, and records it."""
     estimator.set_params(optimizer=STILL).fit(x, y, sample_weight)
-    start, before, expected = (
-        all_weights(estimator),
-        value(estimator),
-        differentiate(estimator, value),
-    )
+    start, before = all_weights(estimator), value(estimator)
+    expected = differentiate(estimator, value)
     estimator.set_params(warm_start=True, optimizer=nn.GradientDescent(rate))
     estimator.fit(x, y, sample_weight)
     found = (start - all_weights(estimator)) / rate
@@ -261,56 +344,11 @@ def cross_entropy(x, y, weights=None):
     return value
 
 
-BRIEF = {"hidden_layer_sizes": (4, 3), "max_iter": 3, "random_state": 0, "batch_size": 20}
-
-needs_torch = pytest.mark.needs("torch")
-
-
-def load_examples(name):
-    """Inputs and targets of each kind."""
-    if name in ("values", "outputs", "counts"):
-        x, y = load_diabetes(return_X_y=True)
-        x, y = scale(x)[:60], scale(y)[:60]
-        targets = {"values": y, "outputs": np.stack([y, x[:, 0]], axis=1)}
-        return x, targets.get(name, np.round(np.exp(y)))
-    if name == "two":
-        x, y = load_breast_cancer(return_X_y=True)
-        return scale(x)[:60, :5], y[:60]
-    x, y = load_iris(return_X_y=True)
-    chosen = np.random.default_rng(0).permutation(len(y))[:60]
-    x, y = scale(x)[chosen], y[chosen]
-    targets = {
-        "classes": y,
-        "negative": np.asarray([-5, 0, 7])[y],
-        "text": np.asarray(["ä", "b", "long name"])[y],
-        "objects": np.asarray(["ä", "b", "long name"], dtype=object)[y],
-        "truth": y > 0,
-        "fractions": np.asarray([0.0, 1.0, 2.0])[y],
-        "labels": np.stack([y > 0, x[:, 0] > 0], axis=1).astype(int),
-    }
-    return x, targets[name]
+def binary_cross_entropy(y, p):
+    return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
 
 
-REGRESSIONS = ("values", "outputs", "counts")
-
-CLASSIFICATIONS = (
-    *("two", "classes", "negative", "text", "objects", "truth", "fractions", "labels"),
-)
-
-
-def build(name, **settings):
-    kind = MLPRegressor if name in REGRESSIONS else MLPClassifier
-    if name == "counts":
-        settings = {"loss": "poisson", **settings}
-    return kind(**{**BRIEF, **settings})
-
-
-def predictions(estimator, x):
-    """All that an estimator predicts."""
-    found = [estimator.predict(x)]
-    if is_classifier(estimator):
-        found += [estimator.predict_proba(x), estimator.predict_log_proba(x)]
-    return found
+# Compared with each other ------------------------------------------------------------------------
 
 
 def assert_same(one, other, x):
@@ -318,9 +356,3 @@ def assert_same(one, other, x):
     for mine, theirs in zip(predictions(one, x), predictions(other, x), strict=True):
         np.testing.assert_array_equal(to_numpy(mine), to_numpy(theirs))
         assert mine.dtype == theirs.dtype
-
-
-def train_more(estimator, x, y):
-    """Train a little more in each of the ways."""
-    estimator.partial_fit(x, y).partial_fit(x[:30], y[:30])
-    return estimator.set_params(warm_start=True).fit(x, y)

@@ -102,22 +102,12 @@ def follow(came):
 # Computed by a backend ---------------------------------------------------------------------------
 
 
-def carry_out(name, check, **settings):
-    """Carry out a check, and skip it only for a reason that is known."""
-    settings |= SETTINGS.get((name, check.func.__name__), {})
-    try:
-        check(clone(ESTIMATORS[name]).set_params(**settings))
-    except SkipTest as skipped:
-        follow(f"skipped: {skipped}")
-
-
 SMALL = {
     "MLPClassifier": {"max_iter": 25, "learning_rate_init": 0.02, "hidden_layer_sizes": (20,)},
     "MLPRegressor": {"max_iter": 25, "learning_rate_init": 0.1, "hidden_layer_sizes": ()},
 }
 """With these, fewer epochs are enough. On NumPy, where a hundred take a tenth of the time, the
 settings are those of scikit-learn's own tests."""
-
 
 IN_FLOAT64 = (
     "check_sample_weight_equivalence_on_dense_data",
@@ -131,8 +121,12 @@ IN_FLOAT64 = (
 def test_on_the_backend(backend, name, check):
     if check.func.__name__ in IN_FLOAT64 and not backend.supports("float64"):
         pytest.skip("the check wants float64, which this device does not have")
-    default = backend.spec == "numpy"
-    carry_out(name, check, **({} if default else SMALL[name] | {"backend": backend}))
+    settings = {} if backend.spec == "numpy" else SMALL[name] | {"backend": backend}
+    settings |= SETTINGS.get((name, check.func.__name__), {})
+    try:
+        check(clone(ESTIMATORS[name]).set_params(**settings))
+    except SkipTest as skipped:
+        follow(f"skipped: {skipped}")
 
 
 # With arrays of other libraries ------------------------------------------------------------------
@@ -152,11 +146,8 @@ NAMESPACES = {
 }
 """The backends as these checks name them. Variants have no arrays of their own."""
 
-OTHERS = {
-    "numpy": NamespaceAndDevice("numpy", None),
-    "array_api_strict": NamespaceAndDevice("array_api_strict", "device1"),
-    "torch": NamespaceAndDevice("torch", "cpu"),
-}
+OTHERS = ("numpy", "array-api-strict:device1", "torch")
+"""Those of them whose arrays are mixed with a backend's."""
 
 
 def with_arrays_of(spec):
@@ -173,7 +164,8 @@ def with_arrays_of(spec):
                 check_values=True,
                 check_sample_weight=weights,
             )
-    for name, other in OTHERS.items():
+    for name in OTHERS:
+        other = NamespaceAndDevice(*NAMESPACES[name])
         found[f"targets-of-{name}"] = partial(
             check_array_api_mixed_inputs, X_ns_and_device=here, other_ns_and_device=other
         )

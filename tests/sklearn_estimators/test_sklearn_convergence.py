@@ -11,12 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_cases import (
     StopAt,
     all_weights,
-    assert_near,
-    assert_same_fit,
     classifier,
     fit_pair,
     load_problem,
     make_pair,
+    same_warnings,
+    train_pair,
     warnings_of,
 )
 
@@ -27,32 +27,27 @@ from sklearn_cases import (
 @pytest.mark.parametrize("tol", [0.05, 0.005])
 @pytest.mark.parametrize("n_iter_no_change", [1, 4])
 def test_training_ends_after_epochs_without_improvement(solver, tol, n_iter_no_change):
-    theirs, ours = fit_pair(
-        "classes", solver=solver, tol=tol, n_iter_no_change=n_iter_no_change, max_iter=200
-    )
-    assert_same_fit(theirs, ours)
+    settings = {"solver": solver, "tol": tol, "n_iter_no_change": n_iter_no_change}
+    _, ours = train_pair("classes", **settings, max_iter=200)
     assert ours.n_iter_ < 200
     assert ours.converged_
 
 
 def test_n_iter_no_change_can_be_infinite():
-    theirs, ours = fit_pair("classes", tol=10.0, n_iter_no_change=np.inf, max_iter=30)
-    assert_same_fit(theirs, ours)
+    _, ours = train_pair("classes", tol=10.0, n_iter_no_change=np.inf, max_iter=30)
     assert (ours.n_iter_, ours.converged_) == (30, False)
 
 
 @pytest.mark.parametrize("name", ["classes", "values"])
 def test_max_iter_and_its_warning(name):
     x, y = load_problem(name)
-    theirs, ours = make_pair(name, max_iter=5)
+    _, ours = pair = make_pair(name, max_iter=5)
     expected = (
         "Stochastic Optimizer: Maximum iterations (5) reached and the optimization hasn't "
         "converged yet."
     )
-    assert warnings_of(lambda: ours.fit(x, y)) == [(ConvergenceWarning, expected)]
-    assert warnings_of(lambda: theirs.fit(x, y)) == [(ConvergenceWarning, expected)]
-    assert ours.n_iter_ == 5
-    assert len(ours.loss_curve_) == 5
+    assert same_warnings(pair, lambda one: one.fit(x, y)) == [(ConvergenceWarning, expected)]
+    assert ours.n_iter_ == len(ours.loss_curve_) == 5
 
 
 def test_no_warning_where_training_has_ended_by_itself():
@@ -61,33 +56,38 @@ def test_no_warning_where_training_has_ended_by_itself():
     assert warnings_of(lambda: ours.fit(x, y)) == []
 
 
-def test_the_warning_points_at_the_line_that_called_fit():
+@pytest.mark.parametrize("settings", [{}, {"solver": "lbfgs"}, {"tol": 9e9}], ids=str)
+def test_the_warning_points_at_the_line_that_called_fit(settings):
     x, y = load_problem("classes")
-    for _, ours in (
-        make_pair("classes"),
-        make_pair("classes", solver="lbfgs"),
-        make_pair("classes", tol=9e9),
-    ):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            ours.set_params(batch_size=999).fit(x, y)
-        for one in caught:
-            assert one.filename == __file__, one
+    _, ours = make_pair("classes", **settings, batch_size=999)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ours.fit(x, y)
+    assert caught
+    assert {one.filename for one in caught} == {__file__}
 
 
-def test_losses_of_the_curve():
-    theirs, ours = fit_pair("values", learning_rate_init=0.05, max_iter=30)
-    assert isinstance(ours.loss_curve_, list)
-    assert ours.loss_ == ours.loss_curve_[-1]
-    assert ours.best_loss_ == min(ours.loss_curve_)
-    assert_near(ours.best_loss_, theirs.best_loss_)
+@pytest.mark.parametrize(
+    ("settings", "n_samples"), [({"batch_size": 40}, 150), ({"early_stopping": True}, 135)], ids=str
+)
+def test_t_counts_the_samples(settings, n_samples):
+    _, ours = train_pair("classes", max_iter=3, **settings)
+    assert ours.t_ == 3 * n_samples
 
 
-def test_t_counts_the_samples():
-    theirs, ours = fit_pair("classes", max_iter=3, batch_size=40)
-    assert ours.t_ == theirs.t_ == 3 * 150
-    theirs, ours = fit_pair("classes", max_iter=3, early_stopping=True)
-    assert ours.t_ == theirs.t_ == 3 * 135
+@pytest.mark.parametrize(
+    ("settings", "converged"),
+    [
+        ({"max_iter": 3}, False),
+        ({"max_iter": 50, "tol": 10.0, "n_iter_no_change": 2}, True),
+        ({"max_iter": 3, "solver": "lbfgs"}, False),
+        ({"max_iter": 500, "solver": "lbfgs", "alpha": 1.0}, True),
+        ({"max_iter": 30, "callbacks": [StopAt(2)]}, False),
+    ],
+    ids=["epochs", "tol", "iterations", "minimum", "callback"],
+)
+def test_converged(settings, converged, iris):
+    assert classifier(**settings).fit(*iris).converged_ is converged
 
 
 # What is printed ---------------------------------------------------------------------------------
@@ -113,22 +113,17 @@ def test_t_counts_the_samples():
 )
 @pytest.mark.parametrize("verbose", [True, 2])
 def test_verbose_prints_the_same_lines(capsys, settings, verbose):
-    x, y = load_problem("classes")
     printed = []
-    for one in make_pair("classes", **settings, verbose=verbose):
+
+    def train(one, x, y):
         one.fit(x, y)
+        if not one.early_stopping:  # which scikit-learn's partial_fit does not have
+            one.partial_fit(x, y)
         printed.append(capsys.readouterr().out)
+
+    _, ours = train_pair("classes", train, **settings, verbose=verbose)
     assert printed[0].startswith("Iteration 1, loss = ")
-    assert printed[0] == printed[1]
-
-
-def test_verbose_prints_in_partial_fit(capsys):
-    x, y = load_problem("values")
-    printed = []
-    for one in make_pair("values", verbose=True):
-        one.partial_fit(x, y).partial_fit(x, y)
-        printed.append(capsys.readouterr().out)
-    assert printed[0].count("Iteration 1, loss") == 2
+    assert printed[0].count("Iteration 1, loss") == (1 if ours.early_stopping else 2)
     assert printed[0] == printed[1]
 
 
@@ -141,6 +136,11 @@ def test_nothing_is_printed_by_default(capsys, solver):
 # Interruption ------------------------------------------------------------------------------------
 
 
+def fit_until_interrupted(one, x, y):
+    with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
+        one.fit(x, y)
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_an_interruption_keeps_the_epochs_that_are_done(monkeypatch, early_stopping):
     def interrupted(*lines):
@@ -148,21 +148,13 @@ def test_an_interruption_keeps_the_epochs_that_are_done(monkeypatch, early_stopp
             raise KeyboardInterrupt
 
     monkeypatch.setattr(builtins, "print", interrupted)
-    x, y = load_problem("classes")
-    found = []
-    for one in make_pair("classes", verbose=True, early_stopping=early_stopping):
-        with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
-            one.fit(x, y)
-        found.append(one)
-    theirs, ours = found
-    assert_same_fit(theirs, ours)
+    settings = {"verbose": True, "early_stopping": early_stopping}
+    _, ours = train_pair("classes", fit_until_interrupted, **settings)
     assert (ours.n_iter_, len(ours.loss_curve_)) == (4, 4)
-    assert ours.predict(x).shape == (150,)
+    assert ours.predict(load_problem("classes")[0]).shape == (150,)
 
 
 def test_an_interruption_within_an_epoch():
-    x, y = load_problem("values")
-
     class Interrupted(np.random.RandomState):
         """Interrupts the fourth shuffling."""
 
@@ -174,18 +166,15 @@ def test_an_interruption_within_an_epoch():
                 raise KeyboardInterrupt
             super().shuffle(order)
 
-    found = []
-    for one in make_pair("values"):
-        one.set_params(random_state=Interrupted(2))
-        with pytest.warns(UserWarning, match="Training interrupted by user"):
-            one.fit(x, y)
-        found.append(one)
-    assert_same_fit(*found)
-    assert found[1].n_iter_ == 3
+    def train(one, x, y):
+        fit_until_interrupted(one.set_params(random_state=Interrupted(2)), x, y)
+
+    _, ours = train_pair("values", train)
+    assert ours.n_iter_ == 3
 
 
 @pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
-def test_training_goes_on_after_a_metric_was_interrupted(learning_rate, iris):
+def test_training_resumes_after_a_metric_was_interrupted(learning_rate, iris):
     x, y = iris
 
     def metric(estimator, x_held, y_held):
@@ -203,19 +192,3 @@ def test_training_goes_on_after_a_metric_was_interrupted(learning_rate, iris):
     for _ in range(3):
         plain.partial_fit(x, y, classes=[0, 1, 2])
     np.testing.assert_array_equal(all_weights(ours), all_weights(plain))
-
-
-@pytest.mark.parametrize(
-    ("settings", "converged"),
-    [
-        ({"max_iter": 3}, False),
-        ({"max_iter": 50, "tol": 10.0, "n_iter_no_change": 2}, True),
-        ({"max_iter": 3, "solver": "lbfgs"}, False),
-        ({"max_iter": 500, "solver": "lbfgs", "alpha": 1.0}, True),
-        ({"max_iter": 30, "callbacks": [StopAt(2)]}, False),
-    ],
-    ids=["epochs", "tol", "iterations", "minimum", "callback"],
-)
-def test_converged(settings, converged, iris):
-    ours = classifier(**settings).fit(*iris)
-    assert ours.converged_ is converged

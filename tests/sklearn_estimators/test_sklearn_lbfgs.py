@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 
 import numpy as np
 import pytest
@@ -12,12 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_cases import (
     assert_near,
     assert_same_weights,
+    differentiate,
     draw_sample_weights,
     fit_pair,
     list_fitted_attributes,
     load_problem,
     make_pair,
-    warnings_of,
 )
 
 from anyback_nn.inputs.checks import Batch
@@ -25,51 +24,54 @@ from anyback_nn.sklearn.batches import build_source
 from anyback_nn.sklearn.lbfgs import Problem
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])  # which is no matter of L-BFGS
 @pytest.mark.parametrize("name", ["binary", "classes", "digits", "labels", "values", "counts"])
-def test_lbfgs_takes_the_same_course(name):
-    theirs, ours = fit_pair(name, solver="lbfgs", max_iter=8)
+def test_lbfgs_takes_the_same_course(name, early_stopping):
+    theirs, ours = fit_pair(name, solver="lbfgs", max_iter=8, early_stopping=early_stopping)
     assert ours.n_iter_ == theirs.n_iter_ == 8
     assert_same_weights(theirs, ours, 1e-9)
     assert_near(ours.loss_, theirs.loss_, 1e-11)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["binary", "classes", "labels", "values", "counts"])
-def test_lbfgs_reaches_the_same_minimum(name):
+def test_lbfgs_reaches_the_same_minimum(name, dtype):
     # Linear models have one minimum, whatever the path.
+    x, y = load_problem(name)
     settings = {"hidden_layer_sizes": (), "alpha": 1.0, "tol": 1e-9, "max_iter": 1000}
-    theirs, ours = fit_pair(name, solver="lbfgs", **settings)
-    assert_same_weights(theirs, ours, 1e-6)
-    assert_near(ours.loss_, theirs.loss_, 1e-12)
+    pair = make_pair(name, solver="lbfgs", **settings)
+    theirs, ours = (one.fit(x.astype(dtype), y) for one in pair)
+    assert ours.converged_
+    # SciPy's vector makes scikit-learn's weights float64, whatever it began with.
+    assert_same_weights(theirs, ours, 1e-4 if dtype is np.float32 else 1e-6)
+    assert {c.dtype for c in [*ours.coefs_, *ours.intercepts_]} == {np.dtype(np.float64)}
+    assert ours.loss_ <= theirs.loss_ * (1 + 1e-6)
+    if dtype is np.float64:
+        assert_near(ours.loss_, theirs.loss_, 1e-12)
+    assert ours.predict(x.astype(dtype)).dtype == theirs.predict(x.astype(dtype)).dtype
 
 
-def test_max_iter_of_lbfgs():
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"max_iter": 3}, "lbfgs failed to converge after 3 iteration"),
+        ({"max_iter": 100, "max_fun": 10}, "EVALUATIONS EXCEEDS LIMIT"),
+    ],
+    ids=["max_iter", "max_fun"],
+)
+def test_the_limits_of_lbfgs(settings, text):
     x, y = load_problem("classes")
-    theirs, ours = make_pair("classes", solver="lbfgs", max_iter=3)
-    with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge after 3 iteration"):
-        theirs.fit(x, y)
-    with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge after 3 iteration"):
-        ours.fit(x, y)
-    assert (ours.n_iter_, theirs.n_iter_) == (3, 3)
-
-
-def test_max_fun():
-    x, y = load_problem("classes")
-    theirs, ours = make_pair("classes", solver="lbfgs", max_iter=100, max_fun=10)
-    caught = [warnings_of(functools.partial(one.fit, x, y)) for one in (theirs, ours)]
-    assert [[one for one, _ in some] for some in caught] == [[ConvergenceWarning]] * 2
-    assert "EVALUATIONS EXCEEDS LIMIT" in caught[1][0][1]
-    assert ours.n_iter_ == theirs.n_iter_ < 100
+    theirs, ours = pair = make_pair("classes", solver="lbfgs", **settings)
+    for one in pair:
+        with pytest.warns(ConvergenceWarning, match=text):
+            one.fit(x, y)
+    assert ours.n_iter_ == theirs.n_iter_
     assert_same_weights(theirs, ours, 1e-9)
 
 
 def test_tol_of_lbfgs():
-    counts = [
-        [
-            one.n_iter_
-            for one in fit_pair("classes", solver="lbfgs", tol=tol, max_iter=500, alpha=1.0)
-        ]
-        for tol in (1e-1, 1e-3)
-    ]
+    settings = {"solver": "lbfgs", "max_iter": 500, "alpha": 1.0}
+    counts = [[one.n_iter_ for one in fit_pair("classes", tol=t, **settings)] for t in (1e-1, 1e-3)]
     assert counts[0][0] == counts[0][1] < counts[1][1] < 500
     assert counts[1][0] == counts[1][1]
 
@@ -102,10 +104,8 @@ def test_lbfgs_has_the_attributes_that_scikit_learn_has():
 
 def test_lbfgs_starts_from_the_solution_before_with_warm_start():
     x, y = load_problem("classes")
-    theirs, ours = make_pair("classes", solver="lbfgs", max_iter=4, warm_start=True)
-    for one in (theirs, ours):
-        one.fit(x, y).fit(x, y)
-    assert_same_weights(theirs, ours, 1e-9)
+    pair = make_pair("classes", solver="lbfgs", max_iter=4, warm_start=True)
+    assert_same_weights(*(one.fit(x, y).fit(x, y) for one in pair), 1e-9)
 
 
 def objective(mlp, x, y):
@@ -123,24 +123,8 @@ def test_lbfgs_has_the_gradient_of_several_outputs():
     assert_near(ours.loss_, objective(ours, x, y), 1e-14)
     assert_near(theirs.loss_, objective(theirs, x, y), 1e-14)
     assert ours.loss_ < theirs.loss_ - 1e-6
-
-    def slope(mlp, attribute, layer, index):
-        values = []
-        for step in (1e-5, -1e-5):
-            moved = copy.deepcopy(mlp)
-            arrays = [np.array(one) for one in getattr(moved, attribute)]
-            arrays[layer].flat[index] += step
-            setattr(moved, attribute, arrays)
-            values.append(objective(moved, x, y))
-        return (values[0] - values[1]) / 2e-5
-
-    slopes = [
-        slope(ours, attribute, layer, index)
-        for attribute in ("coefs_", "intercepts_")
-        for layer, array in enumerate(getattr(ours, attribute))
-        for index in range(0, array.size, 4)
-    ]
-    assert max(map(abs, slopes)) < 1e-5
+    slopes = differentiate(copy.deepcopy(ours), lambda one: objective(one, x, y))
+    assert np.abs(slopes).max() < 1e-5
 
 
 def test_the_gradient_of_several_outputs_is_that_of_the_objective():
@@ -155,25 +139,5 @@ def test_the_gradient_of_several_outputs_is_that_of_the_objective():
     rng = np.random.default_rng(0)
     for _ in range(5):
         direction = rng.standard_normal(vector.shape)
-        ahead, behind = (problem(vector + step * direction)[0] for step in (1e-5, -1e-5))
-        assert_near((ahead - behind) / 2e-5, gradient @ direction, 1e-8)
-
-
-def test_early_stopping_is_no_matter_of_lbfgs():
-    theirs, ours = fit_pair("classes", solver="lbfgs", early_stopping=True, max_iter=5)
-    assert_same_weights(theirs, ours, 1e-10)
-
-
-@pytest.mark.parametrize("name", ["binary", "classes", "labels", "values", "counts"])
-def test_lbfgs_reaches_the_minimum_from_float32_inputs_too(name):
-    # SciPy's vector makes scikit-learn's weights float64, whatever it began with.
-    x, y = load_problem(name)
-    x = x.astype(np.float32)
-    settings = {"hidden_layer_sizes": (), "alpha": 1.0, "tol": 1e-9, "max_iter": 1000}
-    theirs, ours = (one.fit(x, y) for one in make_pair(name, solver="lbfgs", **settings))
-    assert ours.converged_
-    assert_same_weights(theirs, ours, 1e-4)
-    assert ours.loss_ <= theirs.loss_ * (1 + 1e-6)
-    for one in (theirs, ours):
-        assert {c.dtype for c in [*one.coefs_, *one.intercepts_]} == {np.dtype(np.float64)}
-    assert ours.predict(x).dtype == theirs.predict(x).dtype
+        ahead, before = (problem(vector + step * direction)[0] for step in (1e-5, -1e-5))
+        assert_near((ahead - before) / 2e-5, gradient @ direction, 1e-8)

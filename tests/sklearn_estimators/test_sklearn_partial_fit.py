@@ -7,155 +7,128 @@ import pytest
 from sklearn.base import is_classifier
 from sklearn_cases import (
     PROBLEMS,
-    SOLVER_SETTINGS,
-    SOLVERS,
     all_weights,
-    assert_same_fit,
     classifier,
-    error_of,
+    each_solver,
     load_problem,
     make_pair,
+    same_error,
+    train_pair,
 )
 
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPRegressor
 
 
-@pytest.mark.parametrize("solver", SOLVER_SETTINGS, ids=list(SOLVERS))
+def repeat(times):
+    """Train by so many calls of partial_fit."""
+
+    def train(one, x, y):
+        for _ in range(times):
+            one.partial_fit(x, y)
+
+    return train
+
+
+@each_solver
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_partial_fit_takes_the_same_course(name, solver):
-    x, y = load_problem(name)
-    theirs, ours = make_pair(name, **solver, batch_size=25)
-    classes = {"labels": np.arange(4)}.get(name, np.unique(y))
-    more = {"classes": classes} if is_classifier(ours) else {}
-    for one in (theirs, ours):
+    def train(one, x, y):
+        classes = {"labels": np.arange(4)}.get(name, np.unique(y))
+        more = {"classes": classes} if is_classifier(one) else {}
         one.partial_fit(x[:80], y[:80], **more)
         one.partial_fit(x[80:], y[80:])
         one.partial_fit(x, y, **more)
-    assert_same_fit(theirs, ours)
-    assert (ours.n_iter_, len(ours.loss_curve_), ours.t_) == (1, 3, 2 * len(x))
+
+    _, ours = train_pair(name, train, **solver, batch_size=25)
+    n_samples = len(load_problem(name)[0])
+    assert (ours.n_iter_, len(ours.loss_curve_), ours.t_) == (1, 3, 2 * n_samples)
 
 
 @pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
 def test_partial_fit_lowers_the_rate(learning_rate):
-    x, y = load_problem("values")
     settings = {"solver": "sgd", "learning_rate": learning_rate, "learning_rate_init": 0.03}
-    theirs, ours = make_pair("values", **settings, tol=1.0, n_iter_no_change=1)
-    for one in (theirs, ours):
-        for _ in range(9):
-            one.partial_fit(x, y)
-    assert_same_fit(theirs, ours)
+    train_pair("values", repeat(9), **settings, tol=1.0, n_iter_no_change=1)
 
 
 @pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
 @pytest.mark.parametrize("change", [{"learning_rate": "constant"}, {"solver": "adam"}])
 def test_partial_fit_keeps_the_rule_of_the_rate(change, learning_rate):
-    x, y = load_problem("values")
+    def train(one, x, y):
+        repeat(3)(one, x, y)
+        repeat(5)(one.set_params(**change), x, y)
+
     settings = {"solver": "sgd", "learning_rate": learning_rate, "tol": 10.0, "n_iter_no_change": 1}
-    theirs, ours = make_pair("values", **settings)
-    for one in (theirs, ours):
-        for _ in range(3):
-            one.partial_fit(x, y)
-        one.set_params(**change)
-        for _ in range(5):
-            one.partial_fit(x, y)
-    assert_same_fit(theirs, ours)
+    train_pair("values", train, **settings)
 
 
-def test_partial_fit_goes_on_after_it_has_converged():
-    x, y = load_problem("values")
-    theirs, ours = make_pair("values", tol=9.0, n_iter_no_change=1)
-    for one in (theirs, ours):
-        for _ in range(6):
-            one.partial_fit(x, y)
-    assert_same_fit(theirs, ours)
+def test_partial_fit_resumes_after_it_has_converged():
+    _, ours = train_pair("values", repeat(6), tol=9.0, n_iter_no_change=1)
     assert len(ours.loss_curve_) == 6
 
 
 def test_partial_fit_and_fit_in_turn():
-    x, y = load_problem("classes")
-    theirs, ours = make_pair("classes", max_iter=3)
-    for one in (theirs, ours):
+    def train(one, x, y):
         one.partial_fit(x, y, classes=[0, 1, 2])
         one.fit(x, y)
         one.partial_fit(x[:50], y[:50])
-    assert_same_fit(theirs, ours)
+
+    _, ours = train_pair("classes", train, max_iter=3)
     assert len(ours.loss_curve_) == 4
 
 
-def test_partial_fit_with_a_generator_goes_on_drawing():
-    x, y = load_problem("values")
-    theirs, ours = make_pair("values")
-    for one in (theirs, ours):
-        one.set_params(random_state=np.random.RandomState(5))
-        for _ in range(3):
-            one.partial_fit(x, y)
-    assert_same_fit(theirs, ours)
+def test_partial_fit_with_a_generator_continues_to_draw_from_it():
+    def train(one, x, y):
+        repeat(3)(one.set_params(random_state=np.random.RandomState(5)), x, y)
+
+    train_pair("values", train)
 
 
 def test_partial_fit_of_classes_that_come_later():
-    x, y = load_problem("classes")
-    theirs, ours = make_pair("classes")
-    for one in (theirs, ours):
+    def train(one, x, y):
         one.partial_fit(x[:60], y[:60], classes=[2, 1, 0])
-    assert_same_fit(theirs, ours)
-    assert ours.predict_proba(x).shape == (150, 3)
+
+    _, ours = train_pair("classes", train)
+    assert ours.predict_proba(load_problem("classes")[0]).shape == (150, 3)
 
 
 def test_partial_fit_needs_the_classes_first():
     x, y = load_problem("classes")
-    theirs, ours = make_pair("classes")
-    assert error_of(lambda: ours.partial_fit(x, y)) == error_of(lambda: theirs.partial_fit(x, y))
-    with pytest.raises(ValueError, match="classes must be passed on the first call"):
-        ours.partial_fit(x, y)
+    _, text = same_error(make_pair("classes"), lambda one: one.partial_fit(x, y))
+    assert text == "classes must be passed on the first call to partial_fit."
 
 
 def test_partial_fit_refuses_other_classes():
     x, y = load_problem("classes")
-    theirs, ours = (one.partial_fit(x, y, classes=[0, 1, 2]) for one in make_pair("classes"))
+    pair = [one.partial_fit(x, y, classes=[0, 1, 2]) for one in make_pair("classes")]
     for classes in ([0, 1], [0, 1, 2, 3]):
-
-        def again(one, classes=classes):
-            one.partial_fit(x, y, classes=classes)
-
-        assert error_of(lambda: again(ours)) == error_of(lambda: again(theirs))
-    new = np.where(y == 2, 7, y)
-    assert error_of(lambda: ours.partial_fit(x, new)) == error_of(
-        lambda: theirs.partial_fit(x, new)
-    )
+        same_error(pair, lambda one, some=classes: one.partial_fit(x, y, classes=some))
+    same_error(pair, lambda one: one.partial_fit(x, np.where(y == 2, 7, y)))
 
 
-def test_partial_fit_refuses_a_class_that_was_not_announced():
-    x, y = load_problem("classes")
-    _, ours = make_pair("classes")
-    with pytest.raises(ValueError, match="`y` has classes not in `self.classes_`"):
-        ours.partial_fit(x, y, classes=[0, 1])
-
-
-def test_partial_fit_refuses_labels_that_were_not_announced():
-    x, y = load_problem("labels")
-    theirs, ours = make_pair("labels")
-    for one in (theirs, ours):
-        with pytest.raises(ValueError, match="`y` has classes not in `self.classes_`"):
+@pytest.mark.parametrize("name", ["classes", "labels"])
+def test_partial_fit_refuses_what_was_not_announced(name):
+    x, y = load_problem(name)
+    for one in make_pair(name):
+        with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
             one.partial_fit(x, y, classes=[0, 1])
 
 
 def test_partial_fit_of_some_classes_with_warm_start():
     # As the description of `classes` says; scikit-learn's refuses it if warm_start is on.
     x, y = load_problem("classes")
-    _, ours = make_pair("classes", warm_start=True)
-    ours.partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x[:50], y[:50])
-    _, without = make_pair("classes")
-    without.partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x[:50], y[:50])
+    ours, without = (make_pair("classes", warm_start=on)[1] for on in (True, False))
+    for one in (ours, without):
+        one.partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x[:50], y[:50])
     assert ours.loss_curve_ == without.loss_curve_
 
 
 def test_partial_fit_is_not_there_with_lbfgs():
-    theirs, ours = make_pair("classes", solver="lbfgs")
-    assert not hasattr(ours, "partial_fit")
-    assert error_of(lambda: ours.partial_fit) == error_of(lambda: theirs.partial_fit)
+    pair = make_pair("classes", solver="lbfgs")
+    assert not hasattr(pair[1], "partial_fit")
+    same_error(pair, lambda one: one.partial_fit)
     with pytest.raises(AttributeError) as caught:
-        ours.partial_fit
+        pair[1].partial_fit
     text = "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
     assert str(caught.value.__cause__) == text
     # scikit-learn's regressor has it, by a slip: its condition is a method that is not called.

@@ -10,7 +10,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
-from sklearn_cases import assert_same, build, load_examples, needs_torch, refuse_torch, train_more
+from sklearn_cases import assert_same, build, load_examples, refuse_torch, train_more
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
@@ -46,12 +46,12 @@ EVERYTHING = {
     ids=[*EVERYTHING, "labels", "outputs"],
 )
 @pytest.mark.parametrize("way", COPIES)
-def test_a_copy_predicts_the_same_and_goes_on_alike(way, name, settings):
+def test_a_copy_predicts_and_trains_alike(way, name, settings):
     x, y = load_examples(name)
     ours = build(name, **settings).fit(x, y)
     other = COPIES[way](ours)
     assert_same(other, ours, x)
-    # Early stopping may have ended partial_fit, which is said; here it is to go on.
+    # Early stopping may have ended partial_fit, which warns of it; here it is to resume.
     for one in (ours, other):
         train_more(one.set_params(early_stopping=False), x, y)
     assert_same(other, ours, x)
@@ -87,7 +87,7 @@ SETTINGS = {
 }
 
 
-@needs_torch
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("spec", ["torch", "an object", "auto"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_where_the_backend_is_missing_a_pickle_is_on_numpy(name, spec, iris, monkeypatch):
@@ -108,28 +108,10 @@ def test_where_the_backend_is_missing_a_pickle_is_on_numpy(name, spec, iris, mon
     assert other.model_.backend == select("numpy")
     np.testing.assert_allclose(other.predict_proba(x), expected, rtol=1e-12)
     assert all(type(one) is np.ndarray for one in other.coefs_)
-    # And training goes on there.
+    # And training resumes there.
     if name != "lbfgs":
         train_more(other.set_params(early_stopping=False), x, y)
         assert other.model_.backend == select("numpy")
-
-
-@needs_torch
-def test_a_model_whose_backend_is_missing_is_on_numpy(iris, monkeypatch):
-    x, y = iris
-    model = nn.Model(
-        nn.Dense(4), nn.BatchNorm(), nn.ReLU(), nn.Dense(3),
-        loss=nn.SoftmaxCrossEntropy(), backend="torch", dtype="float64",
-    )  # fmt: skip
-    model.fit(x, y, epochs=2)
-    expected, pickled = model.predict(x), pickle.dumps(model)
-    monkeypatch.setattr(TorchBackend, "check", refuse_torch)
-    with pytest.warns(UserWarning, match=r"on NumPy from now on, because: .*Install it with"):
-        other = Elsewhere(io.BytesIO(pickled)).load()
-    assert other.backend == select("numpy")
-    np.testing.assert_allclose(other.predict(x), expected, rtol=1e-12)
-    other.fit(x, y, epochs=1)
-    assert len(other.history) == 3
 
 
 def test_an_estimator_that_is_not_fitted_can_be_pickled():

@@ -13,67 +13,42 @@ from anyback_nn.sklearn import MLPClassifier
 
 
 class Curves(nn.Callback):
-    """Computes after each epoch what ``measure`` finds with the estimator as it is."""
+    """Measures after each epoch what an estimator reaches on held-out rows."""
 
-    def __init__(self, measure):
-        self.measure, self.found = measure, []
+    def __init__(self, estimator, x, y, weights=None):
+        self.estimator, self.data, self.found = estimator.set_params(callbacks=[self]), (x, y), []
+        self.options = {} if weights is None else {"sample_weight": weights}
 
     def on_epoch_end(self, fit):
-        self.found.append(self.measure(self.estimator))
+        x, y = self.data
+        predicted = self.estimator.predict(x)
+        if hasattr(self.estimator, "classes_"):
+            loss = log_loss(y, self.estimator.predict_proba(x), **self.options)
+            score = accuracy_score(y, predicted, **self.options)
+        else:
+            loss = mean_squared_error(y, predicted, **self.options) / 2
+            score = r2_score(y, predicted, **self.options)
+        self.found.append((loss, score))
 
 
-def with_curves(estimator, measure):
-    """Let a callback know its estimator."""
-    curves = Curves(measure)
-    curves.estimator = estimator.set_params(callbacks=[curves])
-    return curves
+WEIGHTS = np.linspace(0.1, 3.0, 20)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_validation_data_of_classes(weighted, iris):
-    x, y = iris
-    w = np.linspace(0.1, 3.0, 20) if weighted else None
-    ours = classifier(max_iter=6, alpha=1.0, batch_size=10)
-    ours.set_params(validation_data=(x[:20], y[:20], w) if weighted else (x[:20], y[:20]))
-    curves = with_curves(
-        ours,
-        lambda one: (
-            log_loss(y[:20], one.predict_proba(x[:20]), sample_weight=w),
-            accuracy_score(y[:20], one.predict(x[:20]), sample_weight=w),
-        ),
-    )
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
+@pytest.mark.parametrize("kind", ["classes", "values", "lbfgs"])
+def test_validation_data(kind, weights, iris, values):
+    x, y = values if kind == "values" else iris
+    held = (x[:20], y[:20]) if weights is None else (x[:20], y[:20], weights)
+    ours = (regressor if kind == "values" else classifier)(max_iter=6, alpha=1.0, batch_size=10)
+    ours.set_params(solver="lbfgs" if kind == "lbfgs" else "adam", validation_data=held)
+    curves = Curves(ours, *held)
     ours.fit(x[20:], y[20:])
-    losses, scores = zip(*curves.found, strict=True)
-    np.testing.assert_allclose(ours.validation_curve_, losses, rtol=1e-9)
-    np.testing.assert_allclose(ours.validation_scores_, scores, rtol=1e-12)
-    assert len(losses) == 6
-    # Nothing was set aside: each epoch has gone through all 40 rows.
-    assert ours.t_ == 240
-
-
-def test_validation_data_of_values(values):
-    x, y = values
-    ours = regressor(max_iter=4, validation_data=(x[:10], y[:10]))
-    curves = with_curves(
-        ours,
-        lambda one: (
-            mean_squared_error(y[:10], one.predict(x[:10])) / 2,
-            r2_score(y[:10], one.predict(x[:10])),
-        ),
-    )
-    ours.fit(x[10:], y[10:])
-    np.testing.assert_allclose(
-        list(zip(ours.validation_curve_, ours.validation_scores_)), curves.found
-    )
-
-
-def test_validation_data_in_lbfgs(iris):
-    x, y = iris
-    ours = classifier(solver="lbfgs", max_iter=6, validation_data=(x[:20], y[:20]))
-    curves = with_curves(ours, lambda one: log_loss(y[:20], one.predict_proba(x[:20])))
-    ours.fit(x[20:], y[20:])
-    np.testing.assert_allclose(ours.validation_curve_, curves.found, rtol=1e-9)
-    assert len(curves.found) == ours.n_iter_ == len(ours.loss_curve_)
+    found = [*zip(ours.validation_curve_, ours.validation_scores_, strict=True)]
+    np.testing.assert_allclose(found, curves.found, rtol=1e-9)
+    assert len(found) == ours.n_iter_ == 6
+    if kind != "lbfgs":
+        # Nothing was set aside: each epoch has gone through all rows.
+        assert ours.t_ == 6 * len(x[20:])
 
 
 def test_without_validation_there_are_no_curves(iris):
@@ -97,34 +72,22 @@ def test_the_metric_is_called_with_what_was_given(iris):
     assert ours.validation_scores_ == [0.5, 0.6]
 
 
-def test_metrics_by_name(iris):
-    x, y = iris
-    held = (x[:20], y[:20])
-    ours = classifier(max_iter=4, early_stopping_metric="neg_log_loss", validation_data=held)
-    ours.fit(x[20:], y[20:])
-    np.testing.assert_allclose(ours.validation_scores_, -np.asarray(ours.validation_curve_))
-
-
 def weighted_accuracy(estimator, x, y, sample_weight=None):
     return estimator.score(x, y, sample_weight)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", weighted_accuracy])
-def test_metrics_get_the_weights_of_the_validation_data(metric, iris):
+@pytest.mark.parametrize("held", ["validation data", "a part"])
+def test_metrics_get_the_weights_of_held_out_rows(held, metric, iris):
     x, y = iris
-    w = np.linspace(0.1, 3.0, 20)
-    settings = {"max_iter": 4, "validation_data": (x[:20], y[:20], w)}
-    ours = classifier(early_stopping_metric=metric, **settings).fit(x[20:], y[20:])
-    default = classifier(**settings).fit(x[20:], y[20:])
-    np.testing.assert_allclose(ours.validation_scores_, default.validation_scores_, rtol=1e-12)
-
-
-def test_metrics_get_the_weights_of_the_part_that_is_set_aside(iris):
-    x, y = iris
-    w = np.linspace(0.1, 3.0, len(y))
-    settings = {"max_iter": 4, "early_stopping": True}
-    ours = classifier(early_stopping_metric="accuracy", **settings).fit(x, y, w)
-    default = classifier(**settings).fit(x, y, w)
+    if held == "a part":
+        data = (x, y, np.linspace(0.1, 3.0, len(y)))
+        settings = {"max_iter": 4, "early_stopping": True}
+    else:
+        data = (x[20:], y[20:])
+        settings = {"max_iter": 4, "validation_data": (x[:20], y[:20], WEIGHTS)}
+    ours = classifier(early_stopping_metric=metric, **settings).fit(*data)
+    default = classifier(**settings).fit(*data)
     np.testing.assert_allclose(ours.validation_scores_, default.validation_scores_, rtol=1e-12)
 
 
@@ -136,7 +99,7 @@ def test_a_metric_without_weights_is_not_for_weighted_validation_data(iris):
 
 
 @pytest.mark.parametrize("given", ["array", "table"])
-def test_names_of_features_are_spoken_of_once(given, iris):
+def test_names_of_features_are_warned_of_once(given, iris):
     x, y = iris
     table = pl.DataFrame(x, list("abcd"))
     held, other = (x, table) if given == "array" else (table, x)

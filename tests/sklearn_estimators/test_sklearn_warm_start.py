@@ -8,45 +8,40 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn_cases import (
-    SOLVER_SETTINGS,
-    SOLVERS,
     STILL,
     all_weights,
-    assert_same_fit,
     assert_same_weights,
     binary_cross_entropy,
     classifier,
-    error_of,
+    each_solver,
     fit_pair,
     load_problem,
     make_pair,
     regressor,
+    same_error,
+    train_pair,
 )
 
 import anyback_nn as nn
 
 
-@pytest.mark.parametrize("solver", SOLVER_SETTINGS, ids=list(SOLVERS))
+def fit_twice(one, x, y):
+    one.fit(x, y).fit(x, y)
+
+
+@each_solver
 @pytest.mark.parametrize("name", ["binary", "classes", "labels", "outputs"])
-def test_warm_start_goes_on(name, solver):
-    x, y = load_problem(name)
-    theirs, ours = make_pair(name, **solver, warm_start=True, max_iter=5)
-    for one in (theirs, ours):
-        one.fit(x, y).fit(x, y)
-    assert_same_fit(theirs, ours)
-    assert (ours.n_iter_, len(ours.loss_curve_), ours.t_) == (5, 10, 10 * len(x))
+def test_warm_start_resumes(name, solver):
+    _, ours = train_pair(name, fit_twice, **solver, warm_start=True, max_iter=5)
+    n_samples = len(load_problem(name)[0])
+    assert (ours.n_iter_, len(ours.loss_curve_), ours.t_) == (5, 10, 10 * n_samples)
 
 
 @pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
 def test_warm_start_begins_with_the_first_rate_again(learning_rate):
-    x, y = load_problem("classes")
     settings = {"solver": "sgd", "learning_rate": learning_rate, "learning_rate_init": 0.2}
-    theirs, ours = make_pair(
-        "classes", **settings, warm_start=True, max_iter=8, tol=0.5, n_iter_no_change=1
-    )
-    for one in (theirs, ours):
-        one.fit(x, y).fit(x, y)
-    assert_same_fit(theirs, ours)
+    settings |= {"warm_start": True, "max_iter": 8, "tol": 0.5, "n_iter_no_change": 1}
+    train_pair("classes", fit_twice, **settings)
 
 
 @pytest.mark.parametrize(
@@ -65,19 +60,17 @@ def test_warm_start_begins_with_the_first_rate_again(learning_rate):
     ids=lambda change: next(iter(change)),
 )
 def test_warm_start_after_set_params(change):
-    x, y = load_problem("classes")
-    theirs, ours = make_pair("classes", warm_start=True, max_iter=5)
-    for one in (theirs, ours):
+    def train(one, x, y):
         one.fit(x, y).set_params(**change).fit(x, y)
-    assert_same_fit(theirs, ours)
+
+    train_pair("classes", train, warm_start=True, max_iter=5)
 
 
 def test_warm_start_with_early_stopping():
-    x, y = load_problem("values")
-    theirs, ours = make_pair("values", warm_start=True, early_stopping=True, max_iter=6)
-    for one in (theirs, ours):
+    def train(one, x, y):
         one.fit(x, y).set_params(max_iter=20, learning_rate_init=0.01).fit(x, y)
-    assert_same_fit(theirs, ours)
+
+    _, ours = train_pair("values", train, warm_start=True, early_stopping=True, max_iter=6)
     assert len(ours.validation_scores_) == 26
     assert ours.best_validation_score_ > max(ours.validation_scores_[:6])
 
@@ -92,34 +85,43 @@ def test_warm_start_that_does_not_improve_gives_the_best_weights_of_before():
     assert_same_weights(first, ours, 0.0)
 
 
-@pytest.mark.parametrize("change", ["fewer", "more", "other"])
-def test_warm_start_refuses_other_classes(change):
+@pytest.mark.parametrize("change", ["fewer", "more", "other", "features"])
+def test_warm_start_refuses_other_data(change):
     x, y = load_problem("classes")
-    new = {"fewer": np.minimum(y, 1), "more": np.where(x[:, 0] > 1, 3, y), "other": y + 1}[change]
-    theirs, ours = fit_pair("classes", warm_start=True)
-    kind, text = error_of(lambda: ours.fit(x, new))
-    other_kind, other_text = error_of(lambda: theirs.fit(x, new))
-    assert kind is other_kind is ValueError
-    assert text.startswith("warm_start can only be used where `y` has the same classes as in the")
-    assert text == other_text
+    text = "warm_start can only be used where `y` has the same classes as in the"
+    changed = {
+        "fewer": (x, np.minimum(y, 1)),
+        "more": (x, np.where(x[:, 0] > 1, 3, y)),
+        "other": (x, y + 1),
+        "features": (x[:, :2], y),
+    }[change]
+    kind, found = same_error(fit_pair("classes", warm_start=True), lambda one: one.fit(*changed))
+    assert kind is ValueError
+    assert found.startswith("X has 2 features" if change == "features" else text)
 
 
-def test_without_warm_start_fit_begins_anew():
-    x, y = load_problem("classes")
-    theirs, ours = make_pair("classes")
-    once = clone(ours).fit(x, y)
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("outputs", "`y` has 2 outputs, but .* fitted to 3"),
+        ("labels", "number of labels .* 4 labels"),
+    ],
+)
+def test_warm_start_refuses_another_number_of_outputs(name, text):
+    x, y = load_problem(name)
+    ours = make_pair(name, warm_start=True)[1].fit(x, y)
+    with pytest.raises(ValueError, match=text):
+        ours.fit(x, y[:, :2])
+
+
+def test_without_warm_start_fit_begins_again():
     # Other classes, another number of features: all is forgotten.
-    for one in (theirs, ours):
+    def train(one, x, y):
         one.fit(x[:, :2], np.minimum(y, 1)).fit(x, y)
-    assert_same_fit(theirs, ours)
-    assert ours.loss_curve_ == once.loss_curve_
+
+    _, ours = train_pair("classes", train)
+    assert ours.loss_curve_ == clone(ours).fit(*load_problem("classes")).loss_curve_
     assert ours.n_features_in_ == 4
-
-
-def test_warm_start_refuses_another_number_of_features():
-    x, y = load_problem("classes")
-    theirs, ours = fit_pair("classes", warm_start=True)
-    assert error_of(lambda: ours.fit(x[:, :2], y)) == error_of(lambda: theirs.fit(x[:, :2], y))
 
 
 def test_another_loss_on_a_warm_start(values):
@@ -174,7 +176,7 @@ def test_settings_that_change_before_a_warm_start_count(tumours):
     ],
     ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
 )
-def test_changes_without_effect_are_said(change, text, way, iris):
+def test_changes_without_effect_are_warned_of(change, text, way, iris):
     x, y = iris
     ours, plain = (classifier(warm_start=True, backend="numpy").fit(x, y) for _ in range(2))
     with pytest.warns(UserWarning, match=f"{text}.* no effect before .*warm_start=False"):
