@@ -1,4 +1,4 @@
-"""The sessions: ``nox`` alone is for every change, ``nox -s matrix`` for CI and the last look.
+"""The sessions: ``nox`` alone for every change, ``nox -s matrix`` for CI and before a release.
 
 CONTRIBUTING.md has a table of them.
 
@@ -24,7 +24,7 @@ from anyback_nn.testing.variants import MATRIX  # noqa: E402
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
-# What a single environment needs more, so that no test in it is skipped.
+# Further requirements of single environments, so that no test in them is skipped.
 MORE = {name: nox.project.dependency_groups(PROJECT, f"test-{name}") for name in ("numpy", "jax")}
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
@@ -48,12 +48,12 @@ nox.options.error_on_missing_interpreters = True
 # pyenv offers the interpreters that PYENV_VERSION lists, and by default that is a single one.
 if (versions := Path(os.environ.get("PYENV_ROOT", "")) / "versions").is_dir():
     running = ".".join(map(str, sys.version_info[:3]))
-    others = sorted(one.name for one in versions.iterdir() if one.name != running)
+    others = sorted(path.name for path in versions.iterdir() if path.name != running)
     os.environ.setdefault("PYENV_VERSION", ":".join([running, *others]))
 
 
 def cuda_version() -> int:
-    """Ask the NVIDIA driver for the CUDA version it supports (13.1: 13010); 0 without a GPU."""
+    """Return the CUDA version that the NVIDIA driver supports (13.1: 13010); 0 without a GPU."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
@@ -102,7 +102,9 @@ def check_style(session: nox.Session) -> None:
 def matrix(session: nox.Session) -> None:
     """Run the tests on all rows of the matrix, and print a summary: ten minutes on two cores."""
     if chosen_rows(session):
-        session.error('every row is run: for a single one, nox -s "tests(NAME)" -- --backend ROW')
+        session.error(
+            'matrix runs every row; for a single one: nox -s "tests(NAME)" -- --backend ROW'
+        )
     for environment in ROWS:
         if environment != "cupy" or cuda_version():
             session.notify(f"tests({environment})")
@@ -133,7 +135,7 @@ def install_command(backend: str) -> list[str]:
 
 
 def run_tests(session: nox.Session, rows: list[str]) -> None:
-    """Run pytest on some rows, or on those that are named after ``--``, and note outcomes."""
+    """Run pytest on some rows, or on those that are named after ``--``, and store the outcomes."""
     chosen = [] if chosen_rows(session) else ["--backend", ",".join(rows)]
     report = session.cache_dir / f"{session.name}.xml"
     report.unlink(missing_ok=True)
@@ -155,8 +157,8 @@ def run_tests(session: nox.Session, rows: list[str]) -> None:
         )
     finally:
         if report.exists():
-            found = outcomes(report, default=rows[0])
-            OUTCOMES.update(dict.fromkeys(rows, "no test was chosen") | found)
+            OUTCOMES.update(dict.fromkeys(rows, "no test was chosen"))
+            OUTCOMES.update(outcomes(report, default=rows[0]))
 
 
 def chosen_rows(session: nox.Session) -> bool:
@@ -165,23 +167,23 @@ def chosen_rows(session: nox.Session) -> bool:
 
 
 def outcomes(report: Path, default: str) -> dict[str, str]:
-    """Sum up a run of pytest: for each row how many tests, and why some were skipped.
+    """Return for each row how many tests passed, and why some were skipped.
 
     Tests without a backend count for the row ``default``.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
     for case in ElementTree.parse(report).iter("testcase"):
-        properties = {one.get("name"): one.get("value") for one in case.iter("property")}
+        properties = {prop.get("name"): prop.get("value") for prop in case.iter("property")}
         row = properties.get("backend") or default
-        ends = [one.tag for one in case if one.tag in {"skipped", "failure", "error"}]
+        ends = [child.tag for child in case if child.tag in {"skipped", "failure", "error"}]
         counts[row][ends[0] if ends else "passed"] += 1
-        reasons[row].update(one.get("message", "") for one in case.iter("skipped"))
-    return {row: sentence(counts[row], reasons[row]) for row in counts}
+        reasons[row].update(skip.get("message", "") for skip in case.iter("skipped"))
+    return {row: format_outcome(counts[row], reasons[row]) for row in counts}
 
 
-def sentence(counts: Counter[str], reasons: Counter[str]) -> str:
-    """Write the outcome of a row."""
+def format_outcome(counts: Counter[str], reasons: Counter[str]) -> str:
+    """Format the outcome of a row."""
     wrong = "".join(f", {counts[end]} {end}" for end in ("failure", "error") if counts[end])
     why = "; ".join(f"{count} x {reason}" for reason, count in reasons.items())
     skipped = f"{counts['skipped']} skipped{f' ({why})' if why else ''}"
@@ -210,8 +212,8 @@ def tests_python(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0], default=False)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows, on the oldest Python."""
-    wanted = [*PROJECT["project"]["dependencies"], *TEST]
-    session.install("-e", ".", *(one.replace(">=", "==") for one in wanted))
+    requirements = [*PROJECT["project"]["dependencies"], *TEST]
+    session.install("-e", ".", *(text.replace(">=", "==") for text in requirements))
     run_tests(session, ["numpy"])
 
 
@@ -232,12 +234,12 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure training, prediction, start-up and memory beside other libraries.
+    """Measure training, prediction, start-up and memory, and those of other libraries.
 
     ``nox -s bench -- --quick`` for a first impression; a full run writes ``benchmarks/results/``;
     ``nox -s bench -- NAME`` for one report.
-    From a plain index PyTorch alone is several gigabytes: PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL
-    can name where its CPU builds are.
+    From the default index PyTorch alone is several gigabytes: set PIP_FIND_LINKS or
+    PIP_EXTRA_INDEX_URL to its CPU builds.
     """
     session.install(".", *BENCH)
     session.run("python", "-m", "benchmarks", *session.posargs)

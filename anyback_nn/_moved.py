@@ -64,5 +64,5 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let the old names be imported."""
+    """Let old names be imported."""
     sys.meta_path.append(_Finder())

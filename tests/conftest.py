@@ -1,10 +1,10 @@
 """The backend under test comes from `anyback_nn.testing.plugin`: ``pytest --backend SPEC``.
 
-A test that takes the ``backend`` fixture runs on that backend. What does not depend on a backend
-(data readers, schedules, doctests) runs in the row of NumPy; marked ``needs("torch")``, it runs in
-the row of that library, and where that is installed. What needs float64, or a dtype of 16 bits, is
-left out where there is none, as is TF32, and what compares traced steps with others on a backend
-that traces none; and so is what a variant of a backend cannot change.
+A test that takes the ``backend`` fixture runs on that backend. Tests that do not depend on a
+backend (data readers, schedules, doctests) run in the row of NumPy; marked ``needs("torch")``, they
+run in the row of that library, if it is installed. Tests that need float64, a dtype of 16 bits,
+TF32 or traced steps are left out on backends without them, as are tests whose result a variant of a
+backend cannot change.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from anyback_nn.backends import Backend
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
-from anyback_nn.jit import dispatch
-from anyback_nn.jit.program import Program
-from anyback_nn.testing import VARIANTS
+from anyback_nn.testing import VARIANTS, collect_programs
 from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.plugin import backend_of, chosen
+from anyback_nn.testing.programs import CountedProgram
 
 if not os.environ.get("CI"):
     # Read when JAX is imported: most of the time, it would optimize what is then computed once.
@@ -40,7 +38,7 @@ BY_NAME = (
     "backends/test_backends.py",
     "backends/test_tf32.py",
 )
-"""Tests of backends as users name them, which variants that exist for tests have no part in."""
+"""Tests of backends as users name them: variants are not among these."""
 
 CONVENTIONS = (
     "sklearn_estimators/test_sklearn_checks.py",
@@ -57,14 +55,13 @@ COMPILED = (
     "optim/test_optimizers.py",
     "optim/test_optimizers_optax.py",
 )
-"""What a step consists of, compiled: without ``jit``, other tests would be those on JAX again."""
+"""Tests of compiled steps: without ``jit``, all others would be those on JAX again."""
 
 LEFT_OUT = {
     **dict.fromkeys(VARIANTS, BY_NAME),
     **dict.fromkeys(("array-api-strict", "array-api-strict:no_float64"), CONVENTIONS),
 }
-"""What a row cannot change."""
-
+"""The tests whose result a row cannot change."""
 
 LIBRARIES = ("torch", "jax", "optax", "hypothesis")
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
@@ -73,7 +70,7 @@ collect_ignore_glob = [f"*_{name}.py" for name in MISSING]
 """The modules that need a library, which are named after it."""
 
 if "hypothesis" not in MISSING:
-    import_module("drawn_examples")  # registers the profiles, before one is asked for
+    import_module("drawn_examples")  # registers the profiles, before one is loaded
 
 
 # Which tests run ---------------------------------------------------------------------------------
@@ -84,10 +81,10 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    specs = {one.spec for one in chosen(config)}
-    kept = [item for item in items if belongs(item, specs)]
-    config.hook.pytest_deselected(items=list(set(items) - set(kept)))
-    items[:] = kept
+    specs = {backend.spec for backend in chosen(config)}
+    selected = [item for item in items if belongs(item, specs)]
+    config.hook.pytest_deselected(items=list(set(items) - set(selected)))
+    items[:] = selected
 
 
 def is_in(item: pytest.Item, paths: Iterable[str]) -> bool:
@@ -96,7 +93,7 @@ def is_in(item: pytest.Item, paths: Iterable[str]) -> bool:
 
 
 def belongs(item: pytest.Item, specs: set[str]) -> bool:
-    """Return whether a test is one for its backend, or for one of those that are tested."""
+    """Return whether a test is for its backend, or for one of those under test."""
     backend = backend_of(item)
     needed = {mark.args[0] for mark in item.iter_markers("needs")}
     if unknown := needed - set(LIBRARIES):
@@ -115,7 +112,7 @@ def belongs(item: pytest.Item, specs: set[str]) -> bool:
         return False
     needed = {item.callspec.params.get(name) for name in ("dtype", "compute_dtype")}
     needed |= {"float64"} & set(item.fixturenames)
-    return all(backend.supports(one) for one in needed & {"float64", *COMPUTE_DTYPES})
+    return all(backend.supports(dtype) for dtype in needed & {"float64", *COMPUTE_DTYPES})
 
 
 # Fixtures ----------------------------------------------------------------------------------------
@@ -123,7 +120,7 @@ def belongs(item: pytest.Item, specs: set[str]) -> bool:
 
 @pytest.fixture(autouse=True)
 def _no_host_reads(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Refuse, in every test of a pretended device, that a value is read but by `to_numpy`."""
+    """Let every test of a pretended device fail that reads a value but by `to_numpy`."""
     backend = backend_of(request.node)
     with watched(backend) if backend else contextlib.nullcontext():
         yield
@@ -131,7 +128,7 @@ def _no_host_reads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scope_with_warnings(backend: Backend, dtype: str) -> Iterator[str]:
-    """Enter the backend's scope, but let NumPy tell of overflow: here, a warning is an error."""
+    """Enter the backend's scope, but let NumPy warn of overflow: here, a warning is an error."""
     with backend.scope(dtype), np.errstate(divide="warn", over="warn", invalid="warn"):
         yield dtype
 
@@ -160,21 +157,7 @@ def float64(backend: Backend) -> Iterator[str]:
 
 
 @pytest.fixture
-def programs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Collect the programs that are traced, and count how often they are replayed."""
-    made: list[Any] = []
-
-    class Watched(Program):
-        runs = 0
-
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            self.runs = 0
-            made.append(self)
-
-        def run(self, inputs: list[Any]) -> tuple[Any, ...]:
-            self.runs += 1
-            return super().run(inputs)
-
-    monkeypatch.setattr(dispatch, "Program", Watched)
-    return made
+def programs() -> Iterator[list[CountedProgram]]:
+    """The programs that are traced during the test, and how often each is replayed."""
+    with collect_programs() as (programs, _):
+        yield programs

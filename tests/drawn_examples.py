@@ -1,4 +1,4 @@
-"""Properties that hold for all examples, and how many examples are drawn by Hypothesis."""
+"""Properties for all examples, and how many examples Hypothesis draws."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def for_all(backend, *drawn, examples=None):
 
 
 def number_of_test():
-    """Give each test a number, so that not all of them see the same examples."""
+    """Return a number for each test, so that they see different examples."""
     return crc32(os.environ["PYTEST_CURRENT_TEST"].encode())
 
 
 @functools.cache
 def strategies(backend):
-    """Make Hypothesis's strategies for the backend's library."""
+    """Create Hypothesis's strategies for the backend's library."""
     with warnings.catch_warnings():
-        # PyTorch's tensors do not tell their namespace.
+        # PyTorch's tensors have no `__array_namespace__`.
         warnings.simplefilter("ignore", HypothesisWarning)
         return make_strategies_namespace(backend.xp, api_version="2022.12")

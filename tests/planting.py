@@ -1,7 +1,7 @@
-"""A process of its own in which the package has a planted mistake, and tests run.
+"""Run tests in a process of its own, in which the package has a planted mistake.
 
-No file of the package is changed: the one with the mistake is compiled from other text. On Linux,
-the process is forked from a server that has imported the libraries, but nothing of the package.
+No file of the package is changed: the one with the mistake is compiled from a changed string. On
+Linux, the process is forked from a server that has imported the libraries, but not the package.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _call(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...])
 
 
 def plant(file: str, original: str, mistake: str) -> list[str]:
-    """From now on, import a file of the package with the mistake in it.
+    """Let later imports of a file of the package have the mistake in it.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def plant(file: str, original: str, mistake: str) -> list[str]:
     text = path.read_text(encoding="utf-8")
     if (count := text.count(original)) != 1:
         raise ValueError(
-            f"original: expected a text that occurs once in {file}, got {count} times {original!r}"
+            f"original: expected a string that occurs once in {file}, got {count} of {original!r}"
         )
     text = text.replace(original, mistake)
     compile(text, file, "exec")  # a SyntaxError here, not an error of pytest

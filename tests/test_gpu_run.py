@@ -141,8 +141,8 @@ def test_a_program_that_is_not_kept_says_why(tmp_path, monkeypatch):
     assert row["calls"] is None
     (reason,) = part.failures.values()
     assert reason == (
-        "no program was kept: TraceError: results that differ in the replay; "
-        "differing shares up to 0.5"
+        "no program was kept: TraceError: results that differ in the replay, "
+        "in 50.0% of their elements"
     )
 
 

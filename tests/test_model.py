@@ -1,4 +1,4 @@
-"""Models: fitting, resuming, predicting, moving and keeping, on the backend under test."""
+"""Models: fitting, resuming, predicting, moving and saving, on the backend under test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from anyback_nn.tree import tree_leaves, tree_named_leaves
 
 @pytest.fixture(scope="module")
 def moons():
-    return nn.datasets.make_moons(240, noise=0.1, seed=0)
+    x, y = nn.datasets.make_moons(240, noise=0.1, seed=0)
+    x.flags.writeable = y.flags.writeable = False  # nothing writes into data
+    return x, y
 
 
 def classifier(backend, *layers, dtype="float32", **options):
@@ -25,8 +27,13 @@ def classifier(backend, *layers, dtype="float32", **options):
     return nn.Model(*layers, nn.Dense(2), loss=loss, backend=backend, dtype=dtype, **options)
 
 
+def network(backend, *layers, loss=None):
+    layers = layers or (nn.Dense(1),)
+    return nn.Model(*layers, loss=loss or nn.MeanSquaredError(), backend=backend)
+
+
 def everything(backend, dtype="float32", **options):
-    """A network with state, noise and a block, so that nothing is left out."""
+    """Return a model with state, noise and a block, so that nothing is left out."""
     # A bias before a batch norm has no gradient but rounding errors, which Adam blows up.
     first = nn.Dense(16, bias=False)
     block = nn.Residual(nn.Dense(8), nn.LayerNorm(), nn.GELU(), nn.Dense(16))
@@ -36,7 +43,7 @@ def everything(backend, dtype="float32", **options):
 
 
 def weights(model):
-    """All parameters as one flat NumPy vector."""
+    """Return all parameters as one flat NumPy vector."""
     arrays = tree_named_leaves(model.params).values()
     return np.concatenate([to_numpy(array).ravel() for array in arrays])
 
@@ -49,17 +56,17 @@ def test_it_learns_what_a_linear_model_cannot(backend, moons):
     model = classifier(backend)
     options = {"optimizer": nn.Adam(0.1), "epochs": 20, "batch_size": 60}
     model.fit(x, y, **options)
-    linear = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), backend=backend)
-    linear.fit(x, y, **options)
+    reference = network(backend, nn.Dense(2), loss=nn.SoftmaxCrossEntropy())
+    reference.fit(x, y, **options)
     assert model.evaluate(x, y)["accuracy"] > 0.97
-    assert linear.evaluate(x, y)["accuracy"] < 0.93
+    assert reference.evaluate(x, y)["accuracy"] < 0.93
 
 
 def test_linear_regression_finds_the_least_squares_solution(backend):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((60, 3))
     y = x @ [1.0, -2.0, 0.5] + 0.7 + 0.1 * rng.standard_normal(60)
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend)
     model.fit(x, y, optimizer=nn.GradientDescent(0.2), epochs=200, batch_size=None)
     exact, *_ = np.linalg.lstsq(np.column_stack([x, np.ones(60)]), y, rcond=None)
     np.testing.assert_allclose(weights(model), exact, atol=1e-4)
@@ -68,7 +75,7 @@ def test_linear_regression_finds_the_least_squares_solution(backend):
 def test_full_batch_training_is_gradient_descent_by_hand(backend):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((20, 2)), rng.standard_normal((20, 1))
-    model = nn.Model(nn.Dense(1, bias=False), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend, nn.Dense(1, bias=False))
     w = to_numpy(model.build(2).params[0]["weight"]).astype(float)
     model.fit(x, y, optimizer=nn.GradientDescent(0.1, l2=0.5), epochs=3, batch_size=None)
     for _ in range(3):
@@ -80,7 +87,7 @@ def test_full_batch_training_is_gradient_descent_by_hand(backend):
 def test_l2_means_the_same_for_every_batch_size(backend, batch_size):
     # Without a gradient of the loss only the penalty acts: w shrinks by (1 - rate l2) each step.
     x = np.zeros((60, 2))
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend)
     before = weights(model.build(2))[:2]
     optimizer = nn.GradientDescent(0.1, l2=0.5)
     model.fit(x, np.zeros(60), optimizer=optimizer, epochs=2, batch_size=batch_size)
@@ -103,7 +110,7 @@ def test_samples_of_weight_zero_do_not_count(backend, moons):
 def test_weights_pull_as_hard_in_small_batches_as_in_large_ones(backend, batch_size):
     # A constant that is fitted to 0s and 1s, of which the 1s weigh three times as much, is 3/4.
     y = np.tile([0.0, 1.0], 4)
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend)
     rate = nn.ExponentialDecay(0.3, factor=0.85)
     options = {"optimizer": nn.GradientDescent(rate), "epochs": 20, "batch_size": batch_size}
     model.fit(np.zeros((8, 1)), y, sample_weight=50.0 + 100.0 * y, **options)
@@ -122,21 +129,15 @@ def test_class_weights_are_sample_weights(backend, moons):
 # The same run everywhere -------------------------------------------------------------------------
 
 
-def trained(backend, moons, dtype, epochs=4):
+def train(backend, moons, dtype, epochs=4):
     model = everything(backend, dtype)
     model.fit(*moons, optimizer=nn.Adam(0.01, clip_norm=1.0, l2=1e-3), epochs=epochs, batch_size=50)
     return model
 
 
-def test_the_same_seed_gives_the_same_bits(backend, moons):
-    first, second = (trained(backend, moons, "float32") for _ in range(2))
-    np.testing.assert_array_equal(weights(first), weights(second))
-    assert first.history["train_loss"] == second.history["train_loss"]
-
-
 def test_every_backend_trains_as_numpy_does(backend, moons, float64):
     # With the same initial weights, order and masks, only rounding is left.
-    here, there = (trained(one, moons, float64) for one in (backend, nn.select("numpy")))
+    here, there = (train(one, moons, float64) for one in (backend, nn.select("numpy")))
     np.testing.assert_allclose(weights(here), weights(there), rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(here.history["train_loss"], there.history["train_loss"], rtol=1e-10)
 
@@ -149,7 +150,7 @@ def test_another_seed_gives_another_run(backend):
 def test_everything_keeps_its_dtype_and_device(backend, moons, dtype):
     from array_api_compat import device
 
-    model = trained(backend, moons, dtype, epochs=2)
+    model = train(backend, moons, dtype, epochs=2)
     training = model.training
     trees = (training.params, training.optimizer_state, training.state)
     for array in tree_leaves(trees):
@@ -171,33 +172,7 @@ def test_fitting_twice_is_fitting_longer(backend, moons):
     assert parts.history["learning_rate"] == whole.history["learning_rate"]
 
 
-def test_another_optimizer_starts_afresh(backend, moons):
-    model = classifier(backend)
-    model.fit(*moons, optimizer=nn.Adam(0.01), epochs=2)
-    model.fit(*moons, optimizer=nn.Momentum(nn.StepDecay(0.1, every=1)), epochs=2)
-    assert model.history["learning_rate"] == pytest.approx([0.01, 0.01, 0.1, 0.01])
-    assert list(model.training.optimizer_state) == ["velocity"]
-
-
 # Data in and out ---------------------------------------------------------------------------------
-
-
-def test_arrays_of_the_backend_come_back_as_such(backend, moons):
-    x, y = moons
-    model = classifier(backend)
-    model.fit(backend.asarray(x), backend.asarray(y), epochs=2)
-    assert backend.owns(model.predict(backend.asarray(x)))
-    assert isinstance(model.predict(x), np.ndarray)
-    reference = classifier(backend)
-    reference.fit(x, y, epochs=2)
-    np.testing.assert_array_equal(weights(model), weights(reference))
-
-
-def test_inputs_and_targets_are_not_written_to(backend, moons):
-    x, y = (array.copy() for array in moons)
-    x.flags.writeable = y.flags.writeable = False
-    classifier(backend).fit(x, y, epochs=1, validation=0.2)
-    np.testing.assert_array_equal(x, moons[0])
 
 
 @pytest.mark.parametrize(
@@ -220,12 +195,13 @@ def test_iterables_bring_targets_to_shape_in_every_epoch(backend, moons, loss, t
     np.testing.assert_array_equal(weights(models[0]), weights(models[1]))
 
 
-@pytest.mark.parametrize("kind", ["list", "memmap", "integers", "iterable", "generator"])
+@pytest.mark.parametrize("kind", ["own", "list", "memmap", "integers", "iterable", "generator"])
 def test_every_form_of_data_trains_alike(backend, moons, kind, tmp_path):
     x, y = np.round(moons[0] * 8), moons[1]
     batches = [(x[i : i + 32], y[i : i + 32]) for i in range(0, len(x), 32)]
     np.save(tmp_path / "x.npy", x)
     data = {
+        "own": (backend.asarray(x), backend.asarray(y)),
         "list": (x.tolist(), y.tolist()),
         "memmap": (np.load(tmp_path / "x.npy", mmap_mode="r"), y),
         "integers": (x.astype(np.int8), y.astype(np.uint8)),
@@ -238,10 +214,12 @@ def test_every_form_of_data_trains_alike(backend, moons, kind, tmp_path):
     reference.fit(x, y, **options)
     np.testing.assert_array_equal(weights(model), weights(reference))
     assert model.history["train_loss"] == reference.history["train_loss"]
+    assert backend.owns(model.predict(backend.asarray(x)))
+    assert isinstance(model.predict(x), np.ndarray)
 
 
 class Unsized:
-    """Starts anew for each epoch, and has a length that cannot be told."""
+    """Can be iterated again, but has no length."""
 
     def __init__(self, batches):
         self.batches = batches
@@ -292,16 +270,6 @@ def test_bad_batches_are_named(backend, batch, error, text):
         classifier(backend).fit([batch], epochs=1)
 
 
-def test_evaluating_does_not_depend_on_the_batch_size(backend, moons):
-    model = everything(backend)
-    model.fit(*moons, epochs=2)
-    at_once, in_parts = (model.evaluate(*moons, batch_size=size) for size in (4096, 7))
-    assert at_once == pytest.approx(in_parts, rel=1e-5)
-    np.testing.assert_allclose(
-        model.predict(moons[0]), model.predict(moons[0], batch_size=7), atol=1e-6
-    )
-
-
 def test_evaluation_is_that_of_scikit_learn(backend, moons):
     from sklearn.metrics import accuracy_score, log_loss
 
@@ -310,7 +278,7 @@ def test_evaluation_is_that_of_scikit_learn(backend, moons):
     model.fit(x, y, epochs=2)
     rng = np.random.default_rng(0)
     w = rng.uniform(size=len(y))
-    report = model.evaluate(x, y, sample_weight=w)
+    report = model.evaluate(x, y, sample_weight=w, batch_size=7)
     p = model.predict(x).astype(float)
     p /= p.sum(axis=1, keepdims=True)
     assert report["loss"] == pytest.approx(log_loss(y, p, sample_weight=w), rel=1e-5)
@@ -324,7 +292,7 @@ def test_regression_scores_are_those_of_scikit_learn(backend):
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((50, 3)), rng.uniform(size=50)
     y = x @ rng.standard_normal((3, 2)) + 3.0
-    model = nn.Model(nn.Dense(2), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend, nn.Dense(2))
     model.fit(x, y, epochs=10, optimizer=nn.Adam(0.1))
     report, p = model.evaluate(x, y, sample_weight=w), model.predict(x)
     expected = {
@@ -339,9 +307,8 @@ def test_binary_cross_entropy_classifies_one_and_several_labels(backend, moons):
     x, y = moons
     both = np.column_stack([y, 1 - y])
     for targets, n_out, shape in ((y, 1, (240,)), (both, 2, (240, 2))):
-        model = nn.Model(
-            nn.Dense(16), nn.Tanh(), nn.Dense(n_out), loss=nn.BinaryCrossEntropy(), backend=backend
-        )
+        layers = (nn.Dense(16), nn.Tanh(), nn.Dense(n_out))
+        model = network(backend, *layers, loss=nn.BinaryCrossEntropy())
         model.fit(x, targets, optimizer=nn.Adam(0.1), epochs=25, batch_size=60)
         classes = model.predict_classes(x)
         assert classes.shape == shape
@@ -405,12 +372,8 @@ def test_metrics_of_the_user_are_recorded_under_their_names(backend, moons):
     model = classifier(backend, metrics=[metrics.accuracy, confidence])
     model.fit(*moons, epochs=2, validation=0.2)
     assert all(0.5 <= one <= 1 for one in model.history["validation_confidence"])
-    assert classifier(backend, metrics=[]).fit(*moons, epochs=1).names == [
-        "epoch",
-        "learning_rate",
-        "train_loss",
-        "seconds",
-    ]
+    names = classifier(backend, metrics=[]).fit(*moons, epochs=1).names
+    assert names == ["epoch", "learning_rate", "train_loss", "seconds"]
 
 
 def test_two_metrics_need_two_names(backend):
@@ -469,37 +432,39 @@ class Interrupt(nn.Callback):
             raise KeyboardInterrupt
 
 
-def test_a_fit_that_fails_leaves_no_trace(backend, moons):
+def test_a_fit_that_fails_leaves_the_last_finished_epoch(backend, moons):
     x, y = moons
-    model = classifier(backend)
+    momentum = nn.Momentum(0.05)
+    model, reference = everything(backend), everything(backend)
     with pytest.raises(nn.ShapeError):
         model.fit(x[:, :1], y[:-1])
     with pytest.raises(KeyboardInterrupt):
         model.fit(x, y, optimizer=nn.Adam(0.1), callbacks=[Interrupt(epoch=0)])
-    reference = classifier(backend)
-    for one in (model, reference):
-        one.fit(x, y, optimizer=nn.Momentum(0.05), epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, optimizer=momentum, epochs=5, callbacks=[Interrupt(epoch=2)])
+    reference.fit(x, y, optimizer=momentum, epochs=2)
+    np.testing.assert_array_equal(weights(model), weights(reference))
     with pytest.raises(KeyboardInterrupt):
         model.fit(x, y, optimizer=nn.Adam(0.1), callbacks=[Interrupt(epoch=2)])
     for one in (model, reference):
-        one.fit(x, y, epochs=2)  # goes on with the last optimiser
+        one.fit(x, y, epochs=2)  # with the last optimiser
     assert model.history["learning_rate"] == [0.05] * 4
     np.testing.assert_array_equal(weights(model), weights(reference))
 
 
 def test_a_first_fit_that_diverges_blames_the_data_and_keeps_the_initial_parameters(backend):
     x = np.full((8, 2), 1e30)
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend)
     with pytest.raises(nn.DivergenceError, match="standardise them"):
         model.fit(x, np.zeros(8), epochs=1)
-    fresh = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend).build(2)
+    fresh = network(backend).build(2)
     np.testing.assert_array_equal(weights(model), weights(fresh))
     assert model.training.optimizer is None
 
 
 def test_divergence_by_the_first_update_blames_the_rate(backend, moons):
-    # One step in the epoch: its loss is finite, and the parameters behind it are not.
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    # One step in the epoch: its loss is finite, and the parameters after it are not.
+    model = network(backend)
     text = "parameters became NaN or infinite in epoch 1, step 1 .* learning rate, 3e.38"
     x = 1e3 * moons[0]
     with pytest.raises(nn.DivergenceError, match=text):
@@ -548,22 +513,10 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
         (lambda m, x, y: m.fit(x, y + 1), nn.DataError, "class indices from 0 to 1"),
         (lambda m, x, y: m.fit(x, y.astype(str)), nn.DataError, "numpy.unique"),
         (lambda m, x, y: m.fit(x, y, epochs=0), ValueError, "epochs to be at least 1"),
-        (
-            lambda m, x, y: m.fit(x, y, batch_size=0),
-            ValueError,
-            "batch_size to be at least 1, got 0",
-        ),
+        (lambda m, x, y: m.fit(x, y, batch_size=0), ValueError, "batch_size .* at least 1, got 0"),
         (lambda m, x, y: m.fit(x, y, batch_size=8.0), TypeError, "batch_size to be an integer"),
-        (
-            lambda m, x, y: m.fit(x, y, epochs=2.5),
-            TypeError,
-            "epochs to be an integer.* 2.5",
-        ),
-        (
-            lambda m, x, y: m.fit(x, y, callbacks=[nn.EarlyStopping]),
-            TypeError,
-            r"EarlyStopping\(\)",
-        ),
+        (lambda m, x, y: m.fit(x, y, epochs=2.5), TypeError, "epochs to be an integer.* 2.5"),
+        (lambda m, x, y: m.fit(x, y, callbacks=[nn.EarlyStopping]), TypeError, r"Stopping\(\)"),
         (lambda m, x, y: m.fit(x, y, optimizer="adam"), TypeError, "expected optimizer"),
         (lambda m, x, y: m.fit(x, y, validation=[x, y]), TypeError, "expected a fraction"),
         (lambda m, x, y: m.fit(x, y, validation=1.5), ValueError, "above 0 and below 1"),
@@ -577,11 +530,7 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
         (lambda m, x, y: m.fit([(x, y)], class_weight="balanced"), ValueError, "need arrays"),
         (lambda m, x, y: m.fit([(x, y)], validation=0.1), ValueError, "fraction"),
         (lambda m, x, y: m.fit(x, y, class_weight={1: -1.0}), nn.DataError, "0 or greater"),
-        (
-            lambda m, x, y: m.fit(x, y, class_weight={0: 0, 1: 0}),
-            nn.DataError,
-            "all sample weights",
-        ),
+        (lambda m, x, y: m.fit(x, y, class_weight={0: 0, 1: 0}), nn.DataError, "all sample we"),
         (lambda m, x, y: m.params, nn.AnybackError, "call fit"),
         (lambda m, x, y: m.build(2).evaluate([(x, y)], sample_weight=y), ValueError, "in its "),
     ],
@@ -597,23 +546,12 @@ def test_constructor_mistakes_are_explained(backend):
     with pytest.raises(ValueError, match="float32, float64, got 'float16'"):
         nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend, dtype="float16")
     with pytest.raises(TypeError, match="does not classify"):
-        nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend).predict_classes([[1]])
-
-
-def test_an_interrupt_leaves_the_last_finished_epoch(backend, moons):
-    model, reference = everything(backend), everything(backend)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(*moons, epochs=5, callbacks=[Interrupt(epoch=2)])
-    reference.fit(*moons, epochs=2)
-    np.testing.assert_array_equal(weights(model), weights(reference))
-    model.fit(*moons, epochs=3)
-    reference.fit(*moons, epochs=3)
-    np.testing.assert_array_equal(weights(model), weights(reference))
+        network(backend).predict_classes([[1]])
 
 
 def test_training_moves_the_state_of_the_layers(backend):
     x = np.random.default_rng(0).normal(size=(40, 2))
-    model = nn.Model(nn.BatchNorm(0.5), nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend, nn.BatchNorm(0.5), nn.Dense(1))
     model.fit(x, x[:, 0], epochs=1, batch_size=None)
     state = model.training.state[0]
     np.testing.assert_allclose(to_numpy(state["mean"]), 0.5 * x.mean(axis=0), rtol=1e-5, atol=1e-7)
@@ -623,8 +561,7 @@ def test_training_moves_the_state_of_the_layers(backend):
 
 def test_every_epoch_has_its_own_masks(backend):
     x = np.random.default_rng(0).normal(size=(64, 8))
-    layers = (nn.Dropout(0.5), nn.Dense(1))
-    model = nn.Model(*layers, loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend, nn.Dropout(0.5), nn.Dense(1))
     # Nothing but the masks changes.
     still = nn.GradientDescent(1e-30)
     model.fit(x, x[:, 0], optimizer=still, epochs=3, batch_size=None, shuffle=False)
@@ -639,7 +576,7 @@ def test_a_schedule_sees_how_far_the_epoch_has_come(backend):
             asked.append(epoch)
             return 0.1
 
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend)
     optimizer = nn.GradientDescent(Noted())
     model.fit(np.zeros((8, 1)), np.zeros(8), optimizer=optimizer, epochs=2, batch_size=2)
     assert asked == [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
@@ -647,21 +584,22 @@ def test_a_schedule_sees_how_far_the_epoch_has_come(backend):
 
 def test_another_optimizer_counts_its_own_steps(backend):
     x, y = np.ones((8, 1)), np.zeros(8)
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend)
     model.fit(x, y, optimizer=nn.GradientDescent(1e-30), epochs=5, batch_size=2)
     before = to_numpy(model.params[0]["weight"])
     model.fit(x, y, optimizer=nn.Adam(0.01), epochs=1, batch_size=None)
     assert model.training.step == 1
+    assert list(model.training.optimizer_state) == ["mean", "square"]
     # The first step of Adam is as long as its rate.
     step = np.abs(to_numpy(model.params[0]["weight"]) - before)
     np.testing.assert_allclose(step, 0.01, rtol=1e-3)
 
 
-# Moving and keeping ------------------------------------------------------------------------------
+# Moving and saving -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("other", ["numpy", "array-api-strict"])
-def test_a_model_that_moves_goes_on_as_it_would_have(backend, moons, float64, other):
+def test_a_model_that_moves_trains_as_it_would_have(backend, moons, float64, other):
     options = {"optimizer": nn.AdamW(0.01), "epochs": 2}
     model = everything(backend, float64)
     model.fit(*moons, **options)
@@ -706,7 +644,7 @@ def test_a_model_can_be_pickled(backend, moons, dtype):
 def test_gradients_whose_squares_overflow_are_named(backend):
     # The parameters and losses are finite.
     x = np.full((8, 2), 1e10)
-    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    model = network(backend)
     text = "the optimiser's means became NaN or infinite in epoch 1, step 1.*standardise"
     with pytest.raises(nn.DivergenceError, match=text):
         model.fit(x, np.full(8, 1e15), batch_size=8, optimizer=nn.Adam(1e-3), progress=False)
@@ -729,7 +667,7 @@ class Scaled(nn.Layer):
 
 
 def compiled(model):
-    """The function that a model predicts with, compiled where its backend compiles."""
+    """Return a function of the model that its backend has compiled."""
     layout, network = model.layout, model.network
     return model.compiled(
         "a test", lambda: lambda params, x: network.forward(layout.unpack(params), x)[0]
@@ -738,18 +676,14 @@ def compiled(model):
 
 def test_models_of_one_architecture_share_what_is_compiled(backend):
     first, second = (classifier(backend, seed=seed).build(2) for seed in (0, 1))
-    assert compiled(first) is compiled(second) is compiled(first)
+    copy = pickle.loads(pickle.dumps(first))
+    assert compiled(first) is compiled(second) is compiled(copy) is compiled(first)
     # And keep their own parameters.
     x = backend.asarray(np.ones((3, 2)), "float32")
     for model in (first, second):
         found = model.loss.link(compiled(model)(model.training.params, x))
         np.testing.assert_allclose(to_numpy(found), model.predict(np.ones((3, 2))), atol=1e-6)
     assert np.abs(first.predict(np.ones((3, 2))) - second.predict(np.ones((3, 2)))).max() > 1e-3
-
-
-def test_a_pickled_copy_shares_them_too(backend):
-    model = classifier(backend).build(2)
-    assert compiled(pickle.loads(pickle.dumps(model))) is compiled(model)
 
 
 @pytest.mark.parametrize(
@@ -790,8 +724,7 @@ def test_layers_of_the_users_are_not_taken_for_each_other(backend):
     x = np.asarray([[1.0, 2.0]])
     outputs = []
     for factor in (1.0, 3.0):
-        layers = (Scaled(factor), nn.Dense(1, initializer=nn.Constant(1.0)))
-        model = nn.Model(*layers, loss=nn.MeanSquaredError(), backend=backend).build(2)
+        model = network(backend, Scaled(factor), nn.Dense(1, initializer=nn.Constant(1.0))).build(2)
         outputs.append(float(model.predict(x)[0, 0]))
     assert outputs == [3.0, 9.0]
 

@@ -1,9 +1,7 @@
-"""What holds for every model, whatever its layers, its optimiser and its data."""
+"""Properties of every model, whatever its layers, its optimiser and its data."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +13,10 @@ from hypothesis import strategies as st
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import BACKENDS, select
+from anyback_nn.inputs.checks import DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.optim.optimizers import OPTIMIZERS
+from anyback_nn.testing.variants import usable
 from anyback_nn.tree import tree_named_leaves
 
 # What is drawn -----------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def integers(shape, least, most):
 
 
 def layers(width, sizes):
-    """Draw a layer that can take so many features."""
+    """Draw a layer that can take this many features."""
     activations = st.sampled_from([one() for one in ACTIVATIONS.values()])
     initializers = st.sampled_from([None, nn.Orthogonal(), nn.GlorotUniform(), nn.Constant(0.1)])
     return st.one_of(
@@ -115,16 +115,16 @@ def tasks(draw, backend):
 # What is compared --------------------------------------------------------------------------------
 
 
-def recorded(model):
-    """Give the history without the time that it took."""
+def rows_of(model):
+    """Return the history without its times."""
     return [{**row, "seconds": 0.0} for row in model.history.rows]
 
 
 def contents(model):
     """Name all numbers of a model, as their bytes."""
     training, layout = model.training, model.layout
-    slots = {name: layout.unpack(slot) for name, slot in training.optimizer_state.items()}
-    tree = {"params": model.params, "state": training.state, "slots": slots}
+    states = {name: layout.unpack(array) for name, array in training.optimizer_state.items()}
+    tree = {"params": model.params, "state": training.state, "optimizer": states}
     return {
         name: (array.dtype, array.shape, array.tobytes())
         for name, array in (
@@ -162,13 +162,13 @@ def test_an_epoch_is_finite_or_diverges_and_is_the_same_again(backend):
                 assert np.all(np.isfinite(list(model.history.last.values())))
             arrays = [to_numpy(array) for array in tree_named_leaves(model.params).values()]
             assert all(np.all(np.isfinite(array)) for array in arrays)
-            return said, recorded(model), contents(model)
+            return said, rows_of(model), contents(model)
 
         assert outcome() == outcome()
 
 
 def test_numbers_too_large_for_the_dtype_become_infinite(backend):
-    """On no backend with a warning, which is an error here: the error that comes says it better."""
+    """On every backend without a warning, which would be an error here."""
 
     @for_all(backend, st.floats(1e39, allow_infinity=False), examples=3)
     def holds(size):
@@ -182,32 +182,18 @@ def test_numbers_too_large_for_the_dtype_become_infinite(backend):
 # Files -------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def others():
-    """List the backends that can compute here."""
-    found = []
-    for name in BACKENDS:
-        with contextlib.suppress(nn.BackendUnavailableError):
-            found.append(select(name))
-    return found
-
-
-def dtypes(backend):
-    """List the dtypes that a model can have on the backend's device."""
-    with backend.scope("float64"):
-        held = backend.xp.__array_namespace_info__().dtypes(device=backend.device)
-    return [name for name in ("float32", "float64") if name in held]
-
-
 def test_a_file_is_the_model_on_every_backend_and_back(backend, tmp_path):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
 
-    @for_all(backend, tasks(backend), st.sampled_from(dtypes(backend)), examples=3)
+    dtypes = [dtype for dtype in DTYPES if backend.supports(dtype)]
+    others, _ = usable(BACKENDS)
+
+    @for_all(backend, tasks(backend), st.sampled_from(dtypes), examples=3)
     def holds(task, dtype):
         model = task.fitted(backend, dtype)
         model.seed, model.encoding = 7, {"kind": "anything", "labels": ["ä", "b"]}
         model.save(first)
-        for other in others():
+        for other in others:
             there = nn.Model.load(first, backend=other)
             there.save(second)
             assert second.read_bytes() == first.read_bytes()
@@ -227,11 +213,11 @@ KINDS = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
 
 
 def cast(integers, kind):
-    """Make integers that a dtype can hold."""
+    """Convert integers to a dtype that may be narrow or unsigned."""
     return integers > 0 if kind == "bool" else np.abs(integers).astype(kind)
 
 
-def test_integers_and_booleans_are_as_good_as_floats(backend):
+def test_integers_and_booleans_are_taken_like_floats(backend):
     libraries = st.sampled_from([backend, select("numpy")])
 
     @for_all(backend, tasks(backend), st.sampled_from(KINDS), libraries)
@@ -246,7 +232,7 @@ def test_integers_and_booleans_are_as_good_as_floats(backend):
         (x, y, w), (x_float, y_float, w_float) = given_as(kind)
         model = task.fitted(backend, x=x, y=y, sample_weight=w)
         expected = task.fitted(backend, x=x_float, y=y_float, sample_weight=w_float)
-        assert recorded(model) == recorded(expected)
+        assert rows_of(model) == rows_of(expected)
         assert contents(model) == contents(expected)
         for kind in KINDS:
             (x, y, w), (x_float, y_float, w_float) = given_as(kind)
@@ -262,10 +248,10 @@ VIEWS = {
     "every second": lambda backend, x: backend.asarray(np.repeat(x, 2, axis=1))[:, ::2],
     "backwards": lambda backend, x: backend.xp.flip(backend.asarray(x[::-1].copy()), axis=0),
 }
-"""The same numbers, but not in one piece, where the library has such arrays."""
+"""The same numbers, not contiguous if the library has such arrays."""
 
 
-def test_it_does_not_matter_how_data_lie_in_memory(backend):
+def test_results_do_not_depend_on_strides(backend):
     libraries = st.sampled_from([backend, select("numpy")])
 
     @for_all(backend, tasks(backend), st.sampled_from(sorted(VIEWS)), libraries)
@@ -274,7 +260,7 @@ def test_it_does_not_matter_how_data_lie_in_memory(backend):
             x = VIEWS[kind](library, task.x.astype("float32"))
         task.fit["shuffle"] = True  # what is taken in order may stay a view
         model, expected = task.fitted(backend, x=x), task.fitted(backend)
-        assert recorded(model) == recorded(expected)
+        assert rows_of(model) == rows_of(expected)
         assert contents(model) == contents(expected)
         assert_close(to_numpy(model.predict(x)), model.predict(task.x))
 
@@ -305,7 +291,7 @@ def test_only_the_proportions_of_weights_count(backend):
         w = data.draw(weights(len(task.x)))
         scaled = w * 2.0**power
         model, expected = (task.fitted(backend, sample_weight=one) for one in (scaled, w))
-        assert recorded(model) == recorded(expected)
+        assert rows_of(model) == rows_of(expected)
         assert contents(model) == contents(expected)
 
 

@@ -39,9 +39,9 @@ MUTANTS = (
         "network/activations.py",
         "return array_namespace(z).maximum(z, 0.0)",
         "z[z < 0] = 0.0\n    return z",
-        "network/test_network_purity.py::test_layer[numpy-relu]",
+        "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-relu]",
         "numpy",
-        "read-only",
+        "forward writes into an array",
     ),
     Mutant(
         "dropout writes into its input",
@@ -66,7 +66,7 @@ MUTANTS = (
         "network/losses.py",
         "xp.arange(n_out, dtype=targets.dtype, device=device(targets))",
         "xp.arange(n_out, dtype=targets.dtype)",
-        f"network/test_network_dtypes.py::test_loss[{DEVICE}-float32-SoftmaxCrossEntropy, "
+        f"network/test_network_compile.py::test_loss[{DEVICE}-float32-SoftmaxCrossEntropy, "
         "classes-unweighted]",
         DEVICE,
         "two different devices",
@@ -86,7 +86,7 @@ MUTANTS = (
         "grads = tuple(g * scale for g in grads)",
         "if length > self.clip_norm:\n                grads = tuple(g * scale for g in grads)",
         "optim/test_optimizers.py::"
-        f"test_clipping_limits_the_entries_and_then_the_length_of_the_whole[{DEVICE}-short-packed]",
+        f"test_clipping_limits_elements_and_then_the_norm[{DEVICE}-short-packed]",
         DEVICE,
         r"read back to the host by bool\(\)",
     ),
@@ -109,11 +109,11 @@ MUTANTS = (
         r"\(\{0\}, \[4, 4\]\) == \(\{0\}, \[1, 1\]\)",
     ),
     Mutant(
-        "truth values are multiplied with numbers",
+        "booleans are multiplied with numbers",
         "network/losses.py",
         "xp.astype(targets[..., None] == classes, outputs.dtype)",
         "targets[..., None] == classes",
-        "network/test_network_compile.py::test_loss[array-api-strict-SoftmaxCrossEntropy, "
+        "network/test_network_compile.py::test_loss[array-api-strict-float32-SoftmaxCrossEntropy, "
         "classes-unweighted]",
         "array-api-strict",
         "Only numeric dtypes are allowed in __mul__",
@@ -141,7 +141,7 @@ MUTANTS = (
         "network/losses.py",
         "xp.full_like(values, share)",
         "xp.full(values.shape, share)",
-        "network/test_network_dtypes.py::test_loss[numpy-float32-MeanSquaredError-unweighted]",
+        "network/test_network_compile.py::test_loss[numpy-float32-MeanSquaredError-unweighted]",
         "numpy",
         "float64",
     ),
@@ -151,9 +151,9 @@ MUTANTS = (
         "network/activations.py",
         "return 1.0 - a * a",
         "return 1.0 + a * a",
-        "network/test_network_gradients.py::test_activation_derivative[numpy-tanh]",
+        "network/test_network_gradients.py::test_layer[numpy-tanh-1]",
         "numpy",
-        r"assert 2\.0\d+ < 1e-06",
+        r"assert \d\.\d+ < 1e-06",
     ),
     Mutant(
         "the gradient of the mean loss lacks 1/m",
@@ -229,7 +229,7 @@ MUTANTS = (
         "the worst entry is that of input",
     ),
     Mutant(
-        "the largest is not subtracted before a softmax",
+        "the maximum is not subtracted before a softmax",
         "network/activations.py",
         "powers = xp.exp(z - xp.max(z, axis=-1, keepdims=True))",
         "powers = xp.exp(z)",
@@ -304,7 +304,7 @@ MUTANTS = (
         "assert 1 == 3",
     ),
     Mutant(
-        "a schedule stands still within an epoch",
+        "a schedule does not move within an epoch",
         "training/loop.py",
         "schedule(done + position / n_batches, past)",
         "schedule(done, past)",
@@ -313,7 +313,7 @@ MUTANTS = (
         r"\[0, 0, 0",
     ),
     Mutant(
-        "a new optimiser goes on counting the steps of the old one",
+        "a new optimiser continues the count of the old one",
         "training/state.py",
         "            step=0,\n",
         "",
@@ -327,7 +327,7 @@ MUTANTS = (
         "length = xp.sqrt(sum(xp.sum(g * g) for g in grads))",
         "length = xp.sqrt(xp.sum(grads[0] * grads[0]))",
         "optim/test_optimizers.py::"
-        "test_clipping_limits_the_entries_and_then_the_length_of_the_whole[numpy-long-separate]",
+        "test_clipping_limits_elements_and_then_the_norm[numpy-long-separate]",
         "numpy",
         "Not equal to tolerance",
     ),
@@ -361,7 +361,7 @@ MUTANTS = (
     ),
     # Data and files.
     Mutant(
-        "the columns of test rows are learned from",
+        "the encoding is learned from test rows too",
         "datasets/tables.py",
         "fitted, notes = fit_features(train.x)",
         "fitted, notes = fit_features(features)",
@@ -436,7 +436,7 @@ MUTANTS = (
         r"\[5, 5, 5, 5\] == \[5, 5, 5, 5, 3\]",
     ),
     Mutant(
-        "a recorded step writes over what it reads again",
+        "a traced step overwrites what it reads again",
         "jit/memory.py",
         "and operand.buffer.last == position",
         "and True",
@@ -445,7 +445,7 @@ MUTANTS = (
         r"\[\[4.0, 8.0\]",
     ),
     Mutant(
-        "a kernel on CuPy reads a transposed matrix while it writes it",
+        "a kernel on CuPy reads a transposed matrix while writing it",
         "jit/fusion.py",
         "view.path or view.buffer is not buffer",
         "view.buffer is not buffer",
@@ -476,12 +476,12 @@ MUTANTS = (
         "training/loop.py",
         'before = model.training.copy(model.compiled("copies", lambda: tree_copy))',
         "before = model.training",
-        "test_model.py::test_an_interrupt_leaves_the_last_finished_epoch[numpy]",
+        "test_model.py::test_a_fit_that_fails_leaves_the_last_finished_epoch[numpy]",
         "numpy",
         "Arrays are not equal",
     ),
     Mutant(
-        "early stopping that is used again goes on from the run before",
+        "early stopping that is used again continues the run before",
         "training/callbacks.py",
         "self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None",
         "pass",
@@ -491,7 +491,7 @@ MUTANTS = (
     ),
     # Streams of a GPU.
     Mutant(
-        "a batch on its way is overwritten",
+        "a batch is overwritten while it is copied",
         "backends/transfer.py",
         "slot.copied.synchronize()",
         "pass",

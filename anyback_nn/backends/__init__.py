@@ -1,4 +1,4 @@
-"""Which array library computes, and where.
+"""Select the array library and the device that compute.
 
 A backend is named by a spec, ``NAME`` or ``NAME:DEVICE``: ``"numpy"``, ``"cupy"``, ``"cupy:1"``,
 ``"torch"``, ``"torch:cuda:0"``, ``"jax"``, ``"array-api-strict:device1"``. `select` turns the spec
@@ -6,7 +6,7 @@ into a `Backend` that is known to work; everything else in the package asks the 
 (``array_namespace(x)``) and the array API standard.
 
 `BACKENDS` is the one declaration of what is supported: the test sessions, the test fixtures and the
-table in the README are made from it. All that is particular to one library is in the module named
+table in the README are built from it. All that is particular to one library is in the module named
 after it, which is imported when that library is selected.
 """
 
@@ -45,11 +45,11 @@ def select(
         ``NAME`` or ``NAME:DEVICE``. Default: the environment variable ``ANYBACK_NN_BACKEND``; if
         unset, ``"numpy"``.
     masks_on_device : bool, optional
-        Where dropout masks are made, see `Backend`. Default: as the given backend, if it is one,
-        else on the host.
+        Whether dropout masks are computed on the device, see `Backend`. Default: as the given
+        backend, if it is one, else False.
     tf32 : bool, optional
         Whether products may be computed in TF32, see `Backend`. Default: as the given backend, if
-        it is one, else not.
+        it is one, else False.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def select_for(x: Array) -> Backend:
         if backend.owns(x):
             device = array_api_compat.device(x)
             others = (select(spec) for spec in backend.devices())
-            return next((one for one in (backend, *others) if one.device == device), backend)
+            return next((b for b in (backend, *others) if b.device == device), backend)
     raise TypeError(
         f"expected an array of one of {', '.join(BACKENDS)}, got {type(x).__module__}."
         f"{type(x).__name__}"

@@ -1,4 +1,4 @@
-"""What a backend is: one array library on one device."""
+"""The base class of all backends: one array library on one device."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Backend:
     """The most steps that `scan` takes in one call: an interrupt waits for its end."""
 
     def __reduce__(self) -> Any:
-        # Not the class: where the library is missing, its module cannot be imported.
+        # Not the class: without the library its module cannot be imported.
         return _restore, (self.name, asdict(self))
 
     @property
@@ -114,7 +114,7 @@ class Backend:
         return [self.name]
 
     def check(self) -> None:
-        """Raise `BackendUnavailableError`, saying why, if this backend cannot compute here."""
+        """Raise `BackendUnavailableError`, with the reason, if this backend cannot compute here."""
         if self.tf32 and not self.library.has_tf32:
             others = ", ".join(name for name, library in BACKENDS.items() if library.has_tf32)
             raise BackendUnavailableError(
@@ -200,10 +200,10 @@ class Backend:
         """Wait until the device has computed ``arrays`` (a clock is right only after this)."""
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Return whether this is how the library says that it ran out of memory."""
+        """Return whether this is the library's error when it runs out of memory."""
         # NumPy has another error for what is too large for any memory.
         messages = ("array is too big", "Maximum allowed dimension exceeded")
-        too_big = isinstance(error, ValueError) and any(text in str(error) for text in messages)
+        too_big = isinstance(error, ValueError) and any(part in str(error) for part in messages)
         return too_big or isinstance(error, MemoryError)
 
     def free_memory(self) -> int | None:
@@ -213,15 +213,15 @@ class Backend:
     def jit(
         self, function: Callable[..., Any], donate: tuple[int, ...] = (), *, replay: bool = False
     ) -> Callable[..., Any]:
-        """Make a function of arrays as fast as the library can.
+        """Compile a function of arrays, or trace and replay it, as far as the library can.
 
         Parameters
         ----------
         function : callable
             A pure function of arrays, Python floats and nested dicts and tuples of them.
         donate : tuple of int
-            The positions of arguments that are donated: their memory may be overwritten, so the
-            caller must not use those arguments again.
+            The positions of arguments that are donated (overwritten): the caller must not use
+            them again.
         replay : bool
             Whether the function is called often and does the same operations whatever the values
             are. A library without a compiler then traces it once and replays it.
@@ -232,12 +232,12 @@ class Backend:
     def scan(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
-        """Return a function that takes many steps in one call; None if nothing is gained by it.
+        """Return a function that takes many steps in one call; None if that is not faster.
 
         Parameters
         ----------
         step : callable
-            As for `jit` with ``replay``: ``step(*carried, *fixed, *entry)`` returns ``*carried,
+            As for `jit` with ``replay``: ``step(*carried, *fixed, *x)`` returns ``*carried,
             result``. What is carried from step to step is donated.
         donate : tuple of int
             The positions of the arguments, the first ones, that the step works in.
@@ -245,8 +245,8 @@ class Backend:
         Returns
         -------
         callable or None
-            ``steps(carried, fixed, entries)`` returns ``carried`` and all results, stacked. The
-            entries are tuples of one structure and shape, of floats and NumPy arrays.
+            ``steps(carried, fixed, xs)`` returns ``carried`` and all results, stacked. The ``xs``
+            of the steps are tuples of one structure and shape, of floats and NumPy arrays.
         """
         rules = self.trace_rules
         return None if rules is None else Scan(step, donate, rules)
@@ -276,7 +276,7 @@ def load(library: Library, spec: str | None = None) -> type[Backend]:
     ----------
     library : Library
     spec : str, optional
-        What the user asked for. Default: the library.
+        The spec that the user passed, for messages. Default: the library.
 
     Raises
     ------

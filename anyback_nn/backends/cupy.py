@@ -24,7 +24,15 @@ from anyback_nn.backends.transfer import Transfer
 from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.jit.fusion import GpuRules, KernelTemplate
 from anyback_nn.jit.graph import Op, TraceError
-from anyback_nn.jit.rules import TraceRules, copying, elementwise, in_place, shape_functions, unwrap
+from anyback_nn.jit.rules import (
+    TraceRules,
+    concatenation,
+    copying,
+    elementwise,
+    in_place,
+    shape_functions,
+    unwrap,
+)
 from anyback_nn.jit.scan import Scan
 from anyback_nn.jit.tracer import Tracer
 from anyback_nn.tree import tree_map, tree_stack
@@ -51,7 +59,7 @@ class CupyBackend(Backend):
         return [f"cupy:{index}" for index in range(cupy.cuda.runtime.getDeviceCount())]
 
     def check_device(self) -> None:
-        # The import succeeds without a GPU, so each thing that can be missing is asked for.
+        # The import succeeds without a GPU, so each thing that can be missing is checked.
         runtime = cupy.cuda.runtime
         if runtime.driverGetVersion() == 0:
             raise BackendUnavailableError(
@@ -103,15 +111,15 @@ class CupyBackend(Backend):
         def move(leaf: Any) -> Any:
             return leaf if leaf is None or isinstance(leaf, list) else cupy.asarray(leaf)
 
-        def steps(carried: Any, fixed: Any, entries: Any) -> Any:
+        def steps(carried: Any, fixed: Any, xs: Any) -> Any:
             # Each kind of array is moved to the device once for all steps.
-            entries = list(entries)
-            stacked = tree_map(move, tree_stack(entries))
+            xs = list(xs)
+            stacked = tree_map(move, tree_stack(xs))
 
-            def entry(i: int) -> Any:
+            def take(i: int) -> Any:
                 return tree_map(lambda leaf: None if leaf is None else leaf[i], stacked)
 
-            return run(carried, fixed, map(entry, range(len(entries))))
+            return run(carried, fixed, map(take, range(len(xs))))
 
         return steps
 
@@ -121,7 +129,7 @@ class CupyBackend(Backend):
     def is_out_of_memory(self, error: BaseException) -> bool:
         # CuPy's own error is a MemoryError; CUDA and cuBLAS say it in words.
         messages = ("cudaErrorMemoryAllocation", "CUBLAS_STATUS_ALLOC_FAILED")
-        return super().is_out_of_memory(error) or any(text in str(error) for text in messages)
+        return super().is_out_of_memory(error) or any(part in str(error) for part in messages)
 
     def free_memory(self) -> int | None:
         with self.device:
@@ -137,11 +145,11 @@ class CupyBackend(Backend):
 
     @contextlib.contextmanager
     def _products(self) -> Iterator[None]:
-        """Allow TF32 in products, if that is wanted."""
+        """Allow TF32 in products inside the context, if it is switched on."""
         if not self.tf32:
             yield
             return
-        # What is documented, CUPY_TF32 in the environment, is read before the first product only.
+        # The documented setting, the variable CUPY_TF32, is read before the first product only.
         from cupy._core import _routines_linalg as products
 
         before = products.get_compute_type("float32")
@@ -169,7 +177,7 @@ def reduction(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def minimum(x: Tracer, /, *, axis: Any = None, keepdims: bool = False) -> Any:
-    """Trace the smallest entries."""
+    """Trace a minimum along axes."""
     # CuPy 14 takes ``out`` for a dtype here.
     return copying(lambda array: cupy.min(array, axis=axis, keepdims=keepdims))(x)
 
@@ -185,7 +193,7 @@ def power(x: Any, exponent: Any, /) -> Any:
 
 
 def choose(condition: Any, x: Any, y: Any, *, out: Any) -> None:
-    """Write a choice into memory: CuPy's own function cannot be told where to."""
+    """Write a choice into an array: CuPy's own function takes no ``out``."""
     cupy.copyto(out, cupy.where(condition, x, y))
 
 
@@ -198,7 +206,7 @@ def where(condition: Any, x: Any, y: Any, /) -> Any:
 
 
 def cast(x: Any, *, out: Any) -> None:
-    """Write entries into memory of another dtype."""
+    """Write elements into an array of another dtype."""
     cupy.copyto(out, x, casting="unsafe")
 
 
@@ -211,19 +219,8 @@ def astype(x: Tracer, dtype: Any, /, *, copy: bool = True, device: Any = None) -
     )
 
 
-def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
-    """Trace a concatenation."""
-    tracer, parts, views = unwrap(tuple(arrays))
-    return tracer.emit(
-        cupy.concatenate(parts, axis),
-        lambda out: Op(
-            cupy.concatenate, (views, axis, out), kind="concat" if axis == 0 else "other"
-        ),
-    )
-
-
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
-    """Trace a choice of rows by their numbers."""
+    """Trace a choice of rows by their indices."""
     tracer, (array, rows), (source, chosen) = unwrap((x, indices))
     return tracer.emit(
         cupy.take(array, rows, axis),
@@ -231,7 +228,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     )
 
 
-# The formulas are those of CuPy's own functions, so they are as accurate.
+# The expressions are those of CuPy's own functions, so they are as accurate.
 _COMPARISONS = {
     "equal": "==",
     "greater": ">",
@@ -273,7 +270,7 @@ _TEMPLATES = {
     **{name: KernelTemplate("!{0}", "b") for name in ("bitwise_invert", "logical_not")},
 }
 _NAMES = {"abs": "absolute", "atan2": "arctan2", "bitwise_invert": "invert", "pow": "power"}
-"""Where CuPy's names differ from those of the standard."""
+"""CuPy's names that differ from those of the standard."""
 _ELEMENTWISE = {name: getattr(cupy, _NAMES.get(name, name)) for name in _TEMPLATES}
 _NAN = """
 #ifndef NAN
@@ -296,7 +293,7 @@ class CupyRules(GpuRules):
         **shape_functions(compat),
         "argmax": reduction(cupy.argmax),
         "astype": astype,
-        "concat": concat,
+        "concat": concatenation(cupy.concatenate, out_by_name=False),
         "min": minimum,
         "pow": power,
         "take": take,
@@ -332,7 +329,7 @@ class CupyRules(GpuRules):
         return cupy.empty(shape, dtype)
 
     def scalar(self, number: Any, dtype: Any) -> Any:
-        # CuPy's functions, and kernels, take it as one of the dtype of the array beside it.
+        # CuPy's functions, and kernels, convert it to the dtype of the array.
         return number
 
     def clone(self, array: Any) -> Any:

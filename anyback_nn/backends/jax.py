@@ -53,10 +53,10 @@ class JaxBackend(Backend):
     def is_out_of_memory(self, error: BaseException) -> bool:
         if super().is_out_of_memory(error):
             return True
-        # If found while something else is dispatched, it has another status and the same words.
+        # While other work is dispatched, the error has another status and the same words.
         messages = ("RESOURCE_EXHAUSTED", "Out of memory")
         from_jax = isinstance(error, jax.errors.JaxRuntimeError)
-        return from_jax and any(text in str(error) for text in messages)
+        return from_jax and any(part in str(error) for part in messages)
 
     def free_memory(self) -> int | None:
         if self.device.platform == "cpu":
@@ -75,23 +75,23 @@ class JaxBackend(Backend):
     def scan(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
-        def run(carried: Any, fixed: Any, entries: Any) -> Any:
-            def body(carried: Any, entry: Any) -> Any:
-                *carried, result = step(*carried, *fixed, *entry)
+        def run(carried: Any, fixed: Any, xs: Any) -> Any:
+            def body(carried: Any, x: Any) -> Any:
+                *carried, result = step(*carried, *fixed, *x)
                 return tuple(carried), result
 
-            return jax.lax.scan(body, carried, entries)
+            return jax.lax.scan(body, carried, xs)
 
         compiled = self.jit(run, donate=(0,))
 
-        def steps(carried: Any, fixed: Any, entries: Any) -> Any:
-            # Numbers, which come as lists, are of the dtype of what they change.
+        def steps(carried: Any, fixed: Any, xs: Any) -> Any:
+            # Stacked numbers are lists; they get the dtype of the arrays that they change.
             dtype = next((x.dtype for x in tree_leaves(carried)), None)
             on_host = tree_map(
                 lambda x: np.asarray(x, dtype) if isinstance(x, list) else x,
-                tree_stack(list(entries)),
+                tree_stack(list(xs)),
             )
-            # They go to the device of the others.
+            # They are moved to the device of the other arguments.
             return compiled(carried, fixed, on_host)
 
         return steps

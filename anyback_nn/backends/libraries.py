@@ -16,17 +16,17 @@ class Library:
     name : str
         The name in a spec.
     module : str
-        The module whose presence tells whether the library is installed.
+        The module that is there if the library is installed.
     backend : str
         The module and the class, below `anyback_nn.backends`, of its `Backend`.
     requirement : str
         What pip installs to have it.
     hardware, purpose : str
-        Where it computes and what it is good for, for the table in the README.
+        Where it computes and its purpose, for the table in the README.
     half_dtypes : tuple of str
         The dtypes of 16 bits, of which the standard has none, that it computes in.
     has_tf32 : bool
-        Whether it can be asked for TF32.
+        Whether it has a setting for TF32.
     """
 
     name: str

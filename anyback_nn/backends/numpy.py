@@ -12,7 +12,14 @@ import numpy as np
 from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.jit.graph import Kind, Op, TraceError
-from anyback_nn.jit.rules import TraceRules, elementwise, in_place, shape_functions, unwrap
+from anyback_nn.jit.rules import (
+    TraceRules,
+    concatenation,
+    elementwise,
+    in_place,
+    shape_functions,
+    unwrap,
+)
 from anyback_nn.jit.tracer import ScalarTracer, Tracer
 
 __all__ = ["RULES", "NumpyBackend", "NumpyRules"]
@@ -31,7 +38,7 @@ class NumpyBackend(Backend):
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
-        # As on the other libraries: what is not finite is found and reported, not warned about.
+        # As in the other libraries: no warning, because training checks that results are finite.
         with np.errstate(all="ignore"):
             yield
 
@@ -41,7 +48,7 @@ class NumpyBackend(Backend):
 
 def ufunc(function: np.ufunc) -> Callable[..., Any]:
     """Return the rule of an elementwise function, or of one of matrices."""
-    # With a number, NumPy's take three times as long; they take their memory as `out=` only.
+    # With a number, these take three times as long; they take their result as `out=` only.
     extreme = function in (np.maximum, np.minimum)
     kind: Kind = "elementwise" if function.signature is None else "other"
     return elementwise(function, out_by_name=extreme, kind=kind, fill_numbers=extreme)
@@ -67,7 +74,7 @@ def mean(x: Tracer, /, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def where(condition: Any, x: Any, y: Any, /) -> Any:
-    """Trace a choice: all of one, then the other where it is wanted."""
+    """Trace a choice: a copy of all of ``y``, then ``x`` where the condition holds."""
     tracer, arrays, (chosen, first, second) = unwrap((condition, x, y), same_dtype=(1, 2))
 
     def build(out: Any) -> Op:
@@ -80,7 +87,7 @@ def where(condition: Any, x: Any, y: Any, /) -> Any:
 
 
 def argmax(x: Tracer, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Trace where the largest entry stands."""
+    """Trace the index of the largest element."""
     if keepdims:
         raise TraceError("argmax with keepdims")
     result = np.asarray(np.argmax(x.array, axis))
@@ -108,17 +115,8 @@ def astype(x: Tracer, dtype: Any, /, *, copy: bool = True, device: Any = None) -
     )
 
 
-def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
-    """Trace a concatenation."""
-    tracer, parts, views = unwrap(tuple(arrays))
-    return tracer.emit(
-        np.concatenate(parts, axis),
-        lambda out: Op(np.concatenate, (views, axis, out), kind="concat" if axis == 0 else "other"),
-    )
-
-
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
-    """Trace a choice of rows by their numbers."""
+    """Trace a choice of rows by their indices."""
     tracer, (array, rows), (source, chosen) = unwrap((x, indices))
     # In the mode "raise" NumPy would fill memory of its own first, and copy it.
     return tracer.emit(
@@ -188,7 +186,7 @@ class NumpyRules(TraceRules):
         **shape_functions(compat),
         "argmax": argmax,
         "astype": astype,
-        "concat": concat,
+        "concat": concatenation(np.concatenate, out_by_name=False),
         "mean": mean,
         "pow": power,
         "take": take,

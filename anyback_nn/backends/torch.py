@@ -20,6 +20,7 @@ from anyback_nn.backends.transfer import Transfer
 from anyback_nn.jit.graph import Buffer, Op, TraceError, View
 from anyback_nn.jit.rules import (
     TraceRules,
+    concatenation,
     copying,
     elementwise,
     in_place,
@@ -79,7 +80,7 @@ class TorchBackend(Backend):
 
     @property
     def trace_rules(self) -> TraceRules | None:
-        # Nobody has tried it elsewhere.
+        # Not yet tested on other devices.
         return RULES if self.device.type == "cpu" else None
 
     def scan(
@@ -92,9 +93,7 @@ class TorchBackend(Backend):
         def as_tensor(leaf: Any) -> Any:
             return leaf if leaf is None or isinstance(leaf, float) else torch.from_numpy(leaf)
 
-        return lambda carried, fixed, entries: run(
-            carried, fixed, (tree_map(as_tensor, entry) for entry in entries)
-        )
+        return lambda carried, fixed, xs: run(carried, fixed, (tree_map(as_tensor, x) for x in xs))
 
     def transfer(self) -> Callable[[Sequence[tuple[Any, str]]], list[Array]]:
         if not self.has_device_memory:
@@ -124,7 +123,7 @@ class TorchBackend(Backend):
             return True
         # The allocators of the CPU (also that of Windows) and of Apple's GPUs have no class.
         messages = ("out of memory", "DefaultCPUAllocator: can't allocate", "not enough memory")
-        return isinstance(error, RuntimeError) and any(text in str(error) for text in messages)
+        return isinstance(error, RuntimeError) and any(part in str(error) for part in messages)
 
     def free_memory(self) -> int | None:
         if self.device.type == "cpu":
@@ -178,7 +177,7 @@ def total(function: Callable[..., Any]) -> Callable[..., Any]:
         if not x.rules.is_real(x.dtype):
             raise TraceError("a reduction of integers")
         if axis is None and not keepdims:
-            # Told where to write, PyTorch adds up in another order.
+            # With ``out=``, PyTorch adds up in another order.
             return copying(function)(x)
         return along_axes(x, axis=axis, keepdims=keepdims)
 
@@ -199,7 +198,7 @@ def power(x: Any, exponent: Any, /) -> Any:
     """Trace ``x ** exponent``."""
     if not isinstance(exponent, float | int):
         return elementwise(torch.pow, out_by_name=True)(x, exponent)
-    # For some numbers PyTorch has ways of its own, for no array.
+    # PyTorch computes powers by some numbers in special ways, powers by arrays in none.
     return x.emit(
         torch.pow(x.array, exponent),
         lambda out: Op(torch.pow, (x.view, exponent), {"out": out}, "elementwise"),
@@ -216,7 +215,7 @@ def where(condition: Any, x: Any, y: Any, /) -> Any:
 
 
 def argmax(x: Tracer, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Trace where the largest entry stands."""
+    """Trace the index of the largest element."""
     arguments = (axis, keepdims)
     return x.emit(
         torch.argmax(x.array, *arguments),
@@ -234,20 +233,8 @@ def astype(x: Tracer, dtype: Any, /, *, copy: bool = True, device: Any = None) -
     )
 
 
-def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
-    """Trace a concatenation."""
-    if axis is None:
-        raise TraceError("a concatenation of all elements")
-    tracer, parts, views = unwrap(tuple(arrays))
-    kind: Any = "concat" if axis == 0 else "other"
-    return tracer.emit(
-        torch.cat(parts, axis),
-        lambda out: Op(torch.cat, (views, axis), {"out": out}, kind),
-    )
-
-
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
-    """Trace a choice of rows by their numbers."""
+    """Trace a choice of rows by their indices."""
     tracer, (array, rows), (source, chosen) = unwrap((x, indices))
     axis = 0 if axis is None else axis
     return tracer.emit(
@@ -325,7 +312,7 @@ class TorchRules(TraceRules):
         "argmax": argmax,
         "divide": divide,
         "astype": astype,
-        "concat": concat,
+        "concat": concatenation(torch.cat, out_by_name=True),
         "pow": power,
         "take": take,
         "where": where,
@@ -338,13 +325,13 @@ class TorchRules(TraceRules):
     # Its calls take longer than NumPy's, and divide their work between threads.
     tile_bytes = 2**20
 
-    def rewrite(self, ops: list[Op], kept: Iterable[Buffer]) -> list[Op]:
+    def rewrite(self, ops: list[Op], outputs: Iterable[Buffer]) -> list[Op]:
         """Let comparisons return real numbers: a cast after them takes ten times as long."""
         uses = Counter(view.buffer for op in ops for view in op.views)
-        kept, rewritten = set(kept), ops[:1]
+        outputs, rewritten = set(outputs), ops[:1]
         for before, op in itertools.pairwise(ops):
             boolean, cast = before.result, op.result
-            alone = boolean is not None and boolean not in kept and uses[boolean] == 2
+            alone = boolean is not None and boolean not in outputs and uses[boolean] == 2
             if alone and _is_cast(op, boolean) and _compares(before, cast):
                 out = {"out": op.arguments[0]}
                 rewritten[-1] = Op(before.function, before.arguments, out, "elementwise", cast)

@@ -1,9 +1,9 @@
 """Copy batches to a device with memory of its own while it computes with the ones before.
 
-Such a device is only told which steps to take: while it still computes one, the program has
-continued with the next batch. That is written into memory of the host that is never swapped out
-("pinned"), from which the device copies it in a second queue ("stream"), at the same time. So no
-batch needs to be requested ahead.
+Steps are only queued on such a device: while it still computes one, the program continues with the
+next batch. It writes the batch into memory of the host that is never swapped out ("pinned"). The
+device copies it from there in a second queue ("stream"), at the same time. So no batch needs to be
+requested ahead.
 
 Two slots for batches are used in turn. Each has pinned memory and memory of the device, from which
 the queue that computes copies the batch into new arrays. These can be kept, or freed at any time:
@@ -46,7 +46,7 @@ class Transfer:
     ----------
     backend : Backend
     stream : stream
-        The queue that copies; it waits for no other one by itself.
+        The queue that copies; it waits for no other queue by itself.
     current : callable
         Returns the queue that computes.
     event : callable
@@ -105,7 +105,7 @@ class Transfer:
         return copied
 
     def _reserve(self, slot: _Slot, size: int, current: Any) -> None:
-        """Make a slot large enough."""
+        """Enlarge a slot if it is too small."""
         if size <= slot.size:
             return
         xp, device = self.backend.xp, self.backend.device
@@ -118,6 +118,6 @@ class Transfer:
         slot.size = size
 
     def _wait(self, stream: Any, other: Any) -> None:
-        """Let a queue continue only when another one has finished what it holds now."""
+        """Let a queue continue only when another queue has finished its present work."""
         self.reached.record(other)
         stream.wait_event(self.reached)

@@ -1,4 +1,4 @@
-"""How long a training step takes: the same model on several backends, which take turns.
+"""Time training steps of the same model on several backends, which take turns.
 
 `Steps` takes the steps, `time_steps` times them.
 """

@@ -1,8 +1,8 @@
 """Training steps to be timed.
 
-They are whole epochs of the loop that `anyback_nn.model.Model.fit` runs, with all that belongs to a
-step: rows are gathered, dropout masks are drawn, and the losses are read at the end. Reading them
-waits for the device, so that no clock is stopped too early.
+They are whole epochs of the loop of `anyback_nn.model.Model.fit`: rows are gathered, dropout masks
+are drawn, and the losses are read at the end. Reading them waits for the device, so that no clock
+is stopped too early.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Steps"]
 
 
 class Steps:
-    """Training steps as `Model.fit` takes them. A call takes a number of them and returns seconds.
+    """Training steps as `Model.fit` takes them; a call takes a number of them and returns seconds.
 
     Parameters
     ----------

@@ -15,10 +15,10 @@ ROUNDS = 7
 """The number of turns of each backend."""
 
 MIN_ROUNDS = 3
-"""The number of turns if time is short."""
+"""The number of turns if there is little time."""
 
 TURN_SECONDS = 0.3
-"""About the longest time that a turn takes, unless a single step takes longer."""
+"""The seconds of a turn at most, unless a single step takes longer."""
 
 MAX_STEPS = 64
 """The largest number of steps in a turn: enough for the end of an epoch not to matter."""
@@ -33,8 +33,8 @@ class Timing(NamedTuple):
     Attributes
     ----------
     first_step : float
-        The seconds from nothing to the end of the first step: parameters are drawn, data are moved,
-        steps are compiled. The import of the library does not count.
+        The seconds to the end of the first step, in which parameters are drawn, data are moved and
+        steps are compiled; without the import of the library.
     step : float
         The seconds of each later step: the median of several turns.
     """
@@ -57,7 +57,7 @@ def time_steps(
     beginnings : mapping of str to callable
         For each backend, the function that creates its `Steps`.
     has_time : callable
-        Returns whether there is time for more than the fewest rounds.
+        Returns whether there is time for another round after the first `MIN_ROUNDS`.
     clock : callable
         Returns seconds.
 
@@ -109,7 +109,7 @@ def _warm_up(
     steps(1)
     first = clock() - started
     n = max(1, min(int(TURN_SECONDS / max(steps(1), 1e-9)), MAX_STEPS))
-    # Also because another number of steps may be compiled again.
+    # Another number of steps may be compiled again.
     for _ in range(2, WARM_UP, n):
         steps(n)
     return first, lambda: steps(n) / n

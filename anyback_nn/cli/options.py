@@ -11,13 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from anyback_nn.backends import Backend, select
+from anyback_nn.datasets.targets import TASKS
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.optim.optimizers import OPTIMIZERS
 from anyback_nn.utils.messages import did_you_mean
 
 SCHEDULES = ("cosine", "constant")
-TASKS = ("auto", "classification", "regression")
 
 # Reading and checking ----------------------------------------------------------------------------
 

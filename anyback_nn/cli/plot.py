@@ -11,6 +11,7 @@ import typer
 from anyback_nn.cli.run_folder import check_file
 from anyback_nn.errors import AnybackError
 from anyback_nn.testing.comparison import Comparison
+from anyback_nn.utils.arguments import require_extra
 from anyback_nn.utils.files import atomic_write
 
 __all__ = ["check_plot", "draw"]
@@ -30,13 +31,7 @@ def check_plot(path: Path, *, force: bool) -> None:
             param_hint="'--plot'",
         )
     check_file(path, force=force)
-    try:
-        import matplotlib  # noqa: F401 - before anything is computed
-    except ImportError as error:
-        raise AnybackError(
-            f"drawing needs matplotlib, which cannot be imported ({error}): install it with  "
-            "pip install 'anyback-nn[plot]'"
-        ) from error
+    require_extra("matplotlib", "plot", "drawing", AnybackError)  # before anything is computed
 
 
 def draw(comparisons: Sequence[Comparison], path: Path) -> None:

@@ -84,8 +84,8 @@ def create_table(*headers: str, numeric: Iterable[str] = ()) -> Table:
 def to_json(value: Mapping[str, Any], indent: int | None = None) -> str:
     """Return JSON; numbers that are not finite, which JSON does not have, become null.
 
-    >>> to_json({"loss": float("nan"), "epochs": 3})
-    '{"loss": null, "epochs": 3}'
+    >>> to_json({"loss": math.nan, "steps": [1.5, -math.inf]})
+    '{"loss": null, "steps": [1.5, null]}'
     """
     return json.dumps(_replace_infinite(value), indent=indent, allow_nan=False, default=str)
 

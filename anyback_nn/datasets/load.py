@@ -23,7 +23,7 @@ from anyback_nn.datasets.synthetic import (
     make_xor,
 )
 from anyback_nn.datasets.tables import load_table, read_table
-from anyback_nn.datasets.targets import TASKS, Task
+from anyback_nn.datasets.targets import Task, require_task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import did_you_mean, prefix_errors, quoted_list
 
@@ -90,8 +90,7 @@ def load(
     >>> digits.x_train.shape, digits.encoding.classes[:3]
     ((1437, 64), ('0', '1', '2'))
     """
-    if task not in TASKS:
-        raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
+    require_task(task)
     labelled: Task = "regression" if task == "regression" else "classification"
     if source in BUILT_IN:
         name = str(source)

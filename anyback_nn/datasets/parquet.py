@@ -21,7 +21,7 @@ from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.streaming import fit_scan
 from anyback_nn.datasets.tables import Scan, scan_parquet, select_features
-from anyback_nn.datasets.targets import TASKS
+from anyback_nn.datasets.targets import require_task
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator
 from anyback_nn.utils.arguments import as_integer
@@ -194,8 +194,7 @@ def parquet_batches(
     >>> history["train_loss"][-1] < 0.01
     True
     """
-    if task not in TASKS:
-        raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
+    require_task(task)
     batch_size = as_integer("batch_size", batch_size, least=1)
     places = as_integer("places", places, least=1)
     buffer = buffer if buffer is None else as_integer("buffer", buffer, least=1)

@@ -94,14 +94,14 @@ def read_table(path: Path, encoding: Encoding, *, target: str | None, with_targe
         rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
         if isinstance(encoding.features, Scaling):
             return rows
+        notes = []
+        if unused := [name for name in others if name not in encoding.features.names]:
+            notes.append(f"ignored columns that the model does not use: {quoted_list(unused)}")
         if with_target and target != encoding.target.name:
-            note = f"measured against {target!r}; the model predicts {encoding.target.name!r}"
-            rows = replace(rows, notes=(note, *rows.notes))
-        unused = [name for name in others if name not in encoding.features.names]
-        if not unused:
-            return rows
-        note = f"ignored columns that the model does not use: {quoted_list(unused)}"
-        return replace(rows, notes=(note, *rows.notes))
+            notes.append(
+                f"measured against {target!r}; the model predicts {encoding.target.name!r}"
+            )
+        return replace(rows, notes=(*notes, *rows.notes))
 
 
 def read_target(series: pl.Series, task: str) -> Column:

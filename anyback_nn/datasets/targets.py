@@ -21,6 +21,7 @@ __all__ = [
     "choose_task",
     "fit_target",
     "require_present",
+    "require_task",
 ]
 
 Task = Literal["classification", "regression"]
@@ -206,6 +207,12 @@ def choose_task(column: Column, task: str = "auto", name: str | None = None) -> 
     integers = bool((column == np.floor(column)).all())
     few = len(np.unique(column)) <= _MOST_CLASSES_OF_INTEGERS
     return "classification" if integers and few else "regression"
+
+
+def require_task(task: str) -> None:
+    """Raise `DataError` unless there is such a task."""
+    if task not in TASKS:
+        raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
 
 
 def fit_target(column: Column, task: Task, name: str | None = None) -> Target:

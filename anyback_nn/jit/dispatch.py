@@ -1,4 +1,4 @@
-"""Which program runs: one for each combination of shapes, traced when a step is repeated."""
+"""Choose the program of a call: one for each combination of shapes, traced when it is repeated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from anyback_nn.jit.rules import TraceRules
 __all__ = ["Traced"]
 
 CALLS_BEFORE_TRACING = 2
-"""How often a step is called as it is first: one that is not repeated is not worth tracing."""
+"""The number of calls before a step is traced: one that is not repeated is not worth it."""
 
 MOST_PROGRAMS = 16
-"""The number of programs that are kept, each with memory of its own; the oldest goes first."""
+"""The number of programs of a step, each with memory of its own; the oldest is dropped first."""
 
 
 class Traced:
@@ -30,7 +30,7 @@ class Traced:
     donate : tuple of int
         The positions of the arguments that are donated: the step works in their memory.
     rules : TraceRules
-        Those of the arrays' library.
+        The rules of the arrays' library.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Traced:
         return program.run(inputs)
 
     def program_for(self, arguments: tuple[Any, ...]) -> tuple[Program | None, list[Any]]:
-        """Return the program for a call, traced now if it is time, and its inputs."""
+        """Return the program for a call, which may be traced now, and its inputs."""
         donated: list[Any] = []
         inputs: list[Any] = []
         shapes: list[Any] = []
@@ -78,7 +78,7 @@ class Traced:
                 inputs.append(argument)
                 shapes.append((argument.shape, argument.dtype))
             else:
-                # Many are the very same as at the last call.
+                # Many are the very same trees as at the last call.
                 flat = self.trees.get(position)
                 if flat is None or flat[0] is not argument:
                     flat = self.trees[position] = (argument, [], [])
@@ -90,7 +90,7 @@ class Traced:
         key = tuple(shapes)
         program = self.programs.get(key)
         if program is not None:
-            if program.fits(donated):
+            if program.bind(donated):
                 return program, inputs
             del self.programs[key]
             self.n_calls[key] = 0
@@ -106,7 +106,7 @@ class Traced:
 
 
 UNKNOWN = "unknown"
-"""In place of a shape, for an argument of another kind."""
+"""The shape of an argument that is neither an array nor a float."""
 
 
 def _flatten(tree: Any, array: type[Any], inputs: list[Any], shapes: list[Any]) -> None:

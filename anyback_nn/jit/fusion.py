@@ -1,8 +1,8 @@
-"""Elementwise functions that follow one another, fused into one kernel of a GPU.
+"""Fuse successive elementwise functions into one kernel of a GPU.
 
 In a small network the launch of a kernel takes longer than what it computes. One kernel for all of
 an optimiser's functions reads each element once and writes what is used later; all else stays in
-the processor's registers.
+its registers.
 
 Each function is an expression in C. They are computed in the order in which they were traced, and
 each result is of the dtype that it has in memory, so it is rounded as if it had been there.
@@ -91,15 +91,15 @@ class GpuRules(TraceRules):
             What it does for each element, in C.
         """
 
-    def rewrite(self, ops: list[Op], kept: Iterable[Buffer]) -> list[Op]:
-        return list(fuse(ops, kept, self))
+    def rewrite(self, ops: list[Op], outputs: Iterable[Buffer]) -> list[Op]:
+        return list(fuse(ops, outputs, self))
 
 
-def fuse(ops: list[Op], kept: Iterable[Buffer], rules: GpuRules) -> Iterator[Op]:
-    """Fuse elementwise operations; ``kept`` are the buffers that are read afterwards."""
+def fuse(ops: list[Op], outputs: Iterable[Buffer], rules: GpuRules) -> Iterator[Op]:
+    """Fuse elementwise operations; ``outputs`` are the buffers that are read afterwards."""
     runs = _runs(ops, rules)
     last = {view.buffer: i for i, run in enumerate(runs) for op in run for view in op.views}
-    last |= dict.fromkeys(kept, len(runs))
+    last |= dict.fromkeys(outputs, len(runs))
     for i, run in enumerate(runs):
         if not _fusible(run, rules):
             yield from run
@@ -209,8 +209,8 @@ def _kernel(run: list[Op], stored: list[Buffer], rules: GpuRules) -> Op:
         names[id(target)] = f"v{i}"
     # Only now, because the memory of an output may be that of an input.
     statements += [f"o{i} = {names[id(buffer)]};" for i, buffer in enumerate(stored)]
-    outputs = [f"{buffer.dtype.name} o{i}" for i, buffer in enumerate(stored)]
-    kernel = rules.kernel(", ".join(declarations), ", ".join(outputs), "\n".join(statements))
+    targets = [f"{buffer.dtype.name} o{i}" for i, buffer in enumerate(stored)]
+    kernel = rules.kernel(", ".join(declarations), ", ".join(targets), "\n".join(statements))
     results = {op.result for op in run}
     return Op(
         kernel,

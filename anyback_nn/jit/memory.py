@@ -1,8 +1,8 @@
-"""Where the results of a traced step are stored: buffers reuse each other's memory.
+"""Assign memory to the results of a traced step: buffers reuse each other's.
 
 Memory is reused as soon as no later operation reads it. The elements of a result are written over
-those of an operand that is not read again, and the parts of a concatenation are computed in their
-places in the first place: what fits into the processor's cache is fast.
+those of an operand that is not read again, and the parts of a concatenation are computed where they
+belong in the whole: what fits into the processor's cache is fast.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from anyback_nn.jit.rules import TraceRules
 __all__ = ["as_new_inputs", "assign_buffers", "skip_done"]
 
 
-def assign_buffers(ops: list[Op], kept: Iterable[Buffer], rules: TraceRules) -> None:
+def assign_buffers(ops: list[Op], outputs: Iterable[Buffer], rules: TraceRules) -> None:
     """Assign memory to the buffer of every result.
 
     Parameters
     ----------
     ops : list of Op
-    kept : iterable of Buffer
+    outputs : iterable of Buffer
         The buffers that are read after the last operation.
     rules : TraceRules
     """
@@ -33,7 +33,7 @@ def assign_buffers(ops: list[Op], kept: Iterable[Buffer], rules: TraceRules) -> 
             result.first = position
         for view in op.views:
             view.buffer.last = position
-    for buffer in kept:
+    for buffer in outputs:
         buffer.last = len(ops)
     parts = dict(_parts(ops, rules))
     free: dict[Any, list[Any]] = defaultdict(list)
@@ -83,7 +83,7 @@ def as_new_inputs(
 
 
 def skip_done(op: Op, rules: TraceRules) -> list[Op]:
-    """Return what is left of a copy or a concatenation whose elements may be in place already."""
+    """Return the copies that remain of an operation whose elements may be in place already."""
     if op.kind == "copy":
         target, source = op.arguments
         same = isinstance(source, View) and source.buffer.array is target.buffer.array
@@ -116,7 +116,7 @@ def _overwritable(op: Op, result: Buffer, position: int, in_use: set[Buffer]) ->
 
 
 def _parts(ops: list[Op], rules: TraceRules) -> Iterator[tuple[Buffer, View]]:
-    """Find results that are only concatenated, and their places in the whole."""
+    """Find results that are only concatenated, and their views of the whole."""
     seen: set[Buffer] = set()
     for position, op in enumerate(ops):
         if op.kind != "concat":

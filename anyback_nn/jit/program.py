@@ -1,8 +1,9 @@
-"""A traced step that is ready to run: its calls, where its inputs go and where its results are."""
+"""A traced step that is ready to run: its calls, the memory of its inputs and its results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import combinations
 from typing import Any
 
 from anyback_nn.jit.graph import Buffer, Call, Graph, Op, TraceError, View
@@ -10,12 +11,12 @@ from anyback_nn.jit.memory import as_new_inputs, assign_buffers, skip_done
 from anyback_nn.jit.rules import TraceRules
 from anyback_nn.jit.tiling import tile
 from anyback_nn.jit.tracer import ScalarTracer, Tracer
-from anyback_nn.tree import tree_leaves, tree_map
+from anyback_nn.tree import tree_leaves, tree_map, tree_named_leaves
 
 __all__ = ["Program"]
 
 COPY_LIMIT = 2**13
-"""The bytes up to which inputs are copied, which is as fast as to fill them into the calls."""
+"""The bytes up to which inputs are copied, which is as fast as filling them into the calls."""
 
 MAY_DIFFER = 0.01
 """The share of the elements of one result that may differ when a program is verified."""
@@ -59,18 +60,19 @@ class Program:
     ) -> None:
         """Trace the step and prepare its replay."""
         rules = self.rules
-        graph, inputs, self.derived, output = _trace(step, arguments, donate, rules)
-        results = [x.view.buffer for x in tree_leaves(output) if isinstance(x, Tracer)]
+        graph, self.buffers, inputs, self.derived, output = _trace(step, arguments, donate, rules)
+        self.views = tree_map(lambda x: x.view if isinstance(x, Tracer) else x, output)
+        results = [x.buffer for x in tree_leaves(self.views) if isinstance(x, View)]
         limit = 0 if rules.kernel_bound else COPY_LIMIT
         for x in inputs:
-            # What is passed on must not be what the caller writes to afterwards.
+            # The caller may write into an input afterwards, so a result must be a copy.
             if isinstance(x, Buffer) and (x.nbytes <= limit or x in results):
                 x.array, x.input_index = rules.empty(x.shape, x.dtype), None
-        ops = rules.rewrite(graph.ops, results)
+        self.graph_ops = rules.rewrite(graph.ops, results)
         self.new_results = (
-            list(as_new_inputs(ops, results, len(inputs))) if rules.kernel_bound else []
+            list(as_new_inputs(self.graph_ops, results, len(inputs))) if rules.kernel_bound else []
         )
-        assign_buffers(ops, results, rules)
+        assign_buffers(self.graph_ops, results, rules)
         # Where each input goes: into memory of the program's, or among the arguments of calls.
         self.numbers = [(i, x) for i, x in enumerate(inputs) if isinstance(x, ScalarTracer)]
         self.copies = [
@@ -78,29 +80,32 @@ class Program:
             for i, x in enumerate(inputs)
             if isinstance(x, Buffer) and x.input_index is None
         ]
+        self.constants = list(graph.constants.values())
+        self._link([arguments[position] for position in donate])
+        self.first = tuple(
+            result.tree if result.fixed else tree_map(self._traced_value, tree)
+            for result, tree in zip(self.output, output)
+        )
+
+    def _link(self, donated: list[Any]) -> None:
+        """Prepare the calls: all arrays are known but for inputs that are not copied."""
+        rules = self.rules
         self.array_slots: list[tuple[Any, Any, int, View]] = []
         self.number_slots: list[tuple[Any, Any, ScalarTracer]] = []
-        remaining = (one for op in ops for one in skip_done(op, rules))
-        calls = list(tile(list(map(self._prepare, remaining)), graph.constants.values(), rules))
+        remaining = (op for traced in self.graph_ops for op in skip_done(traced, rules))
+        calls = list(tile(list(map(self._prepare, remaining)), self.constants, rules))
         self.calls = [call[:3] for call in calls]
         # The operation of each call, for those who look into a program.
         self.ops = [call.op for call in calls]
-        # Results in memory that was donated are the same arrays at every call.
-        donated = {id(leaf) for position in donate for leaf in tree_leaves(arguments[position])}
-        self.output = [_Result(tree, donated, rules) for tree in output]
+        self.output = [_Result(tree, self.buffers, rules) for tree in self.views]
         self.results = [result.tree for result in self.output]
         self.copied_results = [
             (position, result) for position, result in enumerate(self.output) if not result.fixed
         ]
         # The memory that it works in, as it was donated and as it is returned.
-        self.donated = [arguments[position] for position in donate]
-        self.returned = [
-            result.tree if result.fixed else None for result in self.output[: len(donate)]
-        ]
-        self.first = tuple(
-            result.tree if result.fixed else tree_map(self._traced_value, tree)
-            for result, tree in zip(self.output, output)
-        )
+        self.donated = donated
+        returned = [result.tree if result.fixed else None for result in self.output[: len(donated)]]
+        self.returned = [*returned, *[None] * (len(donated) - len(returned))]
 
     def _prepare(self, op: Op) -> Call:
         """Fill in the arguments that are the same at every call, and remember the others."""
@@ -139,7 +144,7 @@ class Program:
         # change a few parameters as much as others; what it keeps of gradients then shows nothing.
         *others, most = sorted([0.0, *(rules.verify(*pair) for pair in pairs)])
         if any(others) or most > MAY_DIFFER:
-            raise TraceError("results that differ in the replay")
+            raise TraceError(f"results that differ in the replay, in {most:.1%} of their elements")
         for array, values in zip(donated, after):
             rules.copy(array, values)
 
@@ -154,12 +159,31 @@ class Program:
         copied = sum(isinstance(leaf, self.rules.array) for leaf in leaves)
         return len(self.calls) + len(self.copies) + copied
 
-    def fits(self, donated: list[Any]) -> bool:
-        """Return whether these arguments are the memory that the program works in."""
-        return all(
-            x is known or x is back or _same_leaves(x, known)
-            for x, known, back in zip(donated, self.donated, self.returned)
-        )
+    def bind(self, donated: list[Any]) -> bool:
+        """Let the program work in these arguments; return False if it cannot.
+
+        Most of the time it does already. A new optimiser, or parameters that are restored, are
+        other memory: nothing is copied, because the caller may still hold what it had before.
+        """
+        if all(
+            x is known or x is back
+            for x, known, back in zip(donated, self.donated, self.returned, strict=True)
+        ):
+            return True
+        known, new = (tree_named_leaves(tuple(trees)) for trees in (self.donated, donated))
+        if list(known) != list(new):
+            return False
+        pairs = list(zip(known.values(), new.values()))
+        if all(x is y for x, y in pairs):
+            return True
+        arrays = [x for x in new.values() if isinstance(x, self.rules.array)]
+        overlap = any(self.rules.overlap(*pair) for pair in combinations(arrays, 2))
+        if overlap or not all(_is_like(*pair, self.rules) for pair in pairs):
+            return False
+        for buffer, array in zip(self.buffers, arrays, strict=True):
+            buffer.array = array
+        self._link(donated)
+        return True
 
     def first_results(self) -> tuple[Any, ...]:
         """Return what the step returned when it was traced: once, right after that."""
@@ -200,17 +224,17 @@ class _Result:
 
     Parameters
     ----------
-    tree : nested tuples and dicts of tracers and constants
-    donated : set of int
-        The ids of the arrays that the step works in.
+    views : nested tuples and dicts of views and constants
+    donated : list of Buffer
+        What the step works in.
     rules : TraceRules
     """
 
-    def __init__(self, tree: Any, donated: set[int], rules: TraceRules) -> None:
-        self.tree = tree_map(_stored, tree)
-        tracers = [x for x in tree_leaves(tree) if isinstance(x, Tracer)]
+    def __init__(self, views: Any, donated: list[Buffer], rules: TraceRules) -> None:
+        self.tree = tree_map(_stored, views)
+        # Results in memory that was donated are the same arrays at every call.
         self.fixed = all(
-            x.view.buffer.input_index is None and id(x.view.array) in donated for x in tracers
+            x.buffer in donated and not x.path for x in tree_leaves(views) if isinstance(x, View)
         )
         self.flat = isinstance(self.tree, tuple) and all(
             isinstance(x, rules.array) for x in self.tree
@@ -234,12 +258,13 @@ class _Result:
 
 def _trace(
     step: Callable[..., Any], arguments: tuple[Any, ...], donate: tuple[int, ...], rules: TraceRules
-) -> tuple[Graph, list[Buffer | ScalarTracer], list[ScalarTracer], tuple[Any, ...]]:
+) -> tuple[Graph, list[Buffer], list[Buffer | ScalarTracer], list[ScalarTracer], tuple[Any, ...]]:
     """Call a step with tracers.
 
     Returns
     -------
     graph : Graph
+    donated : list of Buffer
     inputs : list of Buffer or ScalarTracer
     derived : list of ScalarTracer
         The numbers that the step computes from numbers.
@@ -247,13 +272,15 @@ def _trace(
         What the step returns.
     """
     graph = Graph(rules)
+    donated: list[Buffer] = []
     derived: list[ScalarTracer] = []
     inputs: list[Buffer | ScalarTracer] = []
 
     def trace_donated(leaf: Any) -> Any:
         if not isinstance(leaf, rules.array):
             return leaf
-        return rules.tracer(graph, leaf, View(Buffer(tuple(leaf.shape), leaf.dtype, leaf)))
+        donated.append(Buffer(tuple(leaf.shape), leaf.dtype, leaf))
+        return rules.tracer(graph, leaf, View(donated[-1]))
 
     def trace_input(leaf: Any) -> Any:
         if leaf is None:
@@ -269,17 +296,19 @@ def _trace(
         tree_map(trace_donated if position in donate else trace_input, tree)
         for position, tree in enumerate(arguments)
     ]
-    return graph, inputs, derived, step(*tracers)
+    return graph, donated, inputs, derived, step(*tracers)
 
 
 def _stored(leaf: Any) -> Any:
     """Return where a result is in a replay: its array, or its view of an input."""
-    if not isinstance(leaf, Tracer):
+    if not isinstance(leaf, View) or leaf.buffer.input_index is not None:
         return leaf
-    return leaf.view.array if leaf.view.buffer.input_index is None else leaf.view
+    return leaf.array
 
 
-def _same_leaves(tree: Any, other: Any) -> bool:
-    """Return whether two trees hold the very same arrays."""
-    a, b = list(tree_leaves(tree)), list(tree_leaves(other))
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b))
+def _is_like(x: Any, y: Any, rules: TraceRules) -> bool:
+    """Return whether arrays are stored in the same way, or are the same if they are no arrays."""
+    if not isinstance(x, rules.array) or not isinstance(y, rules.array):
+        return x is y
+    layouts = [(array.shape, array.dtype, *rules.address(array)[1:]) for array in (x, y)]
+    return bool(layouts[0] == layouts[1])

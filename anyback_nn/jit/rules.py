@@ -1,4 +1,4 @@
-"""What tracing must know of an array library: its memory, and how each function is traced.
+"""What tracing needs to know about an array library: its memory, and how functions are traced.
 
 `anyback_nn.backends.numpy`, `anyback_nn.backends.torch` and `anyback_nn.backends.cupy` define the
 rules of their libraries with the functions here.
@@ -17,6 +17,7 @@ from anyback_nn.jit.tracer import ScalarTracer, TracedNamespace, Tracer, operato
 
 __all__ = [
     "TraceRules",
+    "concatenation",
     "copying",
     "elementwise",
     "in_place",
@@ -97,8 +98,8 @@ class TraceRules(ABC):
     def overlap(self, a: Any, b: Any) -> bool:
         """Return whether two arrays may share memory."""
 
-    def rewrite(self, ops: list[Op], kept: Iterable[Buffer]) -> list[Op]:
-        """Return fewer operations that do the same; ``kept`` are the buffers read afterwards."""
+    def rewrite(self, ops: list[Op], outputs: Iterable[Buffer]) -> list[Op]:
+        """Return fewer operations that do the same; ``outputs`` are the buffers read afterwards."""
         return ops
 
     def is_real(self, dtype: Any) -> bool:
@@ -172,6 +173,23 @@ def in_place(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def concatenation(function: Callable[..., Any], *, out_by_name: bool) -> Callable[..., Any]:
+    """Return the rule of a function that concatenates arrays: ``function(arrays, axis)``."""
+
+    def call(arrays: Any, /, *, axis: int | None = 0) -> Any:
+        tracer, parts, views = unwrap(tuple(arrays))
+        kind: Kind = "concat" if axis == 0 else "other"
+
+        def build(out: View) -> Op:
+            if out_by_name:
+                return Op(function, (views, axis), {"out": out}, kind)
+            return Op(function, (views, axis, out), kind=kind)
+
+        return tracer.emit(function(parts, axis), build)
+
+    return call
+
+
 def viewing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the rule of a function that returns a view, or a copy where it must."""
 
@@ -202,7 +220,7 @@ def copying(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def constant(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the rule of a function that looks at the shape and dtype of an array alone."""
+    """Return the rule of a function that uses the shape and dtype of an array alone."""
 
     def call(x: Tracer, /, *arguments: Any, **options: Any) -> Any:
         return function(x.array, *arguments, **options)

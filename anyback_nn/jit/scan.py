@@ -1,4 +1,4 @@
-"""Many traced steps in one call, with next to nothing between them."""
+"""Take many traced steps in one call, with next to nothing between them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Scan:
     Parameters
     ----------
     step : callable
-        As for `Traced`: ``step(*carried, *fixed, *entry)`` returns ``*carried, result``.
+        As for `Traced`: ``step(*carried, *fixed, *x)`` returns ``*carried, result``.
     donate : tuple of int
         The positions of the arguments that are donated, the first ones.
     rules : TraceRules
-        Those of the arrays' library.
+        The rules of the arrays' library.
 
     Examples
     --------
@@ -34,8 +34,8 @@ class Scan:
     ...     total += i * x
     ...     return total, (total * 2.0,)
     >>> steps = Scan(step, (0,), RULES)
-    >>> entries = [(1.0,), (10.0,), (100.0,), (1000.0,)]
-    >>> (total,), results = steps((np.zeros(2),), (np.asarray([1.0, 2.0]),), entries)
+    >>> xs = [(1.0,), (10.0,), (100.0,), (1000.0,)]
+    >>> (total,), results = steps((np.zeros(2),), (np.asarray([1.0, 2.0]),), xs)
     >>> total.tolist(), results[0][-1].tolist()
     ([1111.0, 2222.0], [2222.0, 4444.0])
     """
@@ -46,15 +46,18 @@ class Scan:
         self.traced, self.n_donated = Traced(step, donate, rules), len(donate)
 
     def __call__(
-        self, carried: tuple[Any, ...], fixed: tuple[Any, ...], entries: Iterable[tuple[Any, ...]]
+        self, carried: tuple[Any, ...], fixed: tuple[Any, ...], xs: Iterable[tuple[Any, ...]]
     ) -> tuple[tuple[Any, ...], Any]:
         """Take the steps.
 
         Parameters
         ----------
-        carried, fixed : tuple
-        entries : iterable of tuple
-            All of the same shapes.
+        carried : tuple
+            What the first step gets from none before it.
+        fixed : tuple
+            What is the same in each step.
+        xs : iterable of tuple
+            What is not, all of the same shapes.
 
         Returns
         -------
@@ -63,13 +66,13 @@ class Scan:
             Each has an element for each step.
         """
         results: list[Any] = []
-        remaining = iter(entries)
-        for entry in remaining:
-            arguments = (*carried, *fixed, *entry)
+        remaining = iter(xs)
+        for x in remaining:
+            arguments = (*carried, *fixed, *x)
             program, _ = self.traced.program_for(arguments)
             if program is not None and not program.first:
                 # All further steps are replays of one program.
-                rest = chain([entry], remaining)
+                rest = chain([x], remaining)
                 carried = _replay(program, self.n_donated, carried, fixed, rest, results)
                 break
             *new, result = program.first_results() if program else self.traced.step(*arguments)
@@ -83,13 +86,13 @@ def _replay(
     n_donated: int,
     carried: Sequence[Any],
     fixed: tuple[Any, ...],
-    entries: Iterable[tuple[Any, ...]],
+    xs: Iterable[tuple[Any, ...]],
     results: list[Any],
 ) -> tuple[Any, ...]:
-    """Run a program for each entry, and append to the results."""
+    """Run a program for each of ``xs``, and append to the results."""
     constant = _inputs(fixed)
-    for entry in entries:
-        inputs = [*_inputs(carried[n_donated:]), *constant, *_inputs(entry)]
+    for x in xs:
+        inputs = [*_inputs(carried[n_donated:]), *constant, *_inputs(x)]
         *carried, result = program.run(inputs)
         results.append(result)
     return tuple(carried)

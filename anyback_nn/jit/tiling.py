@@ -1,4 +1,4 @@
-"""Large arrays go through elementwise functions tile by tile, all functions for each tile.
+"""Compute elementwise functions of large arrays tile by tile, all functions for each tile.
 
 An optimiser goes over all parameters a dozen times. Where those do not fit into the processor's
 cache, fetching them takes most of its time.
@@ -24,7 +24,7 @@ def tile(calls: list[Call], constants: Iterable[Any], rules: TraceRules) -> Iter
     ----------
     calls : list of Call
     constants : iterable of array
-        Arrays that hold one number everywhere: one tile of them serves for all.
+        Arrays that hold one number everywhere: one tile of them is enough.
     rules : TraceRules
     """
     constant_ids = {id(array) for array in constants}

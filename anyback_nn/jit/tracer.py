@@ -1,4 +1,4 @@
-"""Tracers: what a step computes with while it is traced, in place of arrays and numbers.
+"""Tracers, which replace arrays and numbers while a step is traced.
 
 A tracer holds the value of the step that is traced, so that shapes, dtypes and views are the array
 library's own, and adds each operation to the graph.
@@ -28,7 +28,7 @@ class Tracer:
     array : array
         Its value in this step.
     view : View
-        The memory that it is in a replay.
+        Its memory in a replay.
     """
 
     rules: ClassVar[TraceRules]
@@ -91,7 +91,7 @@ class ScalarTracer:
     """A Python float of a step that is traced: an argument, or computed from arguments.
 
     For each dtype of the arrays that it is combined with there is an array without axes that holds
-    it, as the library itself would make one.
+    it, as the library itself would create one.
 
     Parameters
     ----------
@@ -125,15 +125,15 @@ class ScalarTracer:
         return self.cells[dtype]
 
     def set(self, number: float) -> None:
-        """Take another value."""
+        """Change the value."""
         self.number = number
         for fill in self.fills:
             fill(number)
 
     def update(self) -> None:
         """Compute the value again."""
-        if self.compute is not None:
-            self.set(self.compute())
+        assert self.compute is not None
+        self.set(self.compute())
 
     def _refuse(self, *_: Any) -> Any:
         raise TraceError("a number that is read")

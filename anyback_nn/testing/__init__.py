@@ -2,7 +2,8 @@
 
 `check_gradients` compares a hand-written derivative with differences, `compare_backends` follows
 one training run on several backends, `no_host_reads` refuses values that are read back from a
-device, and `anyback_nn.testing.plugin` runs the tests of any project on every backend.
+device, `collect_programs` shows which steps are traced, and `anyback_nn.testing.plugin` runs the
+tests of any project on every backend.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Follow one training run on several backends, step by step, against a reference in float64.
+"""Compare a training run on several backends, step by step, with a reference in float64.
 
 All runs start from the same parameters and see the same batches and dropout masks, so whatever
-differs is rounding, or a mistake. The runs go on side by side: of each, one step is held at a time.
+differs is rounding, or a mistake. All runs take a step before any takes the next one, so that of
+each only one step is in memory.
 """
 
 from __future__ import annotations
@@ -45,25 +46,25 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 """The largest relative difference that counts as rounding, after a few hundred steps."""
 
 QUANTITIES = ("activations", "loss", "gradients", "parameters")
-"""What is compared at each step, in the order of the computation."""
+"""The quantities that are compared at each step, in the order of the computation."""
 
 SMALLEST = 1e-3
-"""Differences are relative to at least this share of the quantity's largest entry anywhere."""
+"""Differences are relative to at least this share of the quantity's largest element."""
 
 
 class Difference(NamedTuple):
-    """How far an array is from the reference's.
+    """The difference of an array from the reference's.
 
     Attributes
     ----------
     name : str
-        Which array: ``"layer 0 (Dense)"`` for its output, ``"0.weight"`` for a parameter or its
-        gradient.
+        The name of the array: ``"layer 0 (Dense)"`` for its output, ``"0.weight"`` for a parameter
+        or its gradient.
     absolute : float
-        The largest difference of two entries.
+        The largest difference of two elements.
     relative : float
-        The same relative to the largest entry of the reference's array (or to a thousandth of the
-        largest entry of all arrays of this quantity, if that is more).
+        The same relative to the largest element of the reference's array (or to a thousandth of the
+        largest element of all arrays of this quantity, if that is more).
     """
 
     name: str
@@ -79,14 +80,14 @@ class Run:
     ----------
     backend, version, device, dtype : str
     tolerance : float
-        Of relative differences.
+        The largest relative difference that counts as rounding.
     differences : dict of str to list of Difference
         For each of `QUANTITIES`, the largest difference (the relative one decides) at each step.
     first : tuple of (int, str, Difference), optional
         The first step (from 1), quantity and array that differ by more than the tolerance, in the
-        order of the computation: what stands there is nearest to the cause.
+        order of the computation: the nearest to the cause.
     scores : dict of str to float
-        What `Model.evaluate` measured at the end.
+        The result of `Model.evaluate` at the end.
     seconds : float
         The time of the training steps alone, the first one with its compilation.
     """
@@ -101,17 +102,17 @@ class Run:
     scores: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def note(self, number: int, found: dict[str, list[Difference]]) -> None:
-        """Note the differences of a step, counted from 1."""
-        for quantity, differences in found.items():
-            largest = max(differences, key=by_size, default=Difference("", 0.0, 0.0))
+    def add(self, number: int, differences: dict[str, list[Difference]]) -> None:
+        """Add the differences of a step, counted from 1."""
+        for quantity, of_arrays in differences.items():
+            largest = max(of_arrays, key=by_size, default=Difference("", 0.0, 0.0))
             self.differences.setdefault(quantity, []).append(largest)
         if self.first is None:
             self.first = next(
                 (
                     (number, quantity, difference)
                     for quantity in QUANTITIES
-                    for difference in found[quantity]
+                    for difference in differences[quantity]
                     if not difference.relative <= self.tolerance  # also where it is NaN
                 ),
                 None,
@@ -125,7 +126,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Training runs beside each other.
+    """Training runs on several backends, compared with a reference.
 
     Attributes
     ----------
@@ -150,10 +151,10 @@ class Comparison:
 
 
 def describe(run: Run) -> str:
-    """Say in a line how far a run stayed with the reference.
+    """Return a line on how well a run agrees with the reference.
 
     >>> run = Run("torch", "2.13.0", "cpu", "float64", 1e-10)
-    >>> run.differences = {one: [Difference("0.weight", 2e-16, 1e-15)] for one in QUANTITIES}
+    >>> run.differences = dict.fromkeys(QUANTITIES, [Difference("0.weight", 2e-16, 1e-15)])
     >>> describe(run)
     'torch float64: agrees within 1e-10; parameters differ by 1.0e-15 after 1 step'
     """
@@ -199,13 +200,13 @@ def compare_backends(
     steps : int
         The number of training steps.
     dtype : str, optional
-        In which they compute. Default: the model's. The reference computes in float64.
+        The dtype of the runs. Default: the model's. The reference computes in float64.
     optimizer : Optimizer, optional
         Default: ``Adam()``.
     batch_size : int
     reference : str or Backend
     tolerance : float, optional
-        Of the relative difference. Default: 1e-4 for float32, 1e-10 for float64.
+        The largest relative difference. Default: 1e-4 for float32, 1e-10 for float64.
     test : tuple, optional
         ``(x, y)`` for the final scores. Default: the training data.
 
@@ -224,9 +225,9 @@ def compare_backends(
     Notes
     -----
     Two things make a difference that is no mistake. Adam makes whole steps of a gradient that is
-    zero but for rounding, such as that of a bias in front of `BatchNorm`: leave such a bias out.
-    And rounding can put a value near the kink of a ReLU on its other side: use a smooth activation
-    where the comparison is to be narrow.
+    zero but for rounding, such as that of a bias before `BatchNorm`: leave such a bias out. And
+    rounding can put a value near the kink of a ReLU on its other side: use a smooth activation with
+    a small tolerance.
 
     Examples
     --------
@@ -245,14 +246,14 @@ def compare_backends(
     batch_size = as_integer("batch_size", batch_size, least=1)
     dtype = model.dtype if dtype is None else dtype
     if backends is None:
-        chosen = [one for one in usable(BACKENDS)[0] if one.supports(dtype)]
+        chosen = [backend for backend in usable(BACKENDS)[0] if backend.supports(dtype)]
     else:
-        given = [backends] if isinstance(backends, str | Backend) else backends
-        chosen = [select(one) for one in given]
+        specs = [backends] if isinstance(backends, str | Backend) else backends
+        chosen = [select(spec) for spec in specs]
     if not chosen:
         raise ValueError("expected at least one backend to compare")
-    for one in chosen:
-        check_dtype(dtype, one)
+    for backend in chosen:
+        check_dtype(dtype, backend)
     if len(data) != 2:
         raise TypeError(f"expected data to be (x, y), got {len(data)} of them")
     rule = Adam() if optimizer is None else optimizer
@@ -263,8 +264,8 @@ def compare_backends(
     check_batch(tested[0], tested[1], None, model.loss, model.network, model.n_in)
     limit = TOLERANCE[dtype] if tolerance is None else tolerance
     exact, *others = (
-        _Trainer(model, data, one, kind, rule, batch_size, limit)
-        for one, kind in [(select(reference), "float64"), *((one, dtype) for one in chosen)]
+        _Trainer(model, data, backend, kind, rule, batch_size, limit)
+        for backend, kind in [(select(reference), "float64"), *((b, dtype) for b in chosen)]
     )
     for number in range(1, steps + 1):
         expected = exact.advance()
@@ -274,14 +275,14 @@ def compare_backends(
                 f"{number}, so there is nothing to compare with: lower the learning rate"
             )
         for trainer in others:
-            trainer.run.note(number, _differences(trainer.advance(), expected))
+            trainer.run.add(number, _differences(trainer.advance(), expected))
     for trainer in (exact, *others):
         trainer.finish(tested)
     return Comparison(exact.run, tuple(trainer.run for trainer in others))
 
 
 class _Trainer:
-    """Takes the steps of one run, one at a time, and shows what was computed in each."""
+    """Takes the steps of one run, one at a time, and returns what was computed in each."""
 
     def __init__(
         self,
@@ -319,7 +320,7 @@ class _Trainer:
                 rows, backend, dtype, batch_size=batch_size, shuffle=True, seed=model.seed
             )
             if like.n_in is not None:
-                self._begin_as(like)
+                self._copy_numbers(like)
             model.training = model.training.with_optimizer(optimizer)
             self.step = backend.jit(
                 build_step(model.network, model.loss, model.layout, optimizer, ()),
@@ -327,27 +328,27 @@ class _Trainer:
             )
         self.records = self._records()
 
-    def _begin_as(self, like: Model) -> None:
-        """Start from another model's parameters and state."""
+    def _copy_numbers(self, like: Model) -> None:
+        """Begin with another model's parameters and state."""
         model = self.model
 
-        def bring(array: Array) -> Array:
+        def move_array(array: Array) -> Array:
             return model.backend.asarray(to_numpy(array), model.dtype)
 
-        params = model.layout.pack(tree_map(bring, like.params))
-        state = tree_map(bring, like.training.state)
+        params = model.layout.pack(tree_map(move_array, like.params))
+        state = tree_map(move_array, like.training.state)
         model.training = replace(model.training, params=params, state=state).copy()
 
     def _records(self) -> Iterator[dict[str, dict[str, Any]]]:
-        """Train, and give after each step what was computed in it."""
+        """Train, and yield after each step what was computed in it."""
         model, record = self.model, {}
 
         def step(*arguments: Any) -> Any:
             tree = model.layout.unpack(arguments[0])
-            grads, seen, loss = self.look(tree, *arguments[1:])
+            grads, arrays, loss = self.look(tree, *arguments[1:])
             outputs = {
                 f"layer {i} ({type(layer).__name__})": output
-                for i, (layer, output) in enumerate(zip(model.network.layers, seen))
+                for i, (layer, output) in enumerate(zip(model.network.layers, arrays))
             }
             computed = {
                 "loss": {"loss": loss},
@@ -370,8 +371,8 @@ class _Trainer:
             model.training.epoch += 1
 
     def advance(self) -> dict[str, dict[str, Any]]:
-        """Take a step."""
-        # The backends' scopes cannot stay open across each other, so each is entered for a step.
+        """Take a step, and return what was computed in it."""
+        # The scopes of backends cannot overlap, so each is entered for a step.
         with watched(self.model.backend), self.model.backend.scope(self.model.dtype):
             return next(self.records)
 
@@ -387,7 +388,7 @@ def _exact(array: Array) -> Any:
 
 @dataclass(frozen=True)
 class _Tap(Layer):
-    """A layer that shows its output in its cache."""
+    """A layer with its output in its cache."""
 
     layer: Layer
 
@@ -406,16 +407,16 @@ def _differences(
     record: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]
 ) -> dict[str, list[Difference]]:
     """List the differences of all arrays of each quantity, in the order of their computation."""
-    found = {}
+    differences = {}
     for quantity in QUANTITIES:
         arrays = expected[quantity]
         least = SMALLEST * max((np.max(np.abs(x), initial=0.0) for x in arrays.values()), default=0)
-        found[quantity] = [
+        differences[quantity] = [
             _difference(name, record[quantity][name], array, least)
             for name, array in arrays.items()
         ]
-    found["gradients"].reverse()
-    return found
+    differences["gradients"].reverse()
+    return differences
 
 
 def _difference(name: str, actual: Any, expected: Any, least: float) -> Difference:
@@ -427,5 +428,5 @@ def _difference(name: str, actual: Any, expected: Any, least: float) -> Differen
 
 
 def by_size(difference: Difference) -> tuple[bool, float]:
-    """Order differences; NaN is the largest."""
+    """Return the key to sort differences by; NaN is the largest."""
     return np.isnan(difference.relative), difference.relative

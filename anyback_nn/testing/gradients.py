@@ -3,7 +3,7 @@
 For a scalar ``f`` and a step ``h``, ``(f(z + h) - f(z - h)) / 2h`` differs from ``f'(z)`` by
 ``O(h^2)``. Where ``f`` has a kink, as a ReLU has at 0, within ``h`` of ``z``, it does not. So every
 difference is taken with ``h`` and with ``h / 2``, and points at which the two do not agree are
-given up for others: a kink is avoided, not allowed for by a loose tolerance.
+replaced by others: a kink is avoided, not allowed for by a loose tolerance.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from anyback_nn.utils.arguments import as_integer
 __all__ = ["GradientError", "GradientReport", "check_gradients"]
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
-"""Of a derivative, relative to the largest entry of its array."""
+"""The largest error of a derivative, relative to the largest element of its array."""
 
 STEP = 1e-5
-"""Of the differences, which are taken in float64."""
+"""The step of the differences, which are taken in float64."""
 
 SMALLEST = 1e-3
-"""Errors are relative to at least this: an array of zeros has no largest entry."""
+"""Errors are relative to at least this: the largest element of an array may be 0."""
 
 INPUT = "input"
-"""How the report names the input beside the parameters."""
+"""The name of the input in the report."""
 
 ATTEMPTS = 8
-"""How many points are tried before a function is said to have no derivative."""
+"""The number of points that are tried before a function is said to have no derivative."""
 
 
 class GradientError(AnybackError, AssertionError):
@@ -52,20 +52,20 @@ class GradientError(AnybackError, AssertionError):
 
 @dataclass(frozen=True)
 class GradientReport:
-    """How well derivatives agree with differences.
+    """The agreement of derivatives with differences.
 
     Attributes
     ----------
     errors : dict of str to float
-        For ``"input"`` and each parameter, the largest error relative to the largest entry.
+        For ``"input"`` and each parameter, the largest error relative to the largest element.
     name : str
         The array with the largest error.
     index : tuple of int
-        Where in this array it is.
+        The index of the largest error in this array.
     backward, differences : float
         The two values there.
     factor : float, optional
-        What all entries of this array are off by, if it is the same for all.
+        The factor by which all elements of this array are off, if it is the same for all.
     """
 
     errors: dict[str, float]
@@ -82,17 +82,17 @@ class GradientReport:
 
     def __str__(self) -> str:
         where = f"{self.name}[{', '.join(map(str, self.index))}]"
-        said = (
+        message = (
             f"the worst entry is that of {where}: backward gives {self.backward:.8g}, differences "
             f"give {self.differences:.8g} (relative error {self.error:.1e})"
         )
         if self.factor is None:
-            return said
-        return f"{said}. All entries of it are off by the factor {self.factor:.6g}"
+            return message
+        return f"{message}. All entries of it are off by the factor {self.factor:.6g}"
 
 
 def _wrong(subject: Any, what: str) -> GradientError:
-    """Make the error that says what is wrong with a layer or a loss."""
+    """Return the error that names what is wrong with a layer or a loss."""
     name = repr(subject) if is_dataclass(subject) else type(subject).__name__
     return GradientError(f"{name}: {what}")
 
@@ -117,24 +117,24 @@ def check_gradients(
     subject : Layer or Loss
         A `Network` is a layer too.
     shape : tuple of int
-        Of the input: ``(n_samples, n_features)``, or with replicas in front.
+        The shape of the input: ``(n_samples, n_features)``, or with a first axis of replicas.
     backend : str or Backend, optional
         Where ``backward`` runs: any of `anyback_nn.testing.MATRIX`. Default: as for a model.
     dtype : str
         ``"float32"`` or ``"float64"``, in which ``backward`` runs. The differences are taken in
-        float64, at the same point (with NumPy, if the device has no float64). That float32 stays
-        float32 is checked in any case.
+        float64, at the same point (with NumPy, if the device has no float64). That results of
+        float32 are of float32 is checked in any case.
     training : bool
         Whether a layer is checked as in training, or as in prediction.
     x : array, optional
-        The input, for what takes only some values. Default: drawn, between 0.1 and 2 in size; for
-        a loss that classifies and whose link is the identity, probabilities from 0.1 to 0.9.
+        The input, if only some values are valid. Default: random, between 0.1 and 2 in size; for a
+        loss that classifies and whose link is the identity, probabilities from 0.1 to 0.9.
     targets : array, optional
-        Of a loss; else ignored. Default: drawn, of a kind that the loss takes.
+        The targets of a loss; else ignored. Default: random, of a kind that the loss takes.
     tolerance : float, optional
-        Of the relative error. Default: 1e-6 for float64, 1e-4 for float32.
+        The largest relative error. Default: 1e-6 for float64, 1e-4 for float32.
     max_entries : int
-        An array with more entries than this is checked at so many of them, drawn by the seed.
+        The number of elements of an array that are checked at most, chosen at random.
     seed : int
 
     Returns
@@ -144,8 +144,8 @@ def check_gradients(
     Raises
     ------
     GradientError
-        A derivative is wrong; or ``forward`` or ``backward`` wrote into what it was given,
-        returned another shape, dtype or device, or did not compute the same twice.
+        A derivative is wrong; or ``forward`` or ``backward`` wrote into an argument, returned
+        another shape, dtype or device, or did not compute the same twice.
 
     Examples
     --------
@@ -189,12 +189,12 @@ def check_gradients(
                 else _of_layer(subject, shape, training, x, dtype, key)
             )
             if dtype == "float64":
-                # Only there is it seen whether something turns float32 into float64.
+                # Only this shows whether float32 becomes float64 somewhere.
                 with chosen.scope("float32"):
                     point.derivatives(chosen, "float32")
             with chosen.scope(dtype):
-                found = point.derivatives(chosen, dtype)
-                derivatives = {name: _host(gradient) for name, gradient in found.items()}
+                gradients = point.derivatives(chosen, dtype)
+                derivatives = {name: _host(gradient) for name, gradient in gradients.items()}
             with fine.scope("float64"):
                 differences = _differences(point, fine, max_entries, limit)
             if differences is not None:
@@ -248,7 +248,7 @@ def _of_layer(
     *replicas, n_samples, n_in = shape
 
     def around(values: Any) -> Any:
-        # What begins at 0 or 1 would hide what it is multiplied by.
+        # An initial value of 0 or 1 would hide a missing factor.
         return rounded(values + 0.3 * rng.normal(size=(*replicas, *values.shape)))
 
     def above(values: Any) -> Any:
@@ -263,34 +263,34 @@ def _of_layer(
     def value(backend: Backend, arrays: dict[str, Any]) -> float:
         names = iter(tree_named_leaves(params))
         varied = tree_map(lambda _: arrays[next(names)], params)
-        given = _move((varied, arrays[INPUT], context), backend, "float64")
-        return float(np.sum(to_numpy(layer.forward(*given)[0]) * dy))
+        arguments = _move((varied, arrays[INPUT], context), backend, "float64")
+        return float(np.sum(to_numpy(layer.forward(*arguments)[0]) * dy))
 
     def derivatives(backend: Backend, dtype: str) -> dict[str, Any]:
-        given = _move((params, arrays[INPUT], context, dy), backend, dtype)
-        moved, x, _, d_output = given
-        with _unwritten(layer, "forward", given):
-            y, cache = _pair(layer, "forward", "(y, cache)", layer.forward(*given[:3]))
+        arguments = _move((params, arrays[INPUT], context, dy), backend, dtype)
+        moved, x, _, d_output = arguments
+        with _unwritten(layer, "forward", arguments):
+            y, cache = _pair(layer, "forward", "(y, cache)", layer.forward(*arguments[:3]))
         _expect_like(layer, "the output", y, d_output)
-        with _unwritten(layer, "backward", (given, cache)):
-            made = layer.backward(moved, cache, d_output)
-            dx, grads = _pair(layer, "backward", "(dx, grads)", made)
+        with _unwritten(layer, "backward", (arguments, cache)):
+            result = layer.backward(moved, cache, d_output)
+            dx, grads = _pair(layer, "backward", "(dx, grads)", result)
         _expect_like(layer, "dx", dx, x)
-        with _unwritten(layer, "gradients", (given, cache)):
+        with _unwritten(layer, "gradients", (arguments, cache)):
             alone = tree_named_leaves(layer.gradients(moved, cache, d_output))
-        wanted, got = tree_named_leaves(moved), tree_named_leaves(grads)
-        for method, names in (("backward", got), ("gradients", alone)):
-            if wanted.keys() != names.keys():
+        expected, gradients = tree_named_leaves(moved), tree_named_leaves(grads)
+        for method, names in (("backward", gradients), ("gradients", alone)):
+            if expected.keys() != names.keys():
                 raise _wrong(
                     layer,
                     f"{method} gives gradients for {sorted(names)}, but the parameters are "
-                    f"{sorted(wanted)}",
+                    f"{sorted(expected)}",
                 )
-        for name, gradient in got.items():
-            _expect_like(layer, f"the gradient of {name}", gradient, wanted[name])
+        for name, gradient in gradients.items():
+            _expect_like(layer, f"the gradient of {name}", gradient, expected[name])
             if not _nearly_equal(_host(alone[name]), _host(gradient), dtype):
                 raise _wrong(layer, f"gradients() and backward() differ in {name}")
-        return {INPUT: dx, **got}
+        return {INPUT: dx, **gradients}
 
     return _Point(layer, arrays, value, derivatives)
 
@@ -312,13 +312,13 @@ def _of_loss(
         return float(np.sum(to_numpy(values) * dvalues))
 
     def derivatives(backend: Backend, dtype: str) -> dict[str, Any]:
-        given = _move((arrays[INPUT], targets, dvalues), backend, dtype)
-        with _unwritten(loss, "forward", given):
-            values, cache = _pair(loss, "forward", "(values, cache)", loss.forward(*given[:2]))
-        _expect_like(loss, "the array of values", values, given[2])
-        with _unwritten(loss, "backward", (given, cache)):
-            d_outputs = loss.backward(cache, given[2])
-        _expect_like(loss, "the gradient of the outputs", d_outputs, given[0])
+        arguments = _move((arrays[INPUT], targets, dvalues), backend, dtype)
+        with _unwritten(loss, "forward", arguments):
+            values, cache = _pair(loss, "forward", "(values, cache)", loss.forward(*arguments[:2]))
+        _expect_like(loss, "the array of values", values, arguments[2])
+        with _unwritten(loss, "backward", (arguments, cache)):
+            d_outputs = loss.backward(cache, arguments[2])
+        _expect_like(loss, "the gradient of the outputs", d_outputs, arguments[0])
         return {INPUT: d_outputs}
 
     return _Point(loss, arrays, value, derivatives)
@@ -335,42 +335,42 @@ def _input(shape: tuple[int, ...], rng: Any, x: Any, rounded: Callable[[Any], An
 
 
 def _targets(loss: Loss, shape: tuple[int, ...], rng: Any, targets: Any) -> Any:
-    """Bring targets to the shape that the loss computes with, or draw some that it takes."""
+    """Return targets in the shape that the loss computes with, or draw some that it takes."""
     *_, n_samples, n_out = shape
     if targets is not None:
         return _as_trained(loss.check_targets(np.asarray(to_numpy(targets)), n_out))
-    for drawn in (
+    for candidates in (
         rng.normal(size=(n_samples, n_out)),
         rng.integers(2, size=(n_samples, n_out)).astype("float64"),
         rng.integers(n_out, size=n_samples, dtype="int32"),
     ):
         with contextlib.suppress(DataError, ShapeError):
-            return _as_trained(loss.check_targets(drawn, n_out))
+            return _as_trained(loss.check_targets(candidates, n_out))
     raise _wrong(loss, "it takes neither values, nor zeros and ones, nor classes: pass targets=")
 
 
 def _as_trained(targets: Any) -> Any:
-    """Make numbers of all targets but class indices, as training does."""
+    """Convert all targets but class indices to float64, as training does."""
     classes = targets.ndim == 1 and targets.dtype.kind in "iu"
     return targets.astype("int32" if classes else "float64")
 
 
 def _rounding(dtype: str) -> Callable[[Any], Any]:
-    """Make the function that rounds float64 to a dtype; the point is then exact in both."""
+    """Return the function that rounds float64 to a dtype; the point is then exact in both."""
     return lambda x: x.astype(dtype).astype("float64") if x.dtype.kind == "f" else x
 
 
 def _move(tree: Any, backend: Backend, dtype: str) -> Any:
-    """Bring a tree of arrays to a backend; integers and booleans stay what they are."""
+    """Move a tree of arrays to a backend; integers and booleans keep their dtype."""
     if isinstance(tree, Context):
         return Context(tree.training, *_move((tree.state, tree.noise), backend, dtype))
 
-    def one(x: Any) -> Any:
+    def move_leaf(x: Any) -> Any:
         return backend.asarray(x, dtype if x.dtype.kind == "f" else None) if _is_array(x) else x
 
     if isinstance(tree, tuple):
         return tuple(_move(branch, backend, dtype) for branch in tree)
-    return tree_map(one, tree)
+    return tree_map(move_leaf, tree)
 
 
 def _is_array(x: Any) -> bool:
@@ -381,17 +381,17 @@ def _host(x: Array) -> Any:
     return np.array(to_numpy(x), dtype="float64")
 
 
-def _pair(subject: Any, method: str, wanted: str, made: Any) -> Any:
+def _pair(subject: Any, method: str, expected: str, result: Any) -> Any:
     """Raise `GradientError` unless a method returned two things."""
-    if not isinstance(made, tuple) or len(made) != 2:
-        raise _wrong(subject, f"{method} returns {type(made).__name__}, expected {wanted}")
-    return made
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise _wrong(subject, f"{method} returns {type(result).__name__}, expected {expected}")
+    return result
 
 
 @contextlib.contextmanager
-def _unwritten(subject: Any, method: str, given: Any) -> Iterator[None]:
-    """Raise `GradientError` if a method writes into what it is given."""
-    arrays = [x for x in tree_leaves(given) if _is_array(x)]
+def _unwritten(subject: Any, method: str, arguments: Any) -> Iterator[None]:
+    """Raise `GradientError` if a method writes into its arguments."""
+    arrays = [x for x in tree_leaves(arguments) if _is_array(x)]
     before = [np.array(to_numpy(x)) for x in arrays]
     remedy = "that it was given. Make a new one: `x = x * 2`, not `x *= 2`"
     try:
@@ -405,35 +405,35 @@ def _unwritten(subject: Any, method: str, given: Any) -> Iterator[None]:
             raise _wrong(subject, f"{method} writes into an array of shape {old.shape} {remedy}")
 
 
-def _expect_like(subject: Any, what: str, actual: Any, wanted: Array) -> None:
+def _expect_like(subject: Any, what: str, actual: Any, expected: Array) -> None:
     """Raise `GradientError` unless an array has the shape, dtype and device of another."""
     if not _is_array(actual):
         raise _wrong(subject, f"{what} is {actual!r}, not an array")
-    for aspect, have, want in (
-        ("shape", tuple(actual.shape), tuple(wanted.shape)),
-        ("dtype", actual.dtype, wanted.dtype),
-        ("device", device(actual), device(wanted)),
+    for aspect, is_, should_be in (
+        ("shape", tuple(actual.shape), tuple(expected.shape)),
+        ("dtype", actual.dtype, expected.dtype),
+        ("device", device(actual), device(expected)),
     ):
-        if have != want:
+        if is_ != should_be:
             raise _wrong(
-                subject, f"of input in {wanted.dtype}, {what} has {aspect} {have}, not {want}"
+                subject, f"of input in {expected.dtype}, {what} has {aspect} {is_}, not {should_be}"
             )
 
 
 # Differences -------------------------------------------------------------------------------------
 
 
-def _nearly_equal(one: Any, other: Any, dtype: str) -> bool:
-    """Tell whether arrays differ by no more than the order of a sum makes them differ."""
-    size = np.max(np.abs(other), initial=0.0)
+def _nearly_equal(x: Any, y: Any, dtype: str) -> bool:
+    """Return whether arrays differ by no more than sums in another order do."""
+    size = np.max(np.abs(y), initial=0.0)
     allowed = 100 * np.finfo(dtype).eps * max(size, SMALLEST) if np.isfinite(size) else 0.0
-    return bool(np.allclose(one, other, rtol=0.0, atol=allowed, equal_nan=True))
+    return bool(np.allclose(x, y, rtol=0.0, atol=allowed, equal_nan=True))
 
 
 def _differences(
     point: _Point, backend: Backend, max_entries: int, limit: float
 ) -> dict[str, dict[tuple[int, ...], float]] | None:
-    """Take the differences at some entries of each array; None at a kink."""
+    """Return the differences at some elements of each array; None at a kink."""
     here = point.value(backend, point.arrays)
     again = point.value(backend, point.arrays)
     if not _nearly_equal(np.asarray(again), np.asarray(here), "float64"):
@@ -441,7 +441,7 @@ def _differences(
             point.subject,
             "forward does not give the same twice: random numbers belong into `noise`",
         )
-    rng, found = np.random.default_rng(0), {}
+    rng, differences = np.random.default_rng(0), {}
     for name, array in point.arrays.items():
         indices = list(np.ndindex(array.shape))
         if len(indices) > max_entries:
@@ -450,14 +450,14 @@ def _differences(
         scale = max([SMALLEST, *(abs(value) for value, _ in estimates)])
         if not all(doubt < limit / 4 * scale for _, doubt in estimates):
             return None
-        found[name] = {index: value for index, (value, _) in zip(indices, estimates)}
-    return found
+        differences[name] = {index: value for index, (value, _) in zip(indices, estimates)}
+    return differences
 
 
 def _difference(
     point: _Point, backend: Backend, name: str, index: tuple[int, ...], here: float
 ) -> tuple[float, float]:
-    """Take the difference at one entry, and say how far it may be wrong.
+    """Return the difference at one element, and how far it may be wrong.
 
     With a kink of height ``J`` at the distance ``d < h``, the central differences for ``h`` and
     ``h / 2`` disagree by ``J d / 2h`` or more, and the second differences by about ``J`` where
@@ -479,7 +479,7 @@ def _difference(
 
 
 def _report(analytic: dict[str, Any], differences: dict[str, Any]) -> GradientReport:
-    """Find the worst entry."""
+    """Return the report, with the worst element."""
     errors, worst = {}, {}
     for name, expected in differences.items():
         gradient = analytic[name]
@@ -487,7 +487,7 @@ def _report(analytic: dict[str, Any], differences: dict[str, Any]) -> GradientRe
         off = {index: abs(gradient[index] - value) / scale for index, value in expected.items()}
         worst[name] = max(off, key=lambda index: (np.isnan(off[index]), off[index]), default=())
         errors[name] = float(off.get(worst[name], 0.0))
-    name = max(errors, key=lambda one: (np.isnan(errors[one]), errors[one]))
+    name = max(errors, key=lambda name: (np.isnan(errors[name]), errors[name]))
     index, expected, gradient = worst[name], differences[name], analytic[name]
     return GradientReport(
         errors,
@@ -495,12 +495,12 @@ def _report(analytic: dict[str, Any], differences: dict[str, Any]) -> GradientRe
         index,
         float(gradient[index]) if expected else 0.0,
         expected.get(index, 0.0),
-        _common_factor([(gradient[one], value) for one, value in expected.items()]),
+        _common_factor([(gradient[i], value) for i, value in expected.items()]),
     )
 
 
 def _common_factor(pairs: list[tuple[float, float]]) -> float | None:
-    """Tell by which factor all first numbers differ from the second, if by one."""
+    """Return the factor by which all first numbers differ from the second, if there is one."""
     largest = max((max(map(abs, pair)) for pair in pairs), default=0.0)
     large = [pair for pair in pairs if max(map(abs, pair)) > 1e-3 * largest]
     if not all(second for _, second in large):

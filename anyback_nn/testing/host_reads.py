@@ -1,9 +1,9 @@
 """A guard against reading values back to the host, which on a GPU waits for the device.
 
 array-api-strict has devices that only pretend to be elsewhere, so what would cross the bus can be
-seen without a GPU. On them it refuses what names the host (``np.asarray(x)``), but lets through
-what reads a single value: ``float(x)``, ``if x``. The guard refuses all of them, and counts the
-transfers that a program makes openly, by ``to_device``.
+seen without a GPU. On them it refuses conversions to NumPy (``np.asarray(x)``), but not the reading
+of a single value: ``float(x)``, ``if x``. The guard refuses all of them, and counts the explicit
+transfers by ``to_device``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ READS = {
     "__buffer__": "NumPy, or what else reads memory",
     "__dlpack__": "DLPack, by another library",
 }
-"""The methods by which values get to the host without being asked to, and what calls them."""
+"""The methods that read values back implicitly, and what calls them."""
 
 
 class HostReadError(AnybackError):
@@ -38,12 +38,12 @@ class HostReadError(AnybackError):
 
 @dataclass
 class HostReads:
-    """What was read back.
+    """The number of transfers to the host.
 
     Attributes
     ----------
     count : int
-        The transfers to the host by ``to_device`` (`to_numpy` makes one).
+        The number of calls of ``to_device`` to the host (`to_numpy` is one).
     """
 
     count: int = 0
@@ -51,7 +51,7 @@ class HostReads:
 
 @contextlib.contextmanager
 def no_host_reads() -> Iterator[HostReads]:
-    """Refuse that values of arrays off the host are read, unless they are moved there openly.
+    """Raise `HostReadError` if a value on a device is read but by an explicit transfer.
 
     It watches the devices of array-api-strict other than ``CPU_DEVICE``, such as the backend
     ``"array-api-strict:device1"``; arrays of other libraries are let through. (Where JAX is
@@ -60,7 +60,7 @@ def no_host_reads() -> Iterator[HostReads]:
     Yields
     ------
     HostReads
-        The count of open transfers so far.
+        The number of explicit transfers so far.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def no_host_reads() -> Iterator[HostReads]:
                     f"a value on array-api-strict's {self.device._device!r} was read back to the "
                     f"host by {READS[name]}. On a GPU this waits for the device. Keep it an array "
                     "(`xp.where` instead of `if`, `array_namespace(x)` instead of NumPy), or move "
-                    "it openly, at the end, with anyback_nn.array_api.to_numpy"
+                    "it explicitly, at the end, with anyback_nn.array_api.to_numpy"
                 )
             return method(self, *arguments, **options)
 

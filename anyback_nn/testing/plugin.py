@@ -1,6 +1,6 @@
 """A pytest plugin that runs tests on several array backends; for any project.
 
-A project asks for it in its settings (or, for one run, by ``pytest -p anyback_nn.testing.plugin``):
+A project enables it in its settings (or, for one run, by ``pytest -p anyback_nn.testing.plugin``):
 
 .. code-block:: toml
 
@@ -63,72 +63,72 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the backends; one that is named and cannot be used is an error, never a skip."""
+    """Choose the backends; one that is named and unavailable is an error, never a skip."""
     for name in MARKS:
-        does = name.removesuffix("_backends")
-        config.addinivalue_line("markers", f"{name}(*names, reason): {does} on these backends")
-    specs = [spec.strip() for one in config.getoption("--backend") for spec in one.split(",")]
+        action = name.removesuffix("_backends")
+        config.addinivalue_line("markers", f"{name}(*names, reason): {action} on these backends")
+    specs = [spec.strip() for words in config.getoption("--backend") for spec in words.split(",")]
     try:
         named = [select(spec) for spec in specs or ["numpy"]]
     except (RuntimeError, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
     every, missing = usable() if config.getoption("--all-backends") else ([], {})
-    config.stash[CHOSEN] = list({one.spec: one for one in [*named, *every]}.values())
+    config.stash[CHOSEN] = list({backend.spec: backend for backend in [*named, *every]}.values())
     config.stash[MISSING] = missing
     config.pluginmanager.register(fixture(chosen(config)))
 
 
 def chosen(config: pytest.Config) -> list[Backend]:
-    """Give the backends that the tests run on."""
+    """Return the backends that the tests run on."""
     return config.stash[CHOSEN]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say what the tests run on, and what of the matrix is left out."""
+    """Return what the tests run on, and what of the matrix is left out."""
     return [
         *(
-            f"backend: {one.spec} {one.version}, device {one.device_label}"
-            for one in chosen(config)
+            f"backend: {backend.spec} {backend.version}, device {backend.device_label}"
+            for backend in chosen(config)
         ),
         *(f"left out: {reason}" for reason in config.stash[MISSING].values()),
     ]
 
 
 def backend_of(item: pytest.Item) -> Backend | None:
-    """Give the backend that a test runs on, if it depends on one."""
+    """Return the backend that a test runs on; None if it depends on none."""
     callspec = getattr(item, "callspec", None)
-    found = callspec.params.get("backend") if callspec else None
-    return found if isinstance(found, Backend) else None
+    backend = callspec.params.get("backend") if callspec else None
+    return backend if isinstance(backend, Backend) else None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
-    """Note the backend of each test for reports, also a JUnit file, and follow the marks."""
-    made = yield
-    for item in made if isinstance(made, list) else ():
+    """Add the backend of each test to reports, also to a JUnit file, and apply the marks."""
+    items = yield
+    for item in items if isinstance(items, list) else ():
         backend = backend_of(item)
         if backend is not None:
             item.user_properties.append(("backend", backend.spec))
-        for name, consequence in MARKS.items():
+        for name, pytest_mark in MARKS.items():
             for mark in item.iter_markers(name):
                 names, reason = _arguments(mark, item.nodeid)
                 if backend is not None and names & {backend.spec, backend.name}:
-                    item.add_marker(consequence.with_args(reason=reason))
-    return made
+                    item.add_marker(pytest_mark.with_args(reason=reason))
+    return items
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Let the library allow only what the backend is for, in its own tests alone."""
+    """Restrict the library to what the backend is for, in its own tests alone."""
     backend = backend_of(item)
     with under_test(backend) if backend else contextlib.nullcontext():
         return (yield)
 
 
 def _arguments(mark: pytest.Mark, test: str) -> tuple[set[str], str]:
-    """Give the names and the reason of a mark, or say what is wrong with them."""
-    texts = (*mark.args, mark.kwargs.get("reason"))
-    if len(mark.kwargs) != 1 or len(texts) < 2 or not all(isinstance(t, str) and t for t in texts):
+    """Return the names and the reason of a mark; fail if they are wrong."""
+    words = (*mark.args, mark.kwargs.get("reason"))
+    if len(mark.kwargs) != 1 or len(words) < 2 or not all(isinstance(w, str) and w for w in words):
         wrong = (
             'expected names of backends and a reason, ("torch", reason="..."), got '
             f"{mark.args} and {mark.kwargs}"
@@ -139,16 +139,16 @@ def _arguments(mark: pytest.Mark, test: str) -> tuple[set[str], str]:
             f"{', '.join(BACKENDS)}"
         )
     else:
-        return set(mark.args), texts[-1]
+        return set(mark.args), words[-1]
     pytest.fail(f"{test}: @pytest.mark.{mark.name}: {wrong}", pytrace=False)
 
 
 def fixture(backends: list[Backend]) -> ModuleType:
-    """Make a plugin of the one fixture that has parameters, so that a project can override it."""
+    """Return a plugin with the fixture that has parameters, which a project can override."""
 
-    @pytest.fixture(scope="session", params=backends, ids=[one.spec for one in backends])
+    @pytest.fixture(scope="session", params=backends, ids=[b.spec for b in backends])
     def backend(request: pytest.FixtureRequest) -> Any:
-        """Give the array backend under test."""
+        """Return the array backend under test."""
         return request.param
 
     plugin = ModuleType(f"{__name__}.chosen")
@@ -158,19 +158,19 @@ def fixture(backends: list[Backend]) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def xp(backend: Backend) -> Any:
-    """Give the backend's namespace of the array API standard."""
+    """Return the backend's namespace of the array API standard."""
     return backend.xp
 
 
 @pytest.fixture(scope="session")
 def device(backend: Backend) -> Any:
-    """Give the backend's device, as the functions of ``xp`` take it."""
+    """Return the backend's device, as the functions of ``xp`` take it."""
     return backend.device
 
 
 @pytest.fixture
 def no_host_reads() -> Iterator[HostReads]:
-    """Refuse that the test reads values of array-api-strict's devices back to the host."""
+    """Raise `HostReadError` if the test reads a value of array-api-strict's devices."""
     if find_spec("array_api_strict") is None:
         yield HostReads()  # there is nothing to watch
         return
@@ -180,7 +180,7 @@ def no_host_reads() -> Iterator[HostReads]:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the number of tests on each backend."""
-    counts: dict[str, Counter[str]] = {one.spec: Counter() for one in chosen(config)}
+    counts: dict[str, Counter[str]] = {backend.spec: Counter() for backend in chosen(config)}
     for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed"):
         for report in terminalreporter.getreports(outcome):
             spec = dict(getattr(report, "user_properties", ())).get("backend")

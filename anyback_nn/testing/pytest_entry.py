@@ -1,4 +1,4 @@
-"""What pytest loads in every project: one setting, by which a project asks for the plugin.
+"""Add the setting that enables the plugin: pytest loads this module in every project.
 
 ``anyback_nn = true`` among pytest's settings loads `anyback_nn.testing.plugin`, which has options
 and fixtures with names that other projects use too. Without it nothing is added to pytest.
@@ -18,6 +18,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Load the plugin, if it is asked for, before the options are read."""
+    """Load the plugin, if it is enabled, before the options are read."""
     if early_config.getini("anyback_nn"):
         early_config.pluginmanager.import_plugin(PLUGIN)

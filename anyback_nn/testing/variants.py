@@ -1,17 +1,16 @@
-"""The backends as tests want them: the real ones, and variants that catch what those let pass.
+"""Backends for tests: the real ones, and variants that find mistakes which those do not.
 
 =========================== ====================================================================
-variant                     what it catches
+variant                     what it finds
 =========================== ====================================================================
-numpy:readonly              writing into an array that was handed in
+numpy:readonly              writing into an array that is not donated
 array-api-strict:strictest  boolean indexing, shapes that depend on values, what is an extension
 jax:eager                   differences between a step as a whole and its single operations
 =========================== ====================================================================
 
-A device of array-api-strict is a backend like any other (``"array-api-strict:device1"``): it
-catches arrays that are made without ``device=`` and, with `no_host_reads`, values that are read
-back; ``"array-api-strict:no_float64"`` catches float64 where float32 was asked for.
-
+A device of array-api-strict is a backend like any other: ``"array-api-strict:device1"`` finds
+arrays that are created without ``device=`` and, with `no_host_reads`, values that are read back;
+``"array-api-strict:no_float64"`` finds float64 in computations in float32.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ MATRIX: tuple[str, ...] = (
     "jax:eager",
     "cupy",
 )
-"""The specs to test with, each of which catches mistakes that the others do not."""
+"""The specs to test with, each of which finds mistakes that the others do not."""
 
 
 def select(spec: str | Backend | None = None) -> Backend:
@@ -180,7 +179,7 @@ def usable(specs: Iterable[str] = MATRIX) -> tuple[list[Backend], dict[str, str]
 
 @contextlib.contextmanager
 def under_test(backend: Backend) -> Iterator[None]:
-    """Let the library of a backend allow only what the backend is for, inside the context."""
+    """Restrict the library of a backend to what the backend is for, inside the context."""
     if not isinstance(backend, Strictest):
         yield
         return

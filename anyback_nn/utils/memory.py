@@ -1,4 +1,4 @@
-"""How much of the host's memory there is, and how much of it is free, for this process.
+"""Measure the host's memory, and how much of it is free, for this process.
 
 A container may be allowed less than the machine has: both numbers respect the limits of Linux's
 control groups (https://docs.kernel.org/admin-guide/cgroup-v2.html), of version 2 and 1.
@@ -73,7 +73,7 @@ def _groups() -> Iterator[tuple[Path, tuple[str, str]]]:
             root, names = CGROUPS / "memory", V1
         else:
             continue
-        # In a container, the path may be one of the machine outside: then the root is its own.
+        # In a container, the path may be that of the machine outside: the root is then its own.
         folder = root / path.lstrip("/")
         for group in (folder, *folder.parents):
             yield group, names

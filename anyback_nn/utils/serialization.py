@@ -1,4 +1,4 @@
-"""The one way from dataclasses to JSON and back.
+"""Convert dataclasses to JSON and back.
 
 A dataclass becomes ``{"kind": "Dense", "settings": {"n_out": 10, ...}}``. Reading looks the kind up
 among those that the caller knows, checks every field against its annotation, and calls the class:
@@ -72,7 +72,7 @@ class Serializer:
         if value is None or isinstance(value, bool | int | float | str):
             return value
         if isinstance(value, tuple | list):
-            return [self.to_json(one) for one in value]
+            return [self.to_json(item) for item in value]
         kind = type(value).__name__
         known = self.find(kind)
         if known is not None and known is not type(value):
@@ -118,7 +118,7 @@ class Serializer:
 
     def _list(self, data: Any, options: tuple[Any, ...], where: str) -> tuple[Any, ...]:
         """Read a list."""
-        option = next((one for one in options if one is Any or get_origin(one) is tuple), None)
+        option = next((o for o in options if o is Any or get_origin(o) is tuple), None)
         if option is None:
             raise self.error(f"{where or 'the data'} is a list: expected {_describe(options)}")
         items = (Any, ...) if option is Any else get_args(option)
@@ -132,26 +132,26 @@ class Serializer:
 
     def _object(self, data: Mapping[str, Any], options: tuple[Any, ...], where: str) -> Any:
         """Read a dataclass."""
-        classes = tuple(one for one in options if _is_role(one))
+        classes = tuple(filter(_is_role, options))
         if not classes and Any not in options:
             raise self.error(f"{where or 'the data'} is an object: expected {_describe(options)}")
         kind = data.get("kind")
         if kind is None and len(classes) == 1 and is_dataclass(classes[0]):
             cls, settings = classes[0], data  # format 1
         else:
-            found = self.find(kind) if isinstance(kind, str) else None
-            if found is None:
+            known = self.find(kind) if isinstance(kind, str) else None
+            if known is None:
                 raise self.error(self._unknown(kind, where))
-            cls = found
+            cls = known
             if classes and not issubclass(cls, classes):
                 raise self.error(f"{where} is of the kind {kind!r}: expected {_describe(classes)}")
             settings = data.get("settings", {k: v for k, v in data.items() if k != "kind"})
         return self._build(cls, settings, where)
 
     def _unknown(self, kind: Any, where: str) -> str:
-        place = f"{where} is" if where else "the file has an object"
+        subject = f"{where} is" if where else "the file has an object"
         return (
-            f"{place} of the kind {kind!r}, which is not defined. If it is a class of your own, "
+            f"{subject} of the kind {kind!r}, which is not defined. If it is a class of your own, "
             "define or import it before loading; if not, was it written by another version?"
         )
 
@@ -165,9 +165,9 @@ class Serializer:
             if field.default is MISSING and field.default_factory is MISSING
         }
         if not isinstance(settings, Mapping) or not required <= set(settings) <= set(known):
-            found = quoted_list(settings) if isinstance(settings, Mapping) else repr(settings)
+            actual = quoted_list(settings) if isinstance(settings, Mapping) else repr(settings)
             raise self.error(
-                f"{where or kind} has the fields {found or '(none)'}: expected "
+                f"{where or kind} has the fields {actual or '(none)'}: expected "
                 f"{quoted_list(known)}; was it written by another version?"
             )
         hints = _hints(cls)

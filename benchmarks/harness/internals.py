@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +13,10 @@ from anyback_nn.backends import Backend
 from anyback_nn.bench import Steps
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.jit.graph import Op
-from anyback_nn.jit.program import Program
 from anyback_nn.network.activations import Activation
+from anyback_nn.testing import collect_programs
 
-__all__ = ["Activation", "ArraySource", "Steps"]
+__all__ = ["Activation", "ArraySource", "Steps", "collect_programs"]
 
 
 def set_weights(model: nn.Model, weights: Sequence[tuple[Any, Any]]) -> nn.Model:
@@ -34,37 +33,6 @@ def set_weights(model: nn.Model, weights: Sequence[tuple[Any, Any]]) -> nn.Model
 
 
 # Traced steps ------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def collect_programs() -> Iterator[tuple[list[Any], list[str]]]:
-    """Within it, collect the programs that are traced, and the reasons why others are not kept."""
-    programs: list[Any] = []
-    refusals: list[str] = []
-    initialize = Program.__init__
-
-    def collect(program: Any, *arguments: Any) -> None:
-        rules, shares = arguments[-1], []
-
-        def compare(*arrays: Any) -> float:
-            shares.append(compare_arrays(*arrays))
-            return shares[-1]
-
-        patches = contextlib.ExitStack()
-        if compare_arrays := rules.verify:
-            patches.enter_context(patch.object(rules, "verify", compare))
-        try:
-            with patches:
-                initialize(program, *arguments)
-        except Exception as error:
-            traceback.print_exc()
-            compared = f"; differing shares up to {max(shares)}" if shares else ""
-            refusals.append(f"{type(error).__name__}: {error}{compared}")
-            raise
-        programs.append(program)
-
-    with patch.object(Program, "__init__", collect):
-        yield programs, refusals
 
 
 @contextlib.contextmanager

@@ -1,14 +1,14 @@
-"""A stand-in for CuPy that computes with NumPy: to see, without a GPU, what is done with CuPy.
+"""A stand-in for CuPy that computes with NumPy, to test without a GPU what is done with CuPy.
 
 It is as strict as CuPy where that matters here:
 
 - its arrays are not NumPy's and do not mix with them, and nothing reads a value but ``get``;
 - new memory holds what would show in every result;
 - kernels are written in C, as far as it is used, and have parameters of declared dtypes;
-- memory that a kernel writes must not be seen by it in another way: a GPU would read it now before,
-  now after it is written.
+- memory that a kernel writes must not overlap with what else it uses: on a GPU some elements would
+  be read before and some after they are written.
 
-It counts launches: calls of functions, but for those that give a view.
+It counts launches: calls of functions, except those that return a view.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
-from typing import ClassVar
 
 import array_api_compat
 import numpy as np
@@ -28,14 +27,14 @@ import numpy as np
 import anyback_nn.backends
 
 count = SimpleNamespace(launches=0, transfers=0)
-"""How many functions have been called, and how many arrays have come from the host."""
+"""The launches of functions and kernels, and the arrays that were moved from the host."""
 
 
 # Arrays and functions -----------------------------------------------------------------------------
 
 
 class Array:
-    """Stands for ``cupy.ndarray``."""
+    """``cupy.ndarray``."""
 
     __array_ufunc__ = None
     __hash__ = None
@@ -54,7 +53,7 @@ class Array:
     data = property(lambda self: SimpleNamespace(ptr=self.host.ctypes.data))
 
     def __getitem__(self, key):
-        # Where NumPy gives a number, CuPy gives a view.
+        # Where NumPy returns a number, CuPy returns a view.
         key = key if isinstance(key, tuple) else (key,)
         return function(lambda array: array[key if ... in key else (*key, ...)])(self)
 
@@ -86,36 +85,35 @@ Array.__name__ = Array.__qualname__ = "ndarray"
 
 
 def function(call):
-    """Make one of CuPy's functions of one of NumPy's."""
+    """Return one of CuPy's functions, made from one of NumPy's."""
 
     def launched(*arguments, **options):
-        result = call(*map(opened, arguments), **{k: opened(one) for k, one in options.items()})
+        result = call(*map(unwrap, arguments), **{k: unwrap(x) for k, x in options.items()})
         if not isinstance(result, np.ndarray | np.generic):
             count.launches += result is None
             return result
-        arrays = [one.host for one in arguments if isinstance(one, Array)]
-        is_view = any(np.shares_memory(one, result) for one in arrays)
+        is_view = any(np.shares_memory(x.host, result) for x in arguments if isinstance(x, Array))
         count.launches += "out" in options or not is_view
         return options["out"] if "out" in options else Array(np.asarray(result))
 
     return launched
 
 
-def opened(one):
-    """Give what NumPy computes with."""
-    if isinstance(one, np.ndarray):
-        raise TypeError(f"Unsupported type {type(one)}")
-    if isinstance(one, tuple | list):
-        return type(one)(map(opened, one))
-    return one.host if isinstance(one, Array) else one
+def unwrap(x):
+    """Return what NumPy computes with."""
+    if isinstance(x, np.ndarray):
+        raise TypeError(f"Unsupported type {type(x)}")
+    if isinstance(x, tuple | list):
+        return type(x)(map(unwrap, x))
+    return x.host if isinstance(x, Array) else x
 
 
 def operator(name):
     call = function(getattr(np.ndarray, name))
 
     def method(self, *others):
-        for one in others:
-            if not isinstance(one, Array) and getattr(one, "__array_ufunc__", one) is None:
+        for x in others:
+            if not isinstance(x, Array) and getattr(x, "__array_ufunc__", x) is None:
                 return NotImplemented
         return call(self, *others)
 
@@ -136,10 +134,10 @@ for _name in (*BINARY, *OTHERS):
 
 
 def array(x, dtype=None, copy=True):
-    """Bring something to the device."""
+    """Move an array to the device."""
     if isinstance(x, Array):
-        wanted = dtype or x.dtype
-        return x if x.dtype == wanted and not copy else x.astype(wanted)
+        dtype = dtype or x.dtype
+        return x if x.dtype == dtype and not copy else x.astype(dtype)
     count.transfers += 1
     return Array(np.array(x, dtype=dtype))
 
@@ -156,7 +154,7 @@ def matmul(a, b, out=None):
 
 
 def smallest(a, axis=None, out=None, keepdims=False):
-    # CuPy 14.2 hands ``out`` on as the dtype.
+    # CuPy 14.2 takes ``out`` for the dtype.
     assert out is None, "data type not understood"
     return function(np.min)(a, axis=axis, keepdims=keepdims)
 
@@ -183,7 +181,7 @@ NAMES = {
     "pow": np.power,
     "NAN": np.float32("nan"),
     **{
-        f"to_{dtype.__name__}": lambda one, dtype=dtype: np.asarray(one).astype(dtype)
+        f"to_{dtype.__name__}": lambda x, dtype=dtype: np.asarray(x).astype(dtype)
         for dtype in TYPES.values()
     },
 }
@@ -191,26 +189,22 @@ NAMES = {
 
 
 class ElementwiseKernel:
-    """Stands for ``cupy.ElementwiseKernel``: computes what its statements in C say."""
-
-    made: ClassVar[list[ElementwiseKernel]] = []
+    """``cupy.ElementwiseKernel``: computes its statements in C."""
 
     def __init__(self, in_params, out_params, operation, name, *, preamble, no_return, options):
         assert options == ("--fmad=false",)
         assert no_return
-        self.inputs, self.outputs = declared(in_params), declared(out_params)
-        self.operation = operation
-        self.statements = [translated(line) for line in operation.splitlines()]
-        self.made.append(self)
+        self.inputs, self.outputs = parse_params(in_params), parse_params(out_params)
+        self.statements = [parse_statement(line) for line in operation.splitlines()]
 
     def __call__(self, *arguments):
         count.launches += 1
         dtypes = self.inputs | self.outputs
-        found = dict(zip(dtypes, arguments, strict=True))
-        arrays = {name: one.host for name, one in found.items() if isinstance(one, Array)}
+        named = dict(zip(dtypes, arguments, strict=True))
+        arrays = {name: x.host for name, x in named.items() if isinstance(x, Array)}
         refuse_overlaps([arrays[name] for name in self.outputs], arrays.values())
-        shape = np.broadcast_shapes(*(one.shape for one in arrays.values()))
-        values = {name: seen(one, dtypes[name], shape) for name, one in found.items()}
+        shape = np.broadcast_shapes(*(x.shape for x in arrays.values()))
+        values = {name: elements(x, dtypes[name], shape) for name, x in named.items()}
         for target, kind, code in self.statements:
             with np.errstate(all="ignore"):
                 value = eval(code, {"__builtins__": {}} | NAMES, values)
@@ -221,43 +215,43 @@ class ElementwiseKernel:
                 values[target] = np.asarray(value).astype(kind)
 
 
-def declared(params):
-    """Read parameters such as ``"float32 a0, bool a1"``."""
-    pairs = [one.split() for one in params.split(",")] if params else []
+def parse_params(params):
+    """Return the dtypes of parameters such as ``"float32 a0, bool a1"`` by their names."""
+    pairs = [param.split() for param in params.split(",")] if params else []
     return {name: np.dtype(dtype) for dtype, name in pairs}
 
 
-def seen(one, dtype, shape):
-    """Give what a kernel sees of an argument."""
-    if not isinstance(one, Array):
-        assert type(one) in (bool, int, float), f"Unsupported type {type(one)}"
-        return dtype.type(one)
-    assert one.dtype == dtype, f"Type is mismatched. {one.dtype} {dtype}"
-    return np.broadcast_to(one.host, shape)
+def elements(x, dtype, shape):
+    """Return what a kernel sees of an argument."""
+    if not isinstance(x, Array):
+        assert type(x) in (bool, int, float), f"Unsupported type {type(x)}"
+        return dtype.type(x)
+    assert x.dtype == dtype, f"Type is mismatched. {x.dtype} {dtype}"
+    return np.broadcast_to(x.host, shape)
 
 
 def refuse_overlaps(outputs, arrays):
-    for written in outputs:
-        for one in arrays:
-            same = written.__array_interface__ == one.__array_interface__
-            assert same or not np.shares_memory(written, one), "memory that overlaps"
+    for output in outputs:
+        for array in arrays:
+            same = output.__array_interface__ == array.__array_interface__
+            assert same or not np.shares_memory(output, array), "memory that overlaps"
 
 
-def translated(line):
-    """Translate ``float v1 = a0 * a1;`` or ``o0 = v1;`` to a target, a dtype and Python."""
-    found = re.fullmatch(rf"(?:({TYPE}) )?([vo]\d+) = (.+);", line)
-    assert found, line
-    kind, target, code = found.groups()
+def parse_statement(line):
+    """Return the target, the dtype and the Python of ``float v1 = a0 * a1;`` or ``o0 = v1;``."""
+    match = re.fullmatch(rf"(?:({TYPE}) )?([vo]\d+) = (.+);", line)
+    assert match, line
+    kind, target, code = match.groups()
     assert (kind is None) == (target[0] == "o"), line
-    return target, kind and TYPES[kind], python(code)
+    return target, kind and TYPES[kind], to_python(code)
 
 
-def python(code):
+def to_python(code):
     """Translate an expression."""
     if "?" in code:
         condition, _, others = code.partition(" ? ")
         first, _, second = others.partition(" : ")
-        return f"where({python(condition)}, {python(first)}, {python(second)})"
+        return f"where({to_python(condition)}, {to_python(first)}, {to_python(second)})"
     code = re.sub(rf"\(({TYPE})\)(\w+)", lambda m: f"to_{TYPES[m[1]].__name__}({m[2]})", code)
     return re.sub(r"!(\w+)", r"logical_not(\1)", code)
 
@@ -266,10 +260,10 @@ def python(code):
 
 
 class Device:
-    """Stands for ``cupy.cuda.Device``: the first one."""
+    """``cupy.cuda.Device``."""
 
-    def __init__(self, device=None):
-        pass
+    def __init__(self, index=0):
+        self.index = index
 
     def __enter__(self):
         return self
@@ -278,7 +272,7 @@ class Device:
         pass
 
     def __eq__(self, other):
-        return isinstance(other, Device)
+        return isinstance(other, Device) and other.index == self.index
 
     __hash__ = None
 
@@ -286,20 +280,20 @@ class Device:
         pass
 
 
-def module(name, source, **own):
-    """Make a module with NumPy's functions, and others."""
-    made = ModuleType(name)
-    made.__spec__, made.__path__ = ModuleSpec(name, None), []
-    for known, one in vars(source).items():
-        if not known.startswith("_") and not isinstance(one, ModuleType):
-            is_function = callable(one) and not isinstance(one, type)
-            setattr(made, known, function(one) if is_function else one)
-    vars(made).update(own)
-    return made
+def build_module(name, source, **members):
+    """Return a module with the functions of one of NumPy's, and others."""
+    module = ModuleType(name)
+    module.__spec__, module.__path__ = ModuleSpec(name, None), []
+    for key, member in vars(source).items():
+        if not key.startswith("_") and not isinstance(member, ModuleType):
+            is_function = callable(member) and not isinstance(member, type)
+            setattr(module, key, function(member) if is_function else member)
+    vars(module).update(members)
+    return module
 
 
-def modules():
-    """Make CuPy's modules, by their names."""
+def build_modules():
+    """Return CuPy's modules by their names."""
     runtime = SimpleNamespace(
         CUDARuntimeError=RuntimeError,
         driverGetVersion=lambda: 13000,
@@ -307,42 +301,39 @@ def modules():
         getDeviceCount=lambda: 1,
         memGetInfo=lambda: (2**30, 2**30),
     )
-    nothing = SimpleNamespace()
-    made = (
-        cuda := module("cupy.cuda", nothing, Device=Device, runtime=runtime),
-        device := module("cupy.cuda.device", nothing, Device=Device),
-        linalg := module("cupy.linalg", np.linalg),
-        fft := module("cupy.fft", np.fft),
-        module(
-            "cupy",
-            np,
-            __version__="14.2.0",
-            ElementwiseKernel=ElementwiseKernel,
-            array=array,
-            asarray=partial(array, copy=False),
-            asnumpy=Array.get,
-            cuda=cuda,
-            empty=empty,
-            fft=fft,
-            get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 0),
-            linalg=linalg,
-            matmul=matmul,
-            min=smallest,
-            may_share_memory=lambda a, b: np.may_share_memory(a.host, b.host),
-            ndarray=Array,
-        ),
+    empty_module = SimpleNamespace()
+    cuda = build_module("cupy.cuda", empty_module, Device=Device, runtime=runtime)
+    cuda.device = build_module("cupy.cuda.device", empty_module, Device=Device)
+    linalg, fft = build_module("cupy.linalg", np.linalg), build_module("cupy.fft", np.fft)
+    cupy = build_module(
+        "cupy",
+        np,
+        __version__="14.2.0",
+        ElementwiseKernel=ElementwiseKernel,
+        array=array,
+        asarray=partial(array, copy=False),
+        asnumpy=Array.get,
+        cuda=cuda,
+        empty=empty,
+        fft=fft,
+        get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 0),
+        linalg=linalg,
+        matmul=matmul,
+        min=smallest,
+        may_share_memory=lambda a, b: np.may_share_memory(a.host, b.host),
+        ndarray=Array,
     )
-    cuda.device = device
-    return {one.__name__: one for one in (*made, ModuleType("cupyx"))}
+    modules = (cupy, cuda, cuda.device, linalg, fft, ModuleType("cupyx"))
+    return {module.__name__: module for module in modules}
 
 
-MODULES = modules()
-"""The stand-in, and what has been imported with it: others remember its class of arrays."""
+MODULES = build_modules()
+"""The stand-in, and the modules that were imported with it: they hold its class of arrays."""
 
 
 @contextmanager
 def installed(modules: dict[str, ModuleType] = MODULES) -> Iterator[ModuleType]:
-    """Let CuPy be these modules inside the context; default: the stand-in."""
+    """Replace CuPy by these modules inside the context; default: the stand-in."""
     before = exchange(modules)
     try:
         yield modules["cupy"]
@@ -351,8 +342,8 @@ def installed(modules: dict[str, ModuleType] = MODULES) -> Iterator[ModuleType]:
 
 
 def exchange(modules):
-    """Let these be CuPy's modules, and those that import it, and no others; return the others."""
-    before = {name: one for name, one in sys.modules.items() if re.fullmatch(OF_CUPY, name)}
+    """Replace CuPy's modules, and those that import it, by these; return what was there."""
+    before = {name: sys.modules[name] for name in [*sys.modules] if re.fullmatch(OF_CUPY, name)}
     for name in before:
         del sys.modules[name]
     sys.modules.update(modules)

@@ -1,11 +1,11 @@
-"""A stand-in for a GPU that does what it is told as late, or as early, as it may.
+"""A stand-in for a GPU that does its work as late, or as early, as it may.
 
-A real one computes beside the program, in queues that do not wait for each other. What was not
-waited for is therefore right most of the time, and wrong at some other. Here, each queue is either
-``eager``, and does everything at once, or does nothing until somebody waits for it: then what the
-program does not wait for comes out wrong each time. Memory of either kind is not empty when it is
-given out, pinned memory is overwritten as soon as nobody holds it, and what was put into the queue
-that computes earlier still writes into memory of the device.
+A real one computes while the program continues, in queues that do not wait for each other. Work
+that nobody waited for is therefore right most of the time, and wrong at some other. Here, each
+queue is either ``eager``, and does everything at once, or does nothing until somebody waits for it:
+then what the program does not wait for comes out wrong each time. Memory of either kind holds
+garbage when it is allocated, pinned memory is overwritten as soon as nobody holds it, and earlier
+work of the queue that computes still writes into memory of the device.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GARBAGE = 0x55
 
 
 class Queue:
-    """Stands for a stream: work in order, done when it is eager or waited for."""
+    """A stream: work in order, done when it is eager or waited for."""
 
     def __init__(self, gpu, name):
         self.gpu, self.name = gpu, name
@@ -46,13 +46,13 @@ class Queue:
         self.reach(len(self.work))
 
     def wait_event(self, event):
-        # What the event stands for now: it may be recorded anew before this is done.
+        # As it is now: the event may be recorded again before this is done.
         queue, position = event.queue, event.position
         self.put("wait", lambda: queue.reach(position))
 
 
 class Event:
-    """Stands for an event: so much of a queue; nothing, until it is recorded."""
+    """An event: a position in a queue; none, until it is recorded."""
 
     queue, position = None, 0
 
@@ -77,7 +77,7 @@ class Gpu:
         self.eager, self.log = eager, []
         self.computing = Queue(self, "computing")
         self.current = self.computing
-        self.pinned, self.places = [], []
+        self.pinned, self.slots = [], []
 
     def stream(self):
         return Queue(self, "copying")
@@ -86,41 +86,41 @@ class Gpu:
         self.computing.synchronize()
 
     def pin(self, size):
-        """Give pinned memory, which others have as soon as nobody holds it."""
+        """Allocate pinned memory, which is overwritten as soon as nobody holds it."""
         memory = np.full(size, GARBAGE, dtype=np.uint8)
         held = memory[:]
         weakref.finalize(held, memory.fill, GARBAGE)
         self.pinned.append((memory, weakref.ref(held)))
         return held
 
-    def held(self):
+    def count_held(self):
         """Count the pieces of pinned memory that somebody holds."""
-        return sum(there() is not None for _, there in self.pinned)
+        return sum(reference() is not None for _, reference in self.pinned)
 
-    def give(self, memory):
-        """Give memory of the device, which what is still to be computed writes to."""
-        self.places.append(memory.shape[0])
+    def allocate(self, memory):
+        """Let this be memory of the device, which earlier work of it still writes to."""
+        self.slots.append(memory.shape[0])
         memory[:] = GARBAGE
         self.computing.put("earlier use", lambda: memory.__setitem__(slice(None), GARBAGE))
         return memory
 
-    def copy(self, source, there, queue):
+    def copy(self, source, target, queue):
         """Copy from pinned memory, without holding it, when the queue comes to it."""
         assert queue.name == "copying"
         memory = next(memory for memory, _ in self.pinned if np.shares_memory(source, memory))
         start = source.ctypes.data - memory.ctypes.data
         source = memory[start : start + len(source)]
-        queue.put("copy", lambda: there.__setitem__(slice(None), source))
+        queue.put("copy", lambda: target.__setitem__(slice(None), source))
 
     def take(self, part, result):
-        """Copy from the device's memory into an array of its own, while computing."""
+        """Copy from the device's memory into an array of its own, in the queue that computes."""
         result[...] = 0
         self.computing.put("take", lambda: result.__setitem__(Ellipsis, part))
         return result
 
 
 def step_by_step(kind, monkeypatch):
-    """Let a backend compute in the plain way, which is not what is looked at here."""
+    """Let a backend take one step after another, untraced."""
     for name in "trace_rules", "scan":
         monkeypatch.setattr(kind, name, getattr(Backend, name))
 
@@ -129,7 +129,7 @@ def step_by_step(kind, monkeypatch):
 
 
 class Device(str):
-    """Stands for CuPy's ``Device``, and for the one device of NumPy."""
+    """CuPy's ``Device``, and the one device of NumPy."""
 
     def __new__(cls, number=0):
         return super().__new__(cls, "cpu")
@@ -146,10 +146,10 @@ class Device(str):
 
 @contextlib.contextmanager
 def cupy_on(gpu, monkeypatch):
-    """Let the backend of CuPy compute on it, by NumPy; give the backend."""
+    """Yield the backend of CuPy, which computes on the stand-in, by NumPy."""
 
     class Memory(np.ndarray):
-        """Stands for CuPy's ``ndarray``, as far as it has more than NumPy's."""
+        """CuPy's ``ndarray``, as far as it has more than NumPy's."""
 
         def set(self, array, stream=None):
             assert type(array) is np.ndarray
@@ -158,7 +158,7 @@ def cupy_on(gpu, monkeypatch):
 
     def empty(shape, *, dtype, device):
         array = np.empty(shape, dtype=dtype)
-        return gpu.give(array).view(Memory) if dtype == np.uint8 else array
+        return gpu.allocate(array).view(Memory) if dtype == np.uint8 else array
 
     def asarray(x, *, dtype=None, device=None, copy=None):
         if isinstance(x, Memory):
@@ -193,17 +193,17 @@ def cupy_on(gpu, monkeypatch):
 
 @contextlib.contextmanager
 def torch_on(gpu, monkeypatch):
-    """Let the backend of PyTorch compute on it, on the CPU; give the backend."""
+    """Yield the backend of PyTorch, which computes on the stand-in, on the CPU."""
     import torch
     from torch.overrides import TorchFunctionMode
 
     from anyback_nn.backends.torch import TorchBackend
 
-    places = []
+    slots = []
 
-    def is_place(x):
+    def is_slot(x):
         return any(
-            x.data_ptr() in range(one.data_ptr(), one.data_ptr() + len(one)) for one in places
+            x.data_ptr() in range(slot.data_ptr(), slot.data_ptr() + len(slot)) for slot in slots
         )
 
     class Mode(TorchFunctionMode):
@@ -213,14 +213,14 @@ def torch_on(gpu, monkeypatch):
                 if kwargs.get("pin_memory"):
                     return torch.from_numpy(gpu.pin(*args))
                 memory = torch.empty(*args, dtype=torch.uint8)
-                places.append(memory)
-                gpu.give(memory.numpy())
+                slots.append(memory)
+                gpu.allocate(memory.numpy())
                 return memory
-            if function is torch.Tensor.copy_ and is_place(args[0]):
+            if function is torch.Tensor.copy_ and is_slot(args[0]):
                 assert kwargs == {"non_blocking": True}
                 gpu.copy(args[1].numpy(), args[0].numpy(), gpu.current)
                 return args[0]
-            if function is torch.asarray and kwargs.get("copy") and is_place(args[0]):
+            if function is torch.asarray and kwargs.get("copy") and is_slot(args[0]):
                 result = torch.empty_like(args[0])
                 gpu.take(args[0].numpy(), result.numpy())
                 return result

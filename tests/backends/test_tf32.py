@@ -1,6 +1,6 @@
-"""TF32: asked for within a backend's scope, and not a moment longer.
+"""TF32: switched on within a backend's scope, and not a moment longer.
 
-No GPU is here: what is seen is that the libraries are told, not what they do.
+No GPU is here: tested is the setting of the library, not its effect.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from anyback_nn.errors import BackendUnavailableError
 
 @pytest.fixture
 def tf32(backend):
-    """Give a function that tells whether the library is told to multiply in TF32 at the moment.
+    """Return a function that returns whether the library multiplies in TF32 at the moment.
 
-    What asks for it is left out on backends that cannot be told.
+    Tests with this fixture are left out on backends without TF32.
     """
     if backend.name == "torch":
         import torch
@@ -38,20 +38,20 @@ def tf32(backend):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_within_the_scope(backend, dtype, tf32):
-    there = select(backend, tf32=True)
+    on_tf32 = select(backend, tf32=True)
     assert not tf32()
-    with there.scope(dtype):
-        with there.scope("float32"):
+    with on_tf32.scope(dtype):
+        with on_tf32.scope("float32"):
             assert tf32()
         assert tf32()
-        assert there.asarray([1.0], dtype).dtype == getattr(backend.xp, dtype)
+        assert on_tf32.asarray([1.0], dtype).dtype == getattr(backend.xp, dtype)
     assert not tf32()
-    with pytest.raises(KeyError), there.scope(dtype):
+    with pytest.raises(KeyError), on_tf32.scope(dtype):
         raise KeyError
     assert not tf32()
 
 
-def test_off_nothing_is_told(backend, tf32):
+def test_off_nothing_is_set(backend, tf32):
     with backend.scope("float32"):
         assert not tf32()
 
@@ -72,29 +72,29 @@ def test_training_is_within_it(backend, tf32):
     assert seen == [True, True, False, False]
 
 
-def test_it_is_kept_beside_other_options(backend, tf32):
-    there = select(backend.spec, tf32=True)
-    assert there == select(select(backend.spec), tf32=True) != select(backend.spec)
-    assert select(there) is there
-    both = select(there, masks_on_device=True)
+def test_other_options_do_not_change_it(backend, tf32):
+    on_tf32 = select(backend.spec, tf32=True)
+    assert on_tf32 == select(select(backend.spec), tf32=True) != select(backend.spec)
+    assert select(on_tf32) is on_tf32
+    both = select(on_tf32, masks_on_device=True)
     assert (both.tf32, both.masks_on_device) == (True, True)
-    assert not select(there, tf32=False).tf32
-    assert pickle.loads(pickle.dumps(there)) == there
+    assert not select(on_tf32, tf32=False).tf32
+    assert pickle.loads(pickle.dumps(on_tf32)) == on_tf32
 
 
 @pytest.mark.parametrize("spec", ["numpy", "array-api-strict"])
-def test_refused_where_there_is_none(spec, monkeypatch):
-    said = f"backend '{spec}': it has no TF32.* use one of cupy, torch, jax"
-    with pytest.raises(BackendUnavailableError, match=said):
+def test_refused_without_it(spec, monkeypatch):
+    message = f"backend '{spec}': it has no TF32.* use one of cupy, torch, jax"
+    with pytest.raises(BackendUnavailableError, match=message):
         select(spec, tf32=True)
-    with pytest.raises(BackendUnavailableError, match=said):
+    with pytest.raises(BackendUnavailableError, match=message):
         select(load(BACKENDS[spec])(), tf32=True)
     monkeypatch.setenv("ANYBACK_NN_BACKEND", spec)
-    with pytest.raises(BackendUnavailableError, match=f"{said}.*environment variable"):
+    with pytest.raises(BackendUnavailableError, match=f"{message}.*environment variable"):
         select(tf32=True)
 
 
-def test_cupy_is_told(monkeypatch):
+def test_the_setting_of_cupy(monkeypatch):
     """A stand-in with the two functions that CuPy has for it."""
     types = {"float32": "default"}
 

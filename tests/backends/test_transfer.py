@@ -1,7 +1,7 @@
 """Data for a device with memory of its own: all at once if there is room, else batch by batch.
 
-No GPU is here. What brings batches to one is tried on a stand-in, which does the work of each queue
-as late or as early as it may, so that what is not waited for comes out wrong.
+No GPU is here: batches are copied to a stand-in, which does the work of each queue as late or as
+early as it may, so that what is not waited for comes out wrong.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def quick_collections():
 
 
 def rows(n=N):
-    """Inputs, targets and weights, of other dtypes than those that are wanted."""
+    """Return inputs, targets and weights, of other dtypes than the model's."""
     x = np.random.default_rng(0).standard_normal((n, 5))
     x[0, 0] = 1e300  # is infinite in float32
     return x, np.arange(n), np.arange(n) / 7
 
 
 def batches_of(*arrays):
-    return [tuple(one[i : i + SIZE] for one in arrays) for i in range(0, len(arrays[0]), SIZE)]
+    return [tuple(x[i : i + SIZE] for x in arrays) for i in range(0, len(arrays[0]), SIZE)]
 
 
 class Refilled:
@@ -80,9 +80,9 @@ class Refilled:
         memory = [np.empty((SIZE, 5)), np.empty(SIZE, int), np.empty(SIZE)]
         for batch in batches_of(*rows()):
             n = len(batch[0])
-            for one, values in zip(memory, batch):
-                one[:n] = values
-            yield tuple(one[:n] for one in memory)
+            for array, values in zip(memory, batch):
+                array[:n] = values
+            yield tuple(array[:n] for array in memory)
 
 
 def iterable(batches, backend):
@@ -107,7 +107,7 @@ SOURCES = {
     "memory map": mapped,
     "iterable": lambda backend, path: iterable(batches_of(*rows()), backend),
     "growing": lambda backend, path: iterable(
-        [tuple(one[:n] for one in rows()) for n in (1, 40, 2, 61, 60, 59, 3)], backend
+        [tuple(x[:n] for x in rows()) for n in (1, 40, 2, 61, 60, 59, 3)], backend
     ),
     "samples": lambda backend, path: build_source(
         Batch(*rows()),
@@ -127,14 +127,14 @@ def small_blocks(monkeypatch):
 
 
 class Steps:
-    """What computes with the batches: it reads them when the device comes to it."""
+    """Steps that compute with batches: they read them when the device comes to it."""
 
     def __init__(self, gpu):
         self.gpu, self.seen = gpu, []
 
     def __call__(self, batch):
         def step():
-            self.seen.append([None if one is None else to_numpy(one).copy() for one in batch])
+            self.seen.append([None if x is None else to_numpy(x).copy() for x in batch])
 
         self.gpu.computing.put("step", step)
 
@@ -146,21 +146,21 @@ class Steps:
 
 def compare(seen, expected):
     for batch, right in itertools.zip_longest(seen, expected):
-        for one, other in zip(batch, right, strict=True):
-            np.testing.assert_array_equal(one, other, strict=True)
+        for array, values in zip(batch, right, strict=True):
+            np.testing.assert_array_equal(array, values, strict=True)
 
 
 def on_numpy(make, path, epochs=1):
     source = make(select("numpy"), path)
     with np.errstate(over="ignore"):
-        return [[*map(to_numpy, one)] for number in range(epochs) for one in source.epoch(number)]
+        return [[*map(to_numpy, batch)] for i in range(epochs) for batch in source.epoch(i)]
 
 
-# Batches on their way ----------------------------------------------------------------------------
+# Batches -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
-def test_every_batch_is_what_it_would_be_elsewhere(make, there, gpu, tmp_path):
+def test_batches_are_those_of_numpy(make, there, gpu, tmp_path):
     source, steps = make(there, tmp_path), Steps(gpu)
     for number in range(2):
         steps.all_of(source.epoch(number))
@@ -169,7 +169,7 @@ def test_every_batch_is_what_it_would_be_elsewhere(make, there, gpu, tmp_path):
     compare(steps.seen, on_numpy(make, tmp_path, epochs=2))
 
 
-def test_memory_that_is_filled_again(there, gpu):
+def test_an_iterable_that_fills_the_same_memory_again(there, gpu):
     steps = Steps(gpu).all_of(iterable(Refilled(), there).epoch(0))
     gpu.finish()
     compare(steps.seen, on_numpy(lambda backend, _: iterable(batches_of(*rows()), backend), None))
@@ -191,22 +191,22 @@ def test_batches_can_be_kept(there, gpu):
 
 
 @pytest.mark.parametrize("n_batches", [2, 3, 40])
-def test_two_places_are_enough(n_batches, there, gpu):
-    source = iterable([tuple(one[:SIZE] for one in rows())] * n_batches, there)
+def test_two_slots_are_enough(n_batches, there, gpu):
+    source = iterable([tuple(x[:SIZE] for x in rows())] * n_batches, there)
     Steps(gpu).all_of(source.epoch(0))
-    assert (len(gpu.pinned), len(gpu.places)) == (2, 2)
-    assert max(gpu.places) < SIZE * 4 * (5 + 1 + 1) + 3 * 256
+    assert (len(gpu.pinned), len(gpu.slots)) == (2, 2)
+    assert max(gpu.slots) < SIZE * 4 * (5 + 1 + 1) + 3 * 256
 
 
-def test_places_that_were_too_small_are_given_back(there, gpu):
+def test_slots_that_were_too_small_are_freed(there, gpu):
     for _ in SOURCES["growing"](there, None).epoch(0):
-        assert gpu.held() <= 2
+        assert gpu.count_held() <= 2
     gc.collect()
-    assert gpu.held() == 0
+    assert gpu.count_held() == 0
 
 
 @pytest.mark.parametrize("make", [SOURCES["arrays"], SOURCES["samples"]])
-def test_a_batch_that_is_the_only_one_needs_no_place(make, there, gpu, tmp_path, monkeypatch):
+def test_a_single_batch_needs_no_slot(make, there, gpu, tmp_path, monkeypatch):
     monkeypatch.setattr(f"{__name__}.SIZE", N)
     (batch,) = make(there, tmp_path).epoch(0)
     assert not gpu.pinned
@@ -215,38 +215,38 @@ def test_a_batch_that_is_the_only_one_needs_no_place(make, there, gpu, tmp_path,
 
 @pytest.mark.parametrize("gpu", [EAGER["copies early"]], ids=["copies early"], indirect=True)
 def test_a_batch_is_copied_while_the_one_before_is_computed(there, gpu):
-    asked = []
+    requested = []
 
     def batches():
         for batch in batches_of(*rows()):
-            asked.append(batch)
+            requested.append(batch)
             yield batch
 
     epoch, step = iterable(batches(), there).epoch(0), Steps(gpu)
     for n_batches in range(1, 5):
         step(next(epoch))
-        # Nothing is asked for ahead.
-        assert len(asked) == n_batches == gpu.log.count("copy")
-    # The device has come to the first step, behind which there was room for the second place, and
-    # to where the three arrays of the second batch have left it for the last one.
+        # No batch is requested ahead.
+        assert len(requested) == n_batches == gpu.log.count("copy")
+    # The device has come to the first step, after which there was memory for the second slot, and
+    # to the end of the three arrays of the second batch, which freed it for the last one.
     assert (gpu.log.count("step"), gpu.log.count("take")) == (1, 6)
 
 
 # Ends --------------------------------------------------------------------------------------------
 
 
-def test_what_is_on_its_way_arrives_when_nobody_asks_for_more(there, gpu):
+def test_copies_are_finished_when_the_source_is_freed(there, gpu):
     source, steps = shuffled(there), Steps(gpu)
     for batch in itertools.islice(source.epoch(0), 5):
         steps(batch)
     del source, batch
-    assert gpu.held() == 0
+    assert gpu.count_held() == 0
     assert all((memory == GARBAGE).all() for memory, _ in gpu.pinned)
     gpu.finish()
     compare(steps.seen, on_numpy(SOURCES["arrays"], None)[:5])
 
 
-def test_a_source_goes_on_after_an_epoch_that_was_not_finished(there, gpu):
+def test_an_epoch_after_one_that_was_not_finished(there, gpu):
     source, steps = shuffled(there), Steps(gpu)
     steps.all_of(itertools.islice(source.epoch(0), 3))
     steps.all_of(source.epoch(1))
@@ -264,7 +264,7 @@ def test_errors_of_the_iterable(there, gpu):
     with pytest.raises(KeyError, match="broken"):
         steps.all_of(iterable(batches(), there).epoch(0))
     gc.collect()
-    assert gpu.held() == 0
+    assert gpu.count_held() == 0
     gpu.finish()
     compare(steps.seen, on_numpy(SOURCES["iterable"], None)[:3])
 
@@ -272,7 +272,7 @@ def test_errors_of_the_iterable(there, gpu):
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("owner", "name"), [(Gpu, "copy"), (Transfer, "_wait")])
 def test_an_interrupt_in_between(owner, name, when, there, gpu, monkeypatch):
-    """What comes after it is right, even from the same source."""
+    """The next epoch is right, even from the same source."""
     source, steps, original = shuffled(there), Steps(gpu), getattr(owner, name)
     epoch = source.epoch(0)
     steps.all_of(itertools.islice(epoch, 2))
@@ -289,16 +289,16 @@ def test_an_interrupt_in_between(owner, name, when, there, gpu, monkeypatch):
     steps.all_of(source.epoch(1))
     del source, epoch
     gc.collect()
-    assert gpu.held() == 0
+    assert gpu.count_held() == 0
     gpu.finish()
     right = on_numpy(SOURCES["arrays"], None, epochs=2)
     compare(steps.seen, right[:2] + right[8:])
 
 
-def test_arrays_of_a_device_are_brought_as_always(there, gpu, monkeypatch):
-    """Not through the host, and beside arrays that come from it."""
+def test_arrays_of_a_device_are_moved_as_always(there, gpu, monkeypatch):
+    """Not through the host, in a batch with arrays that come from it."""
     x, elsewhere = rows()[0][:SIZE], SimpleNamespace()
-    monkeypatch.setattr("anyback_nn.backends.transfer.on_host", lambda one: one is not elsewhere)
+    monkeypatch.setattr("anyback_nn.backends.transfer.on_host", lambda x: x is not elsewhere)
     calls = []
     monkeypatch.setattr(type(there), "asarray", lambda self, *given: calls.append(given) or "moved")
     moved, brought = there.transfer()([(elsewhere, "float64"), (x, "float64")])
@@ -321,19 +321,15 @@ def fitted(backend, x, y, **options):
     return model
 
 
-def same(model, other):
-    for one, right in zip(model.params, other.params):
-        assert one.keys() == right.keys()
-        for name in one:
-            np.testing.assert_array_equal(to_numpy(one[name]), to_numpy(right[name]))
-    times = {"seconds"}
-    for row, right in zip(model.history.rows, other.history.rows, strict=True):
-        assert {k: v for k, v in row.items() if k not in times} == {
-            k: v for k, v in right.items() if k not in times
-        }
+def assert_same(model, other, history=True):
+    for array, right in zip(model.training.params, other.training.params, strict=True):
+        np.testing.assert_array_equal(to_numpy(array), to_numpy(right))
+    if history:
+        rows, expected = ([{**row, "seconds": 0} for row in m.history] for m in (model, other))
+        assert rows == expected
 
 
-def given(n=N):
+def samples(n=N):
     random = np.random.default_rng(1)
     return random.standard_normal((n, 5)), random.integers(0, 3, n)
 
@@ -356,19 +352,19 @@ def let_free(kind, free, monkeypatch):
         {},
         {"validation": 0.3, "class_weight": "balanced"},
         {"shuffle": False, "sample_weight": np.arange(N) + 1.0},
-        {"validation": given(5000), "epochs": 1},
+        {"validation": samples(5000), "epochs": 1},
     ],
 )
 def test_training_is_the_same_batch_by_batch(options, there, gpu, monkeypatch):
     let_free(type(there), 2**50, monkeypatch)
-    whole = fitted(there, *given(), **options)
+    whole = fitted(there, *samples(), **options)
     assert "copy" not in gpu.log
     let_free(type(there), 0, monkeypatch)
-    streamed = fitted(there, *given(), **options)
+    streamed = fitted(there, *samples(), **options)
     assert "copy" in gpu.log
-    same(streamed, whole)
-    assert gpu.held() == 0
-    x, y = given()
+    assert_same(streamed, whole)
+    assert gpu.count_held() == 0
+    x, y = samples()
     assert streamed.evaluate(x, y, batch_size=7) == whole.evaluate(x, y)
     np.testing.assert_allclose(
         streamed.predict(x, batch_size=7), whole.predict(x), rtol=1e-5, atol=1e-7
@@ -378,25 +374,22 @@ def test_training_is_the_same_batch_by_batch(options, there, gpu, monkeypatch):
 @at_once
 def test_training_from_a_file_or_an_iterable(there, gpu, tmp_path, monkeypatch):
     let_free(type(there), 2**50, monkeypatch)
-    x, y = given()
+    x, y = samples()
     np.save(tmp_path / "x.npy", x)
     whole = fitted(there, x, y, shuffle=False)
-    same(fitted(there, np.load(tmp_path / "x.npy", mmap_mode="r"), y, shuffle=False), whole)
-    streamed = fitted(there, batches_of(x, y), None)
-    for one, right in zip(streamed.params, whole.params):
-        for name in one:
-            np.testing.assert_array_equal(to_numpy(one[name]), to_numpy(right[name]))
-    assert gpu.held() == 0
+    assert_same(fitted(there, np.load(tmp_path / "x.npy", mmap_mode="r"), y, shuffle=False), whole)
+    assert_same(fitted(there, batches_of(x, y), None), whole, history=False)
+    assert gpu.count_held() == 0
 
 
 @at_once
 @pytest.mark.parametrize("ours", [(True, False), (False, True), (True, True)])
-def test_arrays_of_the_library_that_lie_on_the_host(ours, there, gpu, monkeypatch):
+def test_arrays_of_the_library_on_the_host(ours, there, gpu, monkeypatch):
     let_free(type(there), 2**50, monkeypatch)
-    whole = fitted(there, *given())
+    whole = fitted(there, *samples())
     let_free(type(there), 0, monkeypatch)
-    pair = (there.asarray(one) if is_its else one for one, is_its in zip(given(), ours))
-    same(fitted(there, *pair), whole)
+    pair = (there.asarray(x) if is_its else x for x, is_its in zip(samples(), ours))
+    assert_same(fitted(there, *pair), whole)
     assert "copy" in gpu.log
 
 
@@ -406,30 +399,29 @@ class Stop(nn.Callback):
             fit.stop("enough")
 
 
-def test_no_batch_is_asked_for_behind_the_last_step(backend):
-    asked = stopped_after_three(backend)
-    assert asked == 3
+def test_no_batch_is_requested_after_the_last_step(backend):
+    assert count_batches(backend) == 3
 
 
 @at_once
-def test_no_batch_is_asked_for_behind_the_last_step_of_a_device(there, gpu):
-    assert stopped_after_three(there) == 3
-    assert gpu.held() == 0
+def test_no_batch_is_requested_after_the_last_step_of_a_device(there, gpu):
+    assert count_batches(there) == 3
+    assert gpu.count_held() == 0
 
 
-def stopped_after_three(backend):
-    """Count the batches that an iterable is asked for when training ends after three."""
-    asked = []
+def count_batches(backend):
+    """Count the batches that are requested of an iterable if training is stopped after three."""
+    requested = []
 
     class Batches:
         def __iter__(self):
-            for batch in batches_of(*given()):
-                asked.append(batch)
+            for batch in batches_of(*samples()):
+                requested.append(batch)
                 yield batch
 
     model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend=backend).build(5)
     model.fit(Batches(), epochs=2, callbacks=[Stop()], progress=False)
-    return len(asked)
+    return len(requested)
 
 
 # All at once, or batch by batch ------------------------------------------------------------------
@@ -443,19 +435,19 @@ def model(backend, monkeypatch):
 
 @pytest.fixture
 def resident(monkeypatch):
-    """Collect, for each source that is made, whether its rows are on the device."""
-    made, original = [], array_source
+    """Collect for each source whether its rows are on the device."""
+    collected, original = [], array_source
 
     def watched(*arguments, **options):
         source = original(*arguments, **options)
-        made.append(source.resident)
+        collected.append(source.resident)
         return source
 
     monkeypatch.setattr("anyback_nn.training.fit.array_source", watched)
-    return made
+    return collected
 
 
-def needed(model, batch_size, n_rows=N, n_in=5):
+def needed_bytes(model, batch_size, n_rows=N, n_in=5):
     """Count the bytes of the data, of a batch while it is computed, and of the parameters."""
     each = out_of_memory.bytes_a_sample(model.build(n_in), training=True)
     counts = [row.parameters for row in model.summary()]
@@ -464,17 +456,17 @@ def needed(model, batch_size, n_rows=N, n_in=5):
 
 @pytest.mark.parametrize(("share", "expected"), [(1.01, True), (0.99, False), (0.0, False)])
 @pytest.mark.parametrize("validation", [None, 0.2])
-def test_all_rows_if_they_fit_beside_training(
+def test_all_rows_if_they_fit_in_addition_to_training(
     share, expected, validation, model, resident, monkeypatch
 ):
-    free = int(needed(model, SIZE) / 0.9 * share)
+    free = int(needed_bytes(model, SIZE) / 0.9 * share)
     let_free(type(model.backend), free, monkeypatch)
-    model.fit(*given(), epochs=1, batch_size=SIZE, validation=validation, progress=False)
+    model.fit(*samples(), epochs=1, batch_size=SIZE, validation=validation, progress=False)
     assert resident == [expected] * (1 if validation is None else 2)
 
 
 @pytest.mark.parametrize("n_bytes", [4, 8])
-def test_what_counts_is_the_size_in_the_dtype_of_the_model(n_bytes, backend, monkeypatch, float64):
+def test_sizes_are_those_in_the_dtype_of_the_model(n_bytes, backend, monkeypatch, float64):
     dtype = {4: "float32", 8: float64}[n_bytes]
     loss = nn.MeanSquaredError()
     model = nn.Model(nn.Dense(1), loss=loss, backend=backend, dtype=dtype).build(1000)
@@ -484,36 +476,39 @@ def test_what_counts_is_the_size_in_the_dtype_of_the_model(n_bytes, backend, mon
         assert out_of_memory.has_room(model, Batch(x), SIZE) == expected
 
 
-def test_all_rows_where_nothing_tells_or_memory_is_that_of_the_host(model, resident, monkeypatch):
+def test_all_rows_if_free_memory_is_unknown_or_the_memory_is_the_host_s(
+    model, resident, monkeypatch
+):
+    options = {"epochs": 1, "batch_size": SIZE, "validation": samples(5000), "progress": False}
     let_free(type(model.backend), None, monkeypatch)
-    model.fit(*given(), epochs=1, batch_size=SIZE, validation=given(5000), progress=False)
+    model.fit(*samples(), **options)
     let_free(type(model.backend), 0, monkeypatch)
     monkeypatch.setattr(type(model.backend), "has_device_memory", False)
-    model.fit(*given(), epochs=1, batch_size=SIZE, validation=given(5000), progress=False)
+    model.fit(*samples(), **options)
     assert resident == [True] * 4
 
 
-def test_rows_that_are_one_batch_or_on_a_device_are_there_at_once(model, resident, monkeypatch):
+def test_all_rows_if_they_are_one_batch_or_on_a_device(model, resident, monkeypatch):
     let_free(type(model.backend), 0, monkeypatch)
     for size in N, 2 * N, None:
-        model.fit(*given(), epochs=1, batch_size=size, validation=given(), progress=False)
+        model.fit(*samples(), epochs=1, batch_size=size, validation=samples(), progress=False)
     monkeypatch.setattr(out_of_memory, "on_host", lambda x: False)
-    model.fit(*given(), epochs=1, batch_size=SIZE, validation=given(5000), progress=False)
+    model.fit(*samples(), epochs=1, batch_size=SIZE, validation=samples(5000), progress=False)
     assert resident == [True] * 8
 
 
-def test_validation_data_are_looked_at_by_themselves(model, resident, monkeypatch):
+def test_training_and_validation_are_chosen_for_separately(model, resident, monkeypatch):
     let_free(type(model.backend), 0, monkeypatch)
-    model.fit(*given(), epochs=1, batch_size=SIZE, validation=given(5000), progress=False)
-    model.fit(*given(), epochs=1, batch_size=N, validation=given(5000), progress=False)
+    for size in SIZE, N:
+        model.fit(*samples(), epochs=1, batch_size=size, validation=samples(5000), progress=False)
     assert resident == [False, False, True, False]
 
 
 def test_estimators_choose_as_models_do(monkeypatch):
-    made = []
+    resident = []
 
     def watched(*arguments, **options):
-        made.append(options["resident"])
+        resident.append(options["resident"])
         return build_source(*arguments, **options)
 
     for module in "base", "validation":
@@ -525,8 +520,8 @@ def test_estimators_choose_as_models_do(monkeypatch):
             (4,), backend="numpy", batch_size=SIZE, max_iter=2, early_stopping=True, random_state=0
         )
         with pytest.warns(UserWarning, match="Maximum iterations"):
-            estimator.fit(*given())
-    assert made == [True, True, False, False]
+            estimator.fit(*samples())
+    assert resident == [True, True, False, False]
 
 
 def test_numpy_and_cupy_differ_in_having_memory_of_their_own():

@@ -1,4 +1,4 @@
-"""Timing steps of training: who has a turn when, on a clock that is made up."""
+"""Backends take turns while their training steps are timed, here on a clock that is pretended."""
 
 import pytest
 
@@ -17,7 +17,7 @@ class Machine:
         return self.now
 
     def backend(self, name, begin, *seconds, fail_at=None):
-        """Steps take these seconds, one call after another and then again and again."""
+        """Return a function that creates steps, which take these seconds in turn."""
 
         def beginning():
             self.now += begin
@@ -85,14 +85,14 @@ def test_an_outlier_does_not_count(machine):
     assert timings["a"].step == 1.0
 
 
-def test_fewer_rounds_where_time_is_short(machine):
+def test_fewer_rounds_if_there_is_little_time(machine):
     timings, _ = time_all(machine, lambda: False, a=machine.backend("a", 0, 1.0))
     assert timings["a"].step == 1.0
     assert len(machine.calls) == timing.WARM_UP + timing.MIN_ROUNDS
 
 
 @pytest.mark.parametrize("fail_at", [0, 1, 2, 3, 7])
-def test_a_backend_that_fails_does_not_end_it(machine, fail_at):
+def test_a_backend_that_fails_does_not_stop_the_others(machine, fail_at):
     a, b = machine.backend("a", 0, 1.0, fail_at=fail_at), machine.backend("b", 0, 2.0)
     timings, failures = time_all(machine, a=a, b=b)
     assert failures == {"a": "no more"}

@@ -1,15 +1,17 @@
-"""A Parquet file with all kinds of columns, and what its batches are made of."""
+"""A Parquet file with all kinds of columns, and its batches."""
 
 import numpy as np
 import polars as pl
+import pytest
 
 from anyback_nn.datasets import parquet_batches
+from anyback_nn.errors import DataError
 
 N = 103
 
 
 def rows(n=N, seed=0):
-    """A table of all kinds of columns, with gaps; the first one holds the number of the row."""
+    """Return a table of all kinds of columns, with gaps; the first is the number of the row."""
     rng = np.random.default_rng(seed)
     gap = rng.random((4, n)) < 0.1
     return pl.DataFrame(
@@ -43,8 +45,14 @@ def batches_of(path, target="sort", **options):
     return parquet_batches(path, target, **{"batch_size": 8, "columns": FEATURES} | options)
 
 
+def expect_error(path, message, target="y", **options):
+    """Assert that a file is refused, with this message."""
+    with pytest.raises(DataError, match=message):
+        parquet_batches(path, target, **options)
+
+
 def rows_seen(batches, number):
-    """The rows of each batch of an epoch, by the column with their number."""
+    """Return the row numbers of each batch of an epoch."""
     column = batches.encoding.features.numbers[0]
     assert column.name == "row"
     return [

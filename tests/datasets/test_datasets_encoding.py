@@ -51,18 +51,10 @@ def test_json_and_back(encoding):
 
 
 def test_surface():
-    assert (TABLE.task, TABLE.classes, TABLE.n_features, TABLE.n_outputs) == (
-        "regression",
-        None,
-        4,
-        1,
-    )
-    assert (ARRAY.task, ARRAY.classes, ARRAY.n_features, ARRAY.n_outputs) == (
-        "classification",
-        ("no", "yes"),
-        64,
-        2,
-    )
+    assert (TABLE.task, TABLE.classes) == ("regression", None)
+    assert (TABLE.n_features, TABLE.n_outputs) == (4, 1)
+    assert (ARRAY.task, ARRAY.classes) == ("classification", ("no", "yes"))
+    assert (ARRAY.n_features, ARRAY.n_outputs) == (64, 2)
     assert ARRAY.decode(np.array([[1], [0]])).tolist() == [["yes"], ["no"]]
     price = Encoding(ARRAY.features, ContinuousTarget(100.0, 20.0))
     assert price.decode(np.array([[0.5]], dtype=np.float32)).tolist() == [[110.0]]

@@ -121,27 +121,16 @@ def test_a_missing_file_of_the_four_is_named(folder, part, kind):
         load(folder)
 
 
-def test_images_and_labels_that_differ_in_number(folder):
-    (folder / "train-labels-idx1-ubyte").write_bytes(idx_bytes([0, 7, 0]))
-    with pytest.raises(DataError, match=r"train-labels.*shape \(3,\): expected \(4,\)"):
-        load(folder)
-
-
-def test_images_of_another_type(folder):
-    (folder / "train-images-idx3-ubyte").write_bytes(idx_bytes(np.ones((4, 2, 2)), "f"))
-    with pytest.raises(
-        DataError, match=r"train-images.*float32.*expected images of unsigned bytes"
-    ):
-        load(folder)
-
-
-def test_images_of_another_size_in_the_test_part(folder):
-    (folder / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(np.ones((3, 2, 3), int)))
-    with pytest.raises(DataError, match="test part: the rows have 6 features each: expected 4"):
-        load(folder)
-
-
-def test_a_label_that_training_does_not_know(folder):
-    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, 9, 0]))
-    with pytest.raises(DataError, match=r"test part: row 2: the label '9' .* expected '0', '7'"):
+@pytest.mark.parametrize(
+    ("file", "values", "code", "message"),
+    [
+        ("train-labels-idx1", [0, 7, 0], "B", r"train-labels.*shape \(3,\): expected \(4,\)"),
+        ("train-images-idx3", np.ones((4, 2, 2)), "f", "train-images.*float32.*unsigned bytes"),
+        ("t10k-images-idx3", np.ones((3, 2, 3), int), "B", "the rows have 6 features .*expected 4"),
+        ("t10k-labels-idx1", [0, 9, 0], "B", "test part: row 2: the label '9' .* '0', '7'"),
+    ],
+)
+def test_files_that_do_not_fit_together(folder, file, values, code, message):
+    (folder / f"{file}-ubyte").write_bytes(idx_bytes(values, code))
+    with pytest.raises(DataError, match=message):
         load(folder)

@@ -9,17 +9,22 @@ import pytest
 from anyback_nn.datasets import BUILT_IN, load, read
 from anyback_nn.errors import DataError
 
+ROWS = "a,y\n" + "1,0\n2,1\n" * 5
+BUILT_IN_CLASSES = {"digits": 10, "xor": 2, "circles": 2, "moons": 2, "spirals": 3, "blobs": 3}
 
-def test_built_in_names():
-    assert BUILT_IN == ("digits", "xor", "circles", "moons", "spirals", "blobs")
-    for name in BUILT_IN:
-        data = load(name)
-        assert data.name == name
-        assert data.x_train.dtype == np.float32
-        rows = read(name, data.encoding, with_target=True)
-        np.testing.assert_array_equal(rows.x, data.x_test)
-        np.testing.assert_array_equal(rows.y, data.y_test)
-        assert read(name, data.encoding, with_target=False).y is None
+
+@pytest.mark.parametrize(("name", "n_outputs"), BUILT_IN_CLASSES.items())
+def test_built_in_names(name, n_outputs):
+    data = load(name)
+    assert (data.name, data.n_outputs, data.x_train.dtype) == (name, n_outputs, np.float32)
+    rows = read(name, data.encoding, with_target=True)
+    np.testing.assert_array_equal(rows.x, data.x_test)
+    np.testing.assert_array_equal(rows.y, data.y_test)
+    assert read(name, data.encoding, with_target=False).y is None
+    assert tuple(BUILT_IN_CLASSES) == BUILT_IN
+    if name != "digits":
+        assert (len(data.x_train), len(data.x_test)) == (800, 200)
+        assert not np.array_equal(data.x_train, load(name, seed=1).x_train)
 
 
 @pytest.mark.parametrize("source", ["mons", Path("mons")])
@@ -47,14 +52,10 @@ def test_other_suffixes(tmp_path, name):
         load(tmp_path / name, target="b")
 
 
-def test_the_suffix_may_be_in_capitals(tmp_path):
-    (tmp_path / "A.CSV").write_text("a,y\n" + "1,0\n2,1\n" * 5)
-    assert load(tmp_path / "A.CSV", target="y").name == "A"
-
-
-def test_the_name_is_the_stem(tmp_path):
-    (tmp_path / "a.b.csv").write_text("a,y\n" + "1,0\n2,1\n" * 5)
-    assert load(tmp_path / "a.b.csv", target="y").name == "a.b"
+@pytest.mark.parametrize(("file", "name"), [("A.CSV", "A"), ("a.b.csv", "a.b")])
+def test_the_name_is_the_stem(tmp_path, file, name):
+    (tmp_path / file).write_text(ROWS)
+    assert load(tmp_path / file, target="y").name == name
 
 
 def test_a_target_without_columns_is_refused(tmp_path):
@@ -72,7 +73,7 @@ def test_an_unknown_task():
 
 
 def test_if_polars_is_absent_the_error_says_how_to_install_it(tmp_path, monkeypatch):
-    (tmp_path / "a.csv").write_text("a,y\n" + "1,0\n2,1\n" * 5)
+    (tmp_path / "a.csv").write_text(ROWS)
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(DataError, match=r"needs polars.*pip install 'anyback-nn\[tabular\]'"):
         load(tmp_path / "a.csv", target="y")

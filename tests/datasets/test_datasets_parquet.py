@@ -1,12 +1,9 @@
 """Batches of Parquet files in bounded memory: the oracle is the same file read as a whole."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
-from parquet_file import N, batches_of, flat, rows, rows_seen
+from parquet_file import N, batches_of, expect_error, flat, rows, rows_seen
 
 import anyback_nn as nn
 from anyback_nn.datasets import parquet, parquet_batches, read
@@ -179,22 +176,6 @@ def test_training_that_is_resumed_goes_on_in_the_order_it_would_have(path):
     assert model.history["train_loss"] == resumed.history["train_loss"]
 
 
-def test_the_documentation_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    rows().write_parquet("homes.parquet")
-    rows(40, seed=1).write_parquet("later.parquet")
-    np.save("x.npy", np.random.default_rng(0).normal(size=(60, 4)))
-    np.save("y.npy", np.arange(60) % 10)
-    text = (Path(__file__).parents[2] / "docs" / "large_data.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 2
-    for example in examples:
-        exec(example, {"__name__": "large_data"})
-    model = nn.Model.load("homes.safetensors")
-    new = read("later.parquet", nn.datasets.encoding_from_json(model.encoding), with_target=False)
-    assert model.predict(new.x).shape == (40, 1)
-
-
 def test_the_model_is_told_which_epoch_it_is():
     class Batches:
         def __iter__(self):
@@ -214,19 +195,18 @@ def test_the_model_is_told_which_epoch_it_is():
 # What is refused ---------------------------------------------------------------------------------
 
 
-def refused(path, message, target="y", **options):
-    with pytest.raises(DataError, match=message):
-        parquet_batches(path, target, **options)
-
-
 def test_files_that_cannot_be_read(tmp_path):
-    refused(tmp_path / "nothing.parquet", "nothing.parquet: no such file: expected a Parquet file")
+    expect_error(
+        tmp_path / "nothing.parquet", "nothing.parquet: no such file: expected a Parquet file"
+    )
     (tmp_path / "text.parquet").write_text("a,y\n1,2\n" * 9)
-    refused(tmp_path / "text.parquet", r"text.parquet: cannot be read \(.*\): expected Parquet")
+    expect_error(
+        tmp_path / "text.parquet", r"text.parquet: cannot be read \(.*\): expected Parquet"
+    )
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", r"empty: cannot be read \(.*\): expected Parquet")
+    expect_error(tmp_path / "empty", r"empty: cannot be read \(.*\): expected Parquet")
     pl.DataFrame({"a": [], "y": []}).write_parquet(tmp_path / "rows.parquet")
-    refused(tmp_path / "rows.parquet", "rows.parquet: has the columns 'a', 'y' but no row")
+    expect_error(tmp_path / "rows.parquet", "rows.parquet: has the columns 'a', 'y' but no row")
 
 
 def test_a_file_that_is_gone_while_it_is_read(path):
@@ -252,7 +232,7 @@ def test_a_file_that_is_gone_while_it_is_read(path):
     ],
 )
 def test_what_does_not_fit_the_file(path, target, options, message):
-    refused(path, message, target, **options)
+    expect_error(path, message, target, **options)
 
 
 @pytest.mark.parametrize("name", ["batch_size", "buffer", "places"])
@@ -265,10 +245,12 @@ def test_numbers_of_rows_and_places(path, name):
 
 def test_an_encoding_that_does_not_fit(path, tmp_path):
     encoding = batches_of(path).encoding
-    refused(path, "columns and an encoding were given", "sort", encoding=encoding, columns=["row"])
-    refused(path, "the target not among them", "row", encoding=encoding)
+    expect_error(
+        path, "columns and an encoding were given", "sort", encoding=encoding, columns=["row"]
+    )
+    expect_error(path, "the target not among them", "row", encoding=encoding)
     rows().drop("width").write_parquet(tmp_path / "less.parquet")
-    refused(tmp_path / "less.parquet", "lacks 1 column, 'width'", None, encoding=encoding)
+    expect_error(tmp_path / "less.parquet", "lacks 1 column, 'width'", None, encoding=encoding)
     rows().with_columns(sort=pl.lit("z")).write_parquet(tmp_path / "new.parquet")
     batches = parquet_batches(tmp_path / "new.parquet", encoding=encoding, shuffle=False)
     with pytest.raises(DataError, match="new.parquet: row 1: the label 'z' is not one of"):

@@ -1,9 +1,9 @@
-"""What is learned of a Parquet file part by part: the oracle is the same file read as a whole."""
+"""Encodings learned from parts of a Parquet file: the oracle is the same file read as a whole."""
 
 import numpy as np
 import polars as pl
 import pytest
-from parquet_file import FEATURES, batches_of, numbers_of, rows
+from parquet_file import FEATURES, batches_of, expect_error, numbers_of, rows
 
 import anyback_nn as nn
 from anyback_nn.datasets import parquet, parquet_batches, streaming
@@ -12,11 +12,10 @@ from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import fit_columns
 from anyback_nn.datasets.streaming import Moments
 from anyback_nn.datasets.targets import fit_target
-from anyback_nn.errors import DataError
 
 
 def whole(columns, target, task):
-    """The encoding, and its notes, that are learned from all rows at once."""
+    """Return the encoding learned from all rows at once, and its notes."""
     frame = rows()
     town = [None if value in (None, "?") else value.strip() for value in frame["town"]]
     table = {
@@ -29,8 +28,8 @@ def whole(columns, target, task):
         "flat": frame["flat"].to_numpy(),
     }
     features, notes = fit_columns({name: table[name] for name in columns})
-    answers = as_column(target, np.array(frame[target].to_list()))
-    return Encoding(features, fit_target(answers, task, target)), notes
+    values = as_column(target, np.array(frame[target].to_list()))
+    return Encoding(features, fit_target(values, task, target)), notes
 
 
 @pytest.mark.parametrize("size", [16, 30, 1000])
@@ -113,23 +112,12 @@ def test_a_constant_deviates_by_nothing_whatever_was_rounded():
 # What is refused ---------------------------------------------------------------------------------
 
 
-def refused(path, message, target="y", **options):
-    with pytest.raises(DataError, match=message):
-        parquet_batches(path, target, **options)
-
-
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (
-            pl.Series([1.0, 2.0, np.inf, 4.0]),
-            "counted from row 3: row 1, column 'a': the value inf",
-        ),
+        (pl.Series([1.0, 2.0, np.inf, 4.0]), "from row 3: row 1, column 'a': the value inf"),
         (pl.Series([1, 2, 3, 4]).cast(pl.Date), "column 'a' holds Date values: expected numbers"),
-        (
-            pl.Series([[1], [2], [3], [4]]),
-            "column 'a' holds List.*choose the features with",
-        ),
+        (pl.Series([[1], [2], [3], [4]]), "column 'a' holds List.*choose the features with"),
         (pl.Series(["1", "2", "3", None]), "column 'a' holds numbers written as strings"),
         (pl.Series(["1", "2", "3", "x"]), "among its different strings: non-numeric value 'x'"),
         (pl.Series(["2024-01-02", "2024-01-03"] * 2), "among its different strings: .*holds dates"),
@@ -140,7 +128,7 @@ def test_columns_that_can_be_no_features(tmp_path, monkeypatch, column, message)
     monkeypatch.setattr(parquet, "_BUFFER", 4)
     path = tmp_path / "a.parquet"
     pl.DataFrame({"a": column, "y": [0, 1, 0, 1]}).write_parquet(path)
-    refused(path, f"a.parquet.*{message}")
+    expect_error(path, f"a.parquet.*{message}")
 
 
 def test_a_column_without_values_is_left_out(tmp_path):
@@ -160,17 +148,14 @@ def test_too_many_strings_are_no_categories(tmp_path, monkeypatch):
     monkeypatch.setattr(streaming, "MOST_CATEGORIES", 3)
     frame = pl.DataFrame({"id": ["a", "b", "c", "d"], "x": range(4), "y": [0, 1] * 2})
     frame.write_parquet(tmp_path / "a.parquet")
-    refused(tmp_path / "a.parquet", "a.parquet: column 'id' has more than 3 different strings")
+    expect_error(tmp_path / "a.parquet", "a.parquet: column 'id' has more than 3 different strings")
     assert parquet_batches(tmp_path / "a.parquet", "y", columns=["x"]).columns == ("x",)
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (
-            [0, 1, 0, None],
-            r"counted from row 3: the target 'y' is missing in 1 row, first in row 2",
-        ),
+        ([0, 1, 0, None], "from row 3: the target 'y' is missing in 1 row, first in row 2"),
         ([0.5, 1.0, float("nan"), 2.0], "the target 'y' is missing in 1 row, first in row 1"),
         (["a", "b", "a", "?"], "the target 'y' is missing"),
         (["1.5", "2", "3", "4"], "column 'y' holds numbers written as strings"),
@@ -180,7 +165,7 @@ def test_too_many_strings_are_no_categories(tmp_path, monkeypatch):
 def test_targets_that_cannot_be_learned(tmp_path, monkeypatch, target, message):
     monkeypatch.setattr(parquet, "_BUFFER", 4)
     pl.DataFrame({"a": range(4), "y": target}).write_parquet(tmp_path / "a.parquet")
-    refused(tmp_path / "a.parquet", f"a.parquet.*{message}")
+    expect_error(tmp_path / "a.parquet", f"a.parquet.*{message}")
 
 
 def test_targets_with_many_values_are_continuous_or_refused(tmp_path, monkeypatch):
@@ -192,6 +177,6 @@ def test_targets_with_many_values_are_continuous_or_refused(tmp_path, monkeypatc
         monkeypatch.setattr(parquet, "_BUFFER", 2 * size)
         target = parquet_batches(path, "y").encoding.target
         assert (target.mean, target.scale) == (12.0, pytest.approx(np.sqrt(52.0)))
-    refused(path, "more than 21 different labels", task="classification")
+    expect_error(path, "more than 21 different labels", task="classification")
     frame.with_columns(y=pl.format("label {}", "y")).write_parquet(path)
-    refused(path, "more than 21 different labels")
+    expect_error(path, "more than 21 different labels")

@@ -5,7 +5,6 @@ import pytest
 import sklearn.datasets
 
 from anyback_nn.datasets import (
-    load,
     make_blobs,
     make_circles,
     make_moons,
@@ -86,12 +85,3 @@ def test_blobs_stand_around_their_centres():
 def test_arguments_out_of_range(call, message):
     with pytest.raises(DataError, match=message):
         call()
-
-
-@pytest.mark.parametrize("name", ["xor", "circles", "moons", "spirals", "blobs"])
-def test_load_divides_a_thousand_samples(name):
-    data = load(name)
-    assert data.name == name
-    assert (len(data.x_train), len(data.x_test)) == (800, 200)
-    assert data.n_outputs == (3 if name in ("spirals", "blobs") else 2)
-    assert not np.array_equal(data.x_train, load(name, seed=1).x_train)

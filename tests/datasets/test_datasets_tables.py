@@ -1,24 +1,23 @@
-"""Tables: the oracle for the encoded values is scikit-learn's own ColumnTransformer."""
+"""Tables: the oracle for the encoded values is scikit-learn's ColumnTransformer."""
 
 import datetime
 import gzip
-import json
 
 import numpy as np
 import polars as pl
 import pytest
 import sklearn.datasets
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from anyback_nn.datasets import encoding_from_json, load, read
+from anyback_nn.datasets import load, read
 from anyback_nn.errors import DataError
 
 
 def passengers(n=120, seed=0):
-    """A table with gaps: numbers, strings, booleans, and both kinds of target."""
+    """Return a table with gaps: numbers, strings, booleans, and both kinds of target."""
     rng = np.random.default_rng(seed)
     wine = sklearn.datasets.load_wine()
     rows = rng.permutation(len(wine.data))[:n]
@@ -27,12 +26,9 @@ def passengers(n=120, seed=0):
     return pl.DataFrame(
         {
             "number": np.arange(n),
-            "alcohol": [None if gap else v for gap, v in zip(gaps[0], alcohol, strict=True)],
-            "town": [
-                None if gap else v
-                for gap, v in zip(gaps[1], rng.choice(["Oslo", "Rome", "Paris"], n), strict=True)
-            ],
-            "ash": [None if gap else v for gap, v in zip(gaps[2], ash, strict=True)],
+            "alcohol": np.where(gaps[0], None, alcohol).tolist(),
+            "town": np.where(gaps[1], None, rng.choice(["Oslo", "Rome", "Paris"], n)).tolist(),
+            "ash": np.where(gaps[2], None, ash).tolist(),
             "sweet": rng.random(n) < 0.4,
             "sort": [f"sort {k}" for k in wine.target[rows]],
             "proline": wine.data[rows, 12] + 0.25,
@@ -41,7 +37,7 @@ def passengers(n=120, seed=0):
 
 
 def training_rows(data):
-    """The rows drawn for training: the first column holds their number."""
+    """Return the rows drawn for training, by the column of their numbers."""
     number = data.encoding.features.numbers[0]
     assert number.name == "number"
     return (data.x_train[:, 0] * number.scale + number.mean).round().astype(int)
@@ -49,7 +45,7 @@ def training_rows(data):
 
 @pytest.fixture(params=["csv", "csv.gz", "parquet"])
 def save(request, tmp_path):
-    """Write a frame in one of the formats, and give its path."""
+    """Return a function that writes a frame in one of the formats and returns its path."""
 
     def write(frame, name="wine"):
         path = tmp_path / f"{name}.{request.param}"
@@ -65,7 +61,7 @@ def save(request, tmp_path):
 
 @pytest.fixture
 def csv(tmp_path):
-    """Write text as a CSV file, and give its path."""
+    """Return a function that writes a CSV file and returns its path."""
 
     def write(text):
         path = tmp_path / "table.csv"
@@ -82,25 +78,17 @@ def test_the_encoding_is_that_of_scikit_learn(save):
     assert (len(data.x_train), len(data.x_test)) == (96, 24)
     train = training_rows(data)
 
-    numbers, strings = [0, 1, 2, 3], [4, 5]
     raw = np.empty((120, 6), dtype=object)
     for i, name in enumerate(["number", "alcohol", "ash", "proline"]):
         raw[:, i] = frame[name].cast(pl.Float64).to_numpy()
     for i, name in enumerate(["town", "sweet"]):
         raw[:, 4 + i] = frame[name].cast(pl.String).to_list()
-    oracle = ColumnTransformer(
-        [
-            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
-            (
-                "strings",
-                make_pipeline(
-                    SimpleImputer(missing_values=None, strategy="constant", fill_value="(missing)"),
-                    OneHotEncoder(handle_unknown="ignore", sparse_output=False),
-                ),
-                strings,
-            ),
-        ]
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    strings = make_pipeline(
+        SimpleImputer(missing_values=None, strategy="constant", fill_value="(missing)"),
+        OneHotEncoder(handle_unknown="ignore", sparse_output=False),
     )
+    oracle = make_column_transformer((numbers, [0, 1, 2, 3]), (strings, [4, 5]))
     expected = oracle.fit(raw[train]).transform(raw).astype(np.float32)
     np.testing.assert_array_equal(data.x_train, expected[train])
     whole = read(save(frame), data.encoding, with_target=True)
@@ -108,29 +96,6 @@ def test_the_encoding_is_that_of_scikit_learn(save):
     assert data.encoding.decode(whole.y).tolist() == frame["sort"].to_list()
     assert data.x_train.dtype == np.float32
     assert data.y_train.dtype == np.int64
-
-
-def test_an_encoding_that_went_through_json_gives_the_same_bits(save):
-    path = save(passengers())
-    data = load(path, target="proline")
-    restored = encoding_from_json(json.loads(json.dumps(data.encoding.to_json())))
-    assert restored == data.encoding
-    before = read(path, data.encoding, with_target=True)
-    after = read(path, restored, with_target=True)
-    assert before.x.tobytes() == after.x.tobytes()
-    assert before.y.tobytes() == after.y.tobytes()
-    assert before.notes == after.notes
-    assert data.x_train.tobytes() == after.x[training_rows(data)].tobytes()
-
-
-def test_all_formats_give_the_same(tmp_path):
-    frame = passengers()
-    frame.write_csv(tmp_path / "a.csv")
-    frame.write_parquet(tmp_path / "a.parquet")
-    a, b = (load(tmp_path / f"a.{kind}", target="sort") for kind in ("csv", "parquet"))
-    assert a.encoding == b.encoding
-    assert a.notes == b.notes
-    assert a.x_test.tobytes() == b.x_test.tobytes()
 
 
 def test_only_the_training_part_is_learned_from(save):
@@ -153,35 +118,14 @@ def test_only_the_training_part_is_learned_from(save):
     ) in again.notes
 
 
-def test_a_continuous_target_is_standardised_by_the_training_part(save):
+def test_gaps_are_noted(save):
     frame = passengers()
     path = save(frame)
-    data = load(path, target="proline")
-    assert data.task == "regression"
-    assert data.n_outputs == 1
-    y = frame["proline"].to_numpy()
-    train = y[training_rows(data)]
-    target = data.encoding.target
-    assert (target.mean, target.scale) == (pytest.approx(train.mean()), pytest.approx(train.std()))
-    np.testing.assert_array_equal(
-        data.y_train, ((train - target.mean) / target.scale).astype(np.float32)
-    )
-    np.testing.assert_allclose(
-        data.encoding.decode(read(path, data.encoding, with_target=True).y), y, rtol=1e-6
-    )
-
-
-def test_gaps_are_told(save):
-    frame = passengers()
-    notes = read(path := save(frame), load(path, target="sort").encoding, with_target=False).notes
-    alcohol, ash = frame["alcohol"].null_count(), frame["ash"].null_count()
-    text = " | ".join(notes)
-    assert f"training median: {alcohol} in 'alcohol' (1" in text
-    assert f"), {ash} in 'ash' (2." in text
-    assert (
-        f"column 'town': {frame['town'].null_count()} missing values taken as a category of its "
-        "own, '(missing)'"
-    ) in text
+    notes = read(path, load(path, target="sort").encoding, with_target=False).notes
+    alcohol, town, ash = (frame[name].null_count() for name in ("alcohol", "town", "ash"))
+    assert f"training median: {alcohol} in 'alcohol' (1" in notes[0]
+    assert f"), {ash} in 'ash' (2." in notes[0]
+    assert f"'town': {town} missing values taken as a category of its own, '(missing)'" in notes[1]
 
 
 @pytest.mark.parametrize("spelling", ["", "NA", "NaN", "nan", "null", "NULL", "?", " ", " ? "])
@@ -227,7 +171,7 @@ def test_too_many_categories(csv):
         load(csv(text), target="y")
 
 
-def test_unknown_categories_are_nothing_and_are_told(save):
+def test_unknown_categories_are_zero_and_noted(save):
     frame = passengers()
     data = load(save(frame), target="sort")
     odd = frame.with_columns(town=pl.Series(["Bern", "Ulm", "Bern", *frame["town"].to_list()[3:]]))
@@ -415,18 +359,10 @@ def test_a_late_surprise_in_a_long_column_is_found(csv):
         load(csv(text), target="y")
 
 
-def test_labels_may_be_a_mixture_if_classes_are_asked_for(csv):
-    data = load(csv(GOOD + "3,a,x\n4,b,x\n"), target="y", task="classification")
-    assert data.encoding.classes == ("0", "1", "x")
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (
-            [[1], [2]],
-            r"'c' holds List\(Int64\) values: expected numbers, strings or booleans; spread",
-        ),
+        ([[1], [2]], r"'c' holds List\(Int64\) values: expected numbers, .* or booleans; spread"),
         ([{"a": 1}, {"a": 2}], "'c' holds Struct"),
         ([b"1", b"2"], "'c' holds Binary"),
         ([datetime.date(2020, 1, 1)] * 2, r"'c' holds dates or times \(Date\): .*such as the year"),
@@ -447,24 +383,20 @@ def test_what_is_no_parquet_file(tmp_path, content):
 
 
 @pytest.mark.parametrize("value", ["0,43", "1.234,5", "12 %", "12%", "$0.35", "3 €", "23.01.2024"])
-def test_numbers_and_dates_in_other_forms_are_no_categories(tmp_path, value):
-    rows = [f'"{value}",{i % 2}' for i in range(20)]
-    path = tmp_path / "t.csv"
-    path.write_text("\n".join(["a,y", "x,1", *rows]), encoding="utf-8")
+def test_numbers_and_dates_in_other_forms_are_no_categories(csv, value):
+    path = csv("a,y\nx,1\n" + "".join(f'"{value}",{i % 2}\n' for i in range(20)))
     with pytest.raises(DataError, match=r"row 2, column 'a': .* expected numbers such as 1234.5"):
         load(path, target="y")
 
 
-def test_strings_with_numbers_in_them_are_categories(tmp_path):
-    rows = [f"{name},{i % 2}" for i, name in enumerate(["1a", "B-2", "3rd floor", "10-20"] * 5)]
-    (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]))
-    assert load(tmp_path / "t.csv", target="y").n_features == 4
+def test_strings_with_numbers_in_them_are_categories(csv):
+    names = ["1a", "B-2", "3rd floor", "10-20"] * 5
+    path = csv("a,y\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(names)))
+    assert load(path, target="y").n_features == 4
 
 
-def test_a_target_of_strings_and_numbers_says_how_to_take_it_as_labels(tmp_path):
-    rows = [f"{i},{label}" for i, label in enumerate(["1", "2", "x"] * 10)]
-    path = tmp_path / "t.csv"
-    path.write_text("\n".join(["a,y", *rows]))
-    with pytest.raises(DataError, match="row 3.*--task classification"):
+def test_a_target_of_strings_and_numbers_says_how_to_take_it_as_labels(csv):
+    path = csv(GOOD + "3,a,x\n4,b,x\n")
+    with pytest.raises(DataError, match="row 21.*--task classification"):
         load(path, target="y")
-    assert load(path, target="y", task="classification").encoding.n_outputs == 3
+    assert load(path, target="y", task="classification").encoding.classes == ("0", "1", "x")

@@ -66,7 +66,7 @@ def covered(advice):
 def test_shuffled_rows_are_read_without_those_around_them_and_rows_in_order_with_them(recorded):
     x, advice = recorded
     shuffled, ordered = source(x, shuffle=True), source(x)
-    assert advice == []  # both may be of one map, so that it counts whose turn it is
+    assert advice == []  # both may use one map: it counts whose epoch it is
     for _ in range(2):
         list(shuffled.epoch(0))
         assert advice[0] == (mmap.MADV_RANDOM,)
@@ -98,7 +98,7 @@ def test_rows_are_announced_once_each_one_batch_ahead(recorded, monkeypatch):
     ],
     ids=["all", "some", "few", "backwards", "both"],
 )
-def test_what_is_announced_is_where_the_rows_lie(recorded, view):
+def test_the_bytes_of_the_rows_are_announced(recorded, view):
     x, advice = recorded
     part = view(x)
     rows = np.array([3, 0, 11])
@@ -106,7 +106,7 @@ def test_what_is_announced_is_where_the_rows_lie(recorded, view):
     assert advice.pop(0) == (mmap.MADV_RANDOM,)
     assert all(start % PAGE == 0 for _, start, _ in advice)
     assert len(advice) == 3
-    # Where a value lies in the file is told by the value: they are its numbers.
+    # The values are their own positions in the file.
     header = x.offset
     needed = {header + int(value) * 8 + i for value in part[rows].ravel() for i in range(8)}
     found = covered(advice)

@@ -1,8 +1,9 @@
-"""What recorded steps are tried on: everything that a step of training can consist of."""
+"""What traced steps are tested with: everything that a step of training can consist of."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
@@ -46,10 +47,33 @@ OPTIMIZERS = {
 }
 
 
+each_network = pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
+each_loss = pytest.mark.parametrize(("loss", "y"), LOSSES.values(), ids=LOSSES)
+each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+UNARY = (
+    *("abs", "ceil", "cos", "exp", "expm1", "floor", "isfinite", "isinf", "isnan", "log", "log10"),
+    *("log1p", "log2", "negative", "sign", "sin", "sqrt", "square", "tan", "tanh"),
+)
+"""Elementwise functions of one array."""
+
+BINARY = (
+    *("add", "atan2", "divide", "equal", "greater", "greater_equal", "less", "less_equal"),
+    *("maximum", "minimum", "multiply", "not_equal", "pow", "subtract"),
+)
+"""Elementwise functions of two arrays."""
+
+
 def numbers_of(model):
-    """Give every number that training has changed."""
+    """Return every number that training has changed."""
     training = model.training
     trees = (training.params, training.state, training.optimizer_state)
     rows = [[v for k, v in row.items() if k != "seconds"] for row in training.history]
     arrays = [to_numpy(a).copy() for tree in trees for a in tree_named_leaves(tree).values()]
     return [*arrays, np.asarray(rows)]
+
+
+def assert_same(results, expected):
+    """Compare arrays bit for bit."""
+    for result, right in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(to_numpy(result), to_numpy(right), strict=True)

@@ -14,31 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import anyback_nn as nn
 from anyback_nn.array_api import Array, to_numpy
-from anyback_nn.backends import Backend, select
 from anyback_nn.network import activations
-from anyback_nn.network.activations import (
-    ACTIVATIONS,
-    ELU,
-    Identity,
-    LeakyReLU,
-    SiLU,
-    Softplus,
-    Tanh,
-)
-from anyback_nn.network.layer import Context, Layer
-from anyback_nn.network.layers import BatchNorm, Dense, Dropout, LayerNorm
-from anyback_nn.network.losses import (
-    BinaryCrossEntropy,
-    Huber,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    Poisson,
-    ProbabilityCrossEntropy,
-    SoftmaxCrossEntropy,
-)
-from anyback_nn.network.network import Network, Residual
 from anyback_nn.random import Random, generator
 from anyback_nn.tree import tree_map, tree_named_leaves
 
@@ -50,13 +28,15 @@ WEIGHTS = {
     "some weights zero": np.asarray([0.0, 2.5, 1.0, 0.0, 1.5]),
 }
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-"""Of two ways to compute the same in one dtype, relative to the largest entry."""
+"""Of two ways to compute the same in one dtype, relative to the largest element."""
+EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
+"""The distance from 1 to the next number."""
 
 
 # Trees of arrays ---------------------------------------------------------------------------------
 
 
-def move(tree: Any, backend: Backend, dtype: str) -> Any:
+def move(tree: Any, backend: nn.Backend, dtype: str) -> Any:
     """Bring a tree of NumPy arrays to a backend; integers and booleans stay what they are."""
 
     def one(x: Any) -> Any:
@@ -65,13 +45,18 @@ def move(tree: Any, backend: Backend, dtype: str) -> Any:
     return tree_map(one, tree)
 
 
+def pick(tree: Any, index: Any) -> Any:
+    """Index every array of a tree."""
+    return tree_map(lambda x: None if x is None else x[index], tree)
+
+
 def arrays(tree: Any) -> dict[str, Any]:
-    """Name the arrays of a tree (where there may be none, such as noise, stands None)."""
+    """Return the arrays of a tree by their names, without None (no noise, say)."""
     return {name: leaf for name, leaf in tree_named_leaves(tree).items() if leaf is not None}
 
 
 def relative_error(actual: Any, expected: Any) -> float:
-    """Give the largest error relative to the largest entry; 0 where both are all zero."""
+    """Return the largest error relative to the largest element; 0 if both arrays are zero."""
     actual, expected = to_numpy(actual), to_numpy(expected)
     assert actual.shape == expected.shape
     scale = np.max(np.abs(expected))
@@ -88,15 +73,15 @@ def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
 
 
 def central_differences(value: Callable[[Any], float], x: Any, step: float = 1e-5) -> Any:
-    """Derive ``value(x)``, of a NumPy array, with respect to each entry of it."""
+    """Derive ``value(x)``, of a NumPy array, with respect to each of its elements."""
     x, gradient = x.copy(), np.empty_like(x)
     for index in np.ndindex(x.shape):
-        entry = x[index]
-        x[index] = entry + step
+        center = x[index]
+        x[index] = center + step
         above = value(x)
-        x[index] = entry - step
+        x[index] = center - step
         below = value(x)
-        x[index] = entry
+        x[index] = center
         gradient[index] = (above - below) / (2 * step)
     return gradient
 
@@ -109,7 +94,7 @@ class LayerCase:
     """A layer under test; ``make`` builds it for a number of outputs."""
 
     name: str
-    make: Callable[[int], Layer]
+    make: Callable[[int], nn.Layer]
     training: bool = False
     n_in: int | None = None  # default: as many as outputs
 
@@ -118,7 +103,7 @@ class LayerCase:
         layer = self.make(n_out)
         n_in = self.n_in or n_out
         rng = np.random.default_rng(n_out)
-        draws = Random(generator(n_out, "weights"), select("numpy"), "float64")
+        draws = Random(generator(n_out, "weights"), nn.select("numpy"), "float64")
         # Scales that are not 1 and shifts that are not 0 show what multiplying by them hides.
         params = tree_map(
             lambda x: x + 0.3 * rng.normal(size=(*replicas, *x.shape)), layer.init(n_in, draws)
@@ -131,17 +116,17 @@ class LayerCase:
         noise = layer.noise(shape, draws) if self.training else None
         x = rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 2.0, shape)  # not at the kink
         dy = rng.normal(size=(*replicas, n_samples, n_out))
-        return Problem(layer, params, x, Context(self.training, state, noise), dy)
+        return Problem(layer, params, x, nn.Context(self.training, state, noise), dy)
 
 
 @dataclass(frozen=True)
 class Problem:
     """A layer and the arrays that it is called with."""
 
-    layer: Layer
+    layer: nn.Layer
     params: Any
     x: Array
-    context: Context
+    context: nn.Context
     dy: Array
 
     def map(self, function: Callable[[Any], Any]) -> Problem:
@@ -151,11 +136,11 @@ class Problem:
             self,
             params=function(self.params),
             x=function(self.x),
-            context=Context(training, function(state), function(noise)),
+            context=nn.Context(training, function(state), function(noise)),
             dy=function(self.dy),
         )
 
-    def to(self, backend: Backend, dtype: str) -> Problem:
+    def to(self, backend: nn.Backend, dtype: str) -> Problem:
         """Bring all arrays to a backend."""
         return self.map(lambda tree: move(tree, backend, dtype))
 
@@ -167,7 +152,7 @@ class Problem:
     def step(self, params: Any, x: Array, state: Any, noise: Any, dy: Array) -> dict[str, Any]:
         """Go forward and backward: a pure function of arrays."""
         layer, training = self.layer, self.context.training
-        y, cache = layer.forward(params, x, Context(training, state, noise))
+        y, cache = layer.forward(params, x, nn.Context(training, state, noise))
         dx, grads = layer.backward(params, cache, dy)
         new_state = layer.next_state(state, cache) if training else state
         return {"y": y, "cache": cache, "dx": dx, "grads": grads, "state": new_state}
@@ -177,48 +162,43 @@ class Problem:
         return self.step(*self.arguments)
 
 
-def _activation_rows() -> list[LayerCase]:
-    return [
-        LayerCase(name, lambda n, make=activation: make())
-        for name, activation in ACTIVATIONS.items()
-    ]
-
-
 LAYERS = (
-    LayerCase("Dense", Dense, n_in=4),
-    LayerCase("Dense without bias", lambda n: Dense(n, bias=False), n_in=4),
-    LayerCase("Dropout", lambda n: Dropout(0.4), training=True),
-    LayerCase("Dropout in prediction", lambda n: Dropout(0.4)),
-    LayerCase("BatchNorm", lambda n: BatchNorm(), training=True),
-    LayerCase("BatchNorm in prediction", lambda n: BatchNorm()),
+    LayerCase("Dense", nn.Dense, n_in=4),
+    LayerCase("Dense without bias", lambda n: nn.Dense(n, bias=False), n_in=4),
+    LayerCase("Dropout", lambda n: nn.Dropout(0.4), training=True),
+    LayerCase("Dropout in prediction", lambda n: nn.Dropout(0.4)),
+    LayerCase("BatchNorm", lambda n: nn.BatchNorm(), training=True),
+    LayerCase("BatchNorm in prediction", lambda n: nn.BatchNorm()),
     # With a small epsilon, one sample of two features is always (-1, 1), and nothing is left to
     # derive.
-    LayerCase("LayerNorm", lambda n: LayerNorm(epsilon=0.1)),
-    LayerCase("Residual", lambda n: Residual(Dense(4), Tanh(), Dense(n))),
-    LayerCase("Residual of nothing", lambda n: Residual(Identity())),
-    LayerCase("Residual that ends in an activation", lambda n: Residual(Dense(n), Tanh())),
+    LayerCase("LayerNorm", lambda n: nn.LayerNorm(epsilon=0.1)),
+    LayerCase("Residual", lambda n: nn.Residual(nn.Dense(4), nn.Tanh(), nn.Dense(n))),
+    LayerCase("Residual of nothing", lambda n: nn.Residual(nn.Identity())),
+    LayerCase("Residual that ends in an activation", lambda n: nn.Residual(nn.Dense(n), nn.Tanh())),
     LayerCase(
         "Network",
         # No bias before BatchNorm, which takes it away again: its gradient would be zero.
-        lambda n: Network(
-            Dense(4, bias=False),
-            BatchNorm(),
-            Softplus(),
-            Dropout(0.3),
-            Residual(SiLU(), Dense(4)),
-            Dense(n),
+        lambda n: nn.Network(
+            nn.Dense(4, bias=False),
+            nn.BatchNorm(),
+            nn.Softplus(),
+            nn.Dropout(0.3),
+            nn.Residual(nn.SiLU(), nn.Dense(4)),
+            nn.Dense(n),
         ),
         training=True,
         n_in=3,
     ),
     LayerCase(
         "Network in prediction",
-        lambda n: Network(Dense(4), BatchNorm(), Tanh(), Dropout(0.3), Network(Dense(n))),
+        lambda n: nn.Network(
+            nn.Dense(4), nn.BatchNorm(), nn.Tanh(), nn.Dropout(0.3), nn.Network(nn.Dense(n))
+        ),
         n_in=3,
     ),
-    LayerCase("leaky_relu with a slope", lambda n: LeakyReLU(0.3)),
-    LayerCase("elu with alpha", lambda n: ELU(0.6)),
-    *_activation_rows(),
+    LayerCase("leaky_relu with a slope", lambda n: nn.LeakyReLU(0.3)),
+    LayerCase("elu with alpha", lambda n: nn.ELU(0.6)),
+    *(LayerCase(name, lambda n, make=kind: make()) for name, kind in nn.ACTIVATIONS.items()),
 )
 each_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 
@@ -274,7 +254,7 @@ class LossCase:
     """A loss under test, with outputs and targets that suit it."""
 
     name: str
-    loss: Loss
+    loss: nn.Loss
     numbers: Callable[[Any, tuple], tuple[Any, Any]]
 
     def draw(self, n_out: int, n_samples: int = N_SAMPLES, replicas: tuple = ()) -> tuple[Any, Any]:
@@ -283,21 +263,21 @@ class LossCase:
 
 
 LOSSES = (
-    LossCase("MeanSquaredError", MeanSquaredError(), _values),
-    LossCase("MeanAbsoluteError", MeanAbsoluteError(), _values),
-    LossCase("Huber", Huber(), _values),
-    LossCase("Huber with delta", Huber(0.8), _values),
-    LossCase("Poisson", Poisson(), _counts),
-    LossCase("BinaryCrossEntropy", BinaryCrossEntropy(), _labels),
-    LossCase("BinaryCrossEntropy, soft", BinaryCrossEntropy(), _soft_labels),
-    LossCase("BinaryCrossEntropy, smoothed", BinaryCrossEntropy(0.2), _labels),
-    LossCase("ProbabilityCrossEntropy", ProbabilityCrossEntropy(), _probabilities),
-    LossCase("ProbabilityCrossEntropy, soft", ProbabilityCrossEntropy(), _soft_probabilities),
-    LossCase("SoftmaxCrossEntropy, classes", SoftmaxCrossEntropy(), _classes),
-    LossCase("SoftmaxCrossEntropy, one-hot", SoftmaxCrossEntropy(), _one_hot),
-    LossCase("SoftmaxCrossEntropy, soft", SoftmaxCrossEntropy(), _soft_classes),
-    LossCase("SoftmaxCrossEntropy, classes smoothed", SoftmaxCrossEntropy(0.1), _classes),
-    LossCase("SoftmaxCrossEntropy, soft smoothed", SoftmaxCrossEntropy(0.3), _soft_classes),
+    LossCase("MeanSquaredError", nn.MeanSquaredError(), _values),
+    LossCase("MeanAbsoluteError", nn.MeanAbsoluteError(), _values),
+    LossCase("Huber", nn.Huber(), _values),
+    LossCase("Huber with delta", nn.Huber(0.8), _values),
+    LossCase("Poisson", nn.Poisson(), _counts),
+    LossCase("BinaryCrossEntropy", nn.BinaryCrossEntropy(), _labels),
+    LossCase("BinaryCrossEntropy, soft", nn.BinaryCrossEntropy(), _soft_labels),
+    LossCase("BinaryCrossEntropy, smoothed", nn.BinaryCrossEntropy(0.2), _labels),
+    LossCase("ProbabilityCrossEntropy", nn.ProbabilityCrossEntropy(), _probabilities),
+    LossCase("ProbabilityCrossEntropy, soft", nn.ProbabilityCrossEntropy(), _soft_probabilities),
+    LossCase("SoftmaxCrossEntropy, classes", nn.SoftmaxCrossEntropy(), _classes),
+    LossCase("SoftmaxCrossEntropy, one-hot", nn.SoftmaxCrossEntropy(), _one_hot),
+    LossCase("SoftmaxCrossEntropy, soft", nn.SoftmaxCrossEntropy(), _soft_classes),
+    LossCase("SoftmaxCrossEntropy, classes smoothed", nn.SoftmaxCrossEntropy(0.1), _classes),
+    LossCase("SoftmaxCrossEntropy, soft smoothed", nn.SoftmaxCrossEntropy(0.3), _soft_classes),
 )
 each_loss = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
 each_weights = pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS.keys())
@@ -309,7 +289,7 @@ each_width = pytest.mark.parametrize("n_out", [1, 2, 3])
 
 @dataclass(frozen=True)
 class FunctionCase:
-    """An activation as a function of every entry alone, and its derivative."""
+    """An elementwise activation and its derivative."""
 
     name: str
     options: tuple[float, ...] = ()
@@ -325,33 +305,10 @@ class FunctionCase:
 
 
 FUNCTIONS = (
-    *(FunctionCase(name) for name in ACTIVATIONS if name != "softmax"),
+    *(FunctionCase(name) for name in nn.ACTIVATIONS if name != "softmax"),
     FunctionCase("leaky_relu", (0.3,)),
     FunctionCase("elu", (0.6,)),
 )
 each_function = pytest.mark.parametrize(
     "case", FUNCTIONS, ids=lambda case: "-".join([case.name, *map(str, case.options)])
 )
-
-__all__ = [
-    "FUNCTIONS",
-    "LAYERS",
-    "LOSSES",
-    "N_SAMPLES",
-    "TOLERANCE",
-    "WEIGHTS",
-    "FunctionCase",
-    "LayerCase",
-    "LossCase",
-    "Problem",
-    "arrays",
-    "assert_close",
-    "central_differences",
-    "each_function",
-    "each_layer",
-    "each_loss",
-    "each_weights",
-    "each_width",
-    "move",
-    "relative_error",
-]

@@ -1,4 +1,4 @@
-"""A layer and a loss of one's own: a class with the two methods, and nothing is registered."""
+"""Layers and losses of a user's own: classes with two methods, which need no registration."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -6,21 +6,14 @@ from functools import partial
 import numpy as np
 import pytest
 from array_api_compat import array_namespace
-from network_cases import central_differences, move, relative_error
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.network.layer import PREDICTION, Context, Layer
-from anyback_nn.network.layers import Dense
-from anyback_nn.network.layout import Layout
-from anyback_nn.network.losses import Loss, mean_loss
-from anyback_nn.network.network import Network
-from anyback_nn.random import Random, generator
-from anyback_nn.tree import tree_leaves, tree_map
+from anyback_nn.testing import check_gradients
 
 
 @dataclass(frozen=True)
-class Power(Layer):
+class Power(nn.Layer):
     """``y = |x|^exponent``, where the exponent of each feature is learned."""
 
     start: float = 0.75
@@ -28,7 +21,7 @@ class Power(Layer):
     def init(self, n_in, draws):
         return {"exponent": draws.full((n_in,), self.start)}
 
-    def forward(self, params, x, context=PREDICTION):
+    def forward(self, params, x, context=nn.PREDICTION):
         xp = array_namespace(x)
         y = xp.abs(x) ** params["exponent"]
         return y, (x, y)
@@ -40,17 +33,17 @@ class Power(Layer):
         return dx, {"exponent": xp.sum(dy * y * xp.log(xp.abs(x)), axis=-2)}
 
 
-class Square(Layer):
+class Square(nn.Layer):
     """The two methods, and nothing else."""
 
-    def forward(self, params, x, context=PREDICTION):
+    def forward(self, params, x, context=nn.PREDICTION):
         return x * x, x
 
     def backward(self, params, cache, dy):
         return 2.0 * cache * dy, {}
 
 
-class LogCosh(Loss):
+class LogCosh(nn.Loss):
     """The two methods of a loss, and nothing else."""
 
     def forward(self, outputs, targets):
@@ -62,7 +55,7 @@ class LogCosh(Loss):
         return array_namespace(cache).tanh(cache) * dvalues[..., None]
 
 
-NETWORK = Network(Dense(4), Power(), Square(), Dense(2))
+NETWORK = nn.Network(nn.Dense(4), Power(), Square(), nn.Dense(2))
 
 
 def numbers():
@@ -71,49 +64,17 @@ def numbers():
 
 
 def test_gradients(backend, float64):
-    params = NETWORK.init(3, Random(generator(0, "weights"), backend, float64))
-    x, *rest = numbers()
-    rest = move(tuple(rest), backend, float64)
-
-    def run(params, x):
-        outputs, cache = NETWORK.forward(params, x)
-        value, d_outputs = mean_loss(LogCosh(), outputs, *rest)
-        return float(to_numpy(value)), *NETWORK.backward(params, cache, d_outputs)
-
-    def value(x):
-        return run(params, backend.asarray(x))[0]
-
-    _, dx, grads = run(params, backend.asarray(x))
-    assert relative_error(dx, central_differences(value, x)) < 1e-6
-    for own, gradient in zip(tree_leaves(params), tree_leaves(grads), strict=True):
-
-        def value(other, own=own):
-            new = tree_map(lambda x: backend.asarray(other) if x is own else x, params)
-            return run(new, backend.asarray(x))[0]
-
-        assert relative_error(gradient, central_differences(value, to_numpy(own))) < 1e-6
+    check_gradients(NETWORK, (5, 3), backend=backend, dtype=float64)
+    check_gradients(LogCosh(), (5, 2), backend=backend, dtype=float64)
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_gradient_descent_lowers_the_loss(packed, backend, dtype):
-    params = NETWORK.init(3, Random(generator(0, "weights"), backend, dtype))
-    layout = Layout.of(params, packed)
-    x, targets, weights = move(numbers(), backend, dtype)
-
-    def step(storage):
-        tree = layout.unpack(storage)
-        outputs, cache = NETWORK.forward(tree, x, Context(training=True))
-        value, d_outputs = mean_loss(LogCosh(), outputs, targets, weights)
-        grads = layout.pack(NETWORK.gradients(tree, cache, d_outputs))
-        return value, tuple(p - 0.02 * g for p, g in zip(storage, grads))
-
-    step = backend.jit(step)
-    storage, values = layout.pack(params), []
-    for _ in range(30):
-        value, storage = step(storage)
-        values.append(float(to_numpy(value)))
-    assert values == sorted(values, reverse=True)
-    assert values[-1] < 0.8 * values[0]
+def test_gradient_descent_lowers_the_loss(backend, dtype):
+    x, targets, weights = numbers()
+    model = nn.Model(*NETWORK.layers, loss=LogCosh(), backend=backend, dtype=dtype)
+    options = {"optimizer": nn.GradientDescent(0.02), "epochs": 30, "sample_weight": weights}
+    losses = model.fit(x, targets, **options)["train_loss"]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_defaults_of_a_layer():
@@ -132,7 +93,7 @@ def test_defaults_of_a_loss(backend):
     assert not loss.classifies
 
 
-@pytest.mark.parametrize("kind", [Layer, Loss])
+@pytest.mark.parametrize("kind", [nn.Layer, nn.Loss])
 def test_both_methods_are_needed(kind):
     class Half(kind):
         def forward(self, *arguments):
@@ -142,10 +103,10 @@ def test_both_methods_are_needed(kind):
         Half()
 
 
-class Chosen(Layer):
+class Chosen(nn.Layer):
     """The first two features: a view of the inputs, where the library has views."""
 
-    def forward(self, params, x, context=PREDICTION):
+    def forward(self, params, x, context=nn.PREDICTION):
         return x[:, :2], x
 
     def backward(self, params, cache, dy):
@@ -162,8 +123,8 @@ def test_predictions_are_not_the_memory_of_the_inputs(backend, float64):
     np.testing.assert_array_equal(x, before)
 
 
-def test_what_a_loss_of_ones_own_makes_of_outputs(backend, float64):
-    """It is called each time anew, whatever it is: nothing of it is remembered."""
+def test_predictions_of_an_own_loss(backend, float64):
+    """It is called each time: nothing that it returned is kept."""
 
     class Own(nn.SoftmaxCrossEntropy):
         factor = 2.0
@@ -171,7 +132,7 @@ def test_what_a_loss_of_ones_own_makes_of_outputs(backend, float64):
         decide = staticmethod(lambda outputs: array_namespace(outputs).argmin(outputs, axis=-1))
 
     x = numbers()[0]
-    model = nn.Model(Dense(4), loss=Own(), backend=backend, dtype=float64).build(3)
+    model = nn.Model(nn.Dense(4), loss=Own(), backend=backend, dtype=float64).build(3)
     raw = model.predict(x)
     np.testing.assert_array_equal(model.predict_classes(x), raw.argmin(axis=1))
     Own.factor = 6.0

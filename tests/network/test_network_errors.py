@@ -1,4 +1,6 @@
-"""What a network says when its layers do not fit, and a layer when its settings do not."""
+"""Errors of networks whose layers do not fit, and of layers whose settings are out of range."""
+
+import math
 
 import pytest
 
@@ -54,37 +56,20 @@ def test_what_is_not_a_layer(kind, wrong, message):
         kind(Dense(3), wrong)
 
 
-@pytest.mark.parametrize("n_out", [0, -1])
-def test_wrong_number_of_units(n_out):
-    with pytest.raises(ValueError, match=f"an integer of at least 1, got {n_out}"):
-        Dense(n_out)
-
-
-@pytest.mark.parametrize("probability", [1.0, 1.5, -0.1, float("nan")])
-def test_wrong_probability(probability):
-    message = f"Dropout: expected a probability from 0 to below 1, got {probability}"
-    with pytest.raises(ValueError, match=message):
-        Dropout(probability)
-
-
-@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan")])
-def test_wrong_alpha(alpha):
-    """Below zero the derivative, which is told by the sign of the output, would be wrong."""
-    with pytest.raises(ValueError, match=f"ELU: expected alpha above 0, got {alpha}"):
-        ELU(alpha)
-
-
-@pytest.mark.parametrize("momentum", [1.0, -0.1, float("nan")])
-def test_wrong_momentum(momentum):
-    message = f"BatchNorm: expected momentum from 0 to below 1, got {momentum}"
-    with pytest.raises(ValueError, match=message):
-        BatchNorm(momentum=momentum)
-
-
-@pytest.mark.parametrize("layer", [BatchNorm, LayerNorm])
-@pytest.mark.parametrize("epsilon", [0.0, -1e-5, float("nan")])
-def test_wrong_epsilon(layer, epsilon):
-    """At zero, a feature that does not vary would be divided by zero."""
-    message = f"{layer.__name__}: expected epsilon above 0, got {epsilon}"
-    with pytest.raises(ValueError, match=message):
-        layer(epsilon=epsilon)
+@pytest.mark.parametrize(
+    ("layer", "setting", "values", "message"),
+    [
+        (Dense, "n_out", [0, -1], "an integer of at least 1"),
+        (Dropout, "probability", [1.0, 1.5, -0.1, math.nan], "a probability from 0 to below 1"),
+        # Below 0 the derivative, which depends on the sign of the output, would be wrong.
+        (ELU, "alpha", [0.0, -1.0, math.nan], "alpha above 0"),
+        (BatchNorm, "momentum", [1.0, -0.1, math.nan], "momentum from 0 to below 1"),
+        # At 0, a constant feature would be divided by 0.
+        (BatchNorm, "epsilon", [0.0, -1e-5, math.nan], "epsilon above 0"),
+        (LayerNorm, "epsilon", [0.0, -1e-5, math.nan], "epsilon above 0"),
+    ],
+)
+def test_settings_out_of_range(layer, setting, values, message):
+    for value in values:
+        with pytest.raises(ValueError, match=f"expected .*{message}, got {value}"):
+            layer(**{setting: value})

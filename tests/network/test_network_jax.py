@@ -15,6 +15,7 @@ from network_cases import (
     each_loss,
     move,
 )
+from network_references import compositions, elementwise
 
 from anyback_nn.backends import select
 from anyback_nn.network.losses import mean_loss
@@ -29,14 +30,6 @@ def on_jax(function, arrays):
         return jax.jit(function)(*move(arrays, select("jax"), "float64"))
 
 
-def dense(x, p, context):
-    return x @ p["weight"] + p.get("bias", 0.0)
-
-
-def dropout(x, p, context):
-    return jnp.where(context.noise, x / (1 - 0.4), 0.0) if context.training else x
-
-
 def batch_norm(x, p, context):
     known = {} if context.training else context.state
     return jax.nn.standardize(x, axis=0, epsilon=1e-5, **known) * p["scale"] + p["shift"]
@@ -46,41 +39,18 @@ def layer_norm(x, p, context):
     return jax.nn.standardize(x, axis=-1, epsilon=0.1) * p["scale"] + p["shift"]
 
 
-def residual(x, p, context):
-    first, _, last = p
-    return x + dense(jnp.tanh(dense(x, first, context)), last, context)
-
-
-def entrywise(function):
-    return lambda x, p, context: function(x)
-
-
+ACTIVATIONS = (
+    *("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu"),
+    *("softplus", "softmax"),
+)
 REFERENCE_LAYERS = {
-    "Dense": dense,
-    "Dense without bias": dense,
-    "Dropout": dropout,
-    "Dropout in prediction": dropout,
+    **compositions(jnp.tanh, jnp.where),
     "BatchNorm": batch_norm,
     "BatchNorm in prediction": batch_norm,
     "LayerNorm": layer_norm,
-    "Residual": residual,
-    "Residual of nothing": entrywise(lambda x: x + x),
-    "Residual that ends in an activation": lambda x, p, context: (
-        x + jnp.tanh(dense(x, p[0], context))
-    ),
-    "identity": entrywise(jax.nn.identity),
-    "sigmoid": entrywise(jax.nn.sigmoid),
-    "tanh": entrywise(jax.nn.tanh),
-    "relu": entrywise(jax.nn.relu),
-    "leaky_relu": entrywise(jax.nn.leaky_relu),
-    "leaky_relu with a slope": entrywise(lambda x: jax.nn.leaky_relu(x, 0.3)),
-    "elu": entrywise(jax.nn.elu),
-    "elu with alpha": entrywise(lambda x: jax.nn.elu(x, 0.6)),
-    "selu": entrywise(jax.nn.selu),
-    "gelu": entrywise(lambda x: jax.nn.gelu(x, approximate=True)),
-    "silu": entrywise(jax.nn.silu),
-    "softplus": entrywise(jax.nn.softplus),
-    "softmax": entrywise(jax.nn.softmax),
+    **{name: elementwise(getattr(jax.nn, name)) for name in ACTIVATIONS},
+    "leaky_relu with a slope": elementwise(lambda x: jax.nn.leaky_relu(x, 0.3)),
+    "elu with alpha": elementwise(lambda x: jax.nn.elu(x, 0.6)),
 }
 
 

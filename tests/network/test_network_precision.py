@@ -1,4 +1,4 @@
-"""Networks that compute in a narrow dtype inside: near the wide one, and narrow where they say so.
+"""Networks that compute in a narrow dtype: close to the wide one, and narrow where they should be.
 
 No array of 16 bits is in the standard, so what keeps to it is shown with float32 inside float64.
 """
@@ -9,18 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from network_cases import LAYERS, arrays, assert_close, each_layer, relative_error
+from network_cases import EPSILON, LAYERS, arrays, assert_close, each_layer, relative_error
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs.checks import COMPUTE_DTYPES
-from anyback_nn.network.activations import ACTIVATIONS
-from anyback_nn.network.layer import Context
-from anyback_nn.network.network import Network
 from anyback_nn.network.precision import InDtype, cast, mix_precision
-
-EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
-"""The distance from 1 to the next number."""
 
 each_narrow = pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES)
 each_kind = pytest.mark.parametrize(
@@ -35,7 +29,7 @@ def outcome(network, problem, backend):
     """Go forward, and backward to the gradients of the parameters and of the input."""
 
     def run(params, x, state, noise, dy):
-        context = Context(problem.context.training, (state,), (noise,))
+        context = nn.Context(problem.context.training, (state,), (noise,))
         y, cache = network.forward((params,), x, context)
         dx, _ = network.backward((params,), cache, dy)
         found = {"y": y, "dx": dx, "grads": network.gradients((params,), cache, dy)}
@@ -48,7 +42,7 @@ def outcome(network, problem, backend):
 
 def assert_near_wide(case, backend, narrow, wide):
     problem = case.draw(3).to(backend, wide)
-    network = Network(problem.layer)
+    network = nn.Network(problem.layer)
     found = outcome(mix_precision(network, narrow, wide), problem, backend)
     for part in ("y", "grads", "state"):
         for name, array in arrays(found.get(part, ())).items():
@@ -81,7 +75,7 @@ def test_what_is_kept_for_the_way_back_is_narrow(backend, compute_dtype):
     """Most of the memory of a step."""
     case = next(one for one in LAYERS if one.name == "Residual")
     problem = case.draw(3).to(backend, "float32")
-    network = mix_precision(Network(problem.layer), compute_dtype, "float32")
+    network = mix_precision(nn.Network(problem.layer), compute_dtype, "float32")
     y, cache = backend.jit(network.forward)((problem.params,), problem.x)
     kept = arrays(cache)
     assert len(kept) >= 6
@@ -104,9 +98,9 @@ def test_squares_beyond_float16_are_normalized(layer, backend, compute_dtype):
     # Steps of 8 are exact in all three; their squares end at 9e6, and float16 at 65504.
     x = backend.asarray(8.0 * rng.integers(-375, 376, (64, 48)), "float32")
     draws = nn.random.Random(nn.random.generator(0, "weights"), backend, "float32")
-    network = Network(layer)
+    network = nn.Network(layer)
     params, state = network.init(48, draws), network.init_state(48, draws)
-    context = Context(True, state)
+    context = nn.Context(True, state)
     y, cache = mix_precision(network, compute_dtype, "float32").forward(params, x, context)
     expected, expected_cache = network.forward(params, x, context)
     assert relative_error(y, to_numpy(expected)) < 1e-6
@@ -118,17 +112,17 @@ def test_squares_beyond_float16_are_normalized(layer, backend, compute_dtype):
 def test_softmax_over_many_classes(backend, compute_dtype):
     """With the probabilities near the smallest of float16, or the sum near its largest whole."""
     z = backend.asarray(np.zeros((2, 40_000)), "float32")
-    y, _ = mix_precision(Network(nn.Softmax()), compute_dtype, "float32").forward(({},), z)
+    y, _ = mix_precision(nn.Network(nn.Softmax()), compute_dtype, "float32").forward(({},), z)
     assert relative_error(y, np.full((2, 40_000), 1 / 40_000)) < 1e-5
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+@pytest.mark.parametrize("activation", nn.ACTIVATIONS.values(), ids=nn.ACTIVATIONS)
 @pytest.mark.parametrize("compute_dtype", ["float16"])
 def test_activations_are_finite(activation, backend, compute_dtype):
     sizes = np.asarray([0.0, 6e-8, 1e-4, 1.0, 12.0, 20.0, 50.0, 100.0, 1e3, 3e4, 6e4])
     x = backend.asarray(np.concatenate([sizes, -sizes])[:, None] * [1.0, -1.0, 0.5], "float32")
     dy = backend.asarray(np.ones((22, 3)), "float32")
-    network = mix_precision(Network(activation()), compute_dtype, "float32")
+    network = mix_precision(nn.Network(activation()), compute_dtype, "float32")
     with backend.scope("float32"):
         y, cache = network.forward(({},), x)
         dx, _ = network.backward(({},), cache, dy)
@@ -141,7 +135,7 @@ def test_activations_are_finite(activation, backend, compute_dtype):
 
 @dataclass(frozen=True)
 class Seen(nn.Layer):
-    """Tells in which dtype it computes."""
+    """Its cache shows in which dtype it computes."""
 
     def forward(self, params, x, context=nn.PREDICTION):
         return x, x
@@ -180,9 +174,9 @@ class Noisy(Seen):
 )
 @each_narrow
 def test_own_layers(layer, full, backend, compute_dtype):
-    network = mix_precision(Network(nn.Network(layer)), compute_dtype, "float32")
+    network = mix_precision(nn.Network(nn.Network(layer)), compute_dtype, "float32")
     x = backend.asarray([[1.0, 2.0]], "float32")
-    _, cache = network.forward((({},),), x, Context(True, (({},),), ((x,),)))
+    _, cache = network.forward((({},),), x, nn.Context(True, (({},),), ((x,),)))
     wanted = "float32" if full else compute_dtype
     ((_, seen),) = cache[0]
     assert seen.dtype == narrow_dtype(backend, wanted)
@@ -200,14 +194,14 @@ class Damped(nn.Network):
 
 
 def test_own_blocks_keep_their_settings():
-    network = mix_precision(Network(Damped(nn.Dense(2), factor=0.25)), "float16", "float32")
+    network = mix_precision(nn.Network(Damped(nn.Dense(2), factor=0.25)), "float16", "float32")
     (block,) = network.layers
     assert (type(block), block.factor) == (Damped, 0.25)
     assert block.layers == (InDtype(nn.Dense(2, initializer=nn.GlorotUniform()), "float16"),)
 
 
 def test_sizes_are_those_of_the_layers():
-    network = Network(
+    network = nn.Network(
         nn.Dense(3), nn.BatchNorm(), nn.Residual(nn.Dense(5), nn.Dense(3)), nn.Dense(2)
     )
     mixed = mix_precision(network, "float16", "float32")

@@ -8,18 +8,8 @@ import numpy as np
 import pytest
 from network_cases import TOLERANCE, move, relative_error
 
+import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.network.activations import ACTIVATIONS
-from anyback_nn.network.losses import (
-    BinaryCrossEntropy,
-    Huber,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    Poisson,
-    ProbabilityCrossEntropy,
-    SoftmaxCrossEntropy,
-    mean_loss,
-)
 
 SIZES = np.asarray([0.0, 1e-8, 1.0, 20.0, 50.0, 100.0, 1e4, 1e30])
 POINTS = np.concatenate([SIZES, -SIZES])
@@ -29,7 +19,7 @@ def finite(tree):
     return all(np.all(np.isfinite(to_numpy(x))) for x in tree)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS.values(), ids=ACTIVATIONS)
+@pytest.mark.parametrize("activation", nn.ACTIVATIONS.values(), ids=nn.ACTIVATIONS)
 def test_layers_are_finite(activation, backend, dtype):
     x = backend.asarray(POINTS[:, None] * np.asarray([1.0, -1.0, 0.5]), dtype)
     y, cache = activation().forward({}, x)
@@ -40,26 +30,26 @@ def test_layers_are_finite(activation, backend, dtype):
 @pytest.mark.parametrize(
     ("loss", "outputs", "targets", "value", "gradient"),
     [
-        (BinaryCrossEntropy(), [[1e4]], [[1.0]], 0.0, [[0.0]]),
-        (BinaryCrossEntropy(), [[1e4]], [[0.0]], 1e4, [[1.0]]),
-        (BinaryCrossEntropy(), [[-1e4]], [[1.0]], 1e4, [[-1.0]]),
-        (BinaryCrossEntropy(), [[-1e4]], [[0.5]], 5e3, [[-0.5]]),
-        (SoftmaxCrossEntropy(), [[1e4, -1e4]], [[1.0, 0.0]], 0.0, [[0.0, 0.0]]),
-        (SoftmaxCrossEntropy(), [[1e4, -1e4]], [[0.0, 1.0]], 2e4, [[1.0, -1.0]]),
-        (SoftmaxCrossEntropy(), [[1e4, 1e4]], [[0.5, 0.5]], np.log(2), [[0.0, 0.0]]),
-        (SoftmaxCrossEntropy(0.5), [[1e4, -1e4]], [[1.0, 0.0]], 5e3, [[0.25, -0.25]]),
-        (MeanSquaredError(), [[1e4]], [[-1e4]], 4e8, [[4e4]]),
-        (MeanAbsoluteError(), [[-1e4]], [[1e4]], 2e4, [[-1.0]]),
-        (Huber(2.0), [[-1e4]], [[1e4]], 39998.0, [[-2.0]]),
-        (Poisson(), [[-1e4]], [[0.0]], 0.0, [[0.0]]),
-        (Poisson(), [[-1e4]], [[2.0]], 2e4 + 2 * np.log(2) - 2, [[-2.0]]),
-        (Poisson(), [[80.0]], [[0.0]], np.exp(80.0), [[np.exp(80.0)]]),
+        (nn.BinaryCrossEntropy(), [[1e4]], [[1.0]], 0.0, [[0.0]]),
+        (nn.BinaryCrossEntropy(), [[1e4]], [[0.0]], 1e4, [[1.0]]),
+        (nn.BinaryCrossEntropy(), [[-1e4]], [[1.0]], 1e4, [[-1.0]]),
+        (nn.BinaryCrossEntropy(), [[-1e4]], [[0.5]], 5e3, [[-0.5]]),
+        (nn.SoftmaxCrossEntropy(), [[1e4, -1e4]], [[1.0, 0.0]], 0.0, [[0.0, 0.0]]),
+        (nn.SoftmaxCrossEntropy(), [[1e4, -1e4]], [[0.0, 1.0]], 2e4, [[1.0, -1.0]]),
+        (nn.SoftmaxCrossEntropy(), [[1e4, 1e4]], [[0.5, 0.5]], np.log(2), [[0.0, 0.0]]),
+        (nn.SoftmaxCrossEntropy(0.5), [[1e4, -1e4]], [[1.0, 0.0]], 5e3, [[0.25, -0.25]]),
+        (nn.MeanSquaredError(), [[1e4]], [[-1e4]], 4e8, [[4e4]]),
+        (nn.MeanAbsoluteError(), [[-1e4]], [[1e4]], 2e4, [[-1.0]]),
+        (nn.Huber(2.0), [[-1e4]], [[1e4]], 39998.0, [[-2.0]]),
+        (nn.Poisson(), [[-1e4]], [[0.0]], 0.0, [[0.0]]),
+        (nn.Poisson(), [[-1e4]], [[2.0]], 2e4 + 2 * np.log(2) - 2, [[-2.0]]),
+        (nn.Poisson(), [[80.0]], [[0.0]], np.exp(80.0), [[np.exp(80.0)]]),
     ],
 )
 def test_losses_of_extreme_outputs(loss, outputs, targets, value, gradient, backend, dtype):
     numbers = (np.asarray(outputs), np.asarray(targets))
-    actual, d_outputs = mean_loss(loss, *move(numbers, backend, dtype))
-    # Of logits of 1e4, float32 keeps three digits behind the point.
+    actual, d_outputs = nn.mean_loss(loss, *move(numbers, backend, dtype))
+    # Of logits of 1e4, float32 keeps three digits after the point.
     tolerance = {"float32": 1e-3, "float64": 1e-11}[dtype]
     np.testing.assert_allclose(to_numpy(actual), value, rtol=1e-6, atol=tolerance)
     assert relative_error(d_outputs, np.asarray(gradient)) < 1e-5
@@ -80,7 +70,7 @@ def test_losses_of_extreme_outputs(loss, outputs, targets, value, gradient, back
 )
 def test_probabilities_rounded_to_0_or_1(probability, target, sign, backend, dtype):
     numbers = (np.asarray([[probability]]), np.asarray([[target]]))
-    value, d_outputs = mean_loss(ProbabilityCrossEntropy(), *move(numbers, backend, dtype))
+    value, d_outputs = nn.mean_loss(nn.ProbabilityCrossEntropy(), *move(numbers, backend, dtype))
     assert finite([value, d_outputs])
     assert np.sign(to_numpy(d_outputs)[0, 0]) == sign
 
@@ -90,7 +80,7 @@ def test_an_output_of_one_of_many_classes_is_never_lost(backend, dtype):
     outputs = np.zeros((1, 1000))
     outputs[0, 7] = 20.0
     targets = np.asarray([7], dtype=np.int32)
-    value, _ = mean_loss(SoftmaxCrossEntropy(), *move((outputs, targets), backend, dtype))
+    value, _ = nn.mean_loss(nn.SoftmaxCrossEntropy(), *move((outputs, targets), backend, dtype))
     expected = np.log1p(999 * np.exp(-20.0))
     tolerance = {"float32": 20 * 2**-23, "float64": 20 * 2**-52}[dtype]
     assert abs(float(to_numpy(value)) - expected) <= tolerance
@@ -99,12 +89,12 @@ def test_an_output_of_one_of_many_classes_is_never_lost(backend, dtype):
 @pytest.mark.parametrize(
     ("loss", "output", "target", "exact"),
     [
-        (BinaryCrossEntropy(), 20.0, 1.0, lambda o: np.log1p(np.exp(-o))),
-        (ProbabilityCrossEntropy(), 1e-6, 0.0, lambda o: -np.log1p(-o)),
+        (nn.BinaryCrossEntropy(), 20.0, 1.0, lambda o: np.log1p(np.exp(-o))),
+        (nn.ProbabilityCrossEntropy(), 1e-6, 0.0, lambda o: -np.log1p(-o)),
     ],
     ids=["logit", "probability"],
 )
 def test_a_small_loss_keeps_its_digits(loss, output, target, exact, backend, dtype):
     numbers = move((np.asarray([[output]]), np.asarray([[target]])), backend, dtype)
-    value, _ = mean_loss(loss, *numbers)
+    value, _ = nn.mean_loss(loss, *numbers)
     assert relative_error(value, exact(np.asarray(output))) < TOLERANCE[dtype]

@@ -5,7 +5,6 @@ import pytest
 from network_cases import (
     LAYERS,
     LOSSES,
-    WEIGHTS,
     arrays,
     assert_close,
     each_weights,
@@ -13,6 +12,7 @@ from network_cases import (
     move,
     relative_error,
 )
+from network_references import compositions, elementwise
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.network.losses import mean_loss
@@ -23,21 +23,13 @@ TOLERANCE = 1e-5
 
 
 def tensor(x):
-    """Make a float32 tensor of an array of the backend, of NumPy or of none."""
+    """Create a float32 tensor from an array of any library."""
     x = np.array(to_numpy(x))
     return torch.from_numpy(x.astype(np.float32) if x.dtype.kind == "f" else x)
 
 
 def in_one(gradients):
     return np.concatenate([np.ravel(to_numpy(gradient)) for gradient in gradients])
-
-
-def dense(x, p, context):
-    return F.linear(x, p["weight"].T, p.get("bias"))
-
-
-def dropout(x, p, context):
-    return x * context.noise / (1 - 0.4) if context.training else x
 
 
 def batch_norm(x, p, context):
@@ -49,41 +41,18 @@ def layer_norm(x, p, context):
     return F.layer_norm(x, x.shape[-1:], p["scale"], p["shift"], 0.1)
 
 
-def residual(x, p, context):
-    first, _, last = p
-    return x + dense(torch.tanh(dense(x, first, context)), last, context)
-
-
-def entrywise(function):
-    return lambda x, p, context: function(x)
-
-
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "silu", "softplus")
 REFERENCE_LAYERS = {
-    "Dense": dense,
-    "Dense without bias": dense,
-    "Dropout": dropout,
-    "Dropout in prediction": dropout,
+    **compositions(torch.tanh, torch.where),
     "BatchNorm": batch_norm,
     "BatchNorm in prediction": batch_norm,
     "LayerNorm": layer_norm,
-    "Residual": residual,
-    "Residual of nothing": entrywise(lambda x: x + x),
-    "Residual that ends in an activation": lambda x, p, context: (
-        x + torch.tanh(dense(x, p[0], context))
-    ),
-    "identity": entrywise(lambda x: x * 1),
-    "sigmoid": entrywise(torch.sigmoid),
-    "tanh": entrywise(torch.tanh),
-    "relu": entrywise(F.relu),
-    "leaky_relu": entrywise(F.leaky_relu),
-    "leaky_relu with a slope": entrywise(lambda x: F.leaky_relu(x, 0.3)),
-    "elu": entrywise(F.elu),
-    "elu with alpha": entrywise(lambda x: F.elu(x, 0.6)),
-    "selu": entrywise(F.selu),
-    "gelu": entrywise(lambda x: F.gelu(x, approximate="tanh")),
-    "silu": entrywise(F.silu),
-    "softplus": entrywise(F.softplus),
-    "softmax": entrywise(lambda x: F.softmax(x, dim=-1)),
+    "identity": elementwise(lambda x: x * 1),
+    **{name: elementwise(getattr(F, name)) for name in ACTIVATIONS},
+    "leaky_relu with a slope": elementwise(lambda x: F.leaky_relu(x, 0.3)),
+    "elu with alpha": elementwise(lambda x: F.elu(x, 0.6)),
+    "gelu": elementwise(lambda x: F.gelu(x, approximate="tanh")),
+    "softmax": elementwise(lambda x: F.softmax(x, dim=-1)),
 }
 
 
@@ -178,32 +147,3 @@ def test_every_layer_and_loss_is_compared():
     networks = {"Network", "Network in prediction"}  # compositions of what is compared
     assert REFERENCE_LAYERS.keys() == {case.name for case in LAYERS} - networks
     assert REFERENCE_LOSSES.keys() == {case.name for case in LOSSES}
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS["weighted"]])
-def test_whole_network(weights, backend):
-    """The chain of all gradients, through two hidden layers, against one call of autograd."""
-    from anyback_nn import Dense, Network, SoftmaxCrossEntropy, Tanh
-    from anyback_nn.random import Random, generator
-
-    network = Network(Dense(6), Tanh(), Dense(5), Tanh(), Dense(3))
-    params = network.init(4, Random(generator(0, "weights"), backend, "float32"))
-    x = np.random.default_rng(0).normal(size=(5, 4))
-    targets = np.asarray([0, 2, 1, 1, 0], dtype=np.int32)
-    arguments = move((x, targets, weights), backend, "float32")
-    outputs, cache = network.forward(params, arguments[0])
-    value, d_outputs = mean_loss(SoftmaxCrossEntropy(), outputs, *arguments[1:])
-    grads = network.gradients(params, cache, d_outputs)
-
-    learned = {name: tensor(array).requires_grad_() for name, array in arrays(params).items()}
-    hidden = tensor(x)
-    for position in (0, 2, 4):
-        hidden = hidden @ learned[f"{position}.weight"] + learned[f"{position}.bias"]
-        hidden = hidden if position == 4 else torch.tanh(hidden)
-    weights = torch.ones(5) if weights is None else tensor(weights)
-    values = cross_entropy(hidden, tensor(targets))
-    expected = (weights * values).sum() / weights.sum()
-    expected.backward()
-
-    assert relative_error(value, expected) < TOLERANCE
-    assert_close(grads, {name: one.grad for name, one in learned.items()}, TOLERANCE)

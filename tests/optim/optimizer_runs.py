@@ -1,12 +1,13 @@
-"""How the tests of optimisers take steps: a made-up problem, and its path under a rule."""
+"""Steps of optimisers: a problem, its path under a rule, and the formulas of the papers."""
 
 from __future__ import annotations
 
 import numpy as np
+from array_api_compat import device
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.network.layout import Layout
-from anyback_nn.tree import tree_map
+from anyback_nn.tree import tree_leaves, tree_map
 
 STEPS = 60
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -14,14 +15,17 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 
 def run(optimizer, backend, params, grads, packed=True, dtype="float64"):
-    """Take one step for each gradient; give the parameters after each, as one flat array."""
+    """Take a step for each gradient; return the parameters after each, as one flat array.
+
+    The parameters and the state of the optimiser keep their dtype and their device.
+    """
 
     def own(x):
-        return backend.xp.asarray(x, copy=True)  # what an optimiser is given is used up
+        return backend.xp.asarray(x, copy=True)  # arguments are donated
 
-    def step(storage, slots, mask, grad, coefficients):
+    def step(storage, state, mask, grad, coefficients):
         return optimizer.update(
-            storage, layout.pack(tree_map(own, grad)), slots, mask, coefficients
+            storage, layout.pack(tree_map(own, grad)), state, mask, coefficients
         )
 
     with backend.scope(dtype):
@@ -29,15 +33,18 @@ def run(optimizer, backend, params, grads, packed=True, dtype="float64"):
         tree = ({name: own(backend.asarray(p, dtype)) for name, p in params.items()},)
         layout = Layout.of(tree, packed)
         storage = layout.pack(tree)
-        slots = optimizer.init(storage)
+        state = optimizer.init(storage)
         mask = layout.penalty_mask(storage, everything=optimizer.penalize_all)
         step = backend.jit(step, donate=(0, 1))
         path = []
         for number, grad in enumerate(trees, 1):
             coefficients = optimizer.coefficients(number, optimizer.schedule(number - 1.0))
-            storage, slots = step(storage, slots, mask, (grad,), coefficients)
+            storage, state = step(storage, state, mask, (grad,), coefficients)
             arrays = layout.unpack(storage)[0].values()
             path.append(np.concatenate([to_numpy(a).ravel() for a in arrays]))
+        for array in tree_leaves((storage, state)):
+            assert array.dtype == getattr(backend.xp, dtype)
+            assert device(array) == backend.device
         return np.stack(path)
 
 

@@ -17,14 +17,14 @@ RATE, EPOCHS = 0.3, 30
 
 
 def torch_rates(make, *histories):
-    """Give PyTorch's learning rate of each epoch; what is recorded of one goes to its `step`."""
+    """Return PyTorch's learning rate of each epoch; its `step` takes the metric of the epoch."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=RATE)
     scheduler = make(optimizer)
     rates = []
-    for recorded in zip(*histories) if histories else [()] * EPOCHS:
+    for row in zip(*histories) if histories else [()] * EPOCHS:
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        scheduler.step(*recorded)
+        scheduler.step(*row)
     return rates
 
 

@@ -156,10 +156,11 @@ def test_masks_never_change(backend, on_device):
 
 
 @each_path
-def test_the_threshold_is_exact(backend, on_device):
-    word = int(generator(0, "weights").bit_generator.random_raw()) % 2**32
+@pytest.mark.parametrize("seed", range(4))
+def test_the_threshold_is_exact(seed, backend, on_device):
+    word = int(generator(seed, "weights").bit_generator.random_raw()) % 2**32
     for threshold, kept in ((word, False), (word + 1, True)):
-        mask = draws(backend, on_device=on_device).bernoulli((1,), threshold / 2**32)
+        mask = draws(backend, seed=seed, on_device=on_device).bernoulli((1,), threshold / 2**32)
         assert to_numpy(mask).tolist() == [kept]
 
 

@@ -23,7 +23,7 @@ def model(*layers, **options):
 
 @dataclass(frozen=True)
 class Faulty(nn.Layer):
-    """The identity, but for a mistake on one backend."""
+    """The identity, except for a mistake on one backend."""
 
     where: str
     forward_factor: float = 1.0
@@ -54,24 +54,22 @@ def test_the_backend_under_test_agrees_with_numpy(backend, moons, dtype):
 
 def test_it_trains_as_fit_does(moons):
     """The final scores are those of a model that was fitted in the same way."""
-    (run,) = compare_backends(model(), moons, ["numpy"], 14, batch_size=16).runs  # two epochs
+    unbuilt = model()
+    (run,) = compare_backends(unbuilt, moons, "numpy", 14, batch_size=16).runs  # two epochs
+    assert unbuilt.n_in is None
     fitted = model(backend="numpy")
     fitted.fit(*moons, epochs=2, batch_size=16)
     assert run.scores == fitted.evaluate(*moons)
 
 
-def test_the_same_dtype_on_numpy_differs_by_nothing(moons):
-    (run,) = compare_backends(model(dtype="float64"), moons, ["numpy"], 20).runs
-    assert all(row.absolute == 0.0 for rows in run.differences.values() for row in rows)
-
-
-def test_float32_differs_by_rounding(moons):
-    (run,) = compare_backends(model(), moons, ["numpy"], 5).runs
+@pytest.mark.parametrize(("kind", "least", "most"), [("float64", 0, 0), ("float32", 1e-12, 1e-5)])
+def test_numpy_differs_by_rounding_alone(kind, least, most, moons):
+    (run,) = compare_backends(model(dtype=kind), moons, ["numpy"], 5).runs
     for rows in run.differences.values():
-        assert all(0 < row.relative < 1e-5 for row in rows)
+        assert all(least <= row.relative <= most for row in rows)
 
 
-def test_a_mistake_in_forward_is_found_where_it_is_made(moons):
+def test_a_mistake_in_forward_is_found_in_its_layer(moons):
     class Cube(nn.Layer):
         def forward(self, params, x, context=nn.PREDICTION):
             return x * x * x, x
@@ -124,8 +122,8 @@ def test_a_mistake_in_an_optimizer_is_found_in_the_parameters(moons):
     assert all(row.absolute < 1e-12 for row in run.differences["parameters"][:2])
 
 
-def test_a_gradient_that_is_only_rounding_is_told_by_its_name(moons):
-    """Batch normalisation takes the bias away again; Adam makes steps of what rounding leaves."""
+def test_a_gradient_that_is_only_rounding_is_named(moons):
+    """Batch normalisation removes the bias; Adam takes whole steps of what rounding leaves."""
     pointless = model(nn.Dense(8), nn.BatchNorm(), nn.Tanh())
     (run,) = compare_backends(pointless, moons, ["numpy"], 3).runs
     _, _, difference = run.first
@@ -140,9 +138,8 @@ def test_nan_is_a_difference(moons):
 
 
 def test_the_tolerance_can_be_chosen(moons):
-    comparison = compare_backends(model(), moons, ["numpy"], 2, tolerance=1e-9)
-    assert not comparison.agrees
-    assert compare_backends(model(), moons, ["numpy"], 2, tolerance=1.0).agrees
+    assert not compare_backends(model(), moons, ["numpy"], 2, tolerance=1e-9)
+    assert compare_backends(model(), moons, ["numpy"], 2, tolerance=1.0)
 
 
 def test_a_model_with_parameters_is_where_the_runs_begin(moons):
@@ -150,21 +147,13 @@ def test_a_model_with_parameters_is_where_the_runs_begin(moons):
     trained.fit(*moons, epochs=3)
     before = [to_numpy(x).copy() for x in trained.training.params]
     tiny = nn.GradientDescent(1e-30)
-    comparison = compare_backends(
-        trained, moons, ["numpy"], 1, optimizer=tiny, batch_size=100, test=moons
-    )
-    (run,) = comparison.runs
+    options = {"optimizer": tiny, "batch_size": 100}
+    (run,) = compare_backends(trained, moons, ["numpy"], 1, test=moons, **options).runs
     continued = trained.to("numpy")  # a step of no length moves the running statistics alone
-    continued.fit(*moons, epochs=1, optimizer=tiny, batch_size=100)
+    continued.fit(*moons, epochs=1, **options)
     assert run.scores == pytest.approx(continued.evaluate(*moons), rel=1e-5)
     for x, old in zip(trained.training.params, before):
         np.testing.assert_array_equal(to_numpy(x), old)
-
-
-def test_the_given_model_is_not_changed(moons):
-    unbuilt = model()
-    compare_backends(unbuilt, moons, ["numpy"], 2)
-    assert unbuilt.n_in is None
 
 
 def test_regression_is_scored_by_r2():
@@ -198,38 +187,29 @@ def test_a_model_without_parameters_can_be_compared(moons):
     ],
 )
 def test_misuse_is_explained(options, error, message, moons):
-    given = {"model": model(), "data": moons, "backends": ["numpy"], "steps": 2, **options}
+    arguments = {"model": model(), "data": moons, "backends": ["numpy"], "steps": 2, **options}
     with pytest.raises(error, match=message):
-        compare_backends(**given)
+        compare_backends(**arguments)
 
 
-def test_numbers_of_numpy_and_caches_of_any_kind_are_as_good_as_in_fit(moons):
-    class Named(nn.Layer):
+def test_scalars_of_numpy_and_caches_of_any_kind(moons):
+    class Named(Faulty):
         def forward(self, params, x, context=nn.PREDICTION):
             return x, "no array"
 
-        def backward(self, params, cache, dy):
-            return dy, {}
-
     optimizer = nn.Adam(0.01, l2=np.float64(0.01))
-    assert compare_backends(model(Named()), moons, "array-api-strict", 2, optimizer=optimizer)
+    assert compare_backends(
+        model(Named("nowhere")), moons, "array-api-strict", 2, optimizer=optimizer
+    )
 
 
 def test_the_same_infinity_is_no_difference(moons):
-    class Infinite(nn.Layer):
+    class Infinite(Faulty):
         def forward(self, params, x, context=nn.PREDICTION):
             return x + float("inf"), None
 
-        def backward(self, params, cache, dy):
-            return dy, {}
-
-    bounded = model(Infinite(), nn.Sigmoid(), dtype="float64")
+    bounded = model(Infinite("nowhere"), nn.Sigmoid(), dtype="float64")
     assert compare_backends(bounded, moons, "array-api-strict", 1)
-
-
-def test_one_backend_needs_no_list(moons):
-    (run,) = compare_backends(model(), moons, "array-api-strict", 1).runs
-    assert run.backend == "array-api-strict"
 
 
 def test_a_reference_that_diverges_is_no_difference(moons):

@@ -1,4 +1,6 @@
-"""The guard against host reads: that it sees them all, and that training makes none."""
+"""The guard finds every read of a value on a device, and training makes none."""
+
+import contextlib
 
 import numpy as np
 import pytest
@@ -42,16 +44,13 @@ def test_every_way_to_read_a_value_is_refused(read, x):
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 def test_on_the_host_values_may_be_read(read):
     x = nn.select("array-api-strict").asarray([1.0, 2.0])
-    try:
-        expected = read(x)
-    except TypeError:  # array-api-strict itself refuses some of them
-        expected = None
-    with no_host_reads():
-        try:
-            actual = read(x)
-        except TypeError:
-            actual = None
-    np.testing.assert_array_equal(to_numpy(actual), to_numpy(expected))
+    results = []
+    for guard in (contextlib.nullcontext(), no_host_reads()):
+        # array-api-strict itself refuses some of them.
+        with guard, contextlib.suppress(TypeError):
+            results.append(to_numpy(read(x)))
+    assert len(results) != 1
+    np.testing.assert_array_equal(*results or (0, 0))
 
 
 def test_mathematics_is_not_disturbed(x):
@@ -64,7 +63,7 @@ def test_mathematics_is_not_disturbed(x):
     assert reads.count == 0
 
 
-def test_open_transfers_are_let_through_and_counted(x):
+def test_explicit_transfers_are_counted(x):
     with no_host_reads() as reads:
         to_numpy(x)
         nn.select("array-api-strict:device2").asarray(x)  # from device to device
@@ -73,7 +72,7 @@ def test_open_transfers_are_let_through_and_counted(x):
         assert reads.count == 2
 
 
-def test_afterwards_all_is_as_before(x):
+def test_the_guard_ends(x):
     kind = type(x)
     before = dict(vars(kind))
     with pytest.raises(ZeroDivisionError), no_host_reads(), no_host_reads():
@@ -86,7 +85,7 @@ def test_afterwards_all_is_as_before(x):
 
 
 class Reads(nn.Callback):
-    """Notes the number of transfers to the host before and after each epoch and step."""
+    """Counts the transfers to the host in each epoch and step."""
 
     def __init__(self, reads):
         self.reads = reads
@@ -131,7 +130,7 @@ def test_a_step_reads_nothing_and_an_epoch_once(optimizer, validation, masks_on_
         backend=nn.select(DEVICE, masks_on_device=masks_on_device),
     )
     with no_host_reads() as reads:
-        seen = Reads(reads)
+        counting = Reads(reads)
         model.fit(
             x,
             y,
@@ -140,15 +139,15 @@ def test_a_step_reads_nothing_and_an_epoch_once(optimizer, validation, masks_on_
             batch_size=16,
             sample_weight=np.linspace(0.5, 1.5, 80),
             validation=validation,
-            callbacks=[seen],
+            callbacks=[counting],
         )
     n_batches = 5 if validation is None else 4
-    assert seen.in_steps == [0] * (3 * n_batches)
+    assert counting.in_steps == [0] * (3 * n_batches)
     # One for all losses and metrics of training, one for those of validation.
-    assert seen.in_epochs == [1 if validation is None else 2] * 3
+    assert counting.in_epochs == [1 if validation is None else 2] * 3
 
 
-@pytest.mark.parametrize("loss", [one() for one in nn.LOSSES.values()], ids=repr)
+@pytest.mark.parametrize("loss", [loss() for loss in nn.LOSSES.values()], ids=repr)
 def test_no_loss_reads_a_value(loss):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 3)), rng.integers(2, size=20)
@@ -156,6 +155,6 @@ def test_no_loss_reads_a_value(loss):
     head += [nn.Sigmoid()] if isinstance(loss, nn.ProbabilityCrossEntropy) else []
     model = nn.Model(*head, loss=loss, backend=DEVICE)
     with no_host_reads() as reads:
-        seen = Reads(reads)
-        model.fit(x, y, epochs=2, batch_size=7, callbacks=[seen])
-    assert (set(seen.in_steps), seen.in_epochs) == ({0}, [1, 1])
+        counting = Reads(reads)
+        model.fit(x, y, epochs=2, batch_size=7, callbacks=[counting])
+    assert (set(counting.in_steps), counting.in_epochs) == ({0}, [1, 1])

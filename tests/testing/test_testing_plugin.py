@@ -1,4 +1,4 @@
-"""The pytest plugin, in projects that are not ours: in each test pytest runs another pytest."""
+"""The pytest plugin in projects of others: in each test pytest runs another pytest."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 from xml.etree import ElementTree
 
-import array_api_strict  # noqa: F401 - what an inner run is the first to import is forgotten again
+import array_api_strict  # noqa: F401 - an inner run forgets what it is the first to import
 import pytest
 
 from anyback_nn.testing import MATRIX
@@ -18,15 +18,15 @@ from anyback_nn.testing import MATRIX
 pytest_plugins = ["pytester"]
 
 PLUGIN = "anyback_nn.testing.plugin"
-# What Hypothesis does at the end of a run takes longer than the run, as do pytest's collections of
-# garbage. And some tests look at the order of others.
+# At the end of a run, Hypothesis takes longer than the run, as do pytest's collections of garbage.
+# And some tests check the order of others.
 WITHOUT = ("hypothesispytest", "unraisableexception", "randomly")
 ALONE = tuple(word for name in WITHOUT for word in ("-p", f"no:{name}"))
 
 
 @pytest.fixture
 def project(pytester):
-    """A project that asks for the plugin."""
+    """A project that enables the plugin."""
     pytester.makeini("[pytest]\nanyback_nn = true")
     return pytester
 
@@ -43,10 +43,10 @@ def test_sum(xp, device):
 """
 
 
-# Asking for it -----------------------------------------------------------------------------------
+# Enabling it -------------------------------------------------------------------------------------
 
 
-def test_a_project_that_does_not_ask_keeps_its_own_option_and_fixture(pytester):
+def test_a_project_without_it_keeps_its_own_option_and_fixture(pytester):
     pytester.makeconftest("""
         import pytest
         def pytest_addoption(parser):
@@ -61,7 +61,7 @@ def test_a_project_that_does_not_ask_keeps_its_own_option_and_fixture(pytester):
     outcome.stdout.no_fnmatch_line("*tests on each backend*")
 
 
-def test_a_project_that_does_not_ask_gets_no_fixtures_and_no_options(pytester):
+def test_a_project_without_it_gets_no_fixtures_and_no_options(pytester):
     outcome = run(pytester, ONE_TEST)
     outcome.assert_outcomes(errors=1)
     outcome.stdout.fnmatch_lines("*fixture 'xp' not found*")
@@ -70,7 +70,7 @@ def test_a_project_that_does_not_ask_gets_no_fixtures_and_no_options(pytester):
     outcome.stdout.no_fnmatch_line("*--all-backends*")
 
 
-def test_what_pytest_loads_in_every_project_imports_no_array_library():
+def test_the_entry_point_imports_no_array_library():
     code = "import anyback_nn.testing.pytest_entry, sys; print('numpy' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
@@ -86,7 +86,7 @@ def test_what_pytest_loads_in_every_project_imports_no_array_library():
         ("pytest.ini", "[pytest]\nanyback_nn = true", ("-p", PLUGIN)),
     ],
 )
-def test_a_project_asks(pytester, file, text, arguments):
+def test_a_project_enables_it(pytester, file, text, arguments):
     (pytester.path / file).write_text(text)
     outcome = run(pytester, ONE_TEST, *arguments, "--backend=array-api-strict", "--strict-config")
     outcome.assert_outcomes(passed=1)
@@ -154,7 +154,7 @@ def test_a_named_backend_that_cannot_be_used_is_a_usage_error(project, arguments
     outcome.stderr.fnmatch_lines(f"ERROR: {message}")
 
 
-def test_help_names_what_there_is(project, monkeypatch):
+def test_help_names_backends_marks_and_fixtures(project, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     run(project, "", "--help").stdout.fnmatch_lines(f"*--backend=SPEC *{', '.join(MATRIX)}, or *")
     run(project, "", "--markers").stdout.fnmatch_lines(
@@ -163,7 +163,7 @@ def test_help_names_what_there_is(project, monkeypatch):
             "@pytest.mark.xfail_backends(?names, reason): xfail on these backends",
         ]
     )
-    run(project, "", "--fixtures").stdout.fnmatch_lines("*Give the array backend under test.")
+    run(project, "", "--fixtures").stdout.fnmatch_lines("*Return the array backend under test.")
 
 
 # Which tests run ---------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_classes_parameters_and_fixtures(project):
     run(project, tests, TWO).assert_outcomes(passed=12)
 
 
-def test_the_backends_are_gone_through_one_by_one(project):
+def test_the_backends_are_tested_one_after_another(project):
     tests = """
         seen = []
         @pytest.mark.parametrize("n", [0, 1, 2])
@@ -208,7 +208,7 @@ def test_the_backends_are_gone_through_one_by_one(project):
     run(project, tests, TWO).assert_outcomes(passed=9)
 
 
-def test_a_variant_allows_only_what_it_is_for(project):
+def test_a_variant_restricts_its_library(project):
     test = "def test_it(backend): (x := backend.asarray([1.0]))[x > 0]"
     outcome = run(project, test, "--backend=array-api-strict,array-api-strict:strictest")
     outcome.stdout.fnmatch_lines(["array-api-strict: 1 passed", "*:strictest: 1 failed"])
@@ -258,7 +258,7 @@ def test_a_project_may_have_parameters_of_its_own_called_backend(project):
 # Marks -------------------------------------------------------------------------------------------
 
 
-def test_a_marked_test_is_skipped_and_the_reason_is_said(project):
+def test_a_marked_test_is_skipped_with_the_reason(project):
     tests = """
         @pytest.mark.skip_backends("array-api-strict", "jax", reason="too slow")
         def test_everywhere(backend):
@@ -362,15 +362,15 @@ def test_the_tests_on_each_backend_are_counted(project):
 
 def test_a_junit_file_has_the_backends(project):
     run(project, OF_EVERY_KIND, TWO, "--junitxml=report.xml")
-    found = {
-        case.get("name"): [one.attrib for one in case.iter("property")]
+    properties = {
+        case.get("name"): [prop.attrib for prop in case.iter("property")]
         for case in ElementTree.parse(project.path / "report.xml").iter("testcase")
     }
-    assert len(found) == 9
-    assert found.pop("test_without") == []
-    for name, properties in found.items():
+    assert len(properties) == 9
+    assert properties.pop("test_without") == []
+    for name, values in properties.items():
         spec = name.partition("[")[2].removesuffix("]")
-        assert properties == [{"name": "backend", "value": spec}]
+        assert values == [{"name": "backend", "value": spec}]
 
 
 @pytest.mark.skipif(find_spec("xdist") is None, reason="pytest-xdist is not installed")
@@ -397,7 +397,7 @@ READS = """
 """
 
 
-def test_host_reads_are_refused_where_they_are_seen(project):
+def test_host_reads_are_refused_on_devices_of_array_api_strict(project):
     outcome = run(project, READS, "--backend=numpy,array-api-strict,array-api-strict:device1")
     counts = ["numpy: 4 passed", "array-api-strict: 4 passed", "*:device1: 1 passed, 3 failed"]
     outcome.stdout.fnmatch_lines(counts, consecutive=True)
@@ -407,7 +407,7 @@ def test_host_reads_are_refused_where_they_are_seen(project):
         )
 
 
-def test_where_array_api_strict_is_missing_there_is_nothing_to_refuse(project, monkeypatch):
+def test_without_array_api_strict_nothing_is_refused(project, monkeypatch):
     monkeypatch.setitem(sys.modules, "array_api_strict", None)
     run(project, READS).assert_outcomes(passed=4)
 
@@ -428,12 +428,12 @@ CLEAR = {
     ],
     "cupy": ["*Implicit conversion to a NumPy array is not allowed*"],
 }
-"""What the tests of `rowwise.careless` fail with: where nothing is said here, nothing is seen."""
+"""The messages with which the tests of `rowwise.careless` fail; on other backends they pass."""
 
 
 @pytest.fixture
 def foreign(pytester, monkeypatch):
-    """Run the tests of the foreign library, which is not beside them but on the path."""
+    """Run the tests of the foreign library, which is in another folder, on the path."""
     shutil.copy(FOREIGN / "pyproject.toml", pytester.path)
     shutil.copytree(FOREIGN / "tests", pytester.path / "tests")
     monkeypatch.setenv("PYTHONPATH", os.fspath(FOREIGN))

@@ -1,4 +1,4 @@
-"""The variants of backends catch what the backends themselves let pass."""
+"""The variants of backends find mistakes that the backends themselves do not."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_the_matrix_has_every_backend_and_every_variant():
     )
 
 
-def test_real_backends_are_selected_as_ever():
+def test_real_backends_are_selected_as_always():
     assert select("numpy") == nn.select("numpy")
     with pytest.raises(ValueError, match="unknown backend 'numpi'"):
         select("numpi")
@@ -30,7 +30,7 @@ def test_variants_are_none_of_the_backends_that_users_select():
             nn.select(spec)
 
 
-def test_unusable_backends_are_told_apart_from_usable_ones(monkeypatch):
+def test_backends_that_cannot_compute_here_are_listed(monkeypatch):
     monkeypatch.setattr("anyback_nn.backends.base.importlib.util.find_spec", lambda name: None)
     backends, missing = usable()
     assert backends == []
@@ -44,22 +44,22 @@ def test_read_only_arrays_cannot_be_written_to():
     x = backend.asarray(mine)
     with pytest.raises(ValueError, match="read-only"):
         x += 1
-    mine += 1  # what the user holds stays writable
+    mine += 1  # the user's array is still writable
 
 
-def test_a_read_only_step_may_write_into_what_it_uses_up_and_nothing_else():
-    def step(used, kept, nested):
-        used += 1
+def test_a_read_only_step_may_write_into_donated_arrays_alone():
+    def step(donated, other, nested):
+        donated += 1
         with pytest.raises(ValueError, match="read-only"):
-            kept += 1
+            other += 1
         with pytest.raises(ValueError, match="read-only"):
             nested[0]["a"][...] = 1
-        return used
+        return donated
 
     arrays = np.zeros(2), np.zeros(2), ({"a": np.zeros(2)}, 1.5, None)
-    used = select("numpy:readonly").jit(step, donate=(0,))(*arrays)
-    assert used is arrays[0]
-    assert used.tolist() == [1.0, 1.0]
+    result = select("numpy:readonly").jit(step, donate=(0,))(*arrays)
+    assert result is arrays[0]
+    assert result.tolist() == [1.0, 1.0]
 
 
 def test_the_strictest_backend_has_nothing_optional():

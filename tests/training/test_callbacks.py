@@ -65,21 +65,20 @@ def test_stopping_before_an_epoch_trains_nothing_of_it(backend, moons):
     assert (len(model.history), model.training.step) == (2, 8)
 
 
-class Losses(nn.Callback):
-    """Replaces the recorded validation loss, so that the course is known."""
+class Course(nn.Callback):
+    """Sets a metric of each epoch, and keeps the training state after it."""
 
-    def __init__(self, values):
-        self.values = values
-        self.states = []
+    def __init__(self, values, name="validation_loss"):
+        self.values, self.name, self.states = values, name, []
 
     def on_epoch_end(self, fit):
-        fit.history.last["validation_loss"] = self.values[fit.epoch - 1]
+        fit.history.last[self.name] = self.values[fit.epoch - 1]
         self.states.append(fit.model.training.copy())
 
 
 @pytest.mark.parametrize("restore", [True, False])
 def test_early_stopping_waits_and_restores_the_best(backend, moons, restore):
-    course = Losses([3.0, 2.0, 1.0, 1.5, 0.99, 1.2, 1.1, 0.5])
+    course = Course([3.0, 2.0, 1.0, 1.5, 0.99, 1.2, 1.1, 0.5])
     stopping = nn.EarlyStopping(patience=2, min_delta=0.1, restore_best=restore)
     model = make(backend)
     model.fit(*moons, epochs=8, callbacks=[course, stopping])
@@ -93,7 +92,7 @@ def test_early_stopping_waits_and_restores_the_best(backend, moons, restore):
 
 
 def test_the_best_parameters_are_restored_also_when_training_is_not_cut_short(backend, moons):
-    course = Losses([3.0, 1.0, 2.0])
+    course = Course([3.0, 1.0, 2.0])
     model = make(backend)
     model.fit(*moons, epochs=3, callbacks=[course, nn.EarlyStopping(patience=10)])
     best = course.states[1].params[0]
@@ -104,30 +103,23 @@ def test_early_stopping_that_is_used_again_starts_again(backend, moons):
     stopping = nn.EarlyStopping(patience=1)
     for values in ([0.5, 0.6], [3.0, 2.0, 2.5, 1.0]):
         model = make(backend)
-        model.fit(*moons, epochs=4, callbacks=[Losses(values), stopping])
+        model.fit(*moons, epochs=4, callbacks=[Course(values), stopping])
     assert (len(model.history), stopping.best_epoch) == (3, 2)
 
 
 def test_early_stopping_on_accuracy_waits_for_more(backend, moons):
-    class Accuracies(nn.Callback):
-        def on_epoch_end(self, fit):
-            fit.history.last["train_accuracy"] = [0.5, 0.9, 0.8, 0.7][fit.epoch - 1]
-
+    course = Course([0.5, 0.9, 0.8, 0.7], "train_accuracy")
     stopping = nn.EarlyStopping(patience=2, monitor="train_accuracy")
     model = make(backend)
-    model.fit(*moons, epochs=9, callbacks=[Accuracies(), stopping])
+    model.fit(*moons, epochs=9, callbacks=[course, stopping])
     assert (len(model.history), stopping.best_epoch) == (4, 2)
 
 
 def test_early_stopping_asks_which_direction_is_better(backend, moons):
-    class F1(nn.Callback):
-        def on_epoch_end(self, fit):
-            fit.history.last["f1"] = [0.1, 0.5, 0.4, 0.3][fit.epoch - 1]
-
     with pytest.raises(ValueError, match="are lower or higher values of 'f1' better"):
         nn.EarlyStopping(monitor="f1")
     stopping = nn.EarlyStopping(patience=2, monitor="f1", mode="max")
-    make(backend).fit(*moons, epochs=9, callbacks=[F1(), stopping])
+    make(backend).fit(*moons, epochs=9, callbacks=[Course([0.1, 0.5, 0.4, 0.3], "f1"), stopping])
     assert stopping.best_epoch == 2
 
 
@@ -139,7 +131,7 @@ def test_early_stopping_says_what_is_recorded(backend, moons):
 def test_reduce_on_plateau_acts_in_training(backend, moons):
     rate = nn.ReduceOnPlateau(0.4, factor=0.5, patience=0)
     model = make(backend)
-    course = Losses([1.0, 1.0, 1.0, 0.5])
+    course = Course([1.0, 1.0, 1.0, 0.5])
     model.fit(*moons, optimizer=nn.GradientDescent(rate), epochs=4, callbacks=[course])
     assert model.history["learning_rate"] == [0.4, 0.4, 0.2, 0.1]
 

@@ -15,9 +15,9 @@ GIB = 2**30
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Make a machine that has these pages of memory, and these files."""
+    """Return a function that pretends a machine with these pages of memory, and these files."""
 
-    def make(pages=None, free_pages=None, files=()):
+    def pretend(pages=None, free_pages=None, files=()):
         sizes = {"SC_PHYS_PAGES": pages, "SC_AVPHYS_PAGES": free_pages, "SC_PAGE_SIZE": PAGE}
 
         def sysconf(name):
@@ -33,7 +33,7 @@ def machine(monkeypatch):
         monkeypatch.setattr("os.sysconf", sysconf, raising=False)
         monkeypatch.setattr(memory, "_read", read)
 
-    return make
+    return pretend
 
 
 def group(folder, limit, used, names=("memory.max", "memory.current"), **stats):
@@ -93,7 +93,7 @@ def test_free_memory_is_that_of_the_machine_or_less_in_a_container(machine, file
     assert free_host_memory() == nn.select("numpy").free_memory() == free
 
 
-def test_systems_that_tell_nothing(machine, monkeypatch):
+def test_systems_where_memory_is_unknown(machine, monkeypatch):
     machine()
     assert host_memory() is free_host_memory() is None
     monkeypatch.delattr("os.sysconf")

@@ -61,18 +61,18 @@ PATH = Path((Point(1.0), Point(2.5, 3.0)), "a", True, 3, "round", Point(0.0), ("
 @pytest.mark.parametrize(
     "value", [PATH, Path(()), Path((), inner=PATH), Odd(1), Odd("a"), Odd((1.0, None, Point(0.5)))]
 )
-def test_there_and_back(value):
+def test_round_trip(value):
     assert SERIALIZER.from_json(json.loads(json.dumps(SERIALIZER.to_json(value))), Shape) == value
     assert SERIALIZER.from_json(SERIALIZER.to_json(value)) == value
 
 
-def test_an_integer_is_a_real_number_too():
+def test_an_integer_is_accepted_as_a_float():
     point = SERIALIZER.from_json({"kind": "Point", "settings": {"x": 1}})
     assert point == Point(1)
     assert type(point.x) is int
 
 
-def test_what_is_left_out_has_its_default():
+def test_a_missing_field_has_its_default():
     assert SERIALIZER.from_json({"kind": "Point", "settings": {"x": 1.0}}) == Point(1.0)
 
 
@@ -88,7 +88,7 @@ def path(**settings):
 
 
 @pytest.mark.parametrize(
-    ("data", "text"),
+    ("data", "message"),
     [
         (path(name=1), "at.name is 1: expected a string or null"),
         (path(closed=1), "at.closed is 1: expected true or false"),
@@ -121,12 +121,12 @@ def path(**settings):
         (3, "at is 3: expected Shape"),
     ],
 )
-def test_what_does_not_fit_is_named(data, text):
-    with pytest.raises(DataError, match=text):
+def test_data_that_do_not_fit_are_named(data, message):
+    with pytest.raises(DataError, match=message):
         SERIALIZER.from_json(data, Shape, "at")
 
 
-def test_nothing_is_called_before_it_was_looked_at(monkeypatch):
+def test_nothing_is_called_before_it_is_checked(monkeypatch):
     calls = []
     monkeypatch.setattr(Secret, "__init__", lambda self, **settings: calls.append(settings))
     with pytest.raises(DataError):
@@ -135,13 +135,13 @@ def test_nothing_is_called_before_it_was_looked_at(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("value", "message"),
     [
         (object(), "expected numbers, strings"),
         (Path((object(),)), "expected numbers, strings"),
         (type("Point", (Point,), {})(1.0), "another class is called Point"),
     ],
 )
-def test_what_cannot_be_read_again_is_not_written(value, text):
-    with pytest.raises(DataError, match=f"cannot save .*{text}"):
+def test_values_that_could_not_be_read_are_not_written(value, message):
+    with pytest.raises(DataError, match=f"cannot save .*{message}"):
         SERIALIZER.to_json(value)
