@@ -71,7 +71,7 @@ def is_stochastic(mlp: BaseMLP) -> bool:
     return True
 
 
-def _parameters(name: str, description: str) -> Any:
+def _make_property(name: str, description: str) -> Any:
     """Create the property that reads and replaces the parameters with that name."""
 
     def read(mlp: BaseMLP) -> list[Array]:
@@ -478,8 +478,10 @@ class BaseMLP(BaseEstimator, ABC):
             )
         return self.model_
 
-    coefs_ = _parameters("weight", "The weight matrix of each dense layer, of shape (n_in, n_out).")
-    intercepts_ = _parameters("bias", "The bias of each dense layer.")
+    coefs_ = _make_property(
+        "weight", "The weight matrix of each dense layer, of shape (n_in, n_out)."
+    )
+    intercepts_ = _make_property("bias", "The bias of each dense layer.")
 
     def _curve(self, name: str) -> list[float]:
         """List what the history has under that name."""

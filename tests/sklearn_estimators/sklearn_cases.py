@@ -83,7 +83,7 @@ KINDS = [
 ]
 
 QUICK = {"hidden_layer_sizes": (8,), "max_iter": 12, "random_state": 3, "batch_size": "auto"}
-"""What both of a pair have, if their test does not say otherwise."""
+"""The settings of a pair, unless its test sets others."""
 
 SMALL: dict[str, Any] = {
     "hidden_layer_sizes": (5,),
@@ -192,7 +192,7 @@ def assert_same_fit(theirs, ours, accuracy=1e-12):
 
 
 def train_pair(name, train=fit, x=None, y=None, accuracy=1e-12, **settings):
-    """Both estimators, after ``train(estimator, x, y)`` has left the same in them."""
+    """Return both estimators, after ``train(estimator, x, y)`` has left the same in them."""
     data = load_problem(name)
     x, y = data[0] if x is None else x, data[1] if y is None else y
     theirs, ours = make_pair(name, **settings)
@@ -220,21 +220,21 @@ def assert_same_predictions(theirs, ours, x, accuracy=1e-12):
 
 
 def error_of(call):
-    """The class and the text of the error that a call raises."""
+    """Return the class and the message of the error that a call raises."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the caller compares it
         call()
     return type(caught.value), str(caught.value)
 
 
 def same_error(pair, call):
-    """The class and the text of the error that ``call(estimator)`` raises for both."""
+    """Return the class and the message of the error that ``call(estimator)`` raises for both."""
     theirs, ours = (error_of(functools.partial(call, one)) for one in pair)
     assert ours == theirs
     return ours
 
 
 def warnings_of(call):
-    """The classes and the texts of the warnings of a call."""
+    """Return the classes and the messages of the warnings of a call."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call()
@@ -242,7 +242,7 @@ def warnings_of(call):
 
 
 def same_warnings(pair, call):
-    """The classes and the texts of the warnings of ``call(estimator)`` for both."""
+    """Return the classes and the messages of the warnings of ``call(estimator)`` for both."""
     theirs, ours = (warnings_of(functools.partial(call, one)) for one in pair)
     assert ours == theirs
     return ours

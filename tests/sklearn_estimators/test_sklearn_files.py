@@ -157,6 +157,12 @@ def test_training_resumes_from_the_weights_that_predict(settings, path, iris):
         assert_same(loaded, other, x)
 
 
+def test_an_average_that_is_set_before_saving_begins_after_loading(path, iris):
+    ours = build("classes").fit(*iris).set_params(average_weights=0.9)
+    loaded = reload(ours, path).partial_fit(*iris)
+    assert_same(loaded, ours.partial_fit(*iris), iris[0])
+
+
 def test_what_a_file_cannot_hold_has_its_default(path, iris):
     ours = build("classes", callbacks=[nn.Callback()], validation_data=iris)
     ours.set_params(random_state=np.random.RandomState(0))

@@ -18,11 +18,11 @@ WRONG = {
     ),
     "layers that are none": ({"layers": [nn.Dense(3), "relu"]}, r"expected a Layer .*'relu'"),
     "a class for a layer": ({"layers": [nn.Dense(3), nn.ReLU]}, r"a Layer .* Write ReLU\("),
-    "dropout beside layers": (
+    "dropout with layers": (
         {"layers": [nn.Dense(3)], "dropout": 0.5},
         r"dropout would have no effect: put them into layers",
     ),
-    "batch norm beside layers": (
+    "batch norm with layers": (
         {"layers": [nn.Dense(3)], "batch_norm": True},
         r"batch_norm would have no effect",
     ),

@@ -76,7 +76,7 @@ def test_warm_start_with_early_stopping():
 
 
 def test_warm_start_that_does_not_improve_gives_the_best_weights_of_before():
-    # scikit-learn's are lost, since it goes on to train in the very arrays that it keeps.
+    # scikit-learn's are lost, since it continues to train in the very arrays that it keeps.
     x, y = load_problem("classes")
     _, ours = make_pair("classes", warm_start=True, early_stopping=True, learning_rate_init=0.05)
     first = copy.deepcopy(ours.fit(x, y))
