@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, cast
 
-__all__ = ["MOVED", "install"]
+__all__ = ["MOVED", "RENAMED", "install"]
 
 MOVED: dict[str, tuple[str, ...]] = {
     "anyback_nn.backend": (
@@ -33,6 +33,9 @@ MOVED: dict[str, tuple[str, ...]] = {
     "anyback_nn.training.schedules": ("anyback_nn.optim.schedules",),
 }
 """The old name of each module, and the modules in which its public names are now."""
+
+RENAMED = {"is_host": "is_numpy", "lies_on_host": "on_host"}
+"""Public names of `anyback_nn.backend` that have another name now."""
 
 
 class _Finder:
@@ -58,6 +61,7 @@ class _Finder:
         )
 
         def find(attribute: str) -> Any:
+            attribute = RENAMED.get(attribute, attribute)
             for new in MOVED[name]:
                 # A backend cannot be imported without its library.
                 with contextlib.suppress(ImportError):

@@ -48,7 +48,7 @@ PICKLED = {
 LIBRARIES = {"JaxBackend": "jax", "TorchBackend": "torch"}
 BACKEND = (
     *("BACKENDS", "ENVIRONMENT_VARIABLE", "Array", "Backend", "array_namespace", "select"),
-    *("select_for", "to_numpy"),
+    *("select_for", "to_numpy", "is_host", "lies_on_host"),
 )
 
 
