@@ -1,8 +1,10 @@
 """The public names, for type checkers and editors."""
 
+from . import backends as backends
 from . import datasets as datasets
 from . import errors as errors
 from . import network as network
+from . import optim as optim
 from . import random as random
 from . import testing as testing
 from . import training as training

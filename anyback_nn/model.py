@@ -314,9 +314,10 @@ class Model(Engine):
             rows = Batch(check_inputs(x, self.n_inputs))
             source = batch_arrays(self, rows, batch_size, resident=False)
             if is_own(self.loss):
-                result = evaluation.outputs_of(self, source, method).x
+                result = evaluation.compute_outputs(self, source, method).outputs
             else:  # a custom loss may do anything in each call, so it is not compiled
-                result = getattr(self.loss, method)(evaluation.outputs_of(self, source).x)
+                outputs = evaluation.compute_outputs(self, source).outputs
+                result = getattr(self.loss, method)(outputs)
             if self.backend.owns(x):
                 return result
             array = to_numpy(result)

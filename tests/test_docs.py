@@ -31,6 +31,7 @@ from anyback_nn.network.initializers import Initializer
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+READING = ROOT / "docs" / "reading_the_code.md"
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",
@@ -261,3 +262,14 @@ def anchors(page: Path) -> set[str]:
 
 def test_the_readme_is_short():
     assert len(read(README).splitlines()) <= 150
+
+
+def test_each_name_is_in_the_file_that_answers_the_question():
+    rows = re.findall(r"^\| [^|]+\? \| (.+?) \| (.+?) \|$", read(READING), re.MULTILINE)
+    assert len(rows) >= 30
+    for links, names in rows:
+        files = [(READING.parent / path) for path in re.findall(r"\]\(([^)#]+\.py)\)", links)]
+        code = "".join(read(path) for path in files)
+        for name in re.findall(r"`([\w.]+)`", names if files else ""):
+            for part in name.split("."):
+                assert re.search(rf"\b(def|class) {part}\b", code), (name, links)

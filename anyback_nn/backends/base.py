@@ -238,9 +238,10 @@ class Backend:
         ----------
         step : callable
             As for `jit` with ``replay``: ``step(*carried, *fixed, *x)`` returns ``*carried,
-            result``. What is carried from step to step is donated.
+            result``. All that is carried from step to step is donated.
         donate : tuple of int
-            The positions of the arguments, the first ones, that the step works in.
+            The positions of the carried arguments that the step overwrites if it can; a library
+            that compiles finds them by itself.
 
         Returns
         -------

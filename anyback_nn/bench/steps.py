@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.inputs.batches import array_source
-from anyback_nn.inputs.checks import Batch, as_targets
 from anyback_nn.model import Model
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.training.fit import FitContext
+from anyback_nn.training.fit import FitContext, check_arrays
 from anyback_nn.training.loop import train
 
 __all__ = ["Steps"]
@@ -47,10 +46,10 @@ class Steps:
     def __init__(self, model: Model, x: Any, y: Any, optimizer: Optimizer, batch_size: int) -> None:
         self.batch_size = batch_size
         self.fit = FitContext(model, epochs=0)
-        y = model.loss.check_targets(as_targets(y), model.n_out)
+        rows = check_arrays(model, x, y, None)
         options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "seed": model.seed}
         with model.backend.scope(model.dtype):
-            self.source = array_source(Batch(x, y), model.backend, model.dtype, **options)
+            self.source = array_source(rows, model.backend, model.dtype, **options)
             model.training = model.training.with_optimizer(optimizer)
         self.steps = model.training_steps(optimizer)
 

@@ -34,7 +34,7 @@ def evaluate(
     report.end(
         {
             "backend": device.spec,
-            "device": str(device.device),
+            "device": device.device_label,
             "dtype": model.dtype,
             "part": part,
             "rows": scores.n_rows,

@@ -14,10 +14,9 @@ from rich.text import Text
 from anyback_nn.array_api import to_numpy
 from anyback_nn.cli.report import Report, create_table
 from anyback_nn.datasets import Encoding
-from anyback_nn.inputs.batches import array_source
-from anyback_nn.inputs.checks import Batch, as_targets
 from anyback_nn.model import Model
 from anyback_nn.training.evaluation import evaluate_and_predict
+from anyback_nn.training.fit import batch_arrays, check_arrays
 
 __all__ = ["Scores", "compute_scores", "confusion_table", "count_confusion", "show_scores"]
 
@@ -51,10 +50,9 @@ def compute_scores(model: Model, encoding: Encoding, x: Any, y: Any) -> Scores:
         ``loss``, and either ``accuracy`` or ``r2``, ``mean_absolute_error`` and
         ``root_mean_squared_error``, the last two in the target's own units.
     """
-    targets = model.loss.check_targets(as_targets(y), model.n_out)
-    options: dict[str, Any] = {"batch_size": BATCH_SIZE, "resident": False}
     with model.backend.scope(model.dtype):
-        source = array_source(Batch(x, targets), model.backend, model.dtype, **options)
+        rows = check_arrays(model, x, y, None)
+        source = batch_arrays(model, rows, BATCH_SIZE, resident=False)
         means, outputs = evaluate_and_predict(model, source)
         read = model.loss.decide if encoding.classes is not None else model.loss.link
         predicted = to_numpy(read(outputs))

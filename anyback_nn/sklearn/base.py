@@ -44,7 +44,7 @@ from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training.callbacks import Callback, EarlyStopping, ProgressBar, check_callbacks
-from anyback_nn.training.evaluation import outputs_of
+from anyback_nn.training.evaluation import compute_outputs
 from anyback_nn.training.out_of_memory import has_room
 from anyback_nn.tree import tree_copy, tree_map
 from anyback_nn.utils.arguments import to_python_scalars
@@ -512,7 +512,7 @@ class BaseMLP(BaseEstimator, ABC):
         model, size = self.model_, min(PREDICTION_BATCH, rows_at_once(int(X.shape[1])))
         with model.backend.scope(model.dtype):
             source = build_source(Batch(X), model.backend, model.dtype, size, resident=False)
-            return inputs.like_input(read(outputs_of(model, source).x), X)
+            return inputs.like_input(read(compute_outputs(model, source).outputs), X)
 
     # Files and other libraries
 

@@ -75,7 +75,7 @@ def train(
         lambda: objective.build_step(optimizer, *settings),
     )
     epochs = 1 if incremental else int(mlp.max_iter)
-    fit = FitContext(model, epochs, numbers=objective.strengths)
+    fit = FitContext(model, epochs, extra_scalars=objective.strengths)
     convergence = Convergence(mlp, source.n_samples, validation)
     try:
         with mlp._open_callbacks() as callbacks:

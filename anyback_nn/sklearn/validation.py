@@ -18,7 +18,7 @@ from anyback_nn.inputs.checks import Batch
 from anyback_nn.network.losses import mean_loss
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
-from anyback_nn.training.evaluation import outputs_of
+from anyback_nn.training.evaluation import compute_outputs
 from anyback_nn.training.out_of_memory import has_room
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Validation:
         training = model.training
         raw, training.params = training.params, mlp._predicting_params()
         try:
-            outputs, y, _ = outputs_of(model, self.source)
+            outputs, y, _ = compute_outputs(model, self.source)
             loss = self._loss(outputs, y)
             score = (
                 self.score() if self.score else mlp._score_of(outputs, to_numpy(y), self.weights)

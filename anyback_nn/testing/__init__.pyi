@@ -8,8 +8,8 @@ from .gradients import check_gradients as check_gradients
 from .host_reads import HostReadError as HostReadError
 from .host_reads import HostReads as HostReads
 from .host_reads import no_host_reads as no_host_reads
+from .matrix import MATRIX as MATRIX
 from .programs import collect_programs as collect_programs
-from .variants import MATRIX as MATRIX
 from .variants import VARIANTS as VARIANTS
 from .variants import select as select
 from .variants import usable as usable

@@ -38,7 +38,8 @@ import pytest
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.testing.host_reads import HostReads
 from anyback_nn.testing.host_reads import no_host_reads as guard
-from anyback_nn.testing.variants import MATRIX, select, under_test, usable
+from anyback_nn.testing.matrix import MATRIX
+from anyback_nn.testing.variants import select, under_test, usable
 
 CHOSEN: pytest.StashKey[list[Backend]] = pytest.StashKey()
 MISSING: pytest.StashKey[dict[str, str]] = pytest.StashKey()

@@ -26,9 +26,10 @@ from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.backends import select as select_real
 from anyback_nn.backends.base import load
 from anyback_nn.errors import BackendUnavailableError
+from anyback_nn.testing.matrix import MATRIX
 from anyback_nn.tree import tree_map
 
-__all__ = ["MATRIX", "VARIANTS", "select", "under_test", "usable"]
+__all__ = ["VARIANTS", "select", "under_test", "usable"]
 
 
 class Variant(Backend):
@@ -119,21 +120,6 @@ def _combine(variant: type[Variant], backend: type[Backend]) -> type[Backend]:
     if key not in _COMBINED:
         _COMBINED[key] = type(f"{variant.__name__}{backend.__name__}", key, {})
     return _COMBINED[key]
-
-
-MATRIX: tuple[str, ...] = (
-    "numpy",
-    "numpy:readonly",
-    "array-api-strict",
-    "array-api-strict:device1",
-    "array-api-strict:no_float64",
-    "array-api-strict:strictest",
-    "torch",
-    "jax",
-    "jax:eager",
-    "cupy",
-)
-"""The specs to test with, each of which finds mistakes that the others do not."""
 
 
 def select(spec: str | Backend | None = None) -> Backend:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.inputs.batches import Source
-from anyback_nn.inputs.checks import Batch
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.out_of_memory import explain_evaluation
 from anyback_nn.training.step import build_evaluate, build_predict
 
-__all__ = ["evaluate", "evaluate_and_predict", "outputs_of"]
+__all__ = ["Outputs", "compute_outputs", "evaluate", "evaluate_and_predict"]
 
 
-def outputs_of(engine: Engine, source: Source, method: str | None = None) -> Batch:
+class Outputs(NamedTuple):
+    """The outputs for some samples, with the targets and weights of the samples, if any."""
+
+    outputs: Array
+    y: Array | None
+    weights: Array | None
+
+
+def compute_outputs(engine: Engine, source: Source, method: str | None = None) -> Outputs:
     """Compute the outputs for all batches of a source, with their targets and weights.
 
     Parameters
@@ -32,20 +40,20 @@ def outputs_of(engine: Engine, source: Source, method: str | None = None) -> Bat
         parts = []
         for x, y, weights in source.epoch(0):
             outputs = predict(engine.training.params, engine.training.state, x)
-            parts.append(Batch(outputs, y, weights))
+            parts.append(Outputs(outputs, y, weights))
         # Without a compiler the outputs may be a view of the inputs: even a single batch is copied.
         if len(parts) == 1 and engine.backend.compiles:
             return parts[0]
-        xp = array_namespace(parts[0].x)
+        xp = array_namespace(parts[0].outputs)
         if any(part.weights is not None for part in parts):
             # An iterable may have weights for some batches only.
             parts = [
                 part
                 if part.weights is not None
-                else part._replace(weights=xp.ones_like(part.x[:, 0]))
+                else part._replace(weights=xp.ones_like(part.outputs[:, 0]))
                 for part in parts
             ]
-        return Batch(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
+        return Outputs(*(None if part[0] is None else xp.concat(part) for part in zip(*parts)))
 
 
 def evaluate(engine: Engine, source: Source) -> dict[str, float]:
@@ -58,5 +66,5 @@ def evaluate_and_predict(engine: Engine, source: Source) -> tuple[dict[str, floa
     report = engine.compiled("evaluate", lambda: build_evaluate(engine.loss, engine.metrics))
     names = [*engine.metric_names, *([] if engine.loss.classifies else ["r2"])]
     with explain_evaluation(engine, source):
-        rows = outputs_of(engine, source)
-        return dict(zip(names, to_numpy(report(*rows)).tolist())), rows.x
+        rows = compute_outputs(engine, source)
+        return dict(zip(names, to_numpy(report(*rows)).tolist())), rows.outputs

@@ -129,7 +129,7 @@ class _StepInputs:
         if self.is_noisy:
             backend = select("numpy") if self.on_host else model.backend
             noise = model.network.noise(shape, Random(self.random, backend, model.dtype))
-        return rate, self.coefficients(model.training.step, rate) + fit.numbers, noise
+        return rate, self.coefficients(model.training.step, rate) + fit.extra_scalars, noise
 
 
 def _take_step(

@@ -43,9 +43,9 @@ def test_one_pass_gives_the_same_loss_as_evaluate(backend, monkeypatch):
     model.build(data.n_features)
     expected = model.evaluate(data.x_test, data.y_test)
     calls = []
-    outputs_of = evaluation.outputs_of
+    compute_outputs = evaluation.compute_outputs
     monkeypatch.setattr(
-        evaluation, "outputs_of", lambda *args: calls.append(args) or outputs_of(*args)
+        evaluation, "compute_outputs", lambda *args: calls.append(args) or compute_outputs(*args)
     )
     scores = compute_scores(model, data.encoding, data.x_test, data.y_test)
     assert len(calls) == 1
