@@ -26,8 +26,8 @@ from sklearn_cases import (
 )
 
 import anyback_nn as nn
-from anyback_nn.backends import select
-from anyback_nn.backends.torch import TorchBackend
+from anyback_nn.backends import BACKENDS, select
+from anyback_nn.backends.base import load
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
 from anyback_nn.sklearn import MLPClassifier, MLPRegressor, from_sklearn
 
@@ -212,7 +212,7 @@ def test_where_the_backend_is_missing_a_file_is_on_numpy(path, iris, monkeypatch
     x, y = iris
     ours = build("classes", backend="torch").fit(x, y)
     ours.save(path)
-    monkeypatch.setattr(TorchBackend, "check", refuse_torch)
+    monkeypatch.setattr(load(BACKENDS["torch"]), "check", refuse_torch)
     loaded = MLPClassifier.load(path)
     assert loaded.model_.backend == select("numpy")
     np.testing.assert_allclose(loaded.predict_proba(x), ours.predict_proba(x), rtol=1e-12)

@@ -14,8 +14,8 @@ from sklearn_cases import assert_same, build, load_examples, refuse_torch, train
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.backends import select
-from anyback_nn.backends.torch import TorchBackend
+from anyback_nn.backends import BACKENDS, select
+from anyback_nn.backends.base import load
 from anyback_nn.sklearn import MLPClassifier
 
 
@@ -97,7 +97,7 @@ def test_where_the_backend_is_missing_a_pickle_is_on_numpy(name, spec, iris, mon
     ours = build("classes", backend=chosen, **SETTINGS[name]).fit(given, y)
     expected = to_numpy(ours.predict_proba(given))
     pickled = pickle.dumps(ours)
-    monkeypatch.setattr(TorchBackend, "check", refuse_torch)
+    monkeypatch.setattr(load(BACKENDS["torch"]), "check", refuse_torch)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         other = Elsewhere(io.BytesIO(pickled)).load()
