@@ -27,15 +27,23 @@ MOVED: dict[str, tuple[str, ...]] = {
         "anyback_nn.backends.jax",
         "anyback_nn.backends.cupy",
     ),
-    "anyback_nn.network.parameters": ("anyback_nn.network.layout",),
+    "anyback_nn.network.parameters": ("anyback_nn.network.layout", "anyback_nn.tree"),
     "anyback_nn.sklearn.solvers": ("anyback_nn.optim.like_sklearn",),
     "anyback_nn.training.optimizers": ("anyback_nn.optim.optimizers",),
     "anyback_nn.training.schedules": ("anyback_nn.optim.schedules",),
 }
 """The old name of each module, and the modules in which its public names are now."""
 
-RENAMED = {"is_host": "is_numpy", "lies_on_host": "on_host"}
-"""Public names of `anyback_nn.backend` that have another name now."""
+RENAMED = {
+    "is_host": "is_numpy",
+    "lies_on_host": "on_host",
+    "Storage": "Packed",
+    "leaves": "tree_leaves",
+    "map_leaves": "tree_map",
+    "named": "tree_named_leaves",
+    "stacked": "tree_stack",
+}
+"""Public names of these modules that are others now."""
 
 
 class _Finder:
@@ -61,15 +69,26 @@ class _Finder:
         )
 
         def find(attribute: str) -> Any:
+            if attribute.startswith("__"):
+                raise AttributeError(attribute)
             attribute = RENAMED.get(attribute, attribute)
             for new in MOVED[name]:
                 # A backend cannot be imported without its library.
                 with contextlib.suppress(ImportError):
                     if hasattr(importlib.import_module(new), attribute):
                         return getattr(sys.modules[new], attribute)
-            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+            return _missing_backend(name, attribute)
 
         module.__dict__["__getattr__"] = find
+
+
+def _missing_backend(module: str, name: str) -> Any:
+    """Return a stand-in for a backend without its library, so that pickles of it load."""
+    base = importlib.import_module("anyback_nn.backends.base")
+    for library in base.BACKENDS.values():
+        if library.backend.endswith(f".{name}"):
+            return base.missing(library)
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
 def install() -> None:

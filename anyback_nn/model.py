@@ -18,7 +18,7 @@ from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntr
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.training import checkpoint, evaluation
 from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
-from anyback_nn.training.engine import Engine, is_own, supported_compute_dtype
+from anyback_nn.training.engine import Engine, LayerSummary, is_own, supported_compute_dtype
 from anyback_nn.training.fit import (
     FitContext,
     batch_arrays,
@@ -33,7 +33,7 @@ from anyback_nn.training.out_of_memory import explain_setup
 from anyback_nn.training.state import TrainingState
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
-__all__ = ["Model"]
+__all__ = ["LayerSummary", "Model"]
 
 
 class Model(Engine):
@@ -265,6 +265,7 @@ class Model(Engine):
             The device ran out of memory; the message says which batch size would fit.
         """
         batch_size = as_integer("batch_size", batch_size, least=1)
+        self.check_built()
         with self.backend.scope(self.dtype):
             if y is None:
                 if sample_weight is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from anyback_nn.jit.rules import TraceRules
 from anyback_nn.jit.scan import Scan
 from anyback_nn.utils.memory import free_host_memory
 
-__all__ = ["Backend", "is_index", "load"]
+__all__ = ["Backend", "is_index", "load", "missing"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ class Backend:
     """The most steps that `scan` takes in one call: an interrupt waits for its end."""
 
     def __reduce__(self) -> Any:
-        # Not the class: without the library its module cannot be imported.
-        return _restore, (self.name, asdict(self))
+        if isinstance(self, Missing) or type(self).__module__.startswith("anyback_nn.backends."):
+            # Not the class: where the library is missing, its module cannot be imported.
+            return _restore, (self.name, asdict(self))
+        return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]
 
     @property
     def name(self) -> str:
@@ -261,13 +264,17 @@ class Backend:
 class Missing(Backend):
     """A backend that was pickled elsewhere, and whose library cannot be imported here."""
 
-    def __init__(self, library: Library, error: BackendUnavailableError, **settings: Any) -> None:
-        super().__init__(**settings)
-        # A frozen dataclass; these are no settings of it.
-        self.__dict__.update(library=library, error=error)
-
     def check(self) -> None:
-        raise self.__dict__["error"]
+        load(self.library, self.spec)
+        raise BackendUnavailableError(
+            f"backend {self.spec!r}: {self.library.module} could not be imported when this backend "
+            "was unpickled. Unpickle it again"
+        )
+
+
+def missing(library: Library) -> type[Missing]:
+    """Return the class of the missing backends of a library."""
+    return type(f"Missing_{library.module}", (Missing,), {"library": library})
 
 
 def load(library: Library, spec: str | None = None) -> type[Backend]:
@@ -309,8 +316,8 @@ def _restore(name: str, settings: dict[str, Any]) -> Backend:
     library, device = BACKENDS[name], settings["device_name"]
     try:
         return load(library, name if device is None else f"{name}:{device}")(**settings)
-    except BackendUnavailableError as error:
-        return Missing(library, error, **settings)
+    except BackendUnavailableError:
+        return missing(library)(**settings)
 
 
 def is_index(text: str, count: int) -> bool:

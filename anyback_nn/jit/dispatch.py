@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +14,11 @@ __all__ = ["Traced"]
 CALLS_BEFORE_TRACING = 2
 """The number of calls before a step is traced: one that is not repeated is not worth it."""
 
+LARGE = 2**20
+"""The bytes of memory of a program up to which it is kept when training ends."""
+
 MOST_PROGRAMS = 16
-"""The number of programs of a step, each with memory of its own; the oldest is dropped first."""
+"""The number of programs that are kept; steps of further shapes are called as they are."""
 
 
 class Traced:
@@ -90,19 +92,35 @@ class Traced:
         key = tuple(shapes)
         program = self.programs.get(key)
         if program is not None:
-            if program.bind(donated):
+            # After an interrupt its first results were never returned: they are of another call.
+            if not program.first and program.bind(donated):
                 return program, inputs
             del self.programs[key]
             self.n_calls[key] = 0
+        elif len(self.programs) >= MOST_PROGRAMS:
+            return None, inputs
         self.n_calls[key] += 1
         if self.n_calls[key] == CALLS_BEFORE_TRACING + 1:
-            # An error of the step itself occurs again when it is called.
-            with contextlib.suppress(Exception):
-                self.programs[key] = Program(self.step, arguments, self.donate, self.rules)
-                if len(self.programs) > MOST_PROGRAMS:
-                    oldest = next(iter(self.programs))
-                    del self.programs[oldest], self.n_calls[oldest]
+            self._trace(key, arguments)
         return self.programs.get(key), inputs
+
+    def _trace(self, key: Any, arguments: tuple[Any, ...]) -> None:
+        """Trace a step; where that fails, it is called as it is from now on."""
+        try:
+            self.programs[key] = Program(self.step, arguments, self.donate, self.rules)
+        except KeyboardInterrupt:
+            self.n_calls[key] = 0
+            raise
+        except MemoryError:
+            self.n_calls[key] = 0
+        except Exception:
+            # An error of the step itself occurs again when it is called.
+            return
+
+    def drop_large_programs(self) -> None:
+        """Drop the programs whose memory is worth more than tracing them again."""
+        for key in [key for key, program in self.programs.items() if program.nbytes > LARGE]:
+            del self.programs[key], self.n_calls[key]
 
 
 UNKNOWN = "unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any
@@ -81,6 +82,9 @@ class Program:
             if isinstance(x, Buffer) and x.input_index is None
         ]
         self.constants = list(graph.constants.values())
+        buffers = (buffer for op in self.graph_ops for buffer in op.results)
+        arrays = {rules.address(x)[0]: x for x in (b.array for b in buffers) if x is not None}
+        self.nbytes = sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays.values())
         self._link([arguments[position] for position in donate])
         self.first = tuple(
             result.tree if result.fixed else tree_map(self._traced_value, tree)

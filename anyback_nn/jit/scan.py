@@ -45,6 +45,10 @@ class Scan:
     ) -> None:
         self.traced, self.n_donated = Traced(step, donate, rules), len(donate)
 
+    def drop_large_programs(self) -> None:
+        """Drop the programs whose memory is worth more than tracing them again."""
+        self.traced.drop_large_programs()
+
     def __call__(
         self, carried: tuple[Any, ...], fixed: tuple[Any, ...], xs: Iterable[tuple[Any, ...]]
     ) -> tuple[tuple[Any, ...], Any]:

@@ -61,7 +61,7 @@ class Network(Layer):
         object.__setattr__(self, "layers", layers)
 
     @classmethod
-    def from_settings(cls, layers: tuple[Layer, ...], **settings: Any) -> Network:
+    def _from_settings(cls, layers: tuple[Layer, ...], **settings: Any) -> Network:
         """Create a network from the fields in a model file."""
         return cls(*layers, **settings)
 

@@ -53,7 +53,7 @@ class EpochSchedule(Schedule):
 class Recorded(EpochSchedule):
     """`EpochSchedule` as files of release 0.1 name it."""
 
-    from_settings = EpochSchedule
+    _from_settings = EpochSchedule
 
 
 @dataclass(frozen=True)

@@ -387,7 +387,7 @@ class BaseMLP(BaseEstimator, ABC):
         if loss != model.loss:
             model.loss = loss
             # What is compiled for this model alone is not distinguished by the loss.
-            model._own_compiled.clear()
+            model.forget_compiled()
         self.out_activation_ = _OUT_ACTIVATIONS.get(type(loss).__name__, "identity")
 
     def _spec(self) -> str:

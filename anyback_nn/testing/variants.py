@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,7 +39,7 @@ class Variant(Backend):
     variant: ClassVar[str]
 
     def __reduce__(self) -> Any:
-        return select, (self.spec,)
+        return _restore, (self.spec, asdict(self))
 
     @property
     def spec(self) -> str:
@@ -174,3 +175,8 @@ def under_test(backend: Backend) -> Iterator[None]:
         boolean_indexing=False, data_dependent_shapes=False, enabled_extensions=()
     ):
         yield
+
+
+def _restore(spec: str, settings: dict[str, Any]) -> Backend:
+    """Unpickle a variant."""
+    return replace(select(spec), **settings)

@@ -56,7 +56,7 @@ def _iterate_subclasses(base: type[Any]) -> Iterator[type[Any]]:
         yield from _iterate_subclasses(cls)
 
 
-SETTINGS = Serializer(find, CheckpointError)
+SETTINGS = Serializer(find, CheckpointError, roles=_DESCRIBED, strict=False)
 """Layers, losses, optimisers, schedules and initialisers as JSON, and back.
 
 Examples

@@ -13,6 +13,8 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import Backend, select
 from anyback_nn.errors import AnybackError, BackendUnavailableError
 from anyback_nn.inputs.checks import check_compute_dtype, check_dtype
+from anyback_nn.jit.dispatch import Traced
+from anyback_nn.jit.scan import Scan
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import Loss
@@ -55,6 +57,10 @@ class Steps(NamedTuple):
     scan: Callable[..., Any] | None
 
 
+MOST_REPLAYED = 4
+"""The number of replayed steps and scans that a model keeps: those of two optimisers."""
+
+
 @lru_cache(maxsize=64)
 def _shared(*architecture: Any) -> dict[Any, Callable[..., Any]]:
     """Return the store of compiled computations of one architecture on one backend."""
@@ -88,19 +94,21 @@ class Engine:
             )
         self.n_in: int | None = None
         self._training: TrainingState | None = None
-        self._own_compiled: dict[Any, Callable[..., Any]] = {}
+        self.forget_compiled()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle NumPy arrays, which can be read anywhere, and no compiled function."""
         return {
             **self.__dict__,
             "_own_compiled": {},
+            "_replayed": {},
             "_training": self._training and self._training.map(to_numpy),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickle to the same backend, or to NumPy if that is not available."""
         self.__dict__.update(state)
+        self.forget_compiled()
         try:
             self.backend.check()
         except BackendUnavailableError as error:
@@ -146,16 +154,21 @@ class Engine:
                 packed = tree_copy(packed)
             self._training = TrainingState(packed, tree_copy(state))
         self.n_in = n_in
-        self._own_compiled.clear()
+        self.forget_compiled()
 
-    @property
-    def training(self) -> TrainingState:
-        """Parameters, optimiser state and history."""
+    def check_built(self) -> None:
+        """Raise `AnybackError` if the model has no parameters yet."""
         if self._training is None:
             raise AnybackError(
                 "the model has no parameters yet, because it does not know the number of input "
                 "features: call fit, or build(n_in)"
             )
+
+    @property
+    def training(self) -> TrainingState:
+        """Parameters, optimiser state and history."""
+        self.check_built()
+        assert self._training is not None
         return self._training
 
     @training.setter
@@ -280,15 +293,34 @@ class Engine:
 
     def _get_or_build(self, key: Any, build: Callable[[], Any], *, shared: bool) -> Any:
         """Return a compiled function from the store of this model or, if shared, architecture."""
-        store = self._own_compiled
+        key = (key, self.dtype, self.layout.packed)
+        parts = (self.backend, self.network, self.loss, *self.metrics)
         if shared:
             # A custom layer, loss or metric may have no hash.
             with contextlib.suppress(TypeError):
-                store = _shared(self.backend, self.network, self.loss, self.metrics, self.n_in)
-        key = (key, self.dtype, self.layout.packed)
-        if key not in store:
-            store[key] = build()
-        return store[key]
+                store = _shared(*parts, self.n_in)
+                if key not in store:
+                    store[key] = build()
+                return store[key]
+        own = self._own_compiled if shared else self._replayed
+        key = (key, *map(id, parts))
+        if key not in own:
+            if own is self._replayed and len(own) >= MOST_REPLAYED:
+                del own[next(iter(own))]
+            # The parts are kept, so that their ids stay theirs.
+            own[key] = (build(), parts)
+        return own[key][0]
+
+    def forget_compiled(self) -> None:
+        """Drop the functions that were compiled for this model alone."""
+        self._own_compiled: dict[Any, tuple[Any, Any]] = {}
+        self._replayed: dict[Any, tuple[Any, Any]] = {}
+
+    def drop_large_programs(self) -> None:
+        """Free the memory of traced steps that is worth more than tracing them again."""
+        for function, _ in self._replayed.values():
+            if isinstance(function, Traced | Scan):
+                function.drop_large_programs()
 
 
 def is_own(part: Any) -> bool:

@@ -42,6 +42,12 @@ class Serializer:
         ``find(kind)`` returns the dataclass of a kind, or None if there is none.
     error : type of AnybackError
         Raised for data that do not fit.
+    roles : tuple of type
+        The base classes that fields are checked for, such as ``Layer``. Annotations with other
+        classes say nothing of what JSON holds.
+    strict : bool
+        Whether numbers must be of the annotated type, and finite. If False, as for settings that
+        users compute, any number fits where one is expected, and None fits everywhere.
 
     Examples
     --------
@@ -60,6 +66,8 @@ class Serializer:
 
     find: Callable[[str], type | None]
     error: type[AnybackError]
+    roles: tuple[type, ...] = ()
+    strict: bool = True
 
     def to_json(self, value: Any) -> Any:
         """Return what JSON can hold of a dataclass, a number, a string, None or a tuple of them.
@@ -107,19 +115,37 @@ class Serializer:
             A kind is unknown, or a field is missing, unknown or of another type.
         """
         options = get_args(expected) if _is_union(expected) else (expected,)
+        options = tuple(option if self._is_checked(option) else Any for option in options)
         if isinstance(data, Mapping):
             return self._object(data, options, where)
         if isinstance(data, list | tuple):
             return self._list(data, options, where)
+        if data is None and not self.strict:
+            return data
         for option in options:
-            if option is Any or _is_scalar(data, option):
+            if option is Any or _is_scalar(data, option, strict=self.strict):
                 return data
         raise self.error(f"{where or 'the data'} is {data!r}: expected {_describe(options)}")
 
+    def _is_role(self, option: Any) -> bool:
+        """Return whether this is the class of a dataclass that may be read."""
+        return (
+            isinstance(option, type)
+            and get_origin(option) is None
+            and (issubclass(option, self.roles) or self.find(option.__name__) is option)
+        )
+
+    def _is_checked(self, option: Any) -> bool:
+        """Return whether an annotation says what JSON must hold."""
+        is_tuple = get_origin(option) is tuple and bool(get_args(option))
+        known = option in SCALARS or get_origin(option) is Literal
+        return known or is_tuple or self._is_role(option)
+
     def _list(self, data: Any, options: tuple[Any, ...], where: str) -> tuple[Any, ...]:
         """Read a list."""
-        option = next((o for o in options if o is Any or get_origin(o) is tuple), None)
-        if option is None:
+        tuples = [option for option in options if option is Any or get_origin(option) is tuple]
+        option = tuples[0] if len(tuples) == 1 else Any
+        if not tuples:
             raise self.error(f"{where or 'the data'} is a list: expected {_describe(options)}")
         items = (Any, ...) if option is Any else get_args(option)
         if items[-1:] == (...,):
@@ -132,7 +158,7 @@ class Serializer:
 
     def _object(self, data: Mapping[str, Any], options: tuple[Any, ...], where: str) -> Any:
         """Read a dataclass."""
-        classes = tuple(filter(_is_role, options))
+        classes = tuple(option for option in options if self._is_role(option))
         if not classes and Any not in options:
             raise self.error(f"{where or 'the data'} is an object: expected {_describe(options)}")
         kind = data.get("kind")
@@ -177,7 +203,7 @@ class Serializer:
             for name, x in settings.items()
         }
         try:
-            return getattr(cls, "from_settings", cls)(**values)
+            return getattr(cls, "_from_settings", cls)(**values)
         except self.error:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -193,23 +219,19 @@ def _hints(cls: type) -> dict[str, Any]:
         return {}
 
 
-def _is_role(option: Any) -> bool:
-    """Return whether this is a class, but none of JSON's types."""
-    return isinstance(option, type) and option is not Any and option not in SCALARS
-
-
 def _is_union(expected: Any) -> bool:
     return get_origin(expected) in (Union, types.UnionType)
 
 
-def _is_scalar(data: Any, option: Any) -> bool:
+def _is_scalar(data: Any, option: Any, *, strict: bool) -> bool:
     """Return whether a value that is no list and no object is of this type."""
     if get_origin(option) is Literal:
         return data in get_args(option)
     if option not in SCALARS:
-        # A type variable or a string, say: nothing is known of it.
-        return not _is_role(option) and get_origin(option) is None
+        return False
     accepted, _ = SCALARS[option]
+    if not strict and option in (bool, int, float):
+        return isinstance(data, int | float)
     fits = isinstance(data, accepted) and isinstance(data, bool) == (option is bool)
     return fits and (option is not float or abs(data) <= sys.float_info.max)
 

@@ -54,7 +54,7 @@ class Secret:
 
 
 KINDS = {kind.__name__: kind for kind in (Point, Path, Odd, Positive, Secret)}
-SERIALIZER = Serializer({**KINDS, "point": Point}.get, DataError)
+SERIALIZER = Serializer({**KINDS, "point": Point}.get, DataError, roles=(Shape,))
 PATH = Path((Point(1.0), Point(2.5, 3.0)), "a", True, 3, "round", Point(0.0), ("b", 2.0))
 
 
