@@ -674,6 +674,14 @@ def compiled(model):
     )
 
 
+@pytest.mark.parametrize("targets", [[0, 1], None])
+def test_a_model_without_parameters_cannot_be_evaluated(targets):
+    model = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy())
+    data = np.zeros((2, 3)) if targets else [(np.zeros((2, 3)), [0, 1])]
+    with pytest.raises(nn.AnybackError, match="no parameters yet"):
+        model.evaluate(data, targets)
+
+
 def test_models_of_one_architecture_share_what_is_compiled(backend):
     first, second = (classifier(backend, seed=seed).build(2) for seed in (0, 1))
     copy = pickle.loads(pickle.dumps(first))

@@ -80,3 +80,19 @@ def test_the_public_module_backend():
     assert all(hasattr(anyback_nn.backend, name) for name in BACKEND)
     with pytest.raises(AttributeError, match=r"module 'anyback_nn\.backend' has no attribute 'no'"):
         anyback_nn.backend.no
+
+
+def test_a_pickle_of_a_backend_whose_library_is_missing_loads(tmp_path):
+    code = (
+        "import sys, pickle, warnings; sys.modules['torch'] = None\n"
+        "warnings.simplefilter('ignore'); import anyback_nn as nn, anyback_nn.backend\n"
+        "kind = anyback_nn.backend.TorchBackend\n"
+        "backend = kind.__new__(kind); backend.__dict__.update(device_name='cuda:0')\n"
+        "again = pickle.loads(pickle.dumps(backend)); print(again.spec)\n"
+        "try: again.check()\n"
+        "except nn.BackendUnavailableError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    spec, error = done.stdout.splitlines()
+    assert spec == "torch:cuda:0"
+    assert error.startswith("backend 'torch:cuda:0': torch is not installed")

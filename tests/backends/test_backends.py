@@ -21,6 +21,7 @@ import anyback_nn
 from anyback_nn.array_api import array_namespace, to_numpy
 from anyback_nn.backends import BACKENDS, ENVIRONMENT_VARIABLE, Backend, select, select_for
 from anyback_nn.backends.base import load
+from anyback_nn.backends.numpy import NumpyBackend
 from anyback_nn.errors import AnybackError, BackendUnavailableError
 
 PACKAGE = Path(anyback_nn.__file__).parent
@@ -236,6 +237,14 @@ def test_value(backend):
     others = {Backend(), *(load(library)() for library in libraries)} - {type(backend)()}
     assert len(others) >= len(libraries)
     assert backend not in {type(backend)("another device"), *others}
+
+
+class Custom(NumpyBackend):
+    """A backend of a user's."""
+
+
+def test_a_custom_backend_is_pickled_as_what_it_is():
+    assert type(pickle.loads(pickle.dumps(Custom()))) is Custom
 
 
 def test_version(backend):

@@ -32,6 +32,7 @@ from anyback_nn.backends.numpy import RULES
 from anyback_nn.inputs.checks import DTYPES
 from anyback_nn.jit.dispatch import CALLS_BEFORE_TRACING, MOST_PROGRAMS, Traced
 from anyback_nn.jit.graph import TraceError
+from anyback_nn.jit.program import Program
 
 N_IN = 4
 X = np.random.default_rng(0).standard_normal((40, N_IN))
@@ -619,3 +620,72 @@ def test_few_programs_are_kept():
         for _ in range(4):
             assert traced(np.zeros(size))[0].tolist() == [1.0] * size
     assert len(traced.programs) == MOST_PROGRAMS
+
+
+def test_a_changed_loss_or_network_is_another_step():
+    x, y = np.linspace(-1.0, 1.0, 64)[:, None], np.full((64, 1), 50.0)
+    model = nn.Model(nn.Dense(3), nn.Dense(1), loss=nn.MeanSquaredError(), backend="numpy", seed=0)
+    other = nn.Model(nn.Dense(3), nn.Dense(1), loss=nn.MeanSquaredError(), backend="numpy", seed=0)
+    for one in (model, other):
+        one.fit(x, y, epochs=4, batch_size=16, progress=False)
+    model.loss = nn.Huber(0.01)
+    fresh = pickle.loads(pickle.dumps(other))  # without the programs of its model
+    fresh.loss = nn.Huber(0.01)
+    for one in (model, fresh):
+        one.fit(x, y, epochs=2, batch_size=16, progress=False)
+    assert model.history["train_loss"] == fresh.history["train_loss"]
+
+
+def test_few_optimisers_keep_their_steps(programs):
+    model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend="numpy")
+    alive = []
+    for i in range(6):
+        optimizer = nn.Adam(l2=0.1 * i)
+        model.fit(np.zeros((40, 2)), CLASSES[:40], optimizer=optimizer, epochs=1, batch_size=10)
+        alive += [weakref.ref(program) for program in programs]
+        programs.clear()
+    gc.collect()
+    assert [reference() is not None for reference in alive] == [False] * 4 + [True] * 2
+
+
+def test_large_programs_are_freed_when_training_ends(programs):
+    for width, kept in ((8, True), (8000, False)):
+        model = nn.Model(nn.Dense(width), nn.Dense(3), loss=nn.SoftmaxCrossEntropy())
+        model.fit(np.zeros((400, 20)), np.zeros(400, int), epochs=4, batch_size=100, progress=False)
+        (reference,) = map(weakref.ref, programs)
+        programs.clear()
+        gc.collect()
+        assert (reference() is not None) is kept
+
+
+def test_an_interrupt_while_a_step_is_traced(monkeypatch):
+    def step(p, x):
+        p += x
+        return (p,)
+
+    initialize, interrupts = Program.__init__, [KeyboardInterrupt, MemoryError]
+
+    def interrupted(self, *arguments):
+        initialize(self, *arguments)
+        if interrupts:
+            raise interrupts.pop(0)
+
+    monkeypatch.setattr(Program, "__init__", interrupted)
+    traced, p = Traced(step, (0,), RULES), np.zeros(1)
+    for _ in range(2):
+        (p,) = traced(p, np.ones(1))
+    with pytest.raises(KeyboardInterrupt):
+        traced(p, np.ones(1))
+    p[...] = 2.0
+    for _ in range(12):
+        (p,) = traced(p, np.ones(1))
+    assert (p.tolist(), len(traced.programs)) == ([14.0], 1)
+
+
+def test_first_results_that_were_never_returned_are_dropped():
+    traced = Traced(lambda x: (x + 1.0,), (), RULES)
+    for _ in range(2):
+        traced(np.zeros(1))
+    program, _ = traced.program_for((np.zeros(1),))
+    assert program.first
+    assert [traced(np.full(1, 5.0))[0].tolist() for _ in range(5)] == [[6.0]] * 5

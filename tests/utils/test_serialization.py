@@ -1,13 +1,17 @@
 """Dataclasses to JSON and back: every field is checked, and nothing else is called."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from numbers import Real
+from typing import Literal, TypeVar
 
 import pytest
 
 from anyback_nn.errors import DataError
 from anyback_nn.utils.serialization import Serializer
+
+Kind = TypeVar("Kind")
 
 
 class Shape:
@@ -145,3 +149,34 @@ def test_nothing_is_called_before_it_is_checked(monkeypatch):
 def test_values_that_could_not_be_read_are_not_written(value, message):
     with pytest.raises(DataError, match=f"cannot save .*{message}"):
         SERIALIZER.to_json(value)
+
+
+@dataclass(frozen=True)
+class Annotated(Shape):
+    """Annotations that say little of what JSON holds."""
+
+    bare: tuple = (1, 2)
+    listed: list[int] = (1,)
+    shapes: Sequence[Shape] = (Point(1.0),)
+    thing: object = None
+    call: Callable = None
+    pair: tuple[int, int] | tuple[int] = (1,)
+    implicit: float = None
+    number: Real = 0.5
+    generic: Kind = (1,)
+
+
+def test_annotations_that_say_little_refuse_nothing():
+    serializer = Serializer(
+        {**KINDS, "Annotated": Annotated}.get, DataError, roles=(Shape,), strict=False
+    )
+    for value in (Annotated(), Annotated(thing=Point(0.0), pair=(1, 2), implicit=1.0)):
+        assert serializer.from_json(serializer.to_json(value), Shape) == value
+
+
+def test_settings_that_users_compute_may_be_any_numbers():
+    lenient = Serializer(KINDS.get, DataError, roles=(Shape,), strict=False)
+    for value in (Path((Point(float("inf")),), width=2.0, closed=1), Point(None), Point(True)):
+        assert lenient.from_json(lenient.to_json(value), Shape) == value
+    with pytest.raises(DataError, match="at.x is '1': expected a finite number"):
+        lenient.from_json({"kind": "Point", "settings": {"x": "1"}}, Shape, "at")
