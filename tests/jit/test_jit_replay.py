@@ -666,9 +666,9 @@ def test_an_interrupt_while_a_step_is_traced(monkeypatch):
     initialize, interrupts = Program.__init__, [KeyboardInterrupt, MemoryError]
 
     def interrupted(self, *arguments):
-        initialize(self, *arguments)
         if interrupts:
             raise interrupts.pop(0)
+        initialize(self, *arguments)
 
     monkeypatch.setattr(Program, "__init__", interrupted)
     traced, p = Traced(step, (0,), RULES), np.zeros(1)
