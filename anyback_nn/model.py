@@ -10,7 +10,7 @@ from typing import Any
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend, select
-from anyback_nn.errors import CheckpointError, DivergenceError
+from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.checks import Batch, check_inputs
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
@@ -365,14 +365,8 @@ class Model(Engine):
         """
         selected = select(backend)
         arrays, settings = checkpoint.read(path)
-        try:
+        with checkpoint.name_file(path):
             return _rebuild(arrays, settings, selected, metrics)
-        except CheckpointError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(
-                f"{path}: the contents do not fit together ({type(error).__name__}: {error})"
-            ) from error
 
 
 def _rebuild(

@@ -74,14 +74,8 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
     if kind != cls.__name__:
         where = "anyback_nn.sklearn." if kind in ("MLPClassifier", "MLPRegressor") else ""
         raise CheckpointError(f"{path} holds a {kind}: read it with {where}{kind}.load")
-    try:
+    with checkpoint.name_file(path):
         return _rebuild(cls, path, described, backend)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path}: the contents do not fit together ({type(error).__name__}: {error})"
-        ) from error
 
 
 def _rebuild(

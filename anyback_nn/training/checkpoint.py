@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,16 @@ from anyback_nn.tree import tree_map, tree_named_leaves
 from anyback_nn.utils.files import atomic_write
 from anyback_nn.utils.serialization import Serializer
 
-__all__ = ["FORMAT_VERSION", "SETTINGS", "contents", "network_of", "read", "restore", "write"]
+__all__ = [
+    "FORMAT_VERSION",
+    "SETTINGS",
+    "contents",
+    "name_file",
+    "network_of",
+    "read",
+    "restore",
+    "write",
+]
 
 FORMAT = "anyback_nn"
 FORMAT_VERSION = 2
@@ -144,6 +154,25 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "Update it with: pip install --upgrade anyback-nn"
         )
     return arrays, settings
+
+
+@contextmanager
+def name_file(path: str | Path) -> Iterator[None]:
+    """Let an error in the contents of a model file name the file.
+
+    Raises
+    ------
+    CheckpointError
+        The contents were refused, or do not fit together.
+    """
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: the contents do not fit together ({type(error).__name__}: {error})"
+        ) from error
 
 
 def contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:

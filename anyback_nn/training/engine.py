@@ -178,7 +178,7 @@ class Engine:
     @property
     def n_inputs(self) -> int:
         """The number of input features; raises `AnybackError` if it is unknown."""
-        assert self.training is not None  # raises
+        self.check_built()
         assert self.n_in is not None
         return self.n_in
 
