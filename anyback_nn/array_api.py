@@ -11,7 +11,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-__all__ = ["Array", "array_namespace", "is_numpy", "on_host", "to_numpy"]
+__all__ = ["Array", "array_namespace", "is_numpy", "on_host", "to_numpy", "to_writable_numpy"]
 
 Array = Any
 """An array of any library that follows the standard; they share no base class."""
@@ -71,3 +71,9 @@ def to_numpy(x: Any) -> Any:
     if type(x).__module__.startswith("array_api_strict"):
         x = array_api_compat.to_device(x, array_namespace(x).Device("CPU_DEVICE"))
     return np.asarray(x)
+
+
+def to_writable_numpy(x: Any) -> Any:
+    """Copy as `to_numpy` does, but never to read-only memory, which some libraries return."""
+    array = to_numpy(x)
+    return array if array.flags.writeable else array.copy()

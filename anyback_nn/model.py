@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.array_api import Array, to_writable_numpy
 from anyback_nn.backends import Backend, select
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.checks import Batch, check_inputs
@@ -33,7 +33,7 @@ from anyback_nn.training.out_of_memory import explain_setup
 from anyback_nn.training.state import TrainingState
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
-__all__ = ["LayerSummary", "Model"]
+__all__ = ["LayerSummary", "Model", "build_from"]
 
 
 class Model(Engine):
@@ -321,15 +321,13 @@ class Model(Engine):
                 result = getattr(self.loss, method)(outputs)
             if self.backend.owns(x):
                 return result
-            array = to_numpy(result)
-            # Some libraries return read-only memory.
-            return array if array.flags.writeable else array.copy()
+            return to_writable_numpy(result)
 
     # Moving and saving -----------------------------------------------------------------------
 
     def to(self, backend: str | Backend) -> Model:
         """Return a copy on another backend, with the optimiser's state and the history."""
-        return _rebuild(*checkpoint.contents(self), select(backend), self.metrics)
+        return build_from(*checkpoint.contents(self), select(backend), self.metrics)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: parameters, optimiser state, settings, history, encoding.
@@ -366,16 +364,16 @@ class Model(Engine):
         selected = select(backend)
         arrays, settings = checkpoint.read(path)
         with checkpoint.name_file(path):
-            return _rebuild(arrays, settings, selected, metrics)
+            return build_from(arrays, settings, selected, metrics)
 
 
-def _rebuild(
+def build_from(
     arrays: Mapping[str, Any],
     settings: Mapping[str, Any],
     backend: Backend,
     metrics: Sequence[Metric] | None,
 ) -> Model:
-    """Create the model with these contents."""
+    """Create the model with the contents of a file, see `checkpoint.contents`."""
     network, loss = checkpoint.network_of(settings)
     model = Model(
         *network.layers,

@@ -32,6 +32,7 @@ __all__ = [
     "Source",
     "array_source",
     "batches_of",
+    "is_sparse",
     "move",
     "peek",
     "split",
@@ -185,19 +186,28 @@ def batches_of(
 
 
 def array_source(
-    rows: Batch, backend: Backend, dtype: str, *, resident: bool = True, **options: Any
+    rows: Batch,
+    backend: Backend,
+    dtype: str,
+    *,
+    resident: bool = True,
+    kind: Callable[..., ArraySource] = ArraySource,
+    **options: Any,
 ) -> ArraySource:
     """Create a source of batches of checked arrays of any library.
 
     Parameters
     ----------
     rows : Batch
+        ``x`` may be a memory map, or a sparse matrix of which each batch is made dense.
     backend : Backend
     dtype : str
         Dtype of the model.
     resident : bool
-        Whether all rows are moved to the device once. Otherwise, and always for a memory map, each
-        batch is moved and cast when it is needed.
+        Whether all rows are moved to the device once. Otherwise, and always for a memory map or a
+        sparse matrix, each batch is moved and cast when it is needed.
+    kind : callable
+        Creates the source.
     **options
         Options of `ArraySource`.
     """
@@ -205,12 +215,12 @@ def array_source(
     # A library that compiles does so for each start of a slice.
     options["in_blocks"] = not backend.compiles
     mapped = isinstance(rows.x, np.memmap)
-    if resident and not mapped:
-        return ArraySource(move_batch(rows), lambda batch: batch, resident=True, **options)
+    if resident and not mapped and not is_sparse(rows.x):
+        return kind(move_batch(rows), lambda batch: batch, resident=True, **options)
     if mapped:
         # Targets and weights are indexed on the host, like the memory map.
         rows = Batch(rows.x, *(None if array is None else to_numpy(array) for array in rows[1:]))
-    source = ArraySource(rows, move_batch, **options)
+    source = kind(rows, move_batch, **options)
     if source.n_batches == 1:  # there is no other batch to move meanwhile
         return source
     return replace(source, move_batch=partial(move_batch, feed=backend.transfer()))
@@ -315,15 +325,22 @@ def move(
 
 
 def take(array: Any, rows: Any) -> Any:
-    """Return rows by a slice or by their numbers; None stays None.
+    """Return rows by a slice or by their numbers; None stays None, and sparse rows become dense.
 
     Row numbers are an array of the same library or of NumPy.
     """
     if array is None:
         return None
+    if is_sparse(array):
+        return array[rows].toarray()
     if isinstance(rows, slice):
         return array[rows, ...]
     return array_namespace(array).take(array, _index_of(array, rows), axis=0)
+
+
+def is_sparse(x: Any) -> bool:
+    """Return whether ``x`` is a sparse matrix or array of SciPy."""
+    return hasattr(x, "toarray")
 
 
 def _index_of(array: Array, rows: Any) -> Array:

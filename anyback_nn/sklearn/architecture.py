@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -17,10 +17,8 @@ from anyback_nn.network.layer import Layer
 from anyback_nn.network.layers import BatchNorm, Dense, Dropout
 from anyback_nn.random import Zeros, generator
 from anyback_nn.sklearn import inputs
+from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.tree import tree_map, tree_named_leaves
-
-if TYPE_CHECKING:
-    from anyback_nn.sklearn.base import BaseMLP
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -52,7 +50,7 @@ def check_hidden_sizes(sizes: Any) -> list[int]:
     return [int(size) for size in sizes]
 
 
-def build_layers(mlp: BaseMLP) -> Sequence[Layer]:
+def build_layers(mlp: Estimator) -> Sequence[Layer]:
     """List the layers: for each hidden one dense, normalisation, activation and dropout."""
     if mlp.layers is not None:
         others = [name for name in ("dropout", "batch_norm") if getattr(mlp, name)]
@@ -102,12 +100,12 @@ def _one_each(name: str, value: Any, n_layers: int) -> list[Any]:
 # From layers to a model --------------------------------------------------------------------------
 
 
-def build_model(mlp: BaseMLP, X: Any, random: Any, *, lbfgs: bool) -> Model:
+def build_model(mlp: Estimator, X: Any, random: Any, *, lbfgs: bool) -> Model:
     """Create the model with its first weights.
 
     Parameters
     ----------
-    mlp : BaseMLP
+    mlp : Estimator
     X : array or sparse matrix
         Its width, dtype, library and device count.
     random : numpy.random.RandomState

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError
+from anyback_nn.inputs.batches import ArraySource, is_sparse
 from anyback_nn.inputs.checks import Batch
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
-from anyback_nn.network.layout import Packed
-from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
-from anyback_nn.optim.averaging import debias
 from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.sklearn import convert, inputs, lbfgs, persistence, stochastic, validation
@@ -40,13 +36,12 @@ from anyback_nn.sklearn.architecture import (
     dense_params,
     set_dense_params,
 )
-from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
-from anyback_nn.sklearn.objective import Objective
+from anyback_nn.sklearn.batches import ShuffledSource, rows_at_once
+from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.validation import Validation
-from anyback_nn.training.callbacks import Callback, EarlyStopping, ProgressBar, check_callbacks
+from anyback_nn.training.callbacks import EarlyStopping, check_callbacks
 from anyback_nn.training.evaluation import compute_outputs
-from anyback_nn.training.out_of_memory import has_room
-from anyback_nn.tree import tree_copy, tree_map
+from anyback_nn.training.fit import batch_arrays
 from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["BaseMLP"]
@@ -83,12 +78,12 @@ def _make_property(name: str, description: str) -> Any:
     def replace(mlp: BaseMLP, values: Sequence[Any]) -> None:
         set_dense_params(mlp._fitted_model(), name, values)
         # Training resumes from these.
-        mlp._raw = None
+        mlp._training_params = None
 
     return property(read, replace, doc=description)
 
 
-class BaseMLP(BaseEstimator, ABC):
+class BaseMLP(Estimator):
     """A multi-layer perceptron with scikit-learn's parameters, methods and attributes."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 - scikit-learn's convention
@@ -134,20 +129,6 @@ class BaseMLP(BaseEstimator, ABC):
         "progress": ["boolean"],
     }
 
-    # Set in fit. The curves and the weights are properties of the model.
-    model_: Model
-    n_iter_: int
-    t_: int
-    loss_: float
-    best_loss_: Any
-    best_validation_score_: Any
-    n_layers_: int
-    n_outputs_: int
-    out_activation_: str
-    converged_: bool
-
-    _y_numeric = False
-
     def _store(self, arguments: Mapping[str, Any]) -> None:
         """Keep the arguments of ``__init__``: its ``locals()``.
 
@@ -156,30 +137,6 @@ class BaseMLP(BaseEstimator, ABC):
         for name, value in arguments.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
-
-    # What the two estimators do differently ---------------------------------------------------
-
-    @abstractmethod
-    def _encode(self, y: Any, *, first: bool, incremental: bool, classes: Any = None) -> Any:
-        """Turn checked targets into numbers: indices of classes, 0 and 1 for labels, or values."""
-
-    @abstractmethod
-    def _choose_loss(self) -> tuple[Loss, float]:
-        """Return the loss, and the factor to scikit-learn's; it may need ``n_outputs_``."""
-
-    @abstractmethod
-    def _score_of(self, outputs: Array, y: Any, weights: Any) -> float:
-        """Score raw outputs against encoded targets, as ``score`` does."""
-
-    @property
-    def _gradient_factor(self) -> float:
-        """A factor of the stochastic solvers' gradient: see `Objective.value_and_grad`."""
-        return 1.0
-
-    @property
-    def _stratifies(self) -> bool:
-        """Whether the validation data get the same share of each class."""
-        return False
 
     def _with_class_weight(self, weights: Any, labels: Any, incremental: bool) -> Any:
         """Multiply the weights of samples by those of their classes, if there are any."""
@@ -237,19 +194,14 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError(f"Solver produced non-finite parameter weights: {error}.") from error
         return self
 
-    @property
-    def _in_epochs(self) -> bool:
-        """Whether training goes in epochs of steps, and not in iterations of L-BFGS."""
-        return self.solver != "lbfgs" or self.optimizer is not None
-
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any
-    ) -> tuple[SampleSource, Validation | None] | None:
+    ) -> tuple[ArraySource, Validation | None] | None:
         """Check everything, and set what fit sets before training.
 
         Returns
         -------
-        source : SampleSource
+        source : ArraySource
         validation : Validation or None
             Both, or None if early stopping has ended training for good.
         """
@@ -291,43 +243,13 @@ class BaseMLP(BaseEstimator, ABC):
                 part = Batch(*(inputs.take_rows(array, held) for array in given))
                 seen = part.x if table is None else inputs.take_rows(table, held)
                 measured = Validation.build(self, part, scorer, (seen, y[held]))
+            options: dict[str, Any] = {}
+            if self.shuffle and self._in_epochs:
+                chosen = np.arange(n_samples) if chosen is None else chosen
+                options["kind"] = partial(ShuffledSource, random=random)
             size = self._choose_batch_size(n_samples, X)
-            source = build_source(
-                rows,
-                model.backend,
-                model.dtype,
-                size,
-                chosen=chosen,
-                random=random if self.shuffle and self._in_epochs else None,
-                resident=has_room(model, rows, size),
-            )
+            source = batch_arrays(model, rows, size, chosen=chosen, **options)
         return source, measured
-
-    def _check_rows(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        *,
-        first: bool,
-        incremental: bool,
-        classes: Any = None,
-    ) -> tuple[Batch, Any, Any]:
-        """Check inputs, targets and weights.
-
-        Returns
-        -------
-        rows : Batch
-            With the targets that the loss takes.
-        y : numpy.ndarray or sparse matrix
-            The checked targets.
-        labels : numpy.ndarray
-            The same as numbers.
-        """
-        X, y = inputs.check_data(self, X, y, reset=first, needs_y=True, y_numeric=self._y_numeric)
-        labels = self._encode(y, first=first, incremental=incremental, classes=classes)
-        targets = self._choose_loss()[0].check_targets(labels, self.n_outputs_)
-        return Batch(X, targets, inputs.check_sample_weight(sample_weight, X.shape[0])), y, labels
 
     def _check_callbacks(self) -> None:
         """Refuse invalid callbacks, and those that undo what the parameters ask for."""
@@ -344,8 +266,7 @@ class BaseMLP(BaseEstimator, ABC):
     def _choose_batch_size(self, n_samples: int, X: Any) -> int:
         """Choose the size of a batch: for L-BFGS, as many samples as memory allows."""
         if not self._in_epochs:
-            sparse = hasattr(X, "toarray")
-            return min(n_samples, rows_at_once(int(X.shape[1]))) if sparse else n_samples
+            return min(n_samples, rows_at_once(int(X.shape[1]))) if is_sparse(X) else n_samples
         if self.batch_size == "auto":
             return min(200, n_samples)
         if self.batch_size > n_samples:
@@ -362,25 +283,6 @@ class BaseMLP(BaseEstimator, ABC):
         self._reset(inputs.namespace_name(X))
         self.n_layers_ = len(self.coefs_) + 1
 
-    def _reset(self, fitted_on: str) -> None:
-        """Set everything that training counts and keeps to its value before the first step."""
-        self._fitted_on = fitted_on
-        self.n_iter_ = self.t_ = 0
-        self.converged_ = False
-        self.__dict__.pop("loss_", None)
-        self.best_loss_ = self.best_validation_score_ = None
-        self._no_improvement_count = 0
-        self._best: tuple[Any, Any] | None = None
-        self._raw: Packed | None = None
-        self._rules, self._asked = stochastic.optimizer_settings(self), self._spec()
-
-    def _adopt(self) -> None:
-        """Take weights that came from elsewhere for the best, if their score came too."""
-        score = self.best_validation_score_
-        if score is not None and np.isfinite(score):
-            training = self.model_.training
-            self._best = (tree_copy(training.params), tree_copy(training.state))
-
     def _set_loss(self) -> None:
         """Set the model's loss to the one that the parameters describe, which may have changed."""
         model, loss = self.model_, to_python_scalars(self._choose_loss()[0])
@@ -390,17 +292,13 @@ class BaseMLP(BaseEstimator, ABC):
             model.forget_compiled()
         self.out_activation_ = _OUT_ACTIVATIONS.get(type(loss).__name__, "identity")
 
-    def _spec(self) -> str:
-        """Return the parameter ``backend`` as a string."""
-        return self.backend.spec if isinstance(self.backend, Backend) else str(self.backend)
-
     def _warn_of_settings_without_effect(self) -> None:
         """Warn of changed parameters that count only when a fit begins."""
         model, changed = self.model_, []
         if Network(*build_layers(self)) != model.network:
             changed.append("the network (hidden_layer_sizes, activation, layers, ...)")
-        spec = self._spec()
-        if spec not in ("auto", self._asked, model.backend.spec):
+        spec = self._backend_spec
+        if spec not in ("auto", self._fitted_backend, model.backend.spec):
             changed.append(f"backend={spec!r}")
         if inputs.dtype_name(self.dtype) not in (None, model.dtype):
             changed.append(f"dtype={self.dtype!r}")
@@ -410,63 +308,6 @@ class BaseMLP(BaseEstimator, ABC):
                 "before fit is called with warm_start=False",
                 stacklevel=6,
             )
-
-    # Used by the solvers
-
-    def _objective(self) -> Objective:
-        """Describe the function that is minimised."""
-        model, (_, factor) = self.model_, self._choose_loss()
-        return Objective(
-            model.network,
-            model.layout,
-            model.loss,
-            factor,
-            float(self.alpha),
-            float(self.l2_per_sample),
-        )
-
-    @contextmanager
-    def _open_callbacks(self) -> Iterator[list[Callback]]:
-        """List the user's callbacks, and a progress bar that is closed after training."""
-        bars = [ProgressBar()] if self.progress else []
-        try:
-            yield [*(self.callbacks or ()), *bars]
-        finally:
-            for bar in bars:
-                bar.close()
-
-    def _predicting_params(self) -> Packed:
-        """Return the parameters that predict: the averaged ones, if there is an average."""
-        training = self.model_.training
-        # In L-BFGS there is none, whatever steps were taken before.
-        if self.average_weights is None or training.step == 0 or not self._in_epochs:
-            return training.params
-        return debias(training.optimizer_state["average"], self.average_weights, training.step)
-
-    def _restore_raw(self) -> bool:
-        """Put back the weights that the average has replaced; return whether there were any."""
-        raw, self._raw = self._raw, None
-        if raw is not None:
-            # Not a copy: a traced step works in these very arrays.
-            self.model_.training.params = raw
-        return raw is not None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Hold NumPy arrays, which can be read where the backend cannot be used."""
-        state = dict(super().__getstate__())
-        for name in ("_raw", "_best"):
-            if state.get(name) is not None:
-                state[name] = tree_map(to_numpy, state[name])
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Copy kept arrays to the model's backend, which may be another one by now."""
-        super().__setstate__(state)
-        for name in ("_raw", "_best"):
-            if state.get(name) is not None:
-                model = self.model_
-                with model.backend.scope(model.dtype):
-                    setattr(self, name, tree_copy(tree_map(model.backend.asarray, state[name])))
 
     # Weights and curves -----------------------------------------------------------------------
 
@@ -511,7 +352,7 @@ class BaseMLP(BaseEstimator, ABC):
         inputs.check_namespace(self, X, method)
         model, size = self.model_, min(PREDICTION_BATCH, rows_at_once(int(X.shape[1])))
         with model.backend.scope(model.dtype):
-            source = build_source(Batch(X), model.backend, model.dtype, size, resident=False)
+            source = batch_arrays(model, Batch(X), size, resident=False)
             return inputs.like_input(read(compute_outputs(model, source).outputs), X)
 
     # Files and other libraries

@@ -1,19 +1,15 @@
-"""The batches of an estimator: in scikit-learn's order, and from sparse inputs too."""
+"""The batches of an estimator: in scikit-learn's order, and of sparse inputs in parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from anyback_nn.backends import Backend
-from anyback_nn.inputs.batches import Source, batches_of, move, take
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.batches import ArraySource
 
-__all__ = ["SampleSource", "build_source", "rows_at_once"]
+__all__ = ["ShuffledSource", "rows_at_once"]
 
 
 LIMIT = 2**21
@@ -26,108 +22,19 @@ def rows_at_once(n_features: int) -> int:
 
 
 @dataclass(frozen=True)
-class SampleSource(Source):
-    """Batches of rows of arrays, or of a sparse matrix, each batch of which is made dense.
-
-    Create one with `build_source`.
+class ShuffledSource(ArraySource):
+    """Batches of the ``chosen`` rows, which are shuffled in place before each epoch.
 
     Parameters
     ----------
-    rows, batch_size, random
-        See `build_source`.
-    bring : callable
-        Moves a batch to the device.
-    order : numpy.ndarray
-        The row numbers in their order; shuffled in place before each epoch.
-    whole : bool
-        Whether all rows are used in the arrays' order, so that a batch is a slice.
-    resident : bool
-        Whether the rows are on the device.
+    random : numpy.random.RandomState
     """
 
-    rows: Batch
-    bring: Callable[[Batch], Batch]
-    batch_size: int
-    order: Any
     random: Any = None
-    whole: bool = False
-    resident: bool = False
 
-    @property
-    def n_samples(self) -> int:
-        """The number of rows in use."""
-        return int(self.order.shape[0])
-
-    @property
-    def rows_a_batch(self) -> int:
-        return self.batch_size
-
-    @property
-    def n_batches(self) -> int:
-        return -(-self.n_samples // self.batch_size)
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        self._shuffle()
-
-        def gather(start: int, stop: int) -> Batch:
-            some = slice(start, stop) if self.whole else self.order[start:stop]
-            return self.bring(Batch(*(_rows_of(array, some) for array in self.rows)))
-
-        return batches_of(gather, self.n_samples, self.batch_size, int(self.rows.x.shape[1]))
-
-    @property
-    def all_rows(self) -> Batch | None:
-        return self.rows if self.resident else None
-
-    def rows_of_batches(self, number: int) -> Iterator[Any]:
-        self._shuffle()
-        starts = range(0, self.n_samples, self.batch_size)
-        return (self.order[start : start + self.batch_size] for start in starts)
-
-    def _shuffle(self) -> None:
-        """Change the order as sklearn.utils.shuffle does, so that it is the same as there."""
-        if self.random is not None:
-            chosen = np.arange(self.n_samples)
-            self.random.shuffle(chosen)
-            self.order[:] = self.order[chosen]
-
-
-def _rows_of(array: Any, rows: Any) -> Any:
-    """Choose rows of an array, or of a sparse matrix as a dense array."""
-    return array[rows].toarray() if hasattr(array, "toarray") else take(array, rows)
-
-
-def build_source(
-    rows: Batch,
-    backend: Backend,
-    dtype: str,
-    batch_size: int,
-    *,
-    chosen: Any = None,
-    random: Any = None,
-    resident: bool = True,
-) -> SampleSource:
-    """Create the batches of checked arrays.
-
-    Parameters
-    ----------
-    rows : Batch
-        ``x`` may be sparse.
-    backend : Backend
-    dtype : str
-    batch_size : int
-    chosen : numpy.ndarray, optional
-        The row numbers to use. Default: all of them.
-    random : numpy.random.RandomState, optional
-        Shuffles the rows before each epoch. Default: they keep their order.
-    resident : bool
-        Whether dense arrays are moved to the device as a whole, once, and not batch by batch.
-    """
-    whole = chosen is None and random is None
-    order = np.arange(rows.x.shape[0]) if chosen is None else np.array(chosen)
-    resident = resident and not hasattr(rows.x, "toarray")
-    feed = backend.transfer() if not resident and len(order) > batch_size else None
-    bring: Callable[[Batch], Batch] = partial(move, backend=backend, dtype=dtype, feed=feed)
-    if resident:
-        rows, bring = bring(rows), lambda batch: batch
-    return SampleSource(rows, bring, batch_size, order, random, whole, resident)
+    def _order(self, number: int) -> Any:
+        # As sklearn.utils.shuffle does, so that the order is the same as there.
+        order = np.arange(self.n_samples)
+        self.random.shuffle(order)
+        self.chosen[:] = self.chosen[order]
+        return self.chosen

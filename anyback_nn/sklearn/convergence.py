@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from anyback_nn.optim.like_sklearn import EpochSchedule
+from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training.callbacks import Callback
-from anyback_nn.tree import tree_copy
-
-if TYPE_CHECKING:
-    from anyback_nn.sklearn.base import BaseMLP
-    from anyback_nn.training.fit import FitContext
+from anyback_nn.training.fit import FitContext
 
 __all__ = ["Convergence"]
 
@@ -27,14 +23,14 @@ class Convergence(Callback):
 
     Parameters
     ----------
-    mlp : BaseMLP
+    mlp : Estimator
         Its fitted attributes are kept up to date.
     n_samples : int
         The samples of an epoch.
     validation : Validation, optional
     """
 
-    mlp: BaseMLP
+    mlp: Estimator
     n_samples: int
     validation: Validation | None
 
@@ -79,8 +75,7 @@ class Convergence(Callback):
         improved = not score < best + mlp.tol
         if score > best:
             mlp.best_validation_score_ = score
-            training = mlp.model_.training
-            mlp._best = (tree_copy(mlp._predicting_params()), tree_copy(training.state))
+            mlp._keep_best(mlp._predicting_params())
         return improved
 
     def _by_loss(self, loss: float) -> bool:

@@ -80,7 +80,7 @@ def from_sklearn(mlp: Any, *, backend: str | Backend = "auto", dtype: str | None
     for name in _COPIED:
         if hasattr(mlp, name):
             setattr(ours, name, getattr(mlp, name))
-    ours._adopt()
+    ours._keep_loaded_as_best()
     losses, scores = getattr(mlp, "loss_curve_", []), getattr(mlp, "validation_scores_", None)
     rows = [{"epoch": n, "train_loss": float(loss)} for n, loss in enumerate(losses, 1)]
     for row, score in zip(rows, scores or []):

@@ -13,10 +13,10 @@ from sklearn import get_config
 from sklearn.utils import _safe_indexing, check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
-from anyback_nn.array_api import Array, is_numpy, to_numpy
+from anyback_nn.array_api import Array, is_numpy, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select, select_for
 from anyback_nn.errors import DataError
-from anyback_nn.inputs.batches import take
+from anyback_nn.inputs.batches import is_sparse, take
 from anyback_nn.inputs.checks import DTYPES, check_inputs, check_weights, n_rows
 
 __all__ = [
@@ -76,7 +76,7 @@ def check_data(
             # Strings that look like numbers have been converted silently.
             raise ValueError(f"X: expected numbers, got {NOT_NUMERIC[kind]} ({dtype})")
         # Only this sparse format can be indexed by rows.
-        return (X.tocsr() if hasattr(X, "tocsr") else X), y
+        return (X.tocsr() if is_sparse(X) else X), y
     if "sparse" in str(getattr(X, "layout", "")):
         raise DataError("expected a dense array, got a sparse one: pass X.to_dense()")
     X = check_inputs(X)
@@ -158,9 +158,7 @@ def like_input(result: Any, X: Any) -> Any:
     """Bring a result to the library and device of the input: NumPy for everything on the host."""
     if not is_numpy(X):
         return select_for(X).asarray(result)
-    result = to_numpy(result)
-    # Some libraries return read-only memory.
-    return result if result.flags.writeable else result.copy()
+    return to_writable_numpy(result)
 
 
 def read_only(array: Array) -> Any:

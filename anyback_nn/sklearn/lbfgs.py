@@ -6,25 +6,23 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from anyback_nn.array_api import Array, array_namespace, to_numpy
+from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.model import Model
 from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.random import Zeros
-from anyback_nn.sklearn.batches import SampleSource
+from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.step import StepArguments
 from anyback_nn.tree import tree_leaves
-
-if TYPE_CHECKING:
-    from anyback_nn.sklearn.base import BaseMLP
 
 __all__ = ["Problem", "check_deterministic", "train"]
 
@@ -54,13 +52,13 @@ class Problem:
     model : Model
         Its parameters are set to a vector by `put`.
     objective : Objective
-    source : SampleSource
+    source : ArraySource
         All samples, in as many batches as memory requires.
     """
 
     model: Model
     objective: Objective
-    source: SampleSource
+    source: ArraySource
 
     def __post_init__(self) -> None:
         model = self.model
@@ -123,11 +121,11 @@ def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., tuple
     return gradient
 
 
-def train(mlp: BaseMLP, source: SampleSource, validation: Validation | None) -> None:
+def train(mlp: Estimator, source: ArraySource, validation: Validation | None) -> None:
     """Minimise the loss of all samples together; callbacks take an iteration for an epoch."""
     model = mlp.model_
-    mlp._restore_raw()
-    problem = Problem(model, mlp._objective(), source)
+    mlp._restore_training_params()
+    problem = Problem(model, mlp._build_objective(), source)
     fit = FitContext(model, int(mlp.max_iter))
     with mlp._open_callbacks() as callbacks:
 
@@ -161,7 +159,7 @@ def train(mlp: BaseMLP, source: SampleSource, validation: Validation | None) -> 
 
 def _minimize(
     problem: Problem,
-    mlp: BaseMLP,
+    mlp: Estimator,
     on_begin: Callable[[], bool],
     on_iteration: Callable[[float], bool],
 ) -> None:
@@ -172,7 +170,7 @@ def _minimize(
     Parameters
     ----------
     problem : Problem
-    mlp : BaseMLP
+    mlp : Estimator
         Its ``max_iter``, ``max_fun`` and ``tol`` count: where the largest element of the gradient
         is below ``tol``, the minimum is reached. Its attributes are set.
     on_begin : callable

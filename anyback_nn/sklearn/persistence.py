@@ -9,7 +9,7 @@ import numpy as np
 
 from anyback_nn.backends import Backend, select
 from anyback_nn.errors import BackendUnavailableError, CheckpointError
-from anyback_nn.model import Model
+from anyback_nn.model import build_from
 from anyback_nn.sklearn.inputs import dtype_name
 from anyback_nn.training import checkpoint
 from anyback_nn.training.checkpoint import SETTINGS
@@ -64,7 +64,7 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
     """Read an estimator; see `BaseMLP.load`."""
     if backend is not None:
         select(backend)  # what is wrong with it is not the file's fault
-    _, settings = checkpoint.read(path)
+    arrays, settings = checkpoint.read(path)
     described = settings.get("estimator")
     if not isinstance(described, dict):
         raise CheckpointError(
@@ -75,33 +75,29 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
         where = "anyback_nn.sklearn." if kind in ("MLPClassifier", "MLPRegressor") else ""
         raise CheckpointError(f"{path} holds a {kind}: read it with {where}{kind}.load")
     with checkpoint.name_file(path):
-        return _rebuild(cls, path, described, backend)
-
-
-def _rebuild(
-    cls: type[Any], path: str | Path, described: Any, backend: str | Backend | None
-) -> Any:
-    """Create an estimator from its description and the model file that holds it."""
-    params = {name: SETTINGS.from_json(x, where=name) for name, x in described["params"].items()}
-    if isinstance(params.get("class_weight"), tuple):
-        params["class_weight"] = _class_weight(params["class_weight"])
-    wanted = params.get("backend", "auto") if backend is None else backend
-    try:
-        selected = select(None if wanted == "auto" else wanted)
-    except (BackendUnavailableError, ValueError):
-        # The estimator's own is not available here; the argument has been checked above.
-        selected = select("numpy")
-    if backend is not None:
-        params["backend"] = backend
-    estimator = cls(**params)
-    estimator.model_ = Model.load(path, backend=selected, metrics=())
-    estimator._reset("numpy")
-    for name, value in described["attributes"].items():
-        if name in _ARRAYS:
-            value = np.asarray(value["values"], dtype=value["dtype"])
-        setattr(estimator, name, value)
-    with estimator.model_.backend.scope(estimator.model_.dtype):
-        estimator._adopt()
+        params = {
+            name: SETTINGS.from_json(value, where=name)
+            for name, value in described["params"].items()
+        }
+        if isinstance(params.get("class_weight"), tuple):
+            params["class_weight"] = _class_weight(params["class_weight"])
+        spec = params.get("backend", "auto") if backend is None else backend
+        try:
+            selected = select(None if spec == "auto" else spec)
+        except (BackendUnavailableError, ValueError):
+            # The estimator's own is not available here; the argument has been checked above.
+            selected = select("numpy")
+        if backend is not None:
+            params["backend"] = backend
+        estimator = cls(**params)
+        estimator.model_ = build_from(arrays, settings, selected, metrics=())
+        estimator._reset("numpy")
+        for name, value in described["attributes"].items():
+            if name in _ARRAYS:
+                value = np.asarray(value["values"], dtype=value["dtype"])
+            setattr(estimator, name, value)
+        with estimator.model_.backend.scope(estimator.model_.dtype):
+            estimator._keep_loaded_as_best()
     return estimator
 
 

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.optim.like_sklearn import EpochSchedule, SklearnAdam, SklearnSGD
 from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
-from anyback_nn.sklearn.batches import SampleSource
 from anyback_nn.sklearn.convergence import Convergence
+from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training import loop
 from anyback_nn.training.fit import FitContext
 from anyback_nn.tree import tree_copy
 from anyback_nn.utils.arguments import to_python_scalars
 
-if TYPE_CHECKING:
-    from anyback_nn.sklearn.base import BaseMLP
-
-__all__ = ["optimizer_settings", "train"]
+__all__ = ["train"]
 
 
-def optimizer_settings(mlp: BaseMLP) -> tuple[Any, ...]:
-    """Return our parameters of the optimiser: when they change, a new one begins.
-
-    As in scikit-learn, the parameters that it has too count only when an optimiser begins.
-    """
-    return (mlp.optimizer, mlp.schedule, mlp.clip_norm, mlp.average_weights)
-
-
-def _build_optimizer(mlp: BaseMLP) -> Optimizer:
+def _build_optimizer(mlp: Estimator) -> Optimizer:
     """Create the optimiser that the parameters describe."""
     rate: Any = mlp.schedule or float(mlp.learning_rate_init)
     if isinstance(mlp.optimizer, Optimizer):
@@ -56,7 +46,7 @@ def _build_optimizer(mlp: BaseMLP) -> Optimizer:
 
 
 def train(
-    mlp: BaseMLP, source: SampleSource, validation: Validation | None, *, incremental: bool
+    mlp: Estimator, source: ArraySource, validation: Validation | None, *, incremental: bool
 ) -> None:
     """Train for an epoch if that is incremental, and else until convergence or ``max_iter``."""
     model = mlp.model_
@@ -66,7 +56,7 @@ def train(
         mlp.best_loss_, mlp.best_validation_score_ = np.inf, None
     _resume_or_begin(mlp, incremental=incremental)
     optimizer: Any = model.training.optimizer
-    objective = mlp._objective()
+    objective = mlp._build_objective()
     settings = (mlp._gradient_factor, mlp.average_weights)
     steps = model.compile_steps(
         # The model distinguishes losses, even those that cannot be hashed.
@@ -93,15 +83,16 @@ def train(
         )
 
 
-def _resume_or_begin(mlp: BaseMLP, *, incremental: bool) -> None:
+def _resume_or_begin(mlp: Estimator, *, incremental: bool) -> None:
     """Put back the parameters that training resumes from, and begin an optimiser if needed."""
     training = mlp.model_.training
-    restored, averages = mlp._restore_raw(), mlp.average_weights is not None
-    rules, mlp._rules = mlp._rules, optimizer_settings(mlp)
+    restored, averages = mlp._restore_training_params(), mlp.average_weights is not None
+    unchanged = mlp._optimizer_settings == mlp._last_optimizer_settings
+    mlp._last_optimizer_settings = mlp._optimizer_settings
     resumes = (
         incremental
         and training.optimizer is not None
-        and rules == mlp._rules
+        and unchanged
         and averages == ("average" in training.optimizer_state)
     )
     if resumes:
@@ -118,7 +109,7 @@ def _resume_or_begin(mlp: BaseMLP, *, incremental: bool) -> None:
     training.step, training.first_epoch = 0, training.epoch
 
 
-def _keep_predicting_params(mlp: BaseMLP, *, incremental: bool) -> None:
+def _keep_predicting_params(mlp: Estimator, *, incremental: bool) -> None:
     """Leave the parameters that predict in the model, and keep those that training resumes from."""
     training = mlp.model_.training
     chooses = mlp.early_stopping and (mlp.converged_ or not incremental)
@@ -126,5 +117,5 @@ def _keep_predicting_params(mlp: BaseMLP, *, incremental: bool) -> None:
         # Early stopping chooses what predicts, so later training resumes from there, too.
         training.params, training.state = tree_copy(mlp._best)
     elif mlp.average_weights is not None and training.step > 0:
-        mlp._raw = training.params
+        mlp._training_params = training.params
         training.params = mlp._predicting_params()

@@ -7,22 +7,21 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn import config_context
 from sklearn.model_selection import train_test_split
 
 from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.inputs.checks import Batch
 from anyback_nn.network.losses import mean_loss
 from anyback_nn.sklearn import inputs
-from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
+from anyback_nn.sklearn.batches import rows_at_once
+from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.training.evaluation import compute_outputs
-from anyback_nn.training.out_of_memory import has_room
-
-if TYPE_CHECKING:
-    from anyback_nn.sklearn.base import BaseMLP
+from anyback_nn.training.fit import batch_arrays
 
 __all__ = ["Validation", "check_validation_data", "split"]
 
@@ -37,35 +36,32 @@ class Validation:
     Create one with `build`.
     """
 
-    mlp: BaseMLP
-    source: SampleSource
+    mlp: Estimator
+    source: ArraySource
     weights: Any
     score: Callable[[], float] | None
 
     @classmethod
-    def build(cls, mlp: BaseMLP, rows: Batch, scorer: Scorer | None, given: Any) -> Validation:
+    def build(cls, mlp: Estimator, rows: Batch, scorer: Scorer | None, given: Any) -> Validation:
         """Create one from checked rows.
 
         Parameters
         ----------
-        mlp : BaseMLP
+        mlp : Estimator
         rows : Batch
         scorer : callable, optional
             Default: the estimator's own score.
         given : tuple of X and y
             The same rows as the user passed them, for the scorer.
         """
-        model, weights = mlp.model_, rows.weights
         score = None
         if scorer is not None:
             # On the host, every metric can read the predictions.
             X, y = map(inputs.to_host, given)
-            score = _build_score(scorer, mlp, X, y, weights)
+            score = _build_score(scorer, mlp, X, y, rows.weights)
         size = rows_at_once(int(rows.x.shape[1]))
-        rows = rows._replace(weights=None)
-        resident = has_room(model, rows, size)
-        source = build_source(rows, model.backend, model.dtype, size, resident=resident)
-        return cls(mlp, source, weights, score)
+        source = batch_arrays(mlp.model_, rows._replace(weights=None), size)
+        return cls(mlp, source, rows.weights, score)
 
     def measure(self) -> tuple[float, float]:
         """Compute the mean loss without penalty, and the score."""
@@ -93,7 +89,7 @@ class Validation:
         return factor * float(to_numpy(value))
 
 
-def check_validation_data(mlp: BaseMLP, scorer: Scorer | None) -> Validation:
+def check_validation_data(mlp: Estimator, scorer: Scorer | None) -> Validation:
     """Check ``validation_data``, and create what measures them."""
     if len(mlp.validation_data) not in (2, 3):
         raise ValueError(
@@ -110,7 +106,7 @@ def check_validation_data(mlp: BaseMLP, scorer: Scorer | None) -> Validation:
     return Validation.build(mlp, rows, scorer, (X, y))
 
 
-def split(mlp: BaseMLP, labels: Any, random: Any, *, incremental: bool) -> tuple[Any, Any]:
+def split(mlp: Estimator, labels: Any, random: Any, *, incremental: bool) -> tuple[Any, Any]:
     """Draw which rows train and which are held out."""
     n_samples = len(labels)
     stratifies = mlp._stratifies
@@ -148,7 +144,9 @@ def _takes_weights(scorer: Scorer) -> bool:
     return any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in parameters)
 
 
-def _build_score(scorer: Scorer, mlp: BaseMLP, X: Any, y: Any, weights: Any) -> Callable[[], float]:
+def _build_score(
+    scorer: Scorer, mlp: Estimator, X: Any, y: Any, weights: Any
+) -> Callable[[], float]:
     """Build the function that scores an estimator as it is when that is called."""
     options = {"sample_weight": weights} if weights is not None and _takes_weights(scorer) else {}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,7 +25,7 @@ from anyback_nn.inputs import batches
 from anyback_nn.inputs.batches import IterableSource, array_source
 from anyback_nn.inputs.checks import Batch
 from anyback_nn.sklearn import MLPClassifier
-from anyback_nn.sklearn.batches import build_source
+from anyback_nn.sklearn.batches import ShuffledSource
 from anyback_nn.training import out_of_memory
 
 LIBRARIES = ["cupy", pytest.param("torch", marks=pytest.mark.needs("torch"))]
@@ -109,12 +110,13 @@ SOURCES = {
     "growing": lambda backend, path: iterable(
         [tuple(x[:n] for x in rows()) for n in (1, 40, 2, 61, 60, 59, 3)], backend
     ),
-    "samples": lambda backend, path: build_source(
+    "samples": lambda backend, path: array_source(
         Batch(*rows()),
         backend,
         "float32",
-        SIZE,
-        random=np.random.RandomState(0),
+        kind=partial(ShuffledSource, random=np.random.RandomState(0)),
+        batch_size=SIZE,
+        chosen=np.arange(N),
         resident=False,
     ),
 }
@@ -504,15 +506,7 @@ def test_training_and_validation_are_chosen_for_separately(model, resident, monk
     assert resident == [False, False, True, False]
 
 
-def test_estimators_choose_as_models_do(monkeypatch):
-    resident = []
-
-    def watched(*arguments, **options):
-        resident.append(options["resident"])
-        return build_source(*arguments, **options)
-
-    for module in "base", "validation":
-        monkeypatch.setattr(f"anyback_nn.sklearn.{module}.build_source", watched)
+def test_estimators_choose_as_models_do(resident, monkeypatch):
     monkeypatch.setattr("anyback_nn.sklearn.validation.rows_at_once", lambda n_features: 2)
     for free in 2**50, 0:
         let_free(type(select("numpy")), free, monkeypatch)

@@ -275,25 +275,26 @@ def test_a_file_that_is_cut_off_or_not_there(written, path):
         build("values").fit(*load_examples("values")).save(path / "no folder" / "c.safetensors")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda estimator: estimator.pop("params"),
-        lambda estimator: estimator["params"].update(no_such_parameter=1),
-        lambda estimator: estimator.pop("attributes"),
-        lambda estimator: estimator.pop("kind"),
-        lambda estimator: estimator["attributes"].update(classes_=[0, 1]),
-    ],
-    ids=["no parameters", "unknown parameter", "no attributes", "no kind", "wrong classes"],
-)
+DAMAGE = {
+    "no parameters": lambda settings: settings["estimator"].pop("params"),
+    "unknown parameter": lambda settings: settings["estimator"]["params"].update(unknown=1),
+    "no attributes": lambda settings: settings["estimator"].pop("attributes"),
+    "no kind": lambda settings: settings["estimator"].pop("kind"),
+    "wrong classes": lambda settings: settings["estimator"]["attributes"].update(classes_=[0, 1]),
+    "no network": lambda settings: settings.pop("network"),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
 def test_a_file_that_does_not_fit_together(change, written):
     with safe_open(written, "numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         settings = json.loads(file.metadata()["anyback_nn"])
-    change(settings["estimator"])
+    change(settings)
     nn.training.checkpoint.write(written, arrays, settings)
-    with pytest.raises(CheckpointError, match=r"estimator\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"estimator\.safetensors") as caught:
         MLPClassifier.load(written)
+    assert str(caught.value).count(str(written)) == 1
 
 
 def test_saving_needs_a_fit(path):

@@ -22,6 +22,7 @@ from sklearn_cases import (
     train_pair,
 )
 
+from anyback_nn.inputs.batches import take
 from anyback_nn.sklearn import batches
 
 
@@ -141,15 +142,15 @@ def test_dtype_comes_before_that_of_the_input(of_input, given, iris):
 @pytest.fixture
 def largest(monkeypatch):
     """The largest number of elements that was made dense at once, in a list of one."""
-    found, make = [0], batches._rows_of
+    found = [0]
 
     def noting(array, rows):
-        result = make(array, rows)
+        result = take(array, rows)
         if hasattr(array, "toarray"):
             found[0] = max(found[0], result.size)
         return result
 
-    monkeypatch.setattr(batches, "_rows_of", noting)
+    monkeypatch.setattr("anyback_nn.inputs.batches.take", noting)
     monkeypatch.setattr("anyback_nn.inputs.batches.BLOCK", 1)
     monkeypatch.setattr(batches, "LIMIT", 2000)
     return found

@@ -19,8 +19,8 @@ from sklearn_cases import (
     make_pair,
 )
 
+from anyback_nn.inputs.batches import array_source
 from anyback_nn.inputs.checks import Batch
-from anyback_nn.sklearn.batches import build_source
 from anyback_nn.sklearn.lbfgs import Problem
 
 
@@ -127,11 +127,11 @@ def test_lbfgs_has_the_gradient_of_several_outputs():
     assert np.abs(slopes).max() < 1e-5
 
 
-def test_the_gradient_of_several_outputs_is_that_of_the_objective():
+def test_the_gradient_of_several_outputs_is_that_of_the_build_objective():
     x, y = load_problem("outputs")
     _, ours = fit_pair("outputs", solver="lbfgs", activation="tanh", alpha=2.0, max_iter=3)
-    source = build_source(Batch(x, y), ours.model_.backend, "float64", len(x))
-    problem = Problem(ours.model_, ours._objective(), source)
+    source = array_source(Batch(x, y), ours.model_.backend, "float64")
+    problem = Problem(ours.model_, ours._build_objective(), source)
     vector = problem.start()
     value, gradient = problem(vector)
     assert_near(value, ours.loss_, 1e-14)
