@@ -268,12 +268,8 @@ class Model(Engine):
         self.check_built()
         with self.backend.scope(self.dtype):
             if y is None:
-                if sample_weight is not None:
-                    raise ValueError(
-                        "sample_weight needs arrays x and y; an iterable has the weights in its "
-                        "batches: (x, y, weights)"
-                    )
-                return evaluation.evaluate(self, batch_iterable(self, x))
+                source = batch_iterable(self, x, sample_weight=sample_weight)
+                return evaluation.evaluate(self, source)
             rows = check_arrays(self, x, y, sample_weight)
             return evaluation.evaluate(self, batch_arrays(self, rows, batch_size, resident=False))
 

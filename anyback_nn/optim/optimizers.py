@@ -39,6 +39,7 @@ __all__ = [
     "Nesterov",
     "Optimizer",
     "RMSProp",
+    "add_l2",
 ]
 
 
@@ -194,8 +195,22 @@ class Optimizer(ABC):
         if self.l1:
             g += (self.l1 * mask) * array_namespace(p).sign(p)
         if self.l2:
-            g += (self.l2 * mask) * p
+            g, _ = add_l2(g, p, mask, self.l2)
         return g
+
+
+def add_l2(g: Array, p: Array, mask: Array | float, strength: Any) -> tuple[Array, Array]:
+    """Add the gradient of ``strength/2 sum w^2`` to ``g``, which is donated.
+
+    Returns
+    -------
+    g : array
+    penalized : array
+        The parameters that the penalty acts on, and 0 in place of the others.
+    """
+    penalized = mask * p
+    g += strength * penalized
+    return g, penalized
 
 
 def _expect(settings: Any, name: str, condition: bool, what: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,99 +122,76 @@ def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., tuple
 
 
 def train(mlp: Estimator, source: ArraySource, validation: Validation | None) -> None:
-    """Minimise the loss of all samples together; callbacks take an iteration for an epoch."""
+    """Minimise the loss of all samples together; callbacks take an iteration for an epoch.
+
+    Where the largest element of the gradient is below ``tol``, the minimum is reached.
+    """
     model = mlp.model_
     mlp._restore_training_params()
     problem = Problem(model, mlp._build_objective(), source)
     fit = FitContext(model, int(mlp.max_iter))
-    with mlp._open_callbacks() as callbacks:
-
-        def call(event: str) -> bool:
-            for callback in callbacks:
-                getattr(callback, event)(fit)
-            return fit.stop_reason is None
-
-        def on_iteration(value: float) -> bool:
-            training = model.training
-            training.epoch += 1
-            mlp.loss_, mlp.n_iter_ = value, mlp.n_iter_ + 1
-            row = {"epoch": float(training.epoch), "train_loss": value}
-            if validation is not None:
-                row["validation_loss"], row["validation_score"] = validation.measure()
-            training.history.rows.append(row)
-            fit.epochs_done += 1
-            if mlp.verbose:
-                print(f"Iteration {fit.epochs_done}, loss = {value:.8f}")
-            return call("on_epoch_end")
-
-        if call("on_train_begin"):
-            _minimize(problem, mlp, partial(call, "on_epoch_begin"), on_iteration)
-        call("on_train_end")
-    if not np.all(np.isfinite(problem.start())):
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large "
-            "values and need to be preprocessed."
-        )
-
-
-def _minimize(
-    problem: Problem,
-    mlp: Estimator,
-    on_begin: Callable[[], bool],
-    on_iteration: Callable[[float], bool],
-) -> None:
-    """Minimise, warn if that did not converge, and leave the parameters in the model.
-
-    If ``on_begin`` has ended it, these are the parameters of the iteration before.
-
-    Parameters
-    ----------
-    problem : Problem
-    mlp : Estimator
-        Its ``max_iter``, ``max_fun`` and ``tol`` count: where the largest element of the gradient
-        is below ``tol``, the minimum is reached. Its attributes are set.
-    on_begin : callable
-        Is called when an iteration begins, and returns whether to continue.
-    on_iteration : callable
-        Gets the value after each iteration, and returns whether to continue.
-    """
     in_iteration = False
 
     def evaluate(vector: Any) -> tuple[float, Any]:
         nonlocal in_iteration
         # There is another evaluation only if there is another iteration.
-        if not in_iteration and not on_begin():
-            raise StopIteration
+        if not in_iteration:
+            call("on_epoch_begin")
         in_iteration = True
         return problem(vector)
 
-    def callback(intermediate_result: Any) -> None:
+    def end_iteration(intermediate_result: Any) -> None:
         nonlocal in_iteration
         in_iteration = False
         problem.put(intermediate_result.x)
-        if not on_iteration(float(intermediate_result.fun)):
-            raise StopIteration
+        training, value = model.training, float(intermediate_result.fun)
+        training.epoch += 1
+        mlp.loss_, mlp.n_iter_ = value, mlp.n_iter_ + 1
+        row = {"epoch": float(training.epoch), "train_loss": value}
+        if validation is not None:
+            row["validation_loss"], row["validation_score"] = validation.measure()
+        training.history.rows.append(row)
+        fit.epochs_done += 1
+        if mlp.verbose:
+            print(f"Iteration {fit.epochs_done}, loss = {value:.8f}")
+        call("on_epoch_end")
 
-    max_iter = int(mlp.max_iter)
-    try:
-        result = scipy_minimize(
-            evaluate,
-            problem.start(),
-            method="L-BFGS-B",
-            jac=True,
-            callback=callback,
-            options={"maxiter": max_iter, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)},
+    with mlp._open_callbacks() as callbacks:
+
+        def call(event: str) -> None:
+            """Call the callbacks; raise `StopIteration` if one has ended training."""
+            for callback in callbacks:
+                getattr(callback, event)(fit)
+            if fit.stop_reason is not None:
+                raise StopIteration
+
+        with suppress(StopIteration):
+            call("on_train_begin")
+            options = {"maxiter": fit.epochs, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)}
+            result = scipy_minimize(
+                evaluate,
+                problem.start(),
+                method="L-BFGS-B",
+                jac=True,
+                callback=end_iteration,
+                options=options,
+            )
+            if result.status != STOPPED:
+                problem.put(result.x)
+            n_iter, converged = min(int(result.nit), fit.epochs), result.status == 0
+            if result.status not in (0, STOPPED):
+                warnings.warn(
+                    f"lbfgs failed to converge after {n_iter} iteration(s) "
+                    f"(status={result.status}): {result.message}. Increase max_iter or max_fun, or "
+                    "scale the inputs",
+                    ConvergenceWarning,
+                    stacklevel=5,
+                )
+            mlp.loss_, mlp.n_iter_, mlp.converged_ = float(result.fun), n_iter, converged
+        with suppress(StopIteration):
+            call("on_train_end")
+    if not np.all(np.isfinite(problem.start())):
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large "
+            "values and need to be preprocessed."
         )
-    except StopIteration:
-        return
-    if result.status != STOPPED:
-        problem.put(result.x)
-    n_iter = min(int(result.nit), max_iter)
-    if result.status not in (0, STOPPED):
-        warnings.warn(
-            f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}): "
-            f"{result.message}. Increase max_iter or max_fun, or scale the inputs",
-            ConvergenceWarning,
-            stacklevel=6,
-        )
-    mlp.loss_, mlp.n_iter_, mlp.converged_ = float(result.fun), n_iter, result.status == 0
