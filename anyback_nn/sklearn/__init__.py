@@ -12,12 +12,12 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    _found = version("scikit-learn")
+    _version = version("scikit-learn")
 except PackageNotFoundError:
-    _found = "none"
-if _found == "none" or tuple(map(int, _found.split(".")[:2])) < (1, 9):
+    _version = "none"
+if _version == "none" or tuple(map(int, _version.split(".")[:2])) < (1, 9):
     raise ImportError(
-        f"anyback_nn.sklearn needs scikit-learn 1.9 or newer, and found {_found}. Install it with: "
+        f"anyback_nn.sklearn needs scikit-learn 1.9 or newer, and found {_version}. Install it with: "
         "pip install 'anyback-nn[sklearn]'"
     )
 

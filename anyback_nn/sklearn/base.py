@@ -255,7 +255,7 @@ class BaseMLP(Estimator):
         """Refuse invalid callbacks, and those that undo what the parameters ask for."""
         callbacks = self.callbacks or ()
         check_callbacks(callbacks)
-        restores = any(isinstance(one, EarlyStopping) and one.restore_best for one in callbacks)
+        restores = any(isinstance(call, EarlyStopping) and call.restore_best for call in callbacks)
         if restores and self.average_weights is not None and self._in_epochs:
             raise ValueError(
                 "callbacks: EarlyStopping puts the best weights back, but with average_weights "

@@ -313,16 +313,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
         if multilabel:
             return
-        found = np.unique(y)
-        if self.warm_start and not incremental and set(found) != set(self.classes_):
+        labels = np.unique(y)
+        if self.warm_start and not incremental and set(labels) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {found}"
+                f"call to fit. Previously got {self.classes_}, `y` has {labels}"
             )
-        if len(np.setdiff1d(found, self.classes_)):
+        if len(np.setdiff1d(labels, self.classes_)):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
-                f"'y' has {found}."
+                f"'y' has {labels}."
             )
 
     def _choose_loss(self) -> tuple[Loss, float]:
@@ -357,46 +357,46 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self.n_outputs_ == 1 and not self._multilabel
 
     def _with_class_weight(self, weights: Any, labels: Any, incremental: bool) -> Any:
-        given = self.class_weight
-        if given is None:
+        class_weight = self.class_weight
+        if class_weight is None:
             return weights
-        if incremental and given == "balanced":
+        if incremental and class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which does not know all "
                 "samples. Compute it with sklearn.utils.compute_class_weight and pass it as a dict"
             )
-        if isinstance(given, list) is not self._multilabel and given != "balanced":
+        if isinstance(class_weight, list) is not self._multilabel and class_weight != "balanced":
             raise ValueError(
                 "class_weight: expected 'balanced' or a list with one dict of the weights of 0 and "
-                f"1 for each of the {len(self.classes_)} labels, got {given!r}"
+                f"1 for each of the {len(self.classes_)} labels, got {class_weight!r}"
                 if self._multilabel
                 else "class_weight: expected 'balanced' or a dict of class to weight (a list of "
-                f"dicts is for several labels), got {given!r}"
+                f"dicts is for several labels), got {class_weight!r}"
             )
         if not self._multilabel:
-            factors = self._weights_of(given, self.classes_, self.classes_[labels])[labels]
-        elif given == "balanced":
-            factors = compute_sample_weight(given, labels)
+            factors = self._weights_of(class_weight, self.classes_, self.classes_[labels])[labels]
+        elif class_weight == "balanced":
+            factors = compute_sample_weight(class_weight, labels)
         else:
-            if len(given) != labels.shape[1]:
+            if len(class_weight) != labels.shape[1]:
                 raise ValueError(
                     f"class_weight: expected one dict for each of the {labels.shape[1]} labels, "
-                    f"got {len(given)}"
+                    f"got {len(class_weight)}"
                 )
             values = np.asarray([0, 1])
-            each = [self._weights_of(own, values, values) for own in given]
+            each = [self._weights_of(own, values, values) for own in class_weight]
             factors = np.prod([own[y] for own, y in zip(each, labels.T.astype(int))], axis=0)
         return factors if weights is None else factors * weights
 
     def _weights_of(self, given: Any, classes: Any, y: Any) -> Any:
         """Compute the weight of each class."""
-        found = compute_class_weight(given, classes=classes, y=y)
-        if not (np.isfinite(found) & (found >= 0)).all() or not found.any():
+        weights = compute_class_weight(given, classes=classes, y=y)
+        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
             raise ValueError(
                 "class_weight: expected weights that are finite and 0 or greater, at least one of "
                 f"them above 0, got {given!r}"
             )
-        return found
+        return weights
 
     def _score_of(self, outputs: Array, y: Any, weights: Any) -> float:
         decided = to_numpy(self.model_.loss.decide(outputs))
@@ -461,12 +461,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._compute(X, "predict_log_proba", self._log_probabilities)
 
     def _probabilities(self, outputs: Array) -> Array:
-        found = self.model_.loss.link(outputs)
+        probabilities = self.model_.loss.link(outputs)
         if self._multilabel or self.n_outputs_ > 1:
-            return found
+            return probabilities
         xp = array_namespace(outputs)
-        both = xp.concat([1.0 - found, found], axis=-1)
-        return both if len(self.classes_) == 2 else xp.ones_like(found)
+        both = xp.concat([1.0 - probabilities, probabilities], axis=-1)
+        return both if len(self.classes_) == 2 else xp.ones_like(probabilities)
 
     def _log_probabilities(self, outputs: Array) -> Array:
         loss, xp = self.model_.loss, array_namespace(outputs)

@@ -124,10 +124,10 @@ def to_sklearn(estimator: Any) -> Any:
     for name in _COPIED:
         if hasattr(estimator, name):
             setattr(mlp, name, getattr(estimator, name))
-    mlp.coefs_ = [np.array(to_numpy(one)) for one in estimator.coefs_]
-    mlp.intercepts_ = [np.array(to_numpy(one)) for one in estimator.intercepts_]
-    mlp._best_coefs = [one.copy() for one in mlp.coefs_]
-    mlp._best_intercepts = [one.copy() for one in mlp.intercepts_]
+    mlp.coefs_ = [np.array(to_numpy(array)) for array in estimator.coefs_]
+    mlp.intercepts_ = [np.array(to_numpy(array)) for array in estimator.intercepts_]
+    mlp._best_coefs = [array.copy() for array in mlp.coefs_]
+    mlp._best_intercepts = [array.copy() for array in mlp.intercepts_]
     mlp._random_state = check_random_state(estimator.random_state)
     if estimator.solver != "lbfgs":
         mlp.loss_curve_ = list(estimator.loss_curve_)

@@ -295,8 +295,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """Predict the value of each sample, or of each of its outputs."""
 
         def read(outputs: Array) -> Array:
-            found = self.model_.loss.link(outputs)
-            return found[:, 0] if self.n_outputs_ == 1 else found
+            predicted = self.model_.loss.link(outputs)
+            return predicted[:, 0] if self.n_outputs_ == 1 else predicted
 
         return self._compute(X, "predict", read)
 

@@ -141,7 +141,7 @@ def _takes_weights(scorer: Scorer) -> bool:
     # scikit-learn's scorers all do; their metric need not.
     function = getattr(scorer, "_score_func", scorer)
     parameters = inspect.signature(function).parameters.values()
-    return any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in parameters)
+    return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _build_score(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss
 from sklearn_cases import (
     STILL,
     all_weights,
@@ -126,13 +125,3 @@ def test_the_seed_fixes_layers_and_dropout(settings, iris):
     )
     np.testing.assert_array_equal(all_weights(one), all_weights(same))
     assert np.all(one.coefs_[0] != other.coefs_[0])
-
-
-def test_the_model_is_one_of_the_library(iris):
-    x, y = iris
-    ours = classifier(max_iter=20).fit(x, y)
-    assert isinstance(ours.model_, nn.Model)
-    np.testing.assert_array_equal(ours.model_.predict(x), ours.predict_proba(x))
-    report = nn.Model.evaluate(ours.model_, x, y)
-    assert report["loss"] == pytest.approx(log_loss(y, ours.predict_proba(x)))
-    assert [row.parameters for row in ours.model_.summary()] == [25, 0, 18]

@@ -68,14 +68,6 @@ def test_the_warning_points_at_the_line_that_called_fit(settings):
 
 
 @pytest.mark.parametrize(
-    ("settings", "n_samples"), [({"batch_size": 40}, 150), ({"early_stopping": True}, 135)], ids=str
-)
-def test_t_counts_the_samples(settings, n_samples):
-    _, ours = train_pair("classes", max_iter=3, **settings)
-    assert ours.t_ == 3 * n_samples
-
-
-@pytest.mark.parametrize(
     ("settings", "converged"),
     [
         ({"max_iter": 3}, False),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss
-from sklearn.preprocessing import scale
 from sklearn_cases import (
     PROBLEMS,
     Recorder,
@@ -42,24 +41,6 @@ def test_the_best_weights_are_put_back():
     assert best < ours.n_iter_ - 1
     _, until = fit_pair("values", **settings, n_iter_no_change=3, max_iter=best + 1)
     assert_same_weights(until, ours, 0.0)
-
-
-@pytest.mark.parametrize("fraction", [0.1, 0.3])
-@pytest.mark.parametrize("name", ["binary", "classes", "labels", "values"])
-def test_validation_fraction_is_set_aside(name, fraction):
-    _, ours = train_pair(name, early_stopping=True, validation_fraction=fraction, max_iter=2)
-    n_samples = len(load_problem(name)[0])
-    assert ours.t_ == 2 * (n_samples - np.ceil(fraction * n_samples))
-
-
-def test_validation_is_stratified_for_two_classes():
-    # One in ten is of the second class: with a stratified part of 20, exactly 2 of them.
-    y = np.arange(100) % 10 == 0
-    x = scale(np.random.default_rng(0).standard_normal((100, 3)))
-    settings = {"early_stopping": True, "validation_fraction": 0.2, "max_iter": 3}
-    settings |= {"solver": "sgd", "learning_rate_init": 1e-12}
-    for seed in range(5):
-        train_pair("binary", x=x, y=y, **settings, random_state=seed)
 
 
 @pytest.mark.parametrize("name", ["classes", "values"])

@@ -7,7 +7,6 @@ import inspect
 import numpy as np
 import pytest
 from sklearn import config_context
-from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn_cases import (
     KINDS,
@@ -133,14 +132,6 @@ def test_bad_inputs_of_prediction(name, method):
     some = load_problem(name)[0][:, :3]
     _, text = same_error(pair, lambda one: getattr(one, method)(some))
     assert text.startswith("X has 3 features, but")
-
-
-@pytest.mark.parametrize(("name", "method"), METHODS)
-def test_not_fitted(name, method):
-    x, y = load_problem(name)
-    pair = make_pair(name)
-    assert same_error(pair, lambda one: getattr(one, method)(x))[0] is NotFittedError
-    assert same_error(pair, lambda one: one.score(x, y))[0] is NotFittedError
 
 
 @pytest.mark.parametrize("size", [1.0, 1e200])

@@ -19,10 +19,6 @@ from sklearn_cases import (
     make_pair,
 )
 
-from anyback_nn.inputs.batches import array_source
-from anyback_nn.inputs.checks import Batch
-from anyback_nn.sklearn.lbfgs import Problem
-
 
 @pytest.mark.parametrize("early_stopping", [False, True])  # which is no matter of L-BFGS
 @pytest.mark.parametrize("name", ["binary", "classes", "digits", "labels", "values", "counts"])
@@ -125,19 +121,3 @@ def test_lbfgs_has_the_gradient_of_several_outputs():
     assert ours.loss_ < theirs.loss_ - 1e-6
     slopes = differentiate(copy.deepcopy(ours), lambda one: objective(one, x, y))
     assert np.abs(slopes).max() < 1e-5
-
-
-def test_the_gradient_of_several_outputs_is_that_of_the_build_objective():
-    x, y = load_problem("outputs")
-    _, ours = fit_pair("outputs", solver="lbfgs", activation="tanh", alpha=2.0, max_iter=3)
-    source = array_source(Batch(x, y), ours.model_.backend, "float64")
-    problem = Problem(ours.model_, ours._build_objective(), source)
-    vector = problem.start()
-    value, gradient = problem(vector)
-    assert_near(value, ours.loss_, 1e-14)
-    assert_near(value, objective(ours, x, y), 1e-14)
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        direction = rng.standard_normal(vector.shape)
-        ahead, before = (problem(vector + step * direction)[0] for step in (1e-5, -1e-5))
-        assert_near((ahead - before) / 2e-5, gradient @ direction, 1e-8)

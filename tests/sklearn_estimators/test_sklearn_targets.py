@@ -61,11 +61,6 @@ def test_names_of_classes(names, early_stopping):
     assert ours.score(x, y) == theirs.score(x, y)
 
 
-def test_lists():
-    x, y = (part.tolist() for part in load_problem("classes"))
-    assert_same_predictions(*train_pair("classes", x=x, y=y), x)
-
-
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_one_class_only(solver):
     x, y = load_problem("binary")[0], np.full(120, "only")

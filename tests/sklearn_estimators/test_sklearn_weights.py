@@ -21,7 +21,6 @@ from sklearn_cases import (
     fit_pair,
     load_problem,
     make_pair,
-    train_pair,
 )
 
 # Weights of samples ------------------------------------------------------------------------------
@@ -45,14 +44,6 @@ def test_weights_of_samples(name, solver):
 def test_weights_of_samples_with_early_stopping(name):
     weights = draw_sample_weights(len(load_problem(name)[0]))
     assert_same_fit(*fit_pair(name, weights, early_stopping=True, max_iter=15, batch_size=40))
-
-
-def test_weights_of_samples_in_partial_fit():
-    def train(one, x, y):
-        weights = draw_sample_weights(150)
-        one.partial_fit(x, y, weights, classes=[0, 1, 2]).partial_fit(x, y, weights)
-
-    train_pair("classes", train)
 
 
 @pytest.mark.parametrize(
