@@ -17,8 +17,8 @@ except PackageNotFoundError:
     _version = "none"
 if _version == "none" or tuple(map(int, _version.split(".")[:2])) < (1, 9):
     raise ImportError(
-        f"anyback_nn.sklearn needs scikit-learn 1.9 or newer, and found {_version}. Install it with: "
-        "pip install 'anyback-nn[sklearn]'"
+        f"anyback_nn.sklearn needs scikit-learn 1.9 or newer, and found {_version}. "
+        "Install it with: pip install 'anyback-nn[sklearn]'"
     )
 
 from anyback_nn.sklearn.classifier import MLPClassifier

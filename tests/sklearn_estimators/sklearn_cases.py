@@ -145,7 +145,7 @@ def train_more(estimator, x, y):
 def fit_pair(name, sample_weight=None, **settings):
     """Both estimators, fitted to a problem."""
     x, y = load_problem(name)
-    return tuple(one.fit(x, y, sample_weight) for one in make_pair(name, **settings))
+    return tuple(mlp.fit(x, y, sample_weight) for mlp in make_pair(name, **settings))
 
 
 def draw_sample_weights(n_samples):
@@ -161,8 +161,8 @@ def refuse_torch(self):
 # Compared with scikit-learn ----------------------------------------------------------------------
 
 
-def assert_near(found, expected, accuracy=1e-12):
-    np.testing.assert_allclose(found, expected, rtol=accuracy * 100, atol=accuracy)
+def assert_near(actual, expected, accuracy=1e-12):
+    np.testing.assert_allclose(actual, expected, rtol=accuracy * 100, atol=accuracy)
 
 
 def assert_same_weights(theirs, ours, accuracy=1e-12):
@@ -196,18 +196,18 @@ def train_pair(name, train=fit, x=None, y=None, accuracy=1e-12, **settings):
     data = load_problem(name)
     x, y = data[0] if x is None else x, data[1] if y is None else y
     theirs, ours = make_pair(name, **settings)
-    for one in (theirs, ours):
-        train(one, x, y)
+    for mlp in (theirs, ours):
+        train(mlp, x, y)
     assert_same_fit(theirs, ours, accuracy)
     return theirs, ours
 
 
 def predictions(estimator, x):
     """All that an estimator predicts."""
-    found = [estimator.predict(x)]
+    predicted = [estimator.predict(x)]
     if is_classifier(estimator):
-        found += [estimator.predict_proba(x), estimator.predict_log_proba(x)]
-    return found
+        predicted += [estimator.predict_proba(x), estimator.predict_log_proba(x)]
+    return predicted
 
 
 def assert_same_predictions(theirs, ours, x, accuracy=1e-12):
@@ -228,7 +228,7 @@ def error_of(call):
 
 def same_error(pair, call):
     """Return the class and the message of the error that ``call(estimator)`` raises for both."""
-    theirs, ours = (error_of(functools.partial(call, one)) for one in pair)
+    theirs, ours = (error_of(functools.partial(call, mlp)) for mlp in pair)
     assert ours == theirs
     return ours
 
@@ -238,12 +238,12 @@ def warnings_of(call):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call()
-    return [(one.category, str(one.message)) for one in caught]
+    return [(warning.category, str(warning.message)) for warning in caught]
 
 
 def same_warnings(pair, call):
     """Return the classes and the messages of the warnings of ``call(estimator)`` for both."""
-    theirs, ours = (warnings_of(functools.partial(call, one)) for one in pair)
+    theirs, ours = (warnings_of(functools.partial(call, mlp)) for mlp in pair)
     assert ours == theirs
     return ours
 
@@ -316,9 +316,9 @@ def differentiate(estimator, value):
         set_weights(estimator, numbers)
         return value(estimator)
 
-    found = central_differences(at, start)
+    gradient = central_differences(at, start)
     set_weights(estimator, start)
-    return found
+    return gradient
 
 
 def assert_descends(estimator, x, y, value, sample_weight=None, rate=0.1):
@@ -328,9 +328,9 @@ def assert_descends(estimator, x, y, value, sample_weight=None, rate=0.1):
     expected = differentiate(estimator, value)
     estimator.set_params(warm_start=True, optimizer=nn.GradientDescent(rate))
     estimator.fit(x, y, sample_weight)
-    found = (start - all_weights(estimator)) / rate
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
-    assert np.linalg.norm(found) > 1e-3
+    gradient = (start - all_weights(estimator)) / rate
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-8)
+    assert np.linalg.norm(gradient) > 1e-3
     assert estimator.loss_ == pytest.approx(before, rel=1e-9)
 
 
@@ -351,8 +351,8 @@ def binary_cross_entropy(y, p):
 # Compared with each other ------------------------------------------------------------------------
 
 
-def assert_same(one, other, x):
+def assert_same(mlp, other, x):
     """Assert that two estimators predict the same bits."""
-    for mine, theirs in zip(predictions(one, x), predictions(other, x), strict=True):
+    for mine, theirs in zip(predictions(mlp, x), predictions(other, x), strict=True):
         np.testing.assert_array_equal(to_numpy(mine), to_numpy(theirs))
         assert mine.dtype == theirs.dtype

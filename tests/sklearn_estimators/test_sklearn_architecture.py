@@ -90,7 +90,7 @@ def test_layers_are_the_whole_network(iris):
     ours = classifier(layers=[nn.Dense(5), nn.LayerNorm(), nn.Tanh(), block, nn.Dense(3)])
     # The scales and shifts of the normalisations are not among coefs_ and intercepts_.
     assert_descends(ours, x, y, cross_entropy(x, y))
-    assert [one.shape for one in ours.coefs_] == [(4, 5), (5, 6), (6, 5), (5, 3)]
+    assert [array.shape for array in ours.coefs_] == [(4, 5), (5, 6), (6, 5), (5, 3)]
     assert ours.n_layers_ == 5
 
 
@@ -120,8 +120,8 @@ def test_a_layer_of_the_users():
     "settings", [{"layers": [nn.Dense(4), nn.ReLU(), nn.Dense(3)]}, {"dropout": 0.5}], ids=str
 )
 def test_the_seed_fixes_layers_and_dropout(settings, iris):
-    one, same, other = (
+    first, same, other = (
         classifier(**settings | {"random_state": seed}).fit(*iris) for seed in (0, 0, 1)
     )
-    np.testing.assert_array_equal(all_weights(one), all_weights(same))
-    assert np.all(one.coefs_[0] != other.coefs_[0])
+    np.testing.assert_array_equal(all_weights(first), all_weights(same))
+    assert np.all(first.coefs_[0] != other.coefs_[0])

@@ -57,8 +57,8 @@ def assert_there(array, backend, dtype=None):
         assert array.dtype == getattr(backend.xp, dtype)
 
 
-def assert_close(found, expected, dtype="float64"):
-    np.testing.assert_allclose(to_numpy(found), expected, rtol=0, atol=ACCURACY[dtype])
+def assert_close(actual, expected, dtype="float64"):
+    np.testing.assert_allclose(to_numpy(actual), expected, rtol=0, atol=ACCURACY[dtype])
 
 
 def results(estimator, x):
@@ -129,7 +129,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [*((name, {}) for name in TARGETS), *(("classes", one) for one in SETTINGS.values())],
+    [*((name, {}) for name in TARGETS), *(("classes", settings) for settings in SETTINGS.values())],
     ids=[*TARGETS, *SETTINGS],
 )
 def test_the_same_numbers_as_numpy(backend, name, settings, iris, float64):
@@ -139,8 +139,8 @@ def test_the_same_numbers_as_numpy(backend, name, settings, iris, float64):
     expected = make(name, backend="numpy", validation_data=held, **settings).fit(x, y)
     for given in (y, y_there):
         ours = make(name, validation_data=held_there, **settings).fit(there, given)
-        for one, other in zip(results(ours, there), results(expected, x), strict=True):
-            assert_close(one, other)
+        for array, other in zip(results(ours, there), results(expected, x), strict=True):
+            assert_close(array, other)
         np.testing.assert_allclose(ours.loss_curve_, expected.loss_curve_, rtol=1e-9)
         np.testing.assert_allclose(ours.validation_curve_, expected.validation_curve_, rtol=1e-9)
 
@@ -149,10 +149,10 @@ def test_training_resumes_with_the_same_numbers(backend, iris, float64):
     x, y = iris
     there = backend.asarray(x, float64)
     expected, ours = classifier(backend="numpy"), classifier()
-    for one, inputs in ((expected, x), (ours, there)):
-        one.partial_fit(inputs[:20, :], y[:20], classes=[0, 1, 2])
-        one.partial_fit(inputs[20:, :], y[20:])
-        one.set_params(warm_start=True).fit(inputs, y)
+    for mlp, inputs in ((expected, x), (ours, there)):
+        mlp.partial_fit(inputs[:20, :], y[:20], classes=[0, 1, 2])
+        mlp.partial_fit(inputs[20:, :], y[20:])
+        mlp.set_params(warm_start=True).fit(inputs, y)
     assert_close(ours.predict_proba(there), expected.predict_proba(x))
 
 
@@ -178,8 +178,8 @@ def test_predictions_are_where_their_input_is(backend, there, finest, spec, iris
     other, x = select(spec), iris[0].astype("float32")
     ours = classifier().fit(there, iris[1])
     elsewhere = other.asarray(x)
-    for found in (ours.predict(elsewhere), ours.predict_proba(elsewhere)):
-        assert_there(found, other)
+    for predicted in (ours.predict(elsewhere), ours.predict_proba(elsewhere)):
+        assert_there(predicted, other)
     # What it was fitted on stays where it was.
     assert_there(ours.coefs_[0], backend)
     expected = to_numpy(ours.predict_proba(backend.asarray(x, finest)))
@@ -194,10 +194,10 @@ def test_numpy_in_numpy_out(backend, iris, float64):
         assert ours.model_.backend == backend
         assert ours.predict(x).flags.writeable
         assert ours.predict_proba(x).flags.writeable
-        for one, other in zip(results(ours, x), expected, strict=True):
-            assert isinstance(one, np.ndarray)
-            assert one.dtype == other.dtype
-            assert_close(one, other)
+        for array, other in zip(results(ours, x), expected, strict=True):
+            assert isinstance(array, np.ndarray)
+            assert array.dtype == other.dtype
+            assert_close(array, other)
 
 
 def test_the_backend_comes_before_that_of_the_input(backend, there, iris):
@@ -239,10 +239,10 @@ def test_nothing_that_is_written_to_coefs_is_lost(backend, finest, iris):
 def test_coefs_can_be_set_from_any_library(backend, there, finest, iris):
     ours = classifier().fit(there, iris[1])
     before = to_numpy(ours.predict_proba(there))
-    ours.coefs_ = [2.0 * to_numpy(one) for one in ours.coefs_]
+    ours.coefs_ = [2.0 * to_numpy(array) for array in ours.coefs_]
     assert_there(ours.coefs_[0], backend, finest)
     assert np.abs(to_numpy(ours.predict_proba(there)) - before).max() > 1e-3
-    ours.coefs_ = [0.5 * one for one in ours.coefs_]
+    ours.coefs_ = [0.5 * array for array in ours.coefs_]
     assert_close(ours.predict_proba(there), before, finest)
 
 
@@ -250,8 +250,8 @@ def test_coefs_can_be_set_from_any_library(backend, there, finest, iris):
 def test_what_does_not_fit_the_network_is_not_set(there, name, iris):
     ours = classifier().fit(there, iris[1])
     before = to_numpy(ours.predict_proba(there))
-    given = [to_numpy(one) for one in getattr(ours, name)]
-    shapes = re.escape(str([one.shape for one in given]))
+    given = [to_numpy(array) for array in getattr(ours, name)]
+    shapes = re.escape(str([array.shape for array in given]))
     for wrong in (given[:1], [*given, given[0]], [np.ones((5, 4)), given[1]]):
         with pytest.raises(ShapeError, match=f"{name}: expected arrays of shapes {shapes}, got"):
             setattr(ours, name, wrong)
@@ -281,7 +281,7 @@ def test_weights_of_held_out_rows_are_in_the_dtype_of_the_model(backend, iris):
 
 
 def test_the_metric_gets_what_it_can_use(backend, there, iris):
-    rows = {tuple(row): one for row, one in zip(to_numpy(there), iris[1], strict=True)}
+    rows = {tuple(row): label for row, label in zip(to_numpy(there), iris[1], strict=True)}
     seen = []
 
     def metric(estimator, x_held, y_held):
@@ -313,10 +313,10 @@ def test_copies_stay_on_the_library(backend, there, iris):
     assert copy.model_.backend == backend
     assert_there(copy.coefs_[0], backend)
     for _ in range(2):
-        found, expected = (to_numpy(one.predict_proba(there)) for one in (copy, ours))
-        np.testing.assert_array_equal(found, expected)
-        for one in (ours, copy):
-            one.set_params(early_stopping=False).partial_fit(there, y)
+        predicted, expected = (to_numpy(mlp.predict_proba(there)) for mlp in (copy, ours))
+        np.testing.assert_array_equal(predicted, expected)
+        for mlp in (ours, copy):
+            mlp.set_params(early_stopping=False).partial_fit(there, y)
 
 
 def test_theirs_on_any_backend(backend, iris, float64):
@@ -362,8 +362,8 @@ def test_the_environment_names_the_backend_of_numpy_input(backend, iris, monkeyp
 
 def test_other_input_comes_before_the_environment(backend, there, iris, monkeypatch):
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "array-api-strict:device2")
-    found = classifier(max_iter=1).fit(there, iris[1]).model_.backend
-    assert found == (backend if backend.name != "numpy" else select("array-api-strict:device2"))
+    selected = classifier(max_iter=1).fit(there, iris[1]).model_.backend
+    assert selected == (backend if backend.name != "numpy" else select("array-api-strict:device2"))
 
 
 def test_an_unavailable_backend_in_the_environment_is_named(iris, monkeypatch):

@@ -38,9 +38,9 @@ def test_averaged_weights_are_what_is_validated(iris):
     settings = {"average_weights": 0.8, "callbacks": [recorder], "validation_data": iris}
     ours = classifier(max_iter=5, **settings).fit(x, y)
     other = classifier(optimizer=STILL).fit(x, y)
-    for epoch, found in enumerate(ours.validation_curve_, 1):
+    for epoch, loss in enumerate(ours.validation_curve_, 1):
         set_weights(other, average_path(recorder.after[:epoch], 0.8))
-        assert found == pytest.approx(log_loss(y, other.predict_proba(x)), rel=1e-9)
+        assert loss == pytest.approx(log_loss(y, other.predict_proba(x)), rel=1e-9)
 
 
 def test_averaging_resumes_in_partial_fit(iris):
@@ -48,8 +48,8 @@ def test_averaging_resumes_in_partial_fit(iris):
     ours = classifier(average_weights=0.7, callbacks=[recorder])
     plain = classifier(callbacks=[alone])
     for calls in range(1, 5):
-        for one in (ours, plain):
-            one.partial_fit(*iris, classes=[0, 1, 2])
+        for mlp in (ours, plain):
+            mlp.partial_fit(*iris, classes=[0, 1, 2])
         assert len(recorder.after) == calls
         expected = average_path(recorder.after, 0.7)
         np.testing.assert_allclose(flatten(ours.model_), expected, rtol=1e-12)

@@ -38,9 +38,9 @@ def test_callbacks_are_called_in_order(solver, iris):
     ours = classifier(callbacks=[events], max_iter=3, batch_size=30, solver=solver).fit(*iris)
     # Iterations of L-BFGS count as epochs.
     epochs = [call for n in range(3) for call in (("epoch_begin", n), ("epoch_end", n + 1))]
-    found = [call for call in events.calls if not call[0].startswith("batch")]
-    assert found == [("train_begin", 0), *epochs, ("train_end", 3)]
-    assert len(events.calls) - len(found) == (0 if solver == "lbfgs" else 3 * 2 * 2)
+    calls = [call for call in events.calls if not call[0].startswith("batch")]
+    assert calls == [("train_begin", 0), *epochs, ("train_end", 3)]
+    assert len(events.calls) - len(calls) == (0 if solver == "lbfgs" else 3 * 2 * 2)
     assert ours.n_iter_ == 3
 
 

@@ -75,8 +75,8 @@ def label(check):
 
 def generated(name, arrays):
     """The checks that scikit-learn has for an estimator: those with other arrays, or all others."""
-    found = [check for _, check in estimator_checks_generator(ESTIMATORS[name])]
-    return [check for check in found if check.func.__name__.startswith(ARRAYS) == arrays]
+    checks = [check for _, check in estimator_checks_generator(ESTIMATORS[name])]
+    return [check for check in checks if check.func.__name__.startswith(ARRAYS) == arrays]
 
 
 def every(arrays):
@@ -154,10 +154,10 @@ def with_arrays_of(spec):
     """Checks with a backend's arrays, for which scikit-learn has the functions but no list."""
     here = NamespaceAndDevice(*NAMESPACES[spec])
     arrays = {"array_namespace": here.xp, "device_name": here.device}
-    found = {}
+    checks = {}
     for dtype in ("float32", "float64"):
         for weights in (False, True):
-            found[f"{dtype}-{'weights' if weights else 'alone'}"] = partial(
+            checks[f"{dtype}-{'weights' if weights else 'alone'}"] = partial(
                 check_array_api_input,
                 **arrays,
                 dtype_name=dtype,
@@ -166,14 +166,14 @@ def with_arrays_of(spec):
             )
     for name in OTHERS:
         other = NamespaceAndDevice(*NAMESPACES[name])
-        found[f"targets-of-{name}"] = partial(
+        checks[f"targets-of-{name}"] = partial(
             check_array_api_mixed_inputs, X_ns_and_device=here, other_ns_and_device=other
         )
-        found[f"inputs-of-{name}"] = partial(
+        checks[f"inputs-of-{name}"] = partial(
             check_array_api_mixed_inputs, X_ns_and_device=other, other_ns_and_device=here
         )
-    found["same_namespace"] = partial(check_array_api_same_namespace, **arrays)
-    return found
+    checks["same_namespace"] = partial(check_array_api_same_namespace, **arrays)
+    return checks
 
 
 def outcomes(spec):
@@ -192,7 +192,7 @@ def outcomes(spec):
         if spec == "listed":
             checks = {label(check): check for check in generated(name, arrays=True)}
         else:
-            checks = {key: partial(one, name) for key, one in with_arrays_of(spec).items()}
+            checks = {key: partial(check, name) for key, check in with_arrays_of(spec).items()}
         for key, check in checks.items():
             try:
                 check(quick)

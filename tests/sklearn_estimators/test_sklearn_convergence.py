@@ -46,7 +46,7 @@ def test_max_iter_and_its_warning(name):
         "Stochastic Optimizer: Maximum iterations (5) reached and the optimization hasn't "
         "converged yet."
     )
-    assert same_warnings(pair, lambda one: one.fit(x, y)) == [(ConvergenceWarning, expected)]
+    assert same_warnings(pair, lambda mlp: mlp.fit(x, y)) == [(ConvergenceWarning, expected)]
     assert ours.n_iter_ == len(ours.loss_curve_) == 5
 
 
@@ -64,7 +64,7 @@ def test_the_warning_points_at_the_line_that_called_fit(settings):
         warnings.simplefilter("always")
         ours.fit(x, y)
     assert caught
-    assert {one.filename for one in caught} == {__file__}
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_converged(settings, converged, iris):
 def test_verbose_prints_the_same_lines(capsys, settings, verbose):
     printed = []
 
-    def train(one, x, y):
-        one.fit(x, y)
-        if not one.early_stopping:  # which scikit-learn's partial_fit does not have
-            one.partial_fit(x, y)
+    def train(mlp, x, y):
+        mlp.fit(x, y)
+        if not mlp.early_stopping:  # which scikit-learn's partial_fit does not have
+            mlp.partial_fit(x, y)
         printed.append(capsys.readouterr().out)
 
     _, ours = train_pair("classes", train, **settings, verbose=verbose)
@@ -128,9 +128,9 @@ def test_nothing_is_printed_by_default(capsys, solver):
 # Interruption ------------------------------------------------------------------------------------
 
 
-def fit_until_interrupted(one, x, y):
+def fit_until_interrupted(mlp, x, y):
     with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
-        one.fit(x, y)
+        mlp.fit(x, y)
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -158,8 +158,8 @@ def test_an_interruption_within_an_epoch():
                 raise KeyboardInterrupt
             super().shuffle(order)
 
-    def train(one, x, y):
-        fit_until_interrupted(one.set_params(random_state=Interrupted(2)), x, y)
+    def train(mlp, x, y):
+        fit_until_interrupted(mlp.set_params(random_state=Interrupted(2)), x, y)
 
     _, ours = train_pair("values", train)
     assert ours.n_iter_ == 3

@@ -22,8 +22,8 @@ from anyback_nn.sklearn import MLPClassifier, from_sklearn
 
 WAYS = [
     *[(name, {}) for name in CLASSIFICATIONS + REGRESSIONS],
-    *[("classes", {"activation": one}) for one in ("identity", "logistic", "tanh")],
-    *[("two", {"solver": one}) for one in ("lbfgs", "sgd")],
+    *[("classes", {"activation": activation}) for activation in ("identity", "logistic", "tanh")],
+    *[("two", {"solver": solver}) for solver in ("lbfgs", "sgd")],
     ("values", {"hidden_layer_sizes": ()}),
     ("classes", {"early_stopping": True}),
     ("values", {"solver": "lbfgs"}),

@@ -46,14 +46,14 @@ def test_the_best_weights_are_put_back():
 @pytest.mark.parametrize("name", ["classes", "values"])
 def test_a_validation_part_that_is_too_small(name):
     x, y = (part[::15][:9] for part in load_problem(name))
-    _, text = same_error(make_pair(name, early_stopping=True), lambda one: one.fit(x, y))
+    _, text = same_error(make_pair(name, early_stopping=True), lambda mlp: mlp.fit(x, y))
     assert text.startswith("The validation set is too small")
 
 
 def test_a_validation_fraction_of_zero():
-    for one in make_pair("classes", early_stopping=True, validation_fraction=0.0):
+    for mlp in make_pair("classes", early_stopping=True, validation_fraction=0.0):
         with pytest.raises(ValueError, match="test_size"):
-            one.fit(*load_problem("classes"))
+            mlp.fit(*load_problem("classes"))
 
 
 def test_early_stopping_restores_the_average_of_the_best_epoch(iris):
@@ -75,10 +75,10 @@ def test_the_validation_curve_of_early_stopping(iris):
 
     ours = classifier(early_stopping=True, max_iter=5, early_stopping_metric=metric).fit(x, y)
     # The loss and the metric are computed on the same rows, a tenth of them.
-    assert ours.validation_curve_ == pytest.approx([-one for one in ours.validation_scores_])
+    assert ours.validation_curve_ == pytest.approx([-score for score in ours.validation_scores_])
     assert all(held[0].shape == (6, 4) for held in seen)
-    rows = {tuple(row): one for row, one in zip(x, y, strict=True)}
-    assert all(rows[tuple(row)] == one for held in seen for row, one in zip(*held, strict=True))
+    rows = {tuple(row): label for row, label in zip(x, y, strict=True)}
+    assert all(rows[tuple(row)] == label for held in seen for row, label in zip(*held, strict=True))
 
 
 def test_validation_data_for_early_stopping(iris):

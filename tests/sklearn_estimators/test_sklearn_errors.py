@@ -58,7 +58,7 @@ WRONG = {
 )
 def test_invalid_parameters(theirs, ours, name, value):
     x, y = load_problem("classes")
-    calls = [lambda one=one: one(**{name: value}).fit(x, y) for one in (theirs, ours)]
+    calls = [lambda cls=cls: cls(**{name: value}).fit(x, y) for cls in (theirs, ours)]
     (other_kind, other), (kind, text) = map(error_of, calls)
     assert kind is other_kind is InvalidParameterError
     if name in ("activation", "loss"):
@@ -74,17 +74,17 @@ def test_invalid_parameters(theirs, ours, name, value):
 @pytest.mark.parametrize(("theirs", "ours"), KINDS)
 def test_hidden_layers_of_sizes_that_are_no_integers(theirs, ours, size):
     x, y = load_problem("classes")
-    for one in (theirs, ours):
-        kind, _ = error_of(lambda one=one: one(hidden_layer_sizes=(size,)).fit(x, y))
+    for cls in (theirs, ours):
+        kind, _ = error_of(lambda cls=cls: cls(hidden_layer_sizes=(size,)).fit(x, y))
         assert issubclass(kind, TypeError | ValueError)
 
 
 @pytest.mark.parametrize(("theirs", "ours"), KINDS)
 def test_hidden_layers_of_no_size(theirs, ours):
     x, y = load_problem("classes")
-    pair = [one(hidden_layer_sizes=(3, 0)) for one in (theirs, ours)]
+    pair = [cls(hidden_layer_sizes=(3, 0)) for cls in (theirs, ours)]
     expected = (ValueError, "hidden_layer_sizes must be > 0, got [3, 0].")
-    assert same_error(pair, lambda one: one.fit(x, y)) == expected
+    assert same_error(pair, lambda mlp: mlp.fit(x, y)) == expected
 
 
 def test_the_check_of_parameters_can_be_switched_off():
@@ -113,7 +113,7 @@ BAD = {
 def test_bad_data(name, bad):
     x, y = BAD[bad](*load_problem(name))
     pair = make_pair(name)
-    same_error(pair, lambda one: one.fit(x, y))
+    same_error(pair, lambda mlp: mlp.fit(x, y))
     assert not hasattr(pair[1], "coefs_")
 
 
@@ -128,9 +128,9 @@ def test_bad_inputs_of_prediction(name, method):
     pair = fit_pair(name)
     for bad in ("one dimension", "nan", "infinity", "no samples", "no features"):
         x, _ = BAD[bad](*load_problem(name))
-        same_error(pair, lambda one, x=x: getattr(one, method)(x))
+        same_error(pair, lambda mlp, x=x: getattr(mlp, method)(x))
     some = load_problem(name)[0][:, :3]
-    _, text = same_error(pair, lambda one: getattr(one, method)(some))
+    _, text = same_error(pair, lambda mlp: getattr(mlp, method)(some))
     assert text.startswith("X has 3 features, but")
 
 
@@ -140,8 +140,8 @@ def test_weights_that_become_infinite(size):
     settings = {"solver": "sgd", "learning_rate_init": 1e6, "activation": "identity"}
     theirs, ours = pair = make_pair("values", **settings, max_iter=1000)
     with np.errstate(all="ignore"):
-        for one in pair:
+        for mlp in pair:
             with pytest.raises(ValueError, match="^Solver produced non-finite parameter weights"):
-                one.fit(size * x, y)
+                mlp.fit(size * x, y)
     # At once, so not after 1000 epochs.
     assert len(ours.loss_curve_) < 100 < len(theirs.loss_curve_)

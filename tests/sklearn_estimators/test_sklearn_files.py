@@ -60,8 +60,8 @@ def test_a_file_is_the_estimator(name, path):
     if name not in REGRESSIONS:
         np.testing.assert_array_equal(loaded.classes_, ours.classes_)
         assert loaded.classes_.dtype == ours.classes_.dtype
-    for one in (loaded, ours):
-        train_more(one, x, y)
+    for mlp in (loaded, ours):
+        train_more(mlp, x, y)
     assert_same(loaded, ours, x)
     assert loaded.loss_curve_ == ours.loss_curve_
 
@@ -92,19 +92,19 @@ def test_parameters_are_kept(name, path):
     ours = build("values", **KEPT[name]).fit(x, y)
     loaded = reload(ours, path)
     for parameter, value in ours.get_params(deep=False).items():
-        found = loaded.get_params(deep=False)[parameter]
+        actual = loaded.get_params(deep=False)[parameter]
         if isinstance(value, list | tuple | np.ndarray):
-            assert list(found) == list(value), parameter
+            assert list(actual) == list(value), parameter
         else:
-            assert found == value, parameter
+            assert actual == value, parameter
     assert (loaded.model_.network, loaded.model_.loss) == (ours.model_.network, ours.model_.loss)
     assert_same(loaded, ours, x)
     if "lbfgs" in name:
         loaded.set_params(warm_start=True).fit(x, y)
         assert loaded.loss_ <= ours.loss_
         return
-    for one in (loaded, ours):
-        one.partial_fit(x, y).partial_fit(x, y)
+    for mlp in (loaded, ours):
+        mlp.partial_fit(x, y).partial_fit(x, y)
     assert_same(loaded, ours, x)
 
 
@@ -128,13 +128,13 @@ def test_class_weights_are_kept(name, weights, path):
 def test_the_best_weights_stay_the_best_in_a_file_and_from_scikit_learn(path, iris):
     x, y = iris
     settings = {"early_stopping": True, "max_iter": 40, "learning_rate_init": 0.05}
-    theirs, ours = (build("classes", theirs=one, **settings).fit(x, y) for one in (True, False))
+    theirs, ours = (build("classes", theirs=flag, **settings).fit(x, y) for flag in (True, False))
     before = ours.predict_proba(x)
-    for one in (reload(ours, path), from_sklearn(theirs)):
+    for mlp in (reload(ours, path), from_sklearn(theirs)):
         # A rate that only makes it worse.
-        one.set_params(warm_start=True, max_iter=3, learning_rate_init=9.0).fit(x, y)
-        assert max(one.validation_scores_[-3:]) < one.best_validation_score_
-        np.testing.assert_allclose(one.predict_proba(x), before, rtol=1e-12)
+        mlp.set_params(warm_start=True, max_iter=3, learning_rate_init=9.0).fit(x, y)
+        assert max(mlp.validation_scores_[-3:]) < mlp.best_validation_score_
+        np.testing.assert_allclose(mlp.predict_proba(x), before, rtol=1e-12)
 
 
 @pytest.mark.parametrize("settings", [{"average_weights": 0.9}, {"early_stopping": True}])
@@ -151,8 +151,8 @@ def test_training_resumes_from_the_weights_that_predict(settings, path, iris):
     loaded.set_params(early_stopping=False).partial_fit(x, y)
     other.partial_fit(x, y)
     # Adam's first step has the length of the learning rate, with whatever it starts.
-    for one, before in zip(loaded.coefs_, ours.coefs_, strict=True):
-        assert 0 < np.abs(one - before).max() < 4 * loaded.learning_rate_init
+    for array, before in zip(loaded.coefs_, ours.coefs_, strict=True):
+        assert 0 < np.abs(array - before).max() < 4 * loaded.learning_rate_init
     if "average_weights" in settings:
         assert_same(loaded, other, x)
 
@@ -298,8 +298,8 @@ def test_a_file_that_does_not_fit_together(change, written):
 
 
 def test_saving_needs_a_fit(path):
-    for one in (MLPClassifier(), MLPRegressor()):
-        for call in (one.to_sklearn, lambda one=one: one.save(path)):
+    for mlp in (MLPClassifier(), MLPRegressor()):
+        for call in (mlp.to_sklearn, lambda mlp=mlp: mlp.save(path)):
             with pytest.raises(NotFittedError):
                 call()
     assert not path.exists()

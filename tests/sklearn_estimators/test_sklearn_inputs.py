@@ -36,7 +36,7 @@ from anyback_nn.sklearn import batches
 def test_sparse_inputs(name, solver, sparse):
     x, y = load_problem(name)
     x = sparse(np.where(x > 0.2, x, 0.0))
-    theirs, ours = (one.fit(x, y) for one in make_pair(name, solver=solver, max_iter=6))
+    theirs, ours = (mlp.fit(x, y) for mlp in make_pair(name, solver=solver, max_iter=6))
     assert_same_weights(theirs, ours, 1e-8 if solver == "lbfgs" else 1e-12)
     assert_near(ours.predict(x), theirs.predict(x), 1e-8)
     assert_near(ours.predict(x.toarray()), theirs.predict(x), 1e-8)
@@ -44,8 +44,8 @@ def test_sparse_inputs(name, solver, sparse):
 
 
 def test_sparse_inputs_in_partial_fit():
-    def train(one, x, y):
-        one.partial_fit(x, y, classes=np.arange(10)).partial_fit(x, y, draw_sample_weights(200))
+    def train(mlp, x, y):
+        mlp.partial_fit(x, y, classes=np.arange(10)).partial_fit(x, y, draw_sample_weights(200))
 
     train_pair("digits", train, x=sp.csc_matrix(load_problem("digits")[0]))
 
@@ -72,10 +72,10 @@ def test_every_kind_of_input_with_early_stopping(kind, metric):
     x, _ = load_problem("classes")
     given = sp.csr_matrix(x).asformat(kind) if isinstance(kind, str) else kind(x)
 
-    def train(one, x, y):
-        if hasattr(one, "early_stopping_metric"):
-            one.set_params(early_stopping_metric=metric)
-        one.fit(x, y)
+    def train(mlp, x, y):
+        if hasattr(mlp, "early_stopping_metric"):
+            mlp.set_params(early_stopping_metric=metric)
+        mlp.fit(x, y)
 
     # No warning of names that are missing comes from inside.
     train_pair("classes", train, x=given, early_stopping=True)
@@ -88,8 +88,8 @@ def test_names_of_features():
     assert ours.feature_names_in_.dtype == theirs.feature_names_in_.dtype == object
     assert ours.feature_names_in_.tolist() == ["a", "b", "c", "d"]
     assert_same_predictions(theirs, ours, table)
-    same_error(pair, lambda one: one.predict(table.rename({"a": "z"})))
-    caught = same_warnings(pair, lambda one: one.predict(x))
+    same_error(pair, lambda mlp: mlp.predict(table.rename({"a": "z"})))
+    caught = same_warnings(pair, lambda mlp: mlp.predict(x))
     assert "does not have valid feature names" in caught[0][1]
     assert not hasattr(ours.fit(x, y), "feature_names_in_")
 
@@ -99,7 +99,7 @@ def test_names_of_features():
 def test_float32_inputs_give_float32_weights(name, solver):
     x, y = load_problem(name)
     x = x.astype(np.float32)
-    theirs, ours = (one.fit(x, y) for one in make_pair(name, solver=solver, max_iter=5))
+    theirs, ours = (mlp.fit(x, y) for mlp in make_pair(name, solver=solver, max_iter=5))
     assert_same_weights(theirs, ours, 1e-5)
     assert {c.dtype for c in [*ours.coefs_, *ours.intercepts_]} == {np.dtype(np.float32)}
     if hasattr(ours, "classes_"):
@@ -142,18 +142,18 @@ def test_dtype_comes_before_that_of_the_input(of_input, given, iris):
 @pytest.fixture
 def largest(monkeypatch):
     """The largest number of elements that was made dense at once, in a list of one."""
-    found = [0]
+    largest_size = [0]
 
     def noting(array, rows):
         result = take(array, rows)
         if hasattr(array, "toarray"):
-            found[0] = max(found[0], result.size)
+            largest_size[0] = max(largest_size[0], result.size)
         return result
 
     monkeypatch.setattr("anyback_nn.inputs.batches.take", noting)
     monkeypatch.setattr("anyback_nn.inputs.batches.BLOCK", 1)
     monkeypatch.setattr(batches, "LIMIT", 2000)
-    return found
+    return largest_size
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
@@ -164,8 +164,8 @@ def test_sparse_inputs_are_made_dense_in_parts(solver, largest):
     settings = {"solver": solver, "batch_size": 10, "max_iter": 3}
     settings |= {"early_stopping": True, "validation_fraction": 0.5}
     ours = classifier(**settings).fit(x, y)
-    found = ours.predict_proba(x)
+    predicted = ours.predict_proba(x)
     assert 0 < largest[0] <= 2000
     dense = classifier(**settings).fit(x.toarray(), y)
-    np.testing.assert_allclose(found, dense.predict_proba(x.toarray()), rtol=1e-9)
+    np.testing.assert_allclose(predicted, dense.predict_proba(x.toarray()), rtol=1e-9)
     assert ours.validation_scores_ == dense.validation_scores_

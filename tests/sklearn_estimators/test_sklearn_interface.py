@@ -25,7 +25,7 @@ from sklearn_cases import (
 
 @pytest.mark.parametrize(("theirs", "ours"), KINDS)
 def test_parameters_have_their_names_and_defaults(theirs, ours):
-    other, mine = (inspect.signature(one).parameters for one in (theirs, ours))
+    other, mine = (inspect.signature(cls).parameters for cls in (theirs, ours))
     for name, parameter in other.items():
         assert (mine[name].default, mine[name].kind) == (parameter.default, parameter.kind)
     shared = [name for name in mine if name in other]
@@ -89,12 +89,12 @@ def test_how_it_is_displayed(theirs, ours):
     for settings in ({}, {"alpha": 1.0, "solver": "sgd"}):
         assert repr(ours(**settings)) == repr(theirs(**settings))
     x, y = load_problem("classes")
-    for one in (ours(alpha=0.125), ours(alpha=0.125, max_iter=2).fit(x, y)):
-        html = one._repr_html_()
+    for mlp in (ours(alpha=0.125), ours(alpha=0.125, max_iter=2).fit(x, y)):
+        html = mlp._repr_html_()
         assert ours.__name__ in html
         assert "0.125" in html
         assert "n_iter_no_change" in html
-        assert set(one._repr_mimebundle_()) == {"text/plain", "text/html"}
+        assert set(mlp._repr_mimebundle_()) == {"text/plain", "text/html"}
 
 
 @pytest.mark.parametrize(("theirs", "ours"), KINDS)
@@ -103,30 +103,30 @@ def test_metadata_routing(theirs, ours):
     setters = [name for name in dir(theirs) if name.startswith("set_") and "request" in name]
     assert setters == [name for name in dir(ours) if name.startswith("set_") and "request" in name]
     with config_context(enable_metadata_routing=True):
-        asked = [one().set_fit_request(sample_weight=True) for one in (theirs, ours)]
-        asked = [one.set_score_request(sample_weight=False) for one in asked]
-        assert str(asked[0].get_metadata_routing()) == str(asked[1].get_metadata_routing())
-        assert "True" in str(asked[1].get_metadata_routing())
+        requests = [cls().set_fit_request(sample_weight=True) for cls in (theirs, ours)]
+        requests = [mlp.set_score_request(sample_weight=False) for mlp in requests]
+        assert str(requests[0].get_metadata_routing()) == str(requests[1].get_metadata_routing())
+        assert "True" in str(requests[1].get_metadata_routing())
 
 
-def replace_all(one):
-    one.coefs_ = [2.0 * c for c in one.coefs_]
-    one.intercepts_ = [c + 1.0 for c in one.intercepts_]
+def replace_all(mlp):
+    mlp.coefs_ = [2.0 * c for c in mlp.coefs_]
+    mlp.intercepts_ = [c + 1.0 for c in mlp.intercepts_]
 
 
-def write_into(one):
-    one.coefs_[0][:, 1] = 0.0
-    one.intercepts_[-1][...] += 1.0
+def write_into(mlp):
+    mlp.coefs_[0][:, 1] = 0.0
+    mlp.intercepts_[-1][...] += 1.0
 
 
-def replace_those_of_a_layer(one):
-    one.coefs_[0] = np.zeros_like(one.coefs_[0])
+def replace_those_of_a_layer(mlp):
+    mlp.coefs_[0] = np.zeros_like(mlp.coefs_[0])
 
 
 @pytest.mark.parametrize("change", [replace_all, write_into, replace_those_of_a_layer])
 def test_weights_can_be_changed(change):
     theirs, ours = pair = fit_pair("classes")
-    for one in pair:
-        change(one)
+    for mlp in pair:
+        change(mlp)
     assert_same_weights(theirs, ours)
     assert_same_predictions(theirs, ours, load_problem("classes")[0])

@@ -36,7 +36,7 @@ def test_lbfgs_reaches_the_same_minimum(name, dtype):
     x, y = load_problem(name)
     settings = {"hidden_layer_sizes": (), "alpha": 1.0, "tol": 1e-9, "max_iter": 1000}
     pair = make_pair(name, solver="lbfgs", **settings)
-    theirs, ours = (one.fit(x.astype(dtype), y) for one in pair)
+    theirs, ours = (mlp.fit(x.astype(dtype), y) for mlp in pair)
     assert ours.converged_
     # SciPy's vector makes scikit-learn's weights float64, whatever it began with.
     assert_same_weights(theirs, ours, 1e-4 if dtype is np.float32 else 1e-6)
@@ -58,16 +58,16 @@ def test_lbfgs_reaches_the_same_minimum(name, dtype):
 def test_the_limits_of_lbfgs(settings, text):
     x, y = load_problem("classes")
     theirs, ours = pair = make_pair("classes", solver="lbfgs", **settings)
-    for one in pair:
+    for mlp in pair:
         with pytest.warns(ConvergenceWarning, match=text):
-            one.fit(x, y)
+            mlp.fit(x, y)
     assert ours.n_iter_ == theirs.n_iter_
     assert_same_weights(theirs, ours, 1e-9)
 
 
 def test_tol_of_lbfgs():
     settings = {"solver": "lbfgs", "max_iter": 500, "alpha": 1.0}
-    counts = [[one.n_iter_ for one in fit_pair("classes", tol=t, **settings)] for t in (1e-1, 1e-3)]
+    counts = [[mlp.n_iter_ for mlp in fit_pair("classes", tol=t, **settings)] for t in (1e-1, 1e-3)]
     assert counts[0][0] == counts[0][1] < counts[1][1] < 500
     assert counts[1][0] == counts[1][1]
 
@@ -101,7 +101,7 @@ def test_lbfgs_has_the_attributes_that_scikit_learn_has():
 def test_lbfgs_starts_from_the_solution_before_with_warm_start():
     x, y = load_problem("classes")
     pair = make_pair("classes", solver="lbfgs", max_iter=4, warm_start=True)
-    assert_same_weights(*(one.fit(x, y).fit(x, y) for one in pair), 1e-9)
+    assert_same_weights(*(mlp.fit(x, y).fit(x, y) for mlp in pair), 1e-9)
 
 
 def objective(mlp, x, y):
@@ -119,5 +119,5 @@ def test_lbfgs_has_the_gradient_of_several_outputs():
     assert_near(ours.loss_, objective(ours, x, y), 1e-14)
     assert_near(theirs.loss_, objective(theirs, x, y), 1e-14)
     assert ours.loss_ < theirs.loss_ - 1e-6
-    slopes = differentiate(copy.deepcopy(ours), lambda one: objective(one, x, y))
+    slopes = differentiate(copy.deepcopy(ours), lambda mlp: objective(mlp, x, y))
     assert np.abs(slopes).max() < 1e-5

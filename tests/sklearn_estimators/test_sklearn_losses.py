@@ -42,7 +42,7 @@ ERRORS = {
 def test_losses_of_values(name, values):
     x, y = values
     error = ERRORS[name]
-    assert_descends(regressor(loss=name), x, y, lambda one: np.mean(error(one.predict(x) - y)))
+    assert_descends(regressor(loss=name), x, y, lambda mlp: np.mean(error(mlp.predict(x) - y)))
 
 
 def test_every_loss_of_the_library_has_a_name_here():
@@ -83,8 +83,8 @@ def test_a_loss_of_the_users_that_classifies(iris):
     names, onehot = np.asarray(["setosa", "versicolor", "virginica"]), np.eye(3)[y]
     ours = classifier(loss=Brier())
 
-    def value(one):
-        return np.mean(((one.predict_proba(x) - onehot) ** 2).sum(axis=1))
+    def value(mlp):
+        return np.mean(((mlp.predict_proba(x) - onehot) ** 2).sum(axis=1))
 
     assert_descends(ours, x, names[y], value)
     assert set(ours.predict(x)) <= set(names)
@@ -130,8 +130,8 @@ def test_label_smoothing_of_classes(smoothing, iris):
     x, y = iris
     targets = (1 - smoothing) * np.eye(3)[y] + smoothing / 3
 
-    def value(one):
-        return -np.mean((targets * np.log(one.predict_proba(x))).sum(axis=1))
+    def value(mlp):
+        return -np.mean((targets * np.log(mlp.predict_proba(x))).sum(axis=1))
 
     assert_descends(classifier(label_smoothing=smoothing), x, y, value)
 
@@ -140,12 +140,12 @@ def test_label_smoothing_of_two_classes_and_of_labels(tumours):
     x, y = tumours
     several = np.stack([y, x[:, 0] > 0, x[:, 1] > 0], axis=1).astype(int)
 
-    def of_two(one):
-        return binary_cross_entropy(0.8 * y + 0.1, one.predict_proba(x)[:, 1])
+    def of_two(mlp):
+        return binary_cross_entropy(0.8 * y + 0.1, mlp.predict_proba(x)[:, 1])
 
-    def of_several(one):
+    def of_several(mlp):
         # scikit-learn adds labels up.
-        return 3 * binary_cross_entropy(0.8 * several + 0.1, one.predict_proba(x))
+        return 3 * binary_cross_entropy(0.8 * several + 0.1, mlp.predict_proba(x))
 
     assert_descends(classifier(label_smoothing=0.2), x, y, of_two)
     assert_descends(classifier(label_smoothing=0.2), x, several, of_several)

@@ -62,29 +62,29 @@ def build_pair(backend, name="classes", **settings):
     return theirs, ours.set_params(backend=backend, dtype=dtype)
 
 
-def assert_near(found, expected, backend, accuracy=1e-9):
+def assert_near(actual, expected, backend, accuracy=1e-9):
     if not backend.supports("float64"):
         accuracy = 0.05
-    np.testing.assert_allclose(found, expected, rtol=accuracy * 100, atol=accuracy)
+    np.testing.assert_allclose(actual, expected, rtol=accuracy * 100, atol=accuracy)
 
 
 def search(mlp, x, y, kind=GridSearchCV, grid=None, **options):
     """The scores of a search, and the place of the best parameters."""
-    found = kind(mlp, grid or {"alpha": [1e-4, 1.0]}, **FOLDS, **options).fit(x, y)
-    return [*found.cv_results_["mean_test_score"], found.best_index_, found.score(x, y)]
+    fitted = kind(mlp, grid or {"alpha": [1e-4, 1.0]}, **FOLDS, **options).fit(x, y)
+    return [*fitted.cv_results_["mean_test_score"], fitted.best_index_, fitted.score(x, y)]
 
 
 def search_in_a_pipeline(mlp, x, y):
     pipeline, name = make_pipeline(StandardScaler(), mlp), type(mlp).__name__.lower()
     weights = {f"{name}__sample_weight": np.linspace(0.5, 2.0, len(x))}
-    found = GridSearchCV(pipeline, {f"{name}__alpha": [1e-4, 1.0]}, **FOLDS).fit(x, y, **weights)
-    return found.cv_results_["mean_test_score"]
+    fitted = GridSearchCV(pipeline, {f"{name}__alpha": [1e-4, 1.0]}, **FOLDS).fit(x, y, **weights)
+    return fitted.cv_results_["mean_test_score"]
 
 
 def validate_by_several(mlp, x, y):
     names = ["accuracy", "roc_auc", "neg_log_loss", "neg_brier_score"]
-    found = cross_validate(mlp, x, y, **FOLDS, scoring=names)
-    return [found[f"test_{name}"] for name in names]
+    scores = cross_validate(mlp, x, y, **FOLDS, scoring=names)
+    return [scores[f"test_{name}"] for name in names]
 
 
 def classify_columns(mlp, x, y):
@@ -182,18 +182,18 @@ TOOLS = {
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_tool_gives_what_it_gives_with_theirs(backend, name):
     problem, run = TOOLS[name]
-    theirs, ours = (run(one, *load(problem)) for one in build_pair(backend, problem))
+    theirs, ours = (run(mlp, *load(problem)) for mlp in build_pair(backend, problem))
     assert_near(ours, theirs, backend, 1e-5 if name == "calibration" else 1e-9)
 
 
 def test_jobs_in_other_processes(backend, iris):
     # The estimators, with their backend, are sent to the processes and back.
     theirs, ours = build_pair(backend, max_iter=2)
-    found = cross_validate(ours, *iris, cv=2, n_jobs=2, return_estimator=True)
-    assert_near(found["test_score"], cross_val_score(theirs, *iris, cv=2), backend)
-    for one in found["estimator"]:
-        assert one.model_.backend.spec == backend.spec
-        assert one.predict(iris[0]).shape == iris[1].shape
+    result = cross_validate(ours, *iris, cv=2, n_jobs=2, return_estimator=True)
+    assert_near(result["test_score"], cross_val_score(theirs, *iris, cv=2), backend)
+    for mlp in result["estimator"]:
+        assert mlp.model_.backend.spec == backend.spec
+        assert mlp.predict(iris[0]).shape == iris[1].shape
 
 
 def test_grid_search_over_our_own_parameters(backend, iris):
@@ -205,19 +205,19 @@ def test_grid_search_over_our_own_parameters(backend, iris):
         {"clip_norm": [1.0], "label_smoothing": [0.1], "activation": [nn.ELU()]},
         {"layers": [[nn.Dense(5), nn.SiLU(), nn.Dense(3)], [*deep, nn.Dense(3)]]},
     ]
-    found = GridSearchCV(build_pair(backend)[1], grid, cv=2, error_score="raise").fit(*iris)
-    assert np.all(found.cv_results_["mean_test_score"] > 0.5)
-    assert len(found.cv_results_["params"]) == 7
-    assert isinstance(found.best_estimator_, MLPClassifier)
+    fitted = GridSearchCV(build_pair(backend)[1], grid, cv=2, error_score="raise").fit(*iris)
+    assert np.all(fitted.cv_results_["mean_test_score"] > 0.5)
+    assert len(fitted.cv_results_["params"]) == 7
+    assert isinstance(fitted.best_estimator_, MLPClassifier)
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores are non-finite")
 def test_a_search_continues_where_a_fit_fails(iris):
-    found = GridSearchCV(MLPClassifier(max_iter=8), {"alpha": [1e-3, -1.0]}, cv=2)
+    fitted = GridSearchCV(MLPClassifier(max_iter=8), {"alpha": [1e-3, -1.0]}, cv=2)
     with pytest.warns(match="The 'alpha' parameter of MLPClassifier must be"):
-        found.fit(*iris)
-    assert np.isnan(found.cv_results_["mean_test_score"][1])
-    assert found.best_params_ == {"alpha": 1e-3}
+        fitted.fit(*iris)
+    assert np.isnan(fitted.cv_results_["mean_test_score"][1])
+    assert fitted.best_params_ == {"alpha": 1e-3}
 
 
 def test_fit_leaves_the_layers_that_it_is_given_as_they_were(backend, iris):
@@ -232,7 +232,7 @@ def test_fit_leaves_the_layers_that_it_is_given_as_they_were(backend, iris):
 def test_clones_of_a_search_share_nothing(backend, iris):
     _, ours = build_pair(backend, max_iter=2)
     first = clone(ours).fit(*iris)
-    before = [np.array(one) for one in first.coefs_]
+    before = [np.array(array) for array in first.coefs_]
     clone(first).set_params(random_state=5).fit(*iris)
     assert all(np.array_equal(a, b) for a, b in zip(before, first.coefs_))
 

@@ -94,9 +94,9 @@ def test_the_penalty_acts_on_weights_alone_and_is_recorded(iris):
     x, y = iris
     data = cross_entropy(x, y)
 
-    def value(one):
-        squares = sum((w**2).sum() for w in one.coefs_)
-        return data(one) + 0.5 * (0.3 + 6.0 / len(y)) * squares
+    def value(mlp):
+        squares = sum((w**2).sum() for w in mlp.coefs_)
+        return data(mlp) + 0.5 * (0.3 + 6.0 / len(y)) * squares
 
     assert_descends(classifier(l2_per_sample=0.3, alpha=6.0), x, y, value)
 

@@ -23,9 +23,9 @@ from anyback_nn.sklearn import MLPRegressor
 def repeat(times):
     """Train by so many calls of partial_fit."""
 
-    def train(one, x, y):
+    def train(mlp, x, y):
         for _ in range(times):
-            one.partial_fit(x, y)
+            mlp.partial_fit(x, y)
 
     return train
 
@@ -33,12 +33,12 @@ def repeat(times):
 @each_solver
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_partial_fit_takes_the_same_course(name, solver):
-    def train(one, x, y):
+    def train(mlp, x, y):
         classes = {"labels": np.arange(4)}.get(name, np.unique(y))
-        more = {"classes": classes} if is_classifier(one) else {}
-        one.partial_fit(x[:80], y[:80], **more)
-        one.partial_fit(x[80:], y[80:])
-        one.partial_fit(x, y, **more)
+        more = {"classes": classes} if is_classifier(mlp) else {}
+        mlp.partial_fit(x[:80], y[:80], **more)
+        mlp.partial_fit(x[80:], y[80:])
+        mlp.partial_fit(x, y, **more)
 
     _, ours = train_pair(name, train, **solver, batch_size=25)
     n_samples = len(load_problem(name)[0])
@@ -54,9 +54,9 @@ def test_partial_fit_lowers_the_rate(learning_rate):
 @pytest.mark.parametrize("learning_rate", ["invscaling", "adaptive"])
 @pytest.mark.parametrize("change", [{"learning_rate": "constant"}, {"solver": "adam"}])
 def test_partial_fit_keeps_the_rule_of_the_rate(change, learning_rate):
-    def train(one, x, y):
-        repeat(3)(one, x, y)
-        repeat(5)(one.set_params(**change), x, y)
+    def train(mlp, x, y):
+        repeat(3)(mlp, x, y)
+        repeat(5)(mlp.set_params(**change), x, y)
 
     settings = {"solver": "sgd", "learning_rate": learning_rate, "tol": 10.0, "n_iter_no_change": 1}
     train_pair("values", train, **settings)
@@ -68,57 +68,57 @@ def test_partial_fit_resumes_after_it_has_converged():
 
 
 def test_partial_fit_and_fit_in_turn():
-    def train(one, x, y):
-        one.partial_fit(x, y, classes=[0, 1, 2])
-        one.fit(x, y)
-        one.partial_fit(x[:50], y[:50])
+    def train(mlp, x, y):
+        mlp.partial_fit(x, y, classes=[0, 1, 2])
+        mlp.fit(x, y)
+        mlp.partial_fit(x[:50], y[:50])
 
     _, ours = train_pair("classes", train, max_iter=3)
     assert len(ours.loss_curve_) == 4
 
 
 def test_partial_fit_with_a_generator_continues_to_draw_from_it():
-    def train(one, x, y):
-        repeat(3)(one.set_params(random_state=np.random.RandomState(5)), x, y)
+    def train(mlp, x, y):
+        repeat(3)(mlp.set_params(random_state=np.random.RandomState(5)), x, y)
 
     train_pair("values", train)
 
 
 def test_partial_fit_needs_the_classes_first():
     x, y = load_problem("classes")
-    _, text = same_error(make_pair("classes"), lambda one: one.partial_fit(x, y))
+    _, text = same_error(make_pair("classes"), lambda mlp: mlp.partial_fit(x, y))
     assert text == "classes must be passed on the first call to partial_fit."
 
 
 def test_partial_fit_refuses_other_classes():
     x, y = load_problem("classes")
-    pair = [one.partial_fit(x, y, classes=[0, 1, 2]) for one in make_pair("classes")]
+    pair = [mlp.partial_fit(x, y, classes=[0, 1, 2]) for mlp in make_pair("classes")]
     for classes in ([0, 1], [0, 1, 2, 3]):
-        same_error(pair, lambda one, some=classes: one.partial_fit(x, y, classes=some))
-    same_error(pair, lambda one: one.partial_fit(x, np.where(y == 2, 7, y)))
+        same_error(pair, lambda mlp, some=classes: mlp.partial_fit(x, y, classes=some))
+    same_error(pair, lambda mlp: mlp.partial_fit(x, np.where(y == 2, 7, y)))
 
 
 @pytest.mark.parametrize("name", ["classes", "labels"])
 def test_partial_fit_refuses_what_was_not_announced(name):
     x, y = load_problem(name)
-    for one in make_pair(name):
+    for mlp in make_pair(name):
         with pytest.raises(ValueError, match=r"`y` has classes not in `self\.classes_`"):
-            one.partial_fit(x, y, classes=[0, 1])
+            mlp.partial_fit(x, y, classes=[0, 1])
 
 
 def test_partial_fit_of_some_classes_with_warm_start():
     # As the description of `classes` says; scikit-learn's refuses it if warm_start is on.
     x, y = load_problem("classes")
     ours, without = (make_pair("classes", warm_start=on)[1] for on in (True, False))
-    for one in (ours, without):
-        one.partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x[:50], y[:50])
+    for mlp in (ours, without):
+        mlp.partial_fit(x, y, classes=[0, 1, 2]).partial_fit(x[:50], y[:50])
     assert ours.loss_curve_ == without.loss_curve_
 
 
 def test_partial_fit_is_not_there_with_lbfgs():
     pair = make_pair("classes", solver="lbfgs")
     assert not hasattr(pair[1], "partial_fit")
-    same_error(pair, lambda one: one.partial_fit)
+    same_error(pair, lambda mlp: mlp.partial_fit)
     with pytest.raises(AttributeError) as caught:
         pair[1].partial_fit
     text = "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."

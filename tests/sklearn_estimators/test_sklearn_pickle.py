@@ -42,7 +42,7 @@ EVERYTHING = {
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [*(("classes", one) for one in EVERYTHING.values()), ("labels", {}), ("outputs", {})],
+    [*(("classes", settings) for settings in EVERYTHING.values()), ("labels", {}), ("outputs", {})],
     ids=[*EVERYTHING, "labels", "outputs"],
 )
 @pytest.mark.parametrize("way", COPIES)
@@ -52,8 +52,8 @@ def test_a_copy_predicts_and_trains_alike(way, name, settings):
     other = COPIES[way](ours)
     assert_same(other, ours, x)
     # Early stopping may have ended partial_fit, which warns of it; here it is to resume.
-    for one in (ours, other):
-        train_more(one.set_params(early_stopping=False), x, y)
+    for mlp in (ours, other):
+        train_more(mlp.set_params(early_stopping=False), x, y)
     assert_same(other, ours, x)
     assert other.loss_curve_ == ours.loss_curve_
     assert other.model_ is not ours.model_
@@ -101,13 +101,13 @@ def test_where_the_backend_is_missing_a_pickle_is_on_numpy(name, spec, iris, mon
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         other = Elsewhere(io.BytesIO(pickled)).load()
-    assert [str(one.message) for one in caught] == [
+    assert [str(warning.message) for warning in caught] == [
         "the model is on NumPy from now on, because: backend 'torch': torch is not installed. "
         "Install it with: ..."
     ]
     assert other.model_.backend == select("numpy")
     np.testing.assert_allclose(other.predict_proba(x), expected, rtol=1e-12)
-    assert all(type(one) is np.ndarray for one in other.coefs_)
+    assert all(type(array) is np.ndarray for array in other.coefs_)
     # And training resumes there.
     if name != "lbfgs":
         train_more(other.set_params(early_stopping=False), x, y)

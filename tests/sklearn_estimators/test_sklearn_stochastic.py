@@ -110,7 +110,7 @@ def test_auto_is_a_batch_of_200():
 def test_batch_size_is_clipped_with_a_warning(name):
     x, y = load_problem(name)
     pair = make_pair(name, batch_size=1000)
-    caught = same_warnings(pair, lambda one: one.fit(x, y))
+    caught = same_warnings(pair, lambda mlp: mlp.fit(x, y))
     assert any("It is going to be clipped" in text for _, text in caught)
     assert_same_fit(*pair)
 
@@ -121,10 +121,10 @@ def test_batch_size_is_clipped_with_a_warning(name):
 def test_random_state_as_a_generator():
     after = []
 
-    def train(one, x, y):
+    def train(mlp, x, y):
         random = np.random.RandomState(11)
-        one.set_params(random_state=random).fit(x, y)
-        one.fit(x, y)  # with other numbers than the first time
+        mlp.set_params(random_state=random).fit(x, y)
+        mlp.fit(x, y)  # with other numbers than the first time
         after.append(random.randint(1000))
 
     train_pair("classes", train, early_stopping=True)
@@ -141,9 +141,9 @@ def numpys_own():
 
 @pytest.mark.usefixtures("numpys_own")
 def test_random_state_none_is_numpys_own():
-    def train(one, x, y):
+    def train(mlp, x, y):
         np.random.seed(3)  # noqa: NPY002
-        one.fit(x, y)
+        mlp.fit(x, y)
 
     _, ours = train_pair("classes", train, random_state=None)
     _, again = fit_pair("classes", random_state=None)

@@ -64,7 +64,7 @@ def test_names_of_classes(names, early_stopping):
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_one_class_only(solver):
     x, y = load_problem("binary")[0], np.full(120, "only")
-    theirs, ours = (one.fit(x, y) for one in make_pair("binary", solver=solver))
+    theirs, ours = (mlp.fit(x, y) for mlp in make_pair("binary", solver=solver))
     assert_same_weights(theirs, ours, 1e-9)
     assert np.array_equal(ours.predict(x), y)
     assert np.array_equal(theirs.predict(x), y)
@@ -78,7 +78,7 @@ def test_one_class_only(solver):
 def test_a_column_of_targets_is_taken_with_a_warning(name):
     x, y = load_problem(name)
     pair = make_pair(name, tol=1e9)
-    caught = same_warnings(pair, lambda one: one.fit(x, y[:, None]))
+    caught = same_warnings(pair, lambda mlp: mlp.fit(x, y[:, None]))
     assert [kind for kind, _ in caught] == [DataConversionWarning]
     assert_same_fit(*pair)
 
@@ -110,8 +110,8 @@ def test_labels_that_none_or_all_have():
 def test_targets_that_are_no_classes(kind):
     x, y = load_problem("classes")
     y = {"continuous": y + 0.5, "multioutput": np.stack([y, y], axis=1)}[kind]
-    for one in make_pair("classes"):
-        assert error_of(lambda one=one: one.fit(x, y))[0] is ValueError
+    for mlp in make_pair("classes"):
+        assert error_of(lambda mlp=mlp: mlp.fit(x, y))[0] is ValueError
 
 
 @pytest.mark.parametrize(("name", "n_classes"), [("classes", 3), ("binary", 2), ("labels", 4)])

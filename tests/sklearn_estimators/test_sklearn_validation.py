@@ -16,7 +16,11 @@ class Curves(nn.Callback):
     """Measures after each epoch what an estimator reaches on held-out rows."""
 
     def __init__(self, estimator, x, y, weights=None):
-        self.estimator, self.data, self.found = estimator.set_params(callbacks=[self]), (x, y), []
+        self.estimator, self.data, self.measured = (
+            estimator.set_params(callbacks=[self]),
+            (x, y),
+            [],
+        )
         self.options = {} if weights is None else {"sample_weight": weights}
 
     def on_epoch_end(self, fit):
@@ -28,7 +32,7 @@ class Curves(nn.Callback):
         else:
             loss = mean_squared_error(y, predicted, **self.options) / 2
             score = r2_score(y, predicted, **self.options)
-        self.found.append((loss, score))
+        self.measured.append((loss, score))
 
 
 WEIGHTS = np.linspace(0.1, 3.0, 20)
@@ -43,9 +47,9 @@ def test_validation_data(kind, weights, iris, values):
     ours.set_params(solver="lbfgs" if kind == "lbfgs" else "adam", validation_data=held)
     curves = Curves(ours, *held)
     ours.fit(x[20:], y[20:])
-    found = [*zip(ours.validation_curve_, ours.validation_scores_, strict=True)]
-    np.testing.assert_allclose(found, curves.found, rtol=1e-9)
-    assert len(found) == ours.n_iter_ == 6
+    pairs = [*zip(ours.validation_curve_, ours.validation_scores_, strict=True)]
+    np.testing.assert_allclose(pairs, curves.measured, rtol=1e-9)
+    assert len(pairs) == ours.n_iter_ == 6
     if kind != "lbfgs":
         # Nothing was set aside: each epoch has gone through all rows.
         assert ours.t_ == 6 * len(x[20:])
@@ -106,4 +110,4 @@ def test_names_of_features_are_warned_of_once(given, iris):
     ours = classifier(max_iter=3, early_stopping_metric="accuracy", validation_data=(held, y))
     with pytest.warns(UserWarning, match="feature names") as caught:
         ours.fit(other, y)
-    assert len([one for one in caught if "feature names" in str(one.message)]) == 1
+    assert len([warning for warning in caught if "feature names" in str(warning.message)]) == 1

@@ -25,8 +25,8 @@ from sklearn_cases import (
 import anyback_nn as nn
 
 
-def fit_twice(one, x, y):
-    one.fit(x, y).fit(x, y)
+def fit_twice(mlp, x, y):
+    mlp.fit(x, y).fit(x, y)
 
 
 @each_solver
@@ -60,15 +60,15 @@ def test_warm_start_begins_with_the_first_rate_again(learning_rate):
     ids=lambda change: next(iter(change)),
 )
 def test_warm_start_after_set_params(change):
-    def train(one, x, y):
-        one.fit(x, y).set_params(**change).fit(x, y)
+    def train(mlp, x, y):
+        mlp.fit(x, y).set_params(**change).fit(x, y)
 
     train_pair("classes", train, warm_start=True, max_iter=5)
 
 
 def test_warm_start_with_early_stopping():
-    def train(one, x, y):
-        one.fit(x, y).set_params(max_iter=20, learning_rate_init=0.01).fit(x, y)
+    def train(mlp, x, y):
+        mlp.fit(x, y).set_params(max_iter=20, learning_rate_init=0.01).fit(x, y)
 
     _, ours = train_pair("values", train, warm_start=True, early_stopping=True, max_iter=6)
     assert len(ours.validation_scores_) == 26
@@ -95,9 +95,9 @@ def test_warm_start_refuses_other_data(change):
         "other": (x, y + 1),
         "features": (x[:, :2], y),
     }[change]
-    kind, found = same_error(fit_pair("classes", warm_start=True), lambda one: one.fit(*changed))
+    kind, message = same_error(fit_pair("classes", warm_start=True), lambda mlp: mlp.fit(*changed))
     assert kind is ValueError
-    assert found.startswith("X has 2 features" if change == "features" else text)
+    assert message.startswith("X has 2 features" if change == "features" else text)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_warm_start_refuses_another_number_of_outputs(name, text):
 
 def test_without_warm_start_fit_begins_again():
     # Other classes, another number of features: all is forgotten.
-    def train(one, x, y):
-        one.fit(x[:, :2], np.minimum(y, 1)).fit(x, y)
+    def train(mlp, x, y):
+        mlp.fit(x[:, :2], np.minimum(y, 1)).fit(x, y)
 
     _, ours = train_pair("classes", train)
     assert ours.loss_curve_ == clone(ours).fit(*load_problem("classes")).loss_curve_
@@ -174,7 +174,7 @@ def test_settings_that_change_before_a_warm_start_count(tumours):
         ({"dtype": "float32"}, "dtype='float32'"),
         ({"backend": "array-api-strict"}, "backend='array-api-strict'"),
     ],
-    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_changes_without_effect_are_warned_of(change, text, way, iris):
     x, y = iris
