@@ -235,7 +235,7 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure training, prediction, start-up and memory, and those of other libraries.
+    """Measure training, prediction and start-up, and those of other libraries.
 
     ``nox -s bench -- --quick`` for a first impression; a full run writes ``benchmarks/results/``;
     ``nox -s bench -- NAME`` for one report.

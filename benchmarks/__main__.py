@@ -22,9 +22,7 @@ REPORTS = {
     "sklearn_estimators": "benchmarks.sklearn_estimators",
     "whole_process": "benchmarks.whole_process",
     "prediction": "benchmarks.prediction",
-    "memory": "benchmarks.memory",
     "profile_step": "benchmarks.profile_step",
-    "large_data": "benchmarks.experiments.large_data",
 }
 """The modules of the reports, by their names."""
 QUICK = ("training",)

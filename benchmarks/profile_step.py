@@ -28,7 +28,7 @@ from benchmarks.harness.internals import (
     list_operations,
 )
 from benchmarks.harness.report import format_results, make_parser, publish
-from benchmarks.peers import ours
+from benchmarks.peers.systems import make_model, make_optimizer
 from benchmarks.peers.workloads import WORKLOADS, Workload, load
 
 OTHER = "other calls"
@@ -182,10 +182,10 @@ def profile(workload: Workload, samples: int | None, epochs: int) -> dict[str, A
     with label_operations(find_part, OTHER), collect_programs() as (programs, refusals):
         clocks = Clocks(programs)
         with clocks.time_batches():
-            ours.make_model(workload).fit(
+            make_model(workload).fit(
                 x,
                 y,
-                optimizer=ours.make_optimizer(workload),
+                optimizer=make_optimizer(workload),
                 epochs=WARM_UP + 2 * epochs,
                 batch_size=workload.batch,
                 callbacks=[clocks],

@@ -4,8 +4,8 @@
 
 Every system has a process of its own and trains when it is its turn, so that all of them meet the
 machine in the same states: first an epoch that is not timed, since the others have had the caches,
-then one that is. Before the first turn, all build their networks and train an epoch at the same
-time, when those that compile do so. Times are medians of the turns; ratios are medians of the
+then one that is. Before the first turn, all build their networks and train two epochs at the
+same time, when those that compile do so. Times are medians of the turns; ratios are medians of the
 ratios of each turn. (scikit-learn draws first weights of its own.)
 """
 
@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.harness.process import Requests, Worker, WorkerError, start_workers
+from benchmarks.harness.process import Worker, WorkerError, serve, start_workers
 from benchmarks.harness.report import format_table, make_parser, publish
 from benchmarks.harness.turns import median_ratio, name_columns, take_turns
-from benchmarks.peers.systems import FLOOR, ON_GPU, SYSTEMS, find_packages
+from benchmarks.peers.systems import FLOOR, ON_GPU, SYSTEMS, Turn, find_packages
 from benchmarks.peers.workloads import FASHION, WORKLOADS, Workload, load, read, write
 
 Results = dict[str, Any]
@@ -81,33 +81,23 @@ QUICK = Effort(repeats=3, operations=4.5e9, batches=25)
 
 
 def run_worker(name: str) -> None:
-    """Train rows of the table with one system, as the other process requests it.
+    """Train rows of the table with one system, as the other process requests it."""
+    turn: Turn | None = None
 
-    The training loop is the system's own. It asks before each epoch whether to train another, and
-    waits for the next request, which is the answer.
-    """
-    system, requests = SYSTEMS[name], Requests()
-    started: float | None = None
+    def prepare(workload: int, samples: int, folder: str) -> str | None:
+        """Build the network of a row, or return why this system cannot train it."""
+        nonlocal turn
+        turn, row = None, WORKLOADS[workload]  # the memory of the last row is free then
+        reason = SYSTEMS[name].missing(row)
+        if reason is None:
+            turn = SYSTEMS[name].make_turn(row, *read(row, samples, Path(folder)))
+        return reason
 
-    def another(loss: float | None) -> bool:
-        """Report the seconds and the loss of the last epoch, and wait."""
-        nonlocal started
-        now = time.perf_counter()
-        requests.reply(None if started is None else [now - started, loss])
-        go_on: bool = next(requests)["do"] == "epoch"
-        started = time.perf_counter()
-        return go_on
+    def answer(do: str, **request: Any) -> Any:
+        """Prepare a row (``"prepare"``), or train two epochs of it (``"turn"``)."""
+        return prepare(**request) if turn is None or do == "prepare" else turn()
 
-    for request in requests:
-        row, started = WORKLOADS[request["workload"]], None
-        try:
-            reason = system.missing(row)
-            if reason is None:
-                x, y = read(row, request["samples"], Path(request["folder"]))
-                system.train(row, x, y, another)
-            requests.reply(reason)
-        except Exception as error:  # whatever it is, the row of this system reports it
-            requests.refuse(error)
+    serve(answer)
 
 
 def ask_all(workers: dict[str, Worker], **request: Any) -> Results:
@@ -123,21 +113,15 @@ def ask_all(workers: dict[str, Worker], **request: Any) -> Results:
     return answers
 
 
-def train_epochs(worker: Worker) -> Any:
-    """Let a system train an epoch for the caches and one that counts; return seconds and loss."""
-    worker.ask(do="epoch")
-    return worker.ask(do="epoch")
-
-
 def measure_row(workers: dict[str, Worker], repeats: int, **request: Any) -> Results:
     """Measure one row."""
     prepared = ask_all(workers, do="prepare", **request)
     ready = {name: workers[name] for name, reason in prepared.items() if reason is None}
     # Those that compile do it in the first epoch.
-    first = ask_all(ready, do="epoch")
-    tasks = {name: partial(train_epochs, ready[name]) for name in first if is_measured(first[name])}
+    first = ask_all(ready, do="turn")
+    able = [name for name, result in first.items() if is_measured(result)]
+    tasks = {name: partial(ready[name].ask, do="turn") for name in able}
     trained = take_turns(tasks, repeats)
-    ask_all({name: ready[name] for name in trained if is_measured(trained[name])}, do="stop")
     return prepared | first | name_columns(trained, "seconds", "losses")
 
 

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -53,41 +54,29 @@ def test_a_task_that_fails_is_left_out_with_its_reason():
     assert calls == ["fail"]
 
 
-class Requests:
-    """Stands for another process, which sends these requests."""
-
-    def __init__(self, *requests):
-        self.requests, self.answers = iter(requests), []
-
-    def __iter__(self):
-        return self.requests
-
-    def __next__(self):
-        return next(self.requests)
-
-    def reply(self, answer):
-        self.answers.append(answer)
-
-    def refuse(self, error):
-        self.answers.append(str(error))
-
-
-def test_an_error_in_training_ends_only_this_row_of_the_system(monkeypatch):
+def test_an_error_in_training_ends_only_this_row_of_the_system(monkeypatch, capsys):
     class Fails(Peer):
         def make_epoch(self, workload, x, y):
-            losses = iter([0.5])
+            losses = iter([0.5, 0.25])
             return lambda batches: next(losses, None) or 1 / 0
 
     prepare = {"do": "prepare", "workload": 0, "samples": 8, "folder": ""}
-    requests = Requests(prepare, {"do": "epoch"}, {"do": "epoch"}, prepare, {"do": "stop"})
-    monkeypatch.setattr(training, "Requests", lambda: requests)
+    requests = [prepare, {"do": "turn"}, {"do": "turn"}, prepare, {"do": "turn"}]
+    monkeypatch.setattr(sys, "stdin", map(json.dumps, requests))
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # the worker replaces it
     monkeypatch.setattr(training, "read", lambda *arguments: ([], []))
     monkeypatch.setitem(SYSTEMS, "fails", Fails())
     training.run_worker("fails")
-    (prepared, (seconds, loss), *rest) = requests.answers
-    assert (prepared, loss) == (None, 0.5)
+    replies = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    seconds, _ = replies[1]["answer"]
     assert seconds >= 0
-    assert rest == ["division by zero", None, None]
+    assert replies[:4] == [
+        {"answer": None},
+        {"answer": [seconds, 0.25]},
+        {"error": "ZeroDivisionError: division by zero"},
+        {"answer": None},
+    ]
+    assert replies[4]["answer"][1] == 0.25
 
 
 def test_the_time_of_a_step_is_divided_among_its_parts(capsys):

@@ -23,6 +23,7 @@ from anyback_nn.model import Model
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Adam, Optimizer
+from anyback_nn.testing.gradients import to_float64
 from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.variants import select, usable
 from anyback_nn.training.fit import FitContext
@@ -275,7 +276,7 @@ def compare_backends(
                 f"{number}, so there is nothing to compare with: lower the learning rate"
             )
         for trainer in others:
-            trainer.run.add(number, _differences(trainer.advance(), expected))
+            trainer.run.add(number, _compare_quantities(trainer.advance(), expected))
     for trainer in (exact, *others):
         trainer.finish(tested)
     return Comparison(exact.run, tuple(trainer.run for trainer in others))
@@ -320,7 +321,7 @@ class _Trainer:
                 rows, backend, dtype, batch_size=batch_size, shuffle=True, seed=model.seed
             )
             if like.n_in is not None:
-                self._copy_numbers(like)
+                self._copy_state(like)
             model.training = model.training.with_optimizer(optimizer)
             self.step = backend.jit(
                 build_step(model.network, model.loss, model.layout, optimizer, ()),
@@ -328,7 +329,7 @@ class _Trainer:
             )
         self.records = self._records()
 
-    def _copy_numbers(self, like: Model) -> None:
+    def _copy_state(self, like: Model) -> None:
         """Begin with another model's parameters and state."""
         model = self.model
 
@@ -355,7 +356,7 @@ class _Trainer:
                 "activations": outputs,
                 "gradients": tree_named_leaves(grads),
             }
-            record.update(tree_map(_exact, computed))
+            record.update(tree_map(to_float64, computed))
             started = time.perf_counter()
             result = self.step(*arguments)
             model.backend.synchronize(result[0])
@@ -365,7 +366,7 @@ class _Trainer:
         fit = FitContext(model, epochs=0)
         while True:
             for _ in take_steps(fit, self.source, step):
-                record["parameters"] = tree_map(_exact, tree_named_leaves(model.params))
+                record["parameters"] = tree_map(to_float64, tree_named_leaves(model.params))
                 yield dict(record)
                 record.clear()
             model.training.epoch += 1
@@ -380,10 +381,6 @@ class _Trainer:
         """Measure the trained model."""
         with watched(self.model.backend):
             self.run.scores = self.model.evaluate(*test)
-
-
-def _exact(array: Array) -> Any:
-    return np.array(to_numpy(array), dtype="float64")
 
 
 @dataclass(frozen=True)
@@ -403,7 +400,7 @@ class _Tap(Layer):
         return self.layer.gradients(params, cache[0], dy)
 
 
-def _differences(
+def _compare_quantities(
     record: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]
 ) -> dict[str, list[Difference]]:
     """List the differences of all arrays of each quantity, in the order of their computation."""
@@ -412,14 +409,14 @@ def _differences(
         arrays = expected[quantity]
         least = SMALLEST * max((np.max(np.abs(x), initial=0.0) for x in arrays.values()), default=0)
         differences[quantity] = [
-            _difference(name, record[quantity][name], array, least)
+            _compare_arrays(name, record[quantity][name], array, least)
             for name, array in arrays.items()
         ]
     differences["gradients"].reverse()
     return differences
 
 
-def _difference(name: str, actual: Any, expected: Any, least: float) -> Difference:
+def _compare_arrays(name: str, actual: Any, expected: Any, least: float) -> Difference:
     with np.errstate(invalid="ignore"):  # of two infinities that are the same
         gap = np.where(actual == expected, 0.0, np.abs(actual - expected))
     absolute = float(np.max(gap, initial=0.0))

@@ -91,7 +91,7 @@ class GradientReport:
         return f"{message}. All entries of it are off by the factor {self.factor:.6g}"
 
 
-def _wrong(subject: Any, what: str) -> GradientError:
+def _explain(subject: Any, what: str) -> GradientError:
     """Return the error that names what is wrong with a layer or a loss."""
     name = repr(subject) if is_dataclass(subject) else type(subject).__name__
     return GradientError(f"{name}: {what}")
@@ -184,9 +184,9 @@ def check_gradients(
         for attempt in range(ATTEMPTS):
             key = (seed, attempt)
             point = (
-                _of_loss(subject, shape, x, targets, dtype, key)
+                _draw_loss_point(subject, shape, x, targets, dtype, key)
                 if isinstance(subject, Loss)
-                else _of_layer(subject, shape, training, x, dtype, key)
+                else _draw_layer_point(subject, shape, training, x, dtype, key)
             )
             if dtype == "float64":
                 # Only this shows whether float32 becomes float64 somewhere.
@@ -194,13 +194,13 @@ def check_gradients(
                     point.derivatives(chosen, "float32")
             with chosen.scope(dtype):
                 gradients = point.derivatives(chosen, dtype)
-                derivatives = {name: _host(gradient) for name, gradient in gradients.items()}
+                derivatives = {name: to_float64(gradient) for name, gradient in gradients.items()}
             with fine.scope("float64"):
-                differences = _differences(point, fine, max_entries, limit)
+                differences = _estimate_derivatives(point, fine, max_entries, limit)
             if differences is not None:
                 break
         else:
-            raise _wrong(
+            raise _explain(
                 subject,
                 f"at none of {ATTEMPTS} points do differences of the output converge. "
                 "Its input was given: choose one away from kinks"
@@ -209,9 +209,9 @@ def check_gradients(
                 "converge: is it continuous, and finite for inputs of about 1? Pass x= for one "
                 "that takes only some values",
             )
-    report = _report(derivatives, differences)
+    report = _build_report(derivatives, differences)
     if not report.error <= limit:  # also where it is NaN
-        raise _wrong(subject, str(report))
+        raise _explain(subject, str(report))
     return report
 
 
@@ -239,11 +239,11 @@ class _Point:
     derivatives: Callable[[Backend, str], dict[str, Any]]
 
 
-def _of_layer(
+def _draw_layer_point(
     layer: Layer, shape: tuple[int, ...], training: bool, x: Any, dtype: str, key: tuple[int, int]
 ) -> _Point:
     """Draw the point at which a layer is checked."""
-    rng, rounded = np.random.default_rng(key), _rounding(dtype)
+    rng, rounded = np.random.default_rng(key), _make_rounding(dtype)
     draws = Random(generator(key[0], "weights", key[1]), select("numpy"), "float64")
     *replicas, n_samples, n_in = shape
 
@@ -258,51 +258,52 @@ def _of_layer(
     state = tree_map(above, layer.init_state(n_in, draws))
     context = Context(training, state, layer.noise(shape, draws) if training else None)
     dy = rounded(rng.normal(size=(*replicas, n_samples, layer.output_size(n_in))))
-    arrays = {INPUT: _input(shape, rng, x, rounded), **tree_named_leaves(params)}
+    arrays = {INPUT: _draw_input(shape, rng, x, rounded), **tree_named_leaves(params)}
 
     def value(backend: Backend, arrays: dict[str, Any]) -> float:
         names = iter(tree_named_leaves(params))
         varied = tree_map(lambda _: arrays[next(names)], params)
-        arguments = _move((varied, arrays[INPUT], context), backend, "float64")
-        return float(np.sum(to_numpy(layer.forward(*arguments)[0]) * dy))
+        moved, x, parts = _move((varied, arrays[INPUT], context), backend, "float64")
+        return float(np.sum(to_numpy(layer.forward(moved, x, Context(*parts))[0]) * dy))
 
     def derivatives(backend: Backend, dtype: str) -> dict[str, Any]:
         arguments = _move((params, arrays[INPUT], context, dy), backend, dtype)
-        moved, x, _, d_output = arguments
-        with _unwritten(layer, "forward", arguments):
-            y, cache = _pair(layer, "forward", "(y, cache)", layer.forward(*arguments[:3]))
+        moved, x, parts, d_output = arguments
+        with _refuse_writes(layer, "forward", arguments):
+            result = layer.forward(moved, x, Context(*parts))
+            y, cache = _unpack_pair(layer, "forward", "(y, cache)", result)
         _expect_like(layer, "the output", y, d_output)
-        with _unwritten(layer, "backward", (arguments, cache)):
+        with _refuse_writes(layer, "backward", (arguments, cache)):
             result = layer.backward(moved, cache, d_output)
-            dx, grads = _pair(layer, "backward", "(dx, grads)", result)
+            dx, grads = _unpack_pair(layer, "backward", "(dx, grads)", result)
         _expect_like(layer, "dx", dx, x)
-        with _unwritten(layer, "gradients", (arguments, cache)):
+        with _refuse_writes(layer, "gradients", (arguments, cache)):
             alone = tree_named_leaves(layer.gradients(moved, cache, d_output))
         expected, gradients = tree_named_leaves(moved), tree_named_leaves(grads)
         for method, names in (("backward", gradients), ("gradients", alone)):
             if expected.keys() != names.keys():
-                raise _wrong(
+                raise _explain(
                     layer,
                     f"{method} gives gradients for {sorted(names)}, but the parameters are "
                     f"{sorted(expected)}",
                 )
         for name, gradient in gradients.items():
             _expect_like(layer, f"the gradient of {name}", gradient, expected[name])
-            if not _nearly_equal(_host(alone[name]), _host(gradient), dtype):
-                raise _wrong(layer, f"gradients() and backward() differ in {name}")
+            if not _nearly_equal(to_float64(alone[name]), to_float64(gradient), dtype):
+                raise _explain(layer, f"gradients() and backward() differ in {name}")
         return {INPUT: dx, **gradients}
 
     return _Point(layer, arrays, value, derivatives)
 
 
-def _of_loss(
+def _draw_loss_point(
     loss: Loss, shape: tuple[int, ...], x: Any, targets: Any, dtype: str, key: tuple[int, int]
 ) -> _Point:
     """Draw the point at which a loss is checked."""
-    rng, rounded = np.random.default_rng(key), _rounding(dtype)
-    targets = rounded(_targets(loss, shape, rng, targets))
+    rng, rounded = np.random.default_rng(key), _make_rounding(dtype)
+    targets = rounded(_draw_targets(loss, shape, rng, targets))
     dvalues = rounded(rng.normal(size=shape[:-1]))
-    outputs = _input(shape, rng, x, rounded)
+    outputs = _draw_input(shape, rng, x, rounded)
     if x is None and loss.classifies and np.array_equal(loss.link(outputs), outputs):
         outputs = rounded(rng.uniform(0.1, 0.9, shape))  # it takes probabilities
     arrays = {INPUT: outputs}
@@ -313,10 +314,12 @@ def _of_loss(
 
     def derivatives(backend: Backend, dtype: str) -> dict[str, Any]:
         arguments = _move((arrays[INPUT], targets, dvalues), backend, dtype)
-        with _unwritten(loss, "forward", arguments):
-            values, cache = _pair(loss, "forward", "(values, cache)", loss.forward(*arguments[:2]))
+        with _refuse_writes(loss, "forward", arguments):
+            values, cache = _unpack_pair(
+                loss, "forward", "(values, cache)", loss.forward(*arguments[:2])
+            )
         _expect_like(loss, "the array of values", values, arguments[2])
-        with _unwritten(loss, "backward", (arguments, cache)):
+        with _refuse_writes(loss, "backward", (arguments, cache)):
             d_outputs = loss.backward(cache, arguments[2])
         _expect_like(loss, "the gradient of the outputs", d_outputs, arguments[0])
         return {INPUT: d_outputs}
@@ -324,7 +327,7 @@ def _of_loss(
     return _Point(loss, arrays, value, derivatives)
 
 
-def _input(shape: tuple[int, ...], rng: Any, x: Any, rounded: Callable[[Any], Any]) -> Any:
+def _draw_input(shape: tuple[int, ...], rng: Any, x: Any, rounded: Callable[[Any], Any]) -> Any:
     if x is None:
         # Not around 0, where most activations that have a kink have it.
         return rounded(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 2.0, shape))
@@ -334,42 +337,38 @@ def _input(shape: tuple[int, ...], rng: Any, x: Any, rounded: Callable[[Any], An
     return rounded(x)
 
 
-def _targets(loss: Loss, shape: tuple[int, ...], rng: Any, targets: Any) -> Any:
+def _draw_targets(loss: Loss, shape: tuple[int, ...], rng: Any, targets: Any) -> Any:
     """Return targets in the shape that the loss computes with, or draw some that it takes."""
     *_, n_samples, n_out = shape
     if targets is not None:
-        return _as_trained(loss.check_targets(np.asarray(to_numpy(targets)), n_out))
+        return _cast_targets(loss.check_targets(np.asarray(to_numpy(targets)), n_out))
     for candidates in (
         rng.normal(size=(n_samples, n_out)),
         rng.integers(2, size=(n_samples, n_out)).astype("float64"),
         rng.integers(n_out, size=n_samples, dtype="int32"),
     ):
         with contextlib.suppress(DataError, ShapeError):
-            return _as_trained(loss.check_targets(candidates, n_out))
-    raise _wrong(loss, "it takes neither values, nor zeros and ones, nor classes: pass targets=")
+            return _cast_targets(loss.check_targets(candidates, n_out))
+    raise _explain(loss, "it takes neither values, nor zeros and ones, nor classes: pass targets=")
 
 
-def _as_trained(targets: Any) -> Any:
+def _cast_targets(targets: Any) -> Any:
     """Convert all targets but class indices to float64, as training does."""
     classes = targets.ndim == 1 and targets.dtype.kind in "iu"
     return targets.astype("int32" if classes else "float64")
 
 
-def _rounding(dtype: str) -> Callable[[Any], Any]:
+def _make_rounding(dtype: str) -> Callable[[Any], Any]:
     """Return the function that rounds float64 to a dtype; the point is then exact in both."""
     return lambda x: x.astype(dtype).astype("float64") if x.dtype.kind == "f" else x
 
 
 def _move(tree: Any, backend: Backend, dtype: str) -> Any:
     """Move a tree of arrays to a backend; integers and booleans keep their dtype."""
-    if isinstance(tree, Context):
-        return Context(tree.training, *_move((tree.state, tree.noise), backend, dtype))
 
     def move_leaf(x: Any) -> Any:
         return backend.asarray(x, dtype if x.dtype.kind == "f" else None) if _is_array(x) else x
 
-    if isinstance(tree, tuple):
-        return tuple(_move(branch, backend, dtype) for branch in tree)
     return tree_map(move_leaf, tree)
 
 
@@ -377,19 +376,20 @@ def _is_array(x: Any) -> bool:
     return hasattr(x, "dtype")
 
 
-def _host(x: Array) -> Any:
+def to_float64(x: Array) -> Any:
+    """Copy an array of any library to NumPy, in float64."""
     return np.array(to_numpy(x), dtype="float64")
 
 
-def _pair(subject: Any, method: str, expected: str, result: Any) -> Any:
+def _unpack_pair(subject: Any, method: str, expected: str, result: Any) -> Any:
     """Raise `GradientError` unless a method returned two things."""
     if not isinstance(result, tuple) or len(result) != 2:
-        raise _wrong(subject, f"{method} returns {type(result).__name__}, expected {expected}")
+        raise _explain(subject, f"{method} returns {type(result).__name__}, expected {expected}")
     return result
 
 
 @contextlib.contextmanager
-def _unwritten(subject: Any, method: str, arguments: Any) -> Iterator[None]:
+def _refuse_writes(subject: Any, method: str, arguments: Any) -> Iterator[None]:
     """Raise `GradientError` if a method writes into its arguments."""
     arrays = [x for x in tree_leaves(arguments) if _is_array(x)]
     before = [np.array(to_numpy(x)) for x in arrays]
@@ -399,23 +399,23 @@ def _unwritten(subject: Any, method: str, arguments: Any) -> Iterator[None]:
     except ValueError as error:
         if "read-only" not in str(error):  # what NumPy says
             raise
-        raise _wrong(subject, f"{method} writes into an array {remedy}") from error
+        raise _explain(subject, f"{method} writes into an array {remedy}") from error
     for x, old in zip(arrays, before):
         if not np.array_equal(to_numpy(x), old, equal_nan=old.dtype.kind == "f"):
-            raise _wrong(subject, f"{method} writes into an array of shape {old.shape} {remedy}")
+            raise _explain(subject, f"{method} writes into an array of shape {old.shape} {remedy}")
 
 
 def _expect_like(subject: Any, what: str, actual: Any, expected: Array) -> None:
     """Raise `GradientError` unless an array has the shape, dtype and device of another."""
     if not _is_array(actual):
-        raise _wrong(subject, f"{what} is {actual!r}, not an array")
+        raise _explain(subject, f"{what} is {actual!r}, not an array")
     for aspect, is_, should_be in (
         ("shape", tuple(actual.shape), tuple(expected.shape)),
         ("dtype", actual.dtype, expected.dtype),
         ("device", device(actual), device(expected)),
     ):
         if is_ != should_be:
-            raise _wrong(
+            raise _explain(
                 subject, f"of input in {expected.dtype}, {what} has {aspect} {is_}, not {should_be}"
             )
 
@@ -430,14 +430,14 @@ def _nearly_equal(x: Any, y: Any, dtype: str) -> bool:
     return bool(np.allclose(x, y, rtol=0.0, atol=allowed, equal_nan=True))
 
 
-def _differences(
+def _estimate_derivatives(
     point: _Point, backend: Backend, max_entries: int, limit: float
-) -> dict[str, dict[tuple[int, ...], float]] | None:
-    """Return the differences at some elements of each array; None at a kink."""
+) -> dict[str, tuple[list[tuple[int, ...]], Any]] | None:
+    """Estimate derivatives at some elements of each array: indices and values; None at a kink."""
     here = point.value(backend, point.arrays)
     again = point.value(backend, point.arrays)
     if not _nearly_equal(np.asarray(again), np.asarray(here), "float64"):
-        raise _wrong(
+        raise _explain(
             point.subject,
             "forward does not give the same twice: random numbers belong into `noise`",
         )
@@ -446,15 +446,15 @@ def _differences(
         indices = list(np.ndindex(array.shape))
         if len(indices) > max_entries:
             indices = [indices[i] for i in rng.choice(len(indices), max_entries, False)]
-        estimates = [_difference(point, backend, name, index, here) for index in indices]
-        scale = max([SMALLEST, *(abs(value) for value, _ in estimates)])
-        if not all(doubt < limit / 4 * scale for _, doubt in estimates):
+        estimates = [_estimate_derivative(point, backend, name, index, here) for index in indices]
+        values, doubts = np.reshape(estimates, (-1, 2)).T
+        if not np.all(doubts < limit / 4 * np.max(np.abs(values), initial=SMALLEST)):
             return None
-        differences[name] = {index: value for index, (value, _) in zip(indices, estimates)}
+        differences[name] = indices, values
     return differences
 
 
-def _difference(
+def _estimate_derivative(
     point: _Point, backend: Backend, name: str, index: tuple[int, ...], here: float
 ) -> tuple[float, float]:
     """Return the difference at one element, and how far it may be wrong.
@@ -478,34 +478,34 @@ def _difference(
     return finer, max(abs(finer - central), abs(2 * second_half - second))
 
 
-def _report(analytic: dict[str, Any], differences: dict[str, Any]) -> GradientReport:
-    """Return the report, with the worst element."""
+def _build_report(gradients: dict[str, Any], differences: dict[str, Any]) -> GradientReport:
+    """Compare gradients with differences, and find the worst element."""
     errors, worst = {}, {}
-    for name, expected in differences.items():
-        gradient = analytic[name]
-        scale = max([SMALLEST, *map(abs, expected.values())])
-        off = {index: abs(gradient[index] - value) / scale for index, value in expected.items()}
-        worst[name] = max(off, key=lambda index: (np.isnan(off[index]), off[index]), default=())
-        errors[name] = float(off.get(worst[name], 0.0))
+    for name, (indices, expected) in differences.items():
+        actual = np.asarray([gradients[name][index] for index in indices])
+        off = np.abs(actual - expected) / np.max(np.abs(expected), initial=SMALLEST)
+        errors[name], worst[name] = float(np.max(off, initial=0.0)), (actual, off)
+    # An array without elements is never the worst: the input has some, and comes first.
     name = max(errors, key=lambda name: (np.isnan(errors[name]), errors[name]))
-    index, expected, gradient = worst[name], differences[name], analytic[name]
+    (indices, expected), (actual, off) = differences[name], worst[name]
+    position = int(np.argmax(off))  # that of a NaN, if there is one
     return GradientReport(
         errors,
         name,
-        index,
-        float(gradient[index]) if expected else 0.0,
-        expected.get(index, 0.0),
-        _common_factor([(gradient[i], value) for i, value in expected.items()]),
+        indices[position],
+        float(actual[position]),
+        float(expected[position]),
+        _find_common_factor(actual, expected),
     )
 
 
-def _common_factor(pairs: list[tuple[float, float]]) -> float | None:
-    """Return the factor by which all first numbers differ from the second, if there is one."""
-    largest = max((max(map(abs, pair)) for pair in pairs), default=0.0)
-    large = [pair for pair in pairs if max(map(abs, pair)) > 1e-3 * largest]
-    if not all(second for _, second in large):
+def _find_common_factor(actual: Any, expected: Any) -> float | None:
+    """Find the factor by which all values that are not small are off, if there is one."""
+    sizes = np.maximum(np.abs(actual), np.abs(expected))
+    large = sizes > 1e-3 * np.max(sizes)
+    if np.sum(large) < 2 or not np.all(expected[large]):
         return None
-    ratios = [first / second for first, second in large]
-    if len(ratios) < 2 or not np.ptp(ratios) <= 1e-3 * abs(ratios[0]) or abs(ratios[0] - 1) < 1e-3:
+    ratios = actual[large] / expected[large]
+    if not np.ptp(ratios) <= 1e-3 * abs(ratios[0]) or abs(ratios[0] - 1) < 1e-3:
         return None
     return float(np.median(ratios))

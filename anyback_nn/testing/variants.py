@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -112,15 +113,10 @@ def _read_only(x: Any) -> Any:
     return x
 
 
-_COMBINED: dict[tuple[type[Variant], type[Backend]], type[Backend]] = {}
-
-
+@cache
 def _combine(variant: type[Variant], backend: type[Backend]) -> type[Backend]:
-    """Return the variant of a library's backend: one class, so that two of them are equal."""
-    key = (variant, backend)
-    if key not in _COMBINED:
-        _COMBINED[key] = type(f"{variant.__name__}{backend.__name__}", key, {})
-    return _COMBINED[key]
+    """Create the variant of a library's backend: one class, so that two of them are equal."""
+    return type(f"{variant.__name__}{backend.__name__}", (variant, backend), {})
 
 
 def select(spec: str | Backend | None = None) -> Backend:
@@ -137,7 +133,7 @@ def select(spec: str | Backend | None = None) -> Backend:
     if not isinstance(spec, str) or spec not in VARIANTS:
         return select_real(spec)
     library = BACKENDS[spec.partition(":")[0]]
-    return select_real(_combine(VARIANTS[spec], load(library, spec))())
+    return select_real(_combine(VARIANTS[spec], load(library, spec))())  # type: ignore[arg-type]
 
 
 def usable(specs: Iterable[str] = MATRIX) -> tuple[list[Backend], dict[str, str]]:

@@ -23,6 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
+import anyback_nn as nn
 from anyback_nn.utils.files import atomic_write
 from benchmarks.harness.internals import (
     Steps,
@@ -33,6 +36,7 @@ from benchmarks.harness.internals import (
 )
 from benchmarks.harness.process import ROOT
 from benchmarks.harness.report import count_cores
+from benchmarks.peers.systems import make_model, make_optimizer
 from benchmarks.peers.workloads import WORKLOADS, Workload, load
 
 Row = dict[str, Any]
@@ -209,11 +213,9 @@ def measure_launches(workload: Workload, run: Run) -> Row:
 
 def measure_steps(workload: Workload, backend: Any, stand_in: bool) -> tuple[float | None, float]:
     """Train a network; return the kernels and the seconds of a step."""
-    from benchmarks.peers import ours
-
-    model = ours.make_model(workload, backend).build(workload.sizes[0])
+    model = make_model(workload, backend).build(workload.sizes[0])
     x, y = (array[: MANY * workload.batch] for array in load(workload.data))
-    steps = Steps(model, x, y, ours.make_optimizer(workload), workload.batch)
+    steps = Steps(model, x, y, make_optimizer(workload), workload.batch)
     steps(MANY)
     seconds = median(steps(MANY) for _ in range(TURNS)) / MANY
     count = count_of_stand_in if stand_in else count_by_profiler
@@ -365,8 +367,6 @@ def overlap(run: Run) -> None:
 
 def measure_overlap(spec: str, sizes: Sizes, stand_in: bool) -> Row:
     """Measure on one backend."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     batch = rng.standard_normal((sizes.batch, sizes.n_in), dtype=np.float32)
     x = np.tile(batch, (sizes.n_batches, 1))
@@ -396,8 +396,6 @@ def measure_overlap(spec: str, sizes: Sizes, stand_in: bool) -> Row:
 def open_backend(spec: str, stand_in: bool) -> Iterator[Any]:
     """Select the backend; without a GPU it computes on the one that the tests pretend."""
     if not stand_in:
-        import anyback_nn as nn
-
         yield nn.select(spec)
         return
     import pretended_gpu
@@ -422,10 +420,6 @@ def time_copy(backend: Any, batch: Any) -> float:
 
 def time_batches(backend: Any, x: Any, width: int, sizes: Sizes) -> float:
     """Train a network with two hidden layers; return the seconds of an epoch, per batch."""
-    import numpy as np
-
-    from benchmarks.peers.ours import make_model
-
     y = np.arange(len(x), dtype=np.int32) % 10
     model = make_model(Workload("", (sizes.n_in, width, width, 10), sizes.batch), backend)
     model.fit(x, y, epochs=sizes.epochs, batch_size=sizes.batch, shuffle=False, progress=False)

@@ -82,38 +82,16 @@ def start_workers(benchmark: str, names: Iterable[str]) -> Iterator[dict[str, Wo
         yield {name: stack.enter_context(Worker(benchmark, name)) for name in names}
 
 
-class Requests:
-    """The requests to this process: lines of standard input, each answered by a line of output."""
-
-    def __init__(self) -> None:
-        # What a library prints must not come between the answers.
-        self._answers, sys.stdout = sys.stdout, sys.stderr
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        request: dict[str, Any] = json.loads(next(sys.stdin))
-        return request
-
-    def reply(self, answer: Any) -> None:
-        """Answer the last request."""
-        print(json.dumps({"answer": answer}), file=self._answers, flush=True)
-
-    def refuse(self, error: Exception) -> None:
-        """Answer the last request with the reason why there is no answer."""
-        message = f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]
-        print(json.dumps({"error": message}), file=self._answers, flush=True)
-
-
 def serve(answer: Callable[..., Any]) -> None:
-    """Answer every request by a function, which gets it as keyword arguments."""
-    requests = Requests()
-    for request in requests:
+    """Answer each line of standard input by a function, which gets it as keyword arguments."""
+    # What a library prints must not come between the answers.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
         try:
-            requests.reply(answer(**request))
+            reply = {"answer": answer(**json.loads(line))}
         except Exception as error:  # whatever it is, it is reported to the other process
-            requests.refuse(error)
+            reply = {"error": f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]}
+        print(json.dumps(reply), file=answers, flush=True)
 
 
 def run_python(*arguments: str, **environment: str) -> str:

@@ -1,13 +1,14 @@
 """The systems that are compared: each trains a row of the table, an epoch at a time, or predicts.
 
 A system is a setting without arrays: ``packages`` names what computes, ``missing`` what it does not
-have, ``train`` trains as long as it is asked for another epoch, and ``make_predictor`` returns a
-function. Each is written as its own documentation advises for speed.
+have, and ``make_turn`` and ``make_predictor`` return a function. Each is written as its own
+documentation advises for speed.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+import anyback_nn as nn
+from benchmarks.harness.internals import set_weights
 from benchmarks.peers.workloads import MOMENTUM, RATES, Workload, draw_batches, draw_weights
 
-Another = Callable[[float | None], bool]
-"""Gets the loss of the last epoch, or None before the first; returns whether to train another."""
+Turn = Callable[[], tuple[float, float | None]]
+"""Trains an epoch for the caches and one that counts; returns the seconds and the loss of it."""
 Predictor = Callable[[Any], Any]
 """From inputs to the probabilities of the classes, NumPy arrays both."""
 
@@ -34,23 +37,45 @@ class System(ABC):
         return None
 
     @abstractmethod
-    def train(self, workload: Workload, x: Any, y: Any, another: Another) -> None:
-        """Train as long as another epoch is asked for."""
+    def make_turn(self, workload: Workload, x: Any, y: Any) -> Turn:
+        """Build the network of a row, and return the function that trains it."""
 
     def make_predictor(self, workload: Workload) -> Predictor:
         """Build the network of a row with its first weights, to predict."""
         raise NotImplementedError
 
 
-def ask_for_epochs(n: int) -> Another:
-    """Ask for a number of epochs."""
-    answers = iter([True] * n + [False])
-    return lambda loss: next(answers)
+def make_model(workload: Workload, backend: Any = "numpy") -> nn.Model:
+    """Create our network of a row of the table, which records its loss alone."""
+    layers: list[Any] = []
+    for n in workload.sizes[1:-1]:
+        layers.append(nn.Dense(n))
+        layers += [nn.BatchNorm()] if workload.batch_norm else []
+        layers.append(nn.ReLU())
+        layers += [nn.Dropout(workload.dropout)] if workload.dropout else []
+    layers.append(nn.Dense(workload.sizes[-1]))
+    return nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend, metrics=())
+
+
+def make_optimizer(workload: Workload) -> nn.Optimizer:
+    """Create our optimiser of a row of the table."""
+    rate = RATES[workload.optimizer]
+    return nn.Adam(rate) if workload.optimizer == "adam" else nn.Momentum(rate, MOMENTUM)
+
+
+class EpochEnds(nn.Callback):
+    """Records when epochs end."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_epoch_end(self, fit: Any) -> None:
+        self.times.append(time.perf_counter())
 
 
 @dataclass(frozen=True)
 class Ours(System):
-    """`Model.fit`, held between epochs by a callback, on one of the backends."""
+    """`Model.fit`, two epochs a turn, on one of the backends."""
 
     backend: str = "numpy"
     libraries: tuple[str, ...] = ("numpy",)
@@ -60,37 +85,20 @@ class Ours(System):
         """Our package, and what the backend computes with."""
         return ("anyback_nn", *self.libraries)
 
-    def make_model(self, workload: Workload) -> Any:
+    def make_model(self, workload: Workload) -> nn.Model:
         """Create the network with its first weights."""
-        from benchmarks.harness.internals import set_weights
-        from benchmarks.peers.ours import make_model
-
         return set_weights(make_model(workload, self.backend), draw_weights(workload))
 
-    def train(self, workload: Workload, x: Any, y: Any, another: Another) -> None:
-        import anyback_nn as nn
-        from benchmarks.peers.ours import make_optimizer
+    def make_turn(self, workload: Workload, x: Any, y: Any) -> Turn:
+        model, optimizer = self.make_model(workload), make_optimizer(workload)
+        options: dict[str, Any] = {"batch_size": workload.batch, "progress": False}
 
-        class Hold(nn.Callback):
-            def on_train_begin(self, fit: Any) -> None:
-                self.hold(fit, None)
+        def turn() -> tuple[float, float]:
+            ends = EpochEnds()
+            model.fit(x, y, optimizer=optimizer, epochs=2, callbacks=[ends], **options)
+            return ends.times[1] - ends.times[0], model.history.last["train_loss"]
 
-            def on_epoch_end(self, fit: Any) -> None:
-                self.hold(fit, fit.history.last["train_loss"])
-
-            def hold(self, fit: Any, loss: float | None) -> None:
-                if not another(loss):
-                    fit.stop("no other epoch is asked for")
-
-        self.make_model(workload).fit(
-            x,
-            y,
-            optimizer=make_optimizer(workload),
-            epochs=10**6,
-            batch_size=workload.batch,
-            callbacks=[Hold()],
-            progress=False,
-        )
+        return turn
 
     def make_predictor(self, workload: Workload) -> Predictor:
         return self.make_model(workload).predict
@@ -107,11 +115,17 @@ class Peer(System):
     def make_epoch(self, workload: Workload, x: Any, y: Any) -> Epoch:
         """Build the network, move the data, and return the function."""
 
-    def train(self, workload: Workload, x: Any, y: Any, another: Another) -> None:
-        epoch, loss, number = self.make_epoch(workload, x, y), None, 0
-        while another(loss):
-            loss = epoch(draw_batches(len(x), workload.batch, number))
-            number += 1
+    def make_turn(self, workload: Workload, x: Any, y: Any) -> Turn:
+        orders = (draw_batches(len(x), workload.batch, number) for number in count())
+        losses = map(self.make_epoch(workload, x, y), orders)
+
+        def turn() -> tuple[float, float | None]:
+            next(losses)
+            started = time.perf_counter()
+            loss = next(losses)
+            return time.perf_counter() - started, loss
+
+        return turn
 
 
 class Sklearn(Peer):

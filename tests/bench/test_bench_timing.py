@@ -64,13 +64,7 @@ def test_backends_take_turns_after_their_warm_up(machine):
     assert machine.calls == warm_up + [("a", n), ("b", 1)] * timing.ROUNDS
 
 
-def test_very_quick_steps(machine):
-    timings, _ = time_all(machine, a=machine.backend("a", 0, 0.0))
-    assert timings["a"].step == 0
-    assert max(n for _, n in machine.calls) == timing.MAX_STEPS
-
-
-@pytest.mark.parametrize(("seconds", "n"), [(1e-6, 64), (0.09, 3), (0.14, 2), (7.0, 1)])
+@pytest.mark.parametrize(("seconds", "n"), [(0.0, 64), (1e-6, 64), (0.09, 3), (0.14, 2), (7.0, 1)])
 def test_how_many_steps_a_turn_takes(machine, seconds, n):
     timings, _ = time_all(machine, lambda: False, a=machine.backend("a", 1.0, seconds))
     assert timings == {"a": pytest.approx((1.0 + seconds, seconds))}
@@ -83,12 +77,6 @@ def test_an_outlier_does_not_count(machine):
     usual, disturbed = [1.0] * 9, [50.0]
     timings, _ = time_all(machine, a=machine.backend("a", 0, *usual[:4], *disturbed, *usual[:5]))
     assert timings["a"].step == 1.0
-
-
-def test_fewer_rounds_if_there_is_little_time(machine):
-    timings, _ = time_all(machine, lambda: False, a=machine.backend("a", 0, 1.0))
-    assert timings["a"].step == 1.0
-    assert len(machine.calls) == timing.WARM_UP + timing.MIN_ROUNDS
 
 
 @pytest.mark.parametrize("fail_at", [0, 1, 2, 3, 7])
