@@ -33,8 +33,8 @@ __all__ = [
     "as_column",
     "as_numbers",
     "as_strings",
-    "distinct",
     "encode_strings",
+    "find_distinct",
     "find_missing",
     "polars",
     "read_column",
@@ -103,7 +103,7 @@ def find_missing(column: Column) -> np.ndarray:
     return mask
 
 
-def distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
+def find_distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
     """Return the distinct values in sorted order, and the index of each row's value."""
     if isinstance(column, Strings):
         return column.values, column.codes
@@ -150,8 +150,8 @@ def as_strings(values: np.ndarray | Strings) -> Strings:
         return values
     codes = np.full(len(values), -1)
     present = np.array([value is not None for value in values], dtype=bool)
-    distinct, codes[present] = np.unique(values[present], return_inverse=True)
-    return Strings(tuple(map(str, distinct)), codes)
+    labels, codes[present] = np.unique(values[present], return_inverse=True)
+    return Strings(tuple(map(str, labels)), codes)
 
 
 def as_column(name: str, values: np.ndarray) -> Column:
@@ -232,12 +232,12 @@ def read_column(series: pl.Series, *, mixed: bool = False, hint: str = "") -> Co
     if series.dtype.is_numeric():
         return read_numbers(series)
     strings = read_strings(series)
-    if series.dtype in (pl.Boolean, pl.Categorical, pl.Enum):
+    if series.dtype != pl.String:
         return encode_strings(strings)
     parsed = strings.cast(pl.Float64, strict=False)
     n_values, n_numbers = strings.count(), parsed.count()
     if n_numbers == n_values or (not mixed and 2 * n_numbers > n_values):
-        return _require_parsed(parsed, strings, hint)
+        return _finish_numbers(parsed, strings, hint)
     if not mixed and strings.drop_nulls().str.contains(_ISO_DATE).all():
         raise _unusable(series, "dates")
     written = strings.str.contains(_WRITTEN_NUMBER)
@@ -260,24 +260,24 @@ def read_typed(series: pl.Series) -> Column:
 
 def read_numbers(series: pl.Series, hint: str = "") -> np.ndarray:
     """Return the numbers of a column. All values must be numbers; a hint may end the error."""
-    pl = polars()
-    if series.dtype.is_numeric():
-        return _numbers(series.cast(pl.Float64))
-    strings = read_strings(series)
-    return _require_parsed(strings.cast(pl.Float64, strict=False), strings, hint)
+    values = series if series.dtype.is_numeric() else read_strings(series)
+    return _finish_numbers(values.cast(polars().Float64, strict=False), values, hint)
 
 
-def read_strings(series: pl.Series) -> pl.Series:
-    """Return the values of a column as strings: stripped, missing values as nulls."""
+def read_strings(series: pl.Series, *, remedy: str = "drop it from the file") -> pl.Series:
+    """Return the values of a column as strings: stripped, missing values as nulls.
+
+    The remedy is what the error advises if the column is of another type.
+    """
     pl = polars()
     dtype = series.dtype
     if dtype.is_temporal():
-        raise _unusable(series, f"dates or times ({dtype})")
+        raise _unusable(series, f"dates or times ({dtype})", remedy)
     known = (pl.String, pl.Boolean, pl.Null, pl.Categorical, pl.Enum)
     if not dtype.is_numeric() and dtype not in known:
         raise DataError(
             f"column {series.name!r} holds {dtype} values: expected numbers, strings or booleans; "
-            "spread it over several columns, or drop it from the file"
+            f"spread it over several columns, or {remedy}"
         )
     strings = series.cast(pl.String).str.strip_chars()
     return strings.replace({**dict.fromkeys(_MISSING), **_BOOLEANS})
@@ -291,23 +291,20 @@ def encode_strings(strings: pl.Series) -> Strings:
     return Strings(tuple(values.to_list()), codes.to_numpy())
 
 
-def _require_parsed(parsed: pl.Series, strings: pl.Series, hint: str) -> np.ndarray:
-    wrong = (parsed.is_null() & strings.is_not_null()).arg_true()
+def _finish_numbers(parsed: pl.Series, values: pl.Series, hint: str) -> np.ndarray:
+    """Return numbers as a column. All values must have been parsed."""
+    wrong = (parsed.is_null() & values.is_not_null()).arg_true()
     if len(wrong):
         raise DataError(
-            f"non-numeric value {strings[wrong[0]]!r} in column {strings.name!r}, row "
+            f"non-numeric value {values[wrong[0]]!r} in column {values.name!r}, row "
             f"{wrong[0] + 1}, where numbers are expected: correct it or leave it empty; "
             f"empty, NA, NaN, null and ? count as missing{hint}"
         )
-    return _numbers(parsed)
+    return as_numbers(parsed.name, parsed.fill_null(float("nan")).to_numpy())
 
 
-def _numbers(series: pl.Series) -> np.ndarray:
-    return as_numbers(series.name, series.fill_null(float("nan")).to_numpy())
-
-
-def _unusable(series: pl.Series, what: str) -> DataError:
+def _unusable(series: pl.Series, what: str, remedy: str = "drop it from the file") -> DataError:
     return DataError(
         f"column {series.name!r} holds {what}: expected numbers, strings or booleans; turn it into "
-        "numbers, such as the year or the days since a fixed day, or drop it from the file"
+        f"numbers, such as the year or the days since a fixed day, or {remedy}"
     )

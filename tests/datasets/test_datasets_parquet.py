@@ -58,7 +58,7 @@ def test_only_so_many_rows_are_read_at_once_from_so_many_places(path, places, mo
     stretches = {row // most for row in first}
     assert len(stretches) == places
     read_at_once = []
-    original = type(batches.scan).read
+    original = type(batches.file).read
 
     def watched(self, columns, start, n_rows):
         frame = original(self, columns, start, n_rows)
@@ -66,7 +66,7 @@ def test_only_so_many_rows_are_read_at_once_from_so_many_places(path, places, mo
         return frame
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(batches.scan), "read", watched)
+        patch.setattr(type(batches.file), "read", watched)
         assert len(list(batches)) == 6
     assert max(read_at_once) == most
     assert sum(read_at_once) == N
