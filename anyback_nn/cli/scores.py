@@ -35,20 +35,10 @@ class Scores(NamedTuple):
 
 
 def compute_scores(model: Model, encoding: Encoding, x: Any, y: Any) -> Scores:
-    """Compute the scores of a model, in one pass over the rows.
+    """Compute the scores of a model, in one pass over encoded rows.
 
-    Parameters
-    ----------
-    model : Model
-    encoding : Encoding
-    x, y : ndarray
-        Encoded rows and targets.
-
-    Returns
-    -------
-    Scores
-        ``loss``, and either ``accuracy`` or ``r2``, ``mean_absolute_error`` and
-        ``root_mean_squared_error``, the last two in the target's own units.
+    They are ``loss``, and either ``accuracy`` or ``r2``, ``mean_absolute_error`` and
+    ``root_mean_squared_error``, the last two in the target's own units.
     """
     with model.backend.scope(model.dtype):
         rows = check_arrays(model, x, y, None)

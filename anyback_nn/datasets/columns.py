@@ -117,12 +117,6 @@ def find_distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
 def as_numbers(name: str, values: np.ndarray) -> np.ndarray:
     """Return a column of numbers; NaN is a missing value.
 
-    Parameters
-    ----------
-    name : str
-        The column's name, for the message.
-    values : ndarray, shape (n_rows,)
-
     Raises
     ------
     DataError

@@ -119,17 +119,7 @@ def build_dataset(
 ) -> Dataset:
     """Fit the target's encoding on the training part, and encode both parts.
 
-    Parameters
-    ----------
-    name : str
-    train, test : Part
-    features : Scaling or Columns
-        Already fitted on the training part.
-    task : {"classification", "regression"}
-    target : str, optional
-        The target column of a table.
-    notes : tuple of str
-        Notes so far.
+    The features were fitted before, which the first notes are about; a table has a target column.
     """
     encoding = Encoding(features, fit_target(train.y, task, target))
     x_train, train_notes = _encode(train.x, features)

@@ -114,26 +114,8 @@ def fit_file(
     column of strings may not hold numbers. In a file of more than 4 million numbers the medians are
     those of some of the rows, at equal distances.
 
-    Parameters
-    ----------
-    file : ParquetFile
-    columns : sequence of str
-        The features.
-    target : str
-    task : {"auto", "classification", "regression"}
-    size : int
-        How many rows are read at a time.
-
-    Returns
-    -------
-    encoding : Encoding
-    notes : tuple of str
-        The columns that were left out, those that are constant, and the gaps that are filled.
-
-    Raises
-    ------
-    DataError
-        If a column can be no feature, or if the target cannot be learned.
+    The notes are about columns that were left out or are constant, and about gaps that are filled.
+    ``size`` rows are read at a time.
     """
     names = [name for name in columns if file.types[name].is_numeric()]
     step = -(-file.n_rows * len(names) // _SAMPLE)

@@ -149,13 +149,7 @@ class ParquetFile:
     n_rows: int
 
     def read(self, columns: Sequence[str], start: int, n_rows: int) -> pl.DataFrame:
-        """Read these columns of some rows, as far as there are any.
-
-        Raises
-        ------
-        DataError
-            If they cannot be read; names the file.
-        """
+        """Read these columns of some rows, as far as there are any."""
         with self.prefix_errors(), _readable(_PARQUET):
             return _lazy(self.path).slice(start, n_rows).select(columns).collect()
 
@@ -165,13 +159,7 @@ class ParquetFile:
 
 
 def open_parquet(path: Path) -> ParquetFile:
-    """Open a Parquet file, without reading its rows.
-
-    Raises
-    ------
-    DataError
-        If it does not exist, is not a Parquet file, or has no rows.
-    """
+    """Open a Parquet file, which must have rows, without reading them."""
     with prefix_errors(path):
         if not path.exists():
             raise DataError("no such file: expected a Parquet file, or a folder of several")
