@@ -231,7 +231,7 @@ def read_column(series: pl.Series, *, mixed: bool = False, hint: str = "") -> Co
     parsed = strings.cast(pl.Float64, strict=False)
     n_values, n_numbers = strings.count(), parsed.count()
     if n_numbers == n_values or (not mixed and 2 * n_numbers > n_values):
-        return _finish_numbers(parsed, strings, hint)
+        return _require_parsed(parsed, strings, hint)
     if not mixed and strings.drop_nulls().str.contains(_ISO_DATE).all():
         raise _unusable(series, "dates")
     written = strings.str.contains(_WRITTEN_NUMBER)
@@ -254,8 +254,11 @@ def read_typed(series: pl.Series) -> Column:
 
 def read_numbers(series: pl.Series, hint: str = "") -> np.ndarray:
     """Return the numbers of a column. All values must be numbers; a hint may end the error."""
-    values = series if series.dtype.is_numeric() else read_strings(series)
-    return _finish_numbers(values.cast(polars().Float64, strict=False), values, hint)
+    pl = polars()
+    if series.dtype.is_numeric():
+        return _fill_gaps(series.cast(pl.Float64))
+    strings = read_strings(series)
+    return _require_parsed(strings.cast(pl.Float64, strict=False), strings, hint)
 
 
 def read_strings(series: pl.Series, *, remedy: str = "drop it from the file") -> pl.Series:
@@ -285,16 +288,19 @@ def encode_strings(strings: pl.Series) -> Strings:
     return Strings(tuple(values.to_list()), codes.to_numpy())
 
 
-def _finish_numbers(parsed: pl.Series, values: pl.Series, hint: str) -> np.ndarray:
-    """Return numbers as a column. All values must have been parsed."""
-    wrong = (parsed.is_null() & values.is_not_null()).arg_true()
+def _require_parsed(parsed: pl.Series, strings: pl.Series, hint: str) -> np.ndarray:
+    wrong = (parsed.is_null() & strings.is_not_null()).arg_true()
     if len(wrong):
         raise DataError(
-            f"non-numeric value {values[wrong[0]]!r} in column {values.name!r}, row "
+            f"non-numeric value {strings[wrong[0]]!r} in column {strings.name!r}, row "
             f"{wrong[0] + 1}, where numbers are expected: correct it or leave it empty; "
             f"empty, NA, NaN, null and ? count as missing{hint}"
         )
-    return as_numbers(parsed.name, parsed.fill_null(float("nan")).to_numpy())
+    return _fill_gaps(parsed)
+
+
+def _fill_gaps(series: pl.Series) -> np.ndarray:
+    return as_numbers(series.name, series.fill_null(float("nan")).to_numpy())
 
 
 def _unusable(series: pl.Series, what: str, remedy: str = "drop it from the file") -> DataError:
