@@ -363,8 +363,8 @@ MUTANTS = (
     Mutant(
         "the encoding is learned from test rows too",
         "datasets/tables.py",
-        "fitted, notes = fit_features(train.x)",
-        "fitted, notes = fit_features(features)",
+        "fitted, notes = fit_columns(train.x)",
+        "fitted, notes = fit_columns(features)",
         "datasets/test_datasets_tables.py::test_only_the_training_part_is_learned_from[parquet]",
         "numpy",
         r"assert Encoding\(.* == Encoding\(",

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 import anyback_nn
-from anyback_nn.cli.report import discard_output, print_message
+from anyback_nn.cli.printing import discard_output, print_message
 from anyback_nn.errors import AnybackError
 
 __all__ = ["COMMANDS", "main"]

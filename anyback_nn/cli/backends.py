@@ -9,7 +9,7 @@ from rich.text import Text
 
 from anyback_nn.backends import BACKENDS, ENVIRONMENT_VARIABLE, select
 from anyback_nn.cli import options
-from anyback_nn.cli.report import Report, create_table
+from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.errors import BackendUnavailableError
 
 __all__ = ["backends"]
@@ -19,26 +19,26 @@ DEFAULT = "numpy"
 
 def backends(json: options.Json = False) -> None:
     """List the backends that can compute here, their devices, and why others cannot."""
-    rows = [describe(name) for name in BACKENDS]
+    rows = [try_backend(name) for name in BACKENDS]
     spec = os.environ.get(ENVIRONMENT_VARIABLE) or None
 
-    report = Report(as_json=json)
+    printer = Printer(as_json=json)
     table = create_table("backend", "version", "devices, or why it cannot compute here")
     for row in rows:
         style = "green" if row["usable"] else "dim"
         details = row["reason"] or ", ".join(row["devices"])
         table.add_row(Text(row["name"], style), row["version"] or "-", details)
-    report.show(table)
+    printer.show(table)
     if spec is None:
         ending = f"is {DEFAULT}; --backend or {ENVIRONMENT_VARIABLE} selects another"
     else:
         unknown = "" if spec.partition(":")[0] in BACKENDS else ", which is unknown"
         ending = f"is {spec}, from {ENVIRONMENT_VARIABLE}{unknown}"
-    report.show(f"\nThe default {ending}")
-    report.end({"backends": rows, "default": DEFAULT, "environment": spec})
+    printer.show(f"\nThe default {ending}")
+    printer.end({"backends": rows, "default": DEFAULT, "environment": spec})
 
 
-def describe(name: str) -> dict[str, Any]:
+def try_backend(name: str) -> dict[str, Any]:
     """Return whether a backend can compute here, with its version and devices or the reason."""
     version, devices, reason = None, [], None
     try:

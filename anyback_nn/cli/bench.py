@@ -16,7 +16,7 @@ from rich.text import Text
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.bench import Steps, Timing, time_steps
 from anyback_nn.cli import options, recipe
-from anyback_nn.cli.report import Report, create_table
+from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.datasets import load
 from anyback_nn.errors import AnybackError
 from anyback_nn.testing.variants import usable
@@ -68,10 +68,10 @@ def bench(
         )
         return Steps(model, dataset.x_train, dataset.y_train, rule, batch_size)
 
-    report = Report(as_json=json)
-    report.notes(dataset.notes)
-    report.show(recipe.describe(dataset))
-    report.show(
+    printer = Printer(as_json=json)
+    printer.notes(dataset.notes)
+    printer.show(recipe.describe_data(dataset))
+    printer.show(
         f"network {'-'.join(map(str, network))}, batches of {batch_size:,}, {optimizer}, {dtype}\n"
     )
     end = time.perf_counter() + seconds
@@ -91,18 +91,18 @@ def bench(
     }
     reasons = [f"{spec} was not timed: {reason}" for spec, reason in failures.items()]
     if not rows:
-        report.end(result)
+        printer.end(result)
         raise AnybackError("\n".join(["no backend could be timed", *reasons]))
-    report.show(timings_table(rows))
-    report.show("\n".join(["", *reasons, ""] if reasons else [""]))
-    report.show(compare(rows))
-    report.end(result)
+    printer.show(timings_table(rows))
+    printer.show("\n".join(["", *reasons, ""] if reasons else [""]))
+    printer.show(compare(rows))
+    printer.end(result)
 
 
 def select_backends(specs: str | None) -> tuple[list[Backend], dict[str, str]]:
     """Select the backends to time; the second result is why others cannot compute here."""
     with options.usage_error("--backends"):
-        backends, missing = usable(BACKENDS if specs is None else options.split_names(specs))
+        backends, missing = usable(BACKENDS if specs is None else options.parse_names(specs))
     if specs is None:
         backends, _ = usable(spec for backend in backends for spec in backend.kinds())
     return backends, {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anyback_nn.cli import options, run_folder
-from anyback_nn.cli.report import Report
+from anyback_nn.cli.printing import Printer
 from anyback_nn.cli.scores import compute_scores, show_scores
 from anyback_nn.datasets import read
 
@@ -28,10 +28,10 @@ def evaluate(
     scores = compute_scores(model, encoding, rows.x, rows.y)
     part = "test part" if rows.is_test_part else "all rows"
 
-    report = Report(as_json=json, quiet=quiet)
-    report.notes(rows.notes)
-    show_scores(report, f"{data}, {part}", encoding, scores)
-    report.end(
+    printer = Printer(as_json=json, quiet=quiet)
+    printer.notes(rows.notes)
+    show_scores(printer, f"{data}, {part}", encoding, scores)
+    printer.end(
         {
             "backend": device.spec,
             "device": device.device_label,

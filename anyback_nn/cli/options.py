@@ -36,10 +36,10 @@ def parse_widths(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-def split_names(text: str) -> list[str]:
+def parse_names(text: str) -> list[str]:
     """Read names that are separated by commas.
 
-    >>> split_names("numpy, torch")
+    >>> parse_names("numpy, torch")
     ['numpy', 'torch']
     """
     return list(dict.fromkeys(name for word in text.split(",") if (name := word.strip())))
@@ -232,7 +232,7 @@ BackendSpecs = Annotated[
         "SPECS",
         "Backends, separated by commas, such as numpy,torch:cuda:0.",
         "--backends",
-        check=_check(split_names, "at least one backend"),
+        check=_check(parse_names, "at least one backend"),
         default="all that can compute here",
     ),
 ]
@@ -245,7 +245,7 @@ Dtypes = Annotated[
         f"{_SOME_DTYPES}.",
         "--dtype",
         check=_check(
-            lambda text: split_names(text) and set(split_names(text)) <= set(DTYPES), _SOME_DTYPES
+            lambda text: parse_names(text) and set(parse_names(text)) <= set(DTYPES), _SOME_DTYPES
         ),
     ),
 ]

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import typer
 
 from anyback_nn.cli import options, run_folder
-from anyback_nn.cli.report import Report
+from anyback_nn.cli.printing import Printer
 from anyback_nn.datasets import Encoding, read
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
@@ -43,8 +43,8 @@ def predict(
     rows = read(data, encoding, with_target=False)
     columns = predict_columns(model, encoding, rows.x, probabilities=probabilities)
 
-    report = Report(quiet=quiet)
-    report.notes(rows.notes)
+    printer = Printer(quiet=quiet)
+    printer.notes(rows.notes)
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
@@ -55,7 +55,7 @@ def predict(
         open(temporary, "x", newline="", encoding="utf-8") as file,
     ):
         write_csv(file, columns)
-    report.show(f"{len(rows.x):,} predictions written to {output}")
+    printer.show(f"{len(rows.x):,} predictions written to {output}")
 
 
 def predict_columns(

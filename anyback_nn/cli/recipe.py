@@ -17,7 +17,7 @@ from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.optim.schedules import CosineDecay
 from anyback_nn.utils.messages import plural
 
-__all__ = ["build_model", "build_optimizer", "describe"]
+__all__ = ["build_model", "build_optimizer", "describe_data"]
 
 
 def build_model(
@@ -33,17 +33,8 @@ def build_model(
 ) -> Model:
     """Build the model for a dataset, with its initial parameters.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    backend : Backend or str
-    hidden : str
-        The widths of the hidden layers, as `anyback_nn.cli.options.parse_widths` reads them.
-    activation : str
-    dropout : float
-        Zero: without dropout layers.
-    seed : int
-    dtype, compute_dtype : str
+    The widths of the hidden layers are written as `anyback_nn.cli.options.parse_widths` reads them;
+    without dropout there are no dropout layers.
     """
     layers: list[Layer] = []
     for width in options.parse_widths(hidden):
@@ -65,18 +56,9 @@ def build_model(
 def build_optimizer(
     name: str, *, learning_rate: float | None = None, epochs: int | None = None, l2: float = 0.0
 ) -> Optimizer:
-    """Build an optimiser with its learning rate.
+    """Build an optimiser, whose learning rate is its own by default.
 
-    Parameters
-    ----------
-    name : str
-    learning_rate : float, optional
-        Default: the optimiser's own.
-    epochs : int, optional
-        The number of epochs over which the learning rate falls to 0 along a cosine. Default: the
-        learning rate is constant.
-    l2 : float
-        The penalty on the squared weights.
+    With ``epochs``, the rate falls to 0 along a cosine over that many; without, it is constant.
     """
     kind: Any = OPTIMIZERS[name]
     optimizer: Optimizer = kind(l2=l2)
@@ -84,7 +66,7 @@ def build_optimizer(
     return replace(optimizer, learning_rate=CosineDecay(rate, epochs) if epochs else rate)
 
 
-def describe(dataset: Dataset) -> str:
+def describe_data(dataset: Dataset) -> str:
     """Return what is to be learned from what, in a sentence."""
     classes = dataset.encoding.classes
     target = "a continuous target" if classes is None else f"one of {len(classes)} classes"

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from anyback_nn.backends import Backend
-from anyback_nn.cli.report import to_json
+from anyback_nn.cli.printing import to_json
 from anyback_nn.datasets import Encoding, encoding_from_json
 from anyback_nn.errors import AnybackError, CheckpointError
 from anyback_nn.model import Model

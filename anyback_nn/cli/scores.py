@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anyback_nn.array_api import to_numpy
-from anyback_nn.cli.report import Report, create_table
+from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.datasets import Encoding
 from anyback_nn.model import Model
 from anyback_nn.training.evaluation import evaluate_and_predict
@@ -35,20 +35,10 @@ class Scores(NamedTuple):
 
 
 def compute_scores(model: Model, encoding: Encoding, x: Any, y: Any) -> Scores:
-    """Compute the scores of a model, in one pass over the rows.
+    """Compute the scores of a model, in one pass over encoded rows.
 
-    Parameters
-    ----------
-    model : Model
-    encoding : Encoding
-    x, y : ndarray
-        Encoded rows and targets.
-
-    Returns
-    -------
-    Scores
-        ``loss``, and either ``accuracy`` or ``r2``, ``mean_absolute_error`` and
-        ``root_mean_squared_error``, the last two in the target's own units.
+    They are ``loss``, and either ``accuracy`` or ``r2``, ``mean_absolute_error`` and
+    ``root_mean_squared_error``, the last two in the target's own units.
     """
     with model.backend.scope(model.dtype):
         rows = check_arrays(model, x, y, None)
@@ -81,22 +71,22 @@ def count_confusion(actual: Any, predicted: Any, n_classes: int) -> Any:
     return pairs.reshape(n_classes, n_classes)
 
 
-def show_scores(report: Report, source: str, encoding: Encoding, scores: Scores) -> None:
+def show_scores(printer: Printer, source: str, encoding: Encoding, scores: Scores) -> None:
     """Print the scores and, unless asked to be quiet, which classes were confused."""
     labels = {name: LABELS.get(name, name.replace("_", " ")) for name in scores.values}
     width = max(map(len, labels.values()))
-    report.show(Text(f"{source}: {scores.n_rows:,} rows", style="bold"), even_if_quiet=True)
+    printer.show(Text(f"{source}: {scores.n_rows:,} rows", style="bold"), even_if_quiet=True)
     for name, value in scores.values.items():
         number = f"{value:.4f}"
         if name.endswith("error"):
             number = f"{value:.6g} (units of the target)"
         elif name == "loss" and encoding.classes is None:
             number += " (of the standardised target)"
-        report.show(f"  {labels[name]:<{width}}  {number}", even_if_quiet=True)
+        printer.show(f"  {labels[name]:<{width}}  {number}", even_if_quiet=True)
     if encoding.classes is not None:
-        report.show("")
-        report.show(confusion_table(scores.confusion, encoding.classes, Console().width))
-        report.show("")
+        printer.show("")
+        printer.show(confusion_table(scores.confusion, encoding.classes, Console().width))
+        printer.show("")
 
 
 def confusion_table(counts: Any, labels: tuple[str, ...], width: int) -> Table:

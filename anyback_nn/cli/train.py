@@ -10,7 +10,7 @@ from rich.table import Table
 
 from anyback_nn import __version__
 from anyback_nn.cli import options, recipe, run_folder
-from anyback_nn.cli.report import Report, create_table
+from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.cli.scores import compute_scores, show_scores
 from anyback_nn.datasets import load
 from anyback_nn.errors import AnybackError
@@ -73,11 +73,11 @@ def train(
         compute_dtype=compute_dtype,
     )
 
-    report = Report(as_json=json, quiet=quiet)
-    report.notes(dataset.notes)
-    report.show(recipe.describe(dataset) + "\n")
-    report.show(network_table(model))
-    report.show("")
+    printer = Printer(as_json=json, quiet=quiet)
+    printer.notes(dataset.notes)
+    printer.show(recipe.describe_data(dataset) + "\n")
+    printer.show(network_table(model))
+    printer.show("")
     stopping = EarlyStopping(early_stopping) if early_stopping else None
     interrupted = False
     try:
@@ -111,9 +111,9 @@ def train(
     # Written before anything is printed: what reads the output may be gone, or fail.
     settings = {"anyback_nn": __version__, "asked": arguments, "result": result}
     folder = run_folder.write(model, settings, output, dataset.name)
-    report.show(describe(result, epochs) + "\n")
-    show_scores(report, f"{dataset.name}, test part", dataset.encoding, scores)
-    report.end({**result, "output": folder}, written=folder)
+    printer.show(describe_training(result, epochs) + "\n")
+    show_scores(printer, f"{dataset.name}, test part", dataset.encoding, scores)
+    printer.end({**result, "output": folder}, written=folder)
     if interrupted:
         raise AnybackError(
             f"interrupted: {len(model.history)} of {epochs} epochs were finished and are kept"
@@ -157,7 +157,7 @@ def summarize(model: Model, kept_epoch: int) -> dict[str, Any]:
     }
 
 
-def describe(result: dict[str, Any], epochs: int) -> str:
+def describe_training(result: dict[str, Any], epochs: int) -> str:
     """Return how training went, in a sentence."""
     done, kept = result["epochs"], result["kept_epoch"]
     sentence = plural(epochs, "epoch") if done == epochs else f"{done} of {epochs} epochs"

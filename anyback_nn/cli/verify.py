@@ -10,7 +10,7 @@ from rich.text import Text
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.cli import options, recipe
 from anyback_nn.cli.plot import check_plot, draw
-from anyback_nn.cli.report import Report, create_table
+from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.datasets import load
 from anyback_nn.errors import AnybackError
 from anyback_nn.testing.comparison import Comparison, Run, by_size, compare_backends, describe
@@ -51,14 +51,14 @@ def verify(
 
     dataset = load(data, target=target, task=task)
     rule = recipe.build_optimizer(optimizer, learning_rate=learning_rate)
-    report = Report(as_json=json)
-    report.notes([*dataset.notes, *(f"left out: {reason}" for reason in missing)])
-    report.show(recipe.describe(dataset) + "\n")
+    printer = Printer(as_json=json)
+    printer.notes([*dataset.notes, *(f"left out: {reason}" for reason in missing)])
+    printer.show(recipe.describe_data(dataset) + "\n")
     comparisons = []
-    for kind in options.split_names(dtype):
+    for kind in options.parse_names(dtype):
         able = [backend for backend in selection if backend.supports(kind)]
         unable = [backend.spec for backend in selection if backend not in able]
-        report.notes(f"{spec} is left out in {kind}, which its device lacks" for spec in unable)
+        printer.notes(f"{spec} is left out in {kind}, which its device lacks" for spec in unable)
         if not able:
             continue
         model = recipe.build_model(
@@ -81,17 +81,17 @@ def verify(
         )
         comparisons.append(comparison)
         limit = comparison.runs[0].tolerance
-        report.show(f"{kind}: relative differences from numpy in float64, allowed: {limit:.0e};")
-        report.show(f"at step 1 (first line of each backend) and step {steps} (second)\n")
-        report.show(differences_table(comparison))
-        report.show("")
+        printer.show(f"{kind}: relative differences from numpy in float64, allowed: {limit:.0e};")
+        printer.show(f"at step 1 (first line of each backend) and step {steps} (second)\n")
+        printer.show(differences_table(comparison))
+        printer.show("")
     if not comparisons:
         raise AnybackError("there is nothing to compare: choose another --dtype or --backends")
     if plot is not None:
         draw(comparisons, plot)
     runs = [run for comparison in comparisons for run in comparison.runs]
     wrong = [run for run in runs if not run.agrees]
-    report.show("They differ." if wrong else "All agree.")
+    printer.show("They differ." if wrong else "All agree.")
     result = {
         "data": dataset.name,
         "steps": steps,
@@ -99,7 +99,7 @@ def verify(
         "reference": run_to_json(comparisons[0].reference),
         "runs": [run_to_json(run) for run in runs],
     }
-    report.end(result, written=plot)
+    printer.end(result, written=plot)
     if wrong:
         raise AnybackError("\n".join(map(describe, wrong)))
 
@@ -110,7 +110,7 @@ def select_backends(specs: str | None) -> tuple[list[Backend], list[str]]:
         backends, missing = usable(BACKENDS)
         return backends, list(missing.values())
     with options.usage_error("--backends"):
-        return [select(name) for name in options.split_names(specs)], []
+        return [select(name) for name in options.parse_names(specs)], []
 
 
 def differences_table(comparison: Comparison) -> Table:

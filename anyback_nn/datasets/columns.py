@@ -33,8 +33,8 @@ __all__ = [
     "as_column",
     "as_numbers",
     "as_strings",
-    "distinct",
     "encode_strings",
+    "find_distinct",
     "find_missing",
     "polars",
     "read_column",
@@ -103,7 +103,7 @@ def find_missing(column: Column) -> np.ndarray:
     return mask
 
 
-def distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
+def find_distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
     """Return the distinct values in sorted order, and the index of each row's value."""
     if isinstance(column, Strings):
         return column.values, column.codes
@@ -116,12 +116,6 @@ def distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
 
 def as_numbers(name: str, values: np.ndarray) -> np.ndarray:
     """Return a column of numbers; NaN is a missing value.
-
-    Parameters
-    ----------
-    name : str
-        The column's name, for the message.
-    values : ndarray, shape (n_rows,)
 
     Raises
     ------
@@ -150,8 +144,8 @@ def as_strings(values: np.ndarray | Strings) -> Strings:
         return values
     codes = np.full(len(values), -1)
     present = np.array([value is not None for value in values], dtype=bool)
-    distinct, codes[present] = np.unique(values[present], return_inverse=True)
-    return Strings(tuple(map(str, distinct)), codes)
+    labels, codes[present] = np.unique(values[present], return_inverse=True)
+    return Strings(tuple(map(str, labels)), codes)
 
 
 def as_column(name: str, values: np.ndarray) -> Column:
@@ -232,7 +226,7 @@ def read_column(series: pl.Series, *, mixed: bool = False, hint: str = "") -> Co
     if series.dtype.is_numeric():
         return read_numbers(series)
     strings = read_strings(series)
-    if series.dtype in (pl.Boolean, pl.Categorical, pl.Enum):
+    if series.dtype != pl.String:
         return encode_strings(strings)
     parsed = strings.cast(pl.Float64, strict=False)
     n_values, n_numbers = strings.count(), parsed.count()
@@ -262,22 +256,25 @@ def read_numbers(series: pl.Series, hint: str = "") -> np.ndarray:
     """Return the numbers of a column. All values must be numbers; a hint may end the error."""
     pl = polars()
     if series.dtype.is_numeric():
-        return _numbers(series.cast(pl.Float64))
+        return _fill_gaps(series.cast(pl.Float64))
     strings = read_strings(series)
     return _require_parsed(strings.cast(pl.Float64, strict=False), strings, hint)
 
 
-def read_strings(series: pl.Series) -> pl.Series:
-    """Return the values of a column as strings: stripped, missing values as nulls."""
+def read_strings(series: pl.Series, *, remedy: str = "drop it from the file") -> pl.Series:
+    """Return the values of a column as strings: stripped, missing values as nulls.
+
+    The remedy is what the error advises if the column is of another type.
+    """
     pl = polars()
     dtype = series.dtype
     if dtype.is_temporal():
-        raise _unusable(series, f"dates or times ({dtype})")
+        raise _unusable(series, f"dates or times ({dtype})", remedy)
     known = (pl.String, pl.Boolean, pl.Null, pl.Categorical, pl.Enum)
     if not dtype.is_numeric() and dtype not in known:
         raise DataError(
             f"column {series.name!r} holds {dtype} values: expected numbers, strings or booleans; "
-            "spread it over several columns, or drop it from the file"
+            f"spread it over several columns, or {remedy}"
         )
     strings = series.cast(pl.String).str.strip_chars()
     return strings.replace({**dict.fromkeys(_MISSING), **_BOOLEANS})
@@ -299,15 +296,15 @@ def _require_parsed(parsed: pl.Series, strings: pl.Series, hint: str) -> np.ndar
             f"{wrong[0] + 1}, where numbers are expected: correct it or leave it empty; "
             f"empty, NA, NaN, null and ? count as missing{hint}"
         )
-    return _numbers(parsed)
+    return _fill_gaps(parsed)
 
 
-def _numbers(series: pl.Series) -> np.ndarray:
+def _fill_gaps(series: pl.Series) -> np.ndarray:
     return as_numbers(series.name, series.fill_null(float("nan")).to_numpy())
 
 
-def _unusable(series: pl.Series, what: str) -> DataError:
+def _unusable(series: pl.Series, what: str, remedy: str = "drop it from the file") -> DataError:
     return DataError(
         f"column {series.name!r} holds {what}: expected numbers, strings or booleans; turn it into "
-        "numbers, such as the year or the days since a fixed day, or drop it from the file"
+        f"numbers, such as the year or the days since a fixed day, or {remedy}"
     )

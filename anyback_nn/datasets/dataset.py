@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Column, Table, distinct
+from anyback_nn.datasets.columns import Column, Table, find_distinct
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Features, Scaling
 from anyback_nn.datasets.split import split_rows
@@ -90,7 +91,7 @@ class Rows:
 class Part:
     """Raw rows: the features as an array or a table, and the target as a column."""
 
-    x: np.ndarray | Table
+    x: Any  # an array or a Table
     y: Column
 
     def take(self, rows: np.ndarray) -> Part:
@@ -101,7 +102,7 @@ class Part:
 
     def split(self, task: Task, *, test_fraction: float, seed: int) -> tuple[Part, Part]:
         """Divide the rows into a training and a test part, for classification class by class."""
-        groups = distinct(self.y)[1] if task == "classification" else None
+        groups = find_distinct(self.y)[1] if task == "classification" else None
         train, test = split_rows(len(self.y), test_fraction=test_fraction, seed=seed, groups=groups)
         return self.take(train), self.take(test)
 
@@ -118,17 +119,7 @@ def build_dataset(
 ) -> Dataset:
     """Fit the target's encoding on the training part, and encode both parts.
 
-    Parameters
-    ----------
-    name : str
-    train, test : Part
-    features : Scaling or Columns
-        Already fitted on the training part.
-    task : {"classification", "regression"}
-    target : str, optional
-        The target column of a table.
-    notes : tuple of str
-        Notes so far.
+    The features were fitted before, which the first notes are about; a table has a target column.
     """
     encoding = Encoding(features, fit_target(train.y, task, target))
     x_train, train_notes = _encode(train.x, features)

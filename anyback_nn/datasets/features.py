@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,6 @@ __all__ = [
     "Scaling",
     "fit_categories",
     "fit_columns",
-    "fit_features",
     "note_columns",
     "note_gaps",
     "standard_deviation",
@@ -283,17 +282,6 @@ class Columns:
 Features = Scaling | Columns
 
 
-def fit_features(x: np.ndarray | Table) -> tuple[Features, tuple[str, ...]]:
-    """Learn the encoding of the training part: of bytes, shape (n_rows, ...), or of a table.
-
-    >>> fit_features(np.zeros((5, 28, 28), dtype=np.uint8))
-    (Scaling(n_features=784, scale=255.0), ())
-    """
-    if isinstance(x, np.ndarray):
-        return Scaling(math.prod(x.shape[1:]), scale=255.0), ()
-    return fit_columns(x)
-
-
 def fit_columns(table: Table) -> tuple[Columns, tuple[str, ...]]:
     """Learn the encoding of a table from its training part.
 
@@ -322,8 +310,7 @@ def fit_columns(table: Table) -> tuple[Columns, tuple[str, ...]]:
     >>> columns.categories
     (CategoricalColumn(name='town', values=('Oslo', 'Rome')),)
     """
-    empty = [name for name, column in table.items() if find_missing(column).all()]
-    used = {name: column for name, column in table.items() if name not in empty}
+    used = {name: column for name, column in table.items() if not find_missing(column).all()}
     strings = {name: column for name, column in used.items() if isinstance(column, Strings)}
     numbers = {name: column for name, column in used.items() if name not in strings}
     columns = Columns(
@@ -333,9 +320,8 @@ def fit_columns(table: Table) -> tuple[Columns, tuple[str, ...]]:
             for name, column in strings.items()
         ),
     )
-    constant = {name for name, column in numbers.items() if np.nanmin(column) == np.nanmax(column)}
-    constant |= {column.name for column in columns.categories if len(column.values) == 1}
-    return columns, note_columns(empty, (name for name in table if name in constant))
+    constant = [name for name, column in numbers.items() if np.nanmin(column) == np.nanmax(column)]
+    return columns, note_columns(table, columns, constant)
 
 
 def _fit_numbers(table: dict[str, np.ndarray]) -> tuple[NumericColumn, ...]:
@@ -381,13 +367,30 @@ def standard_deviation(mean: float, variance: float, count: int) -> float:
     return 0.0 if is_constant else math.sqrt(variance)
 
 
-def note_columns(empty: Iterable[str], constant: Iterable[str]) -> tuple[str, ...]:
-    """Describe which columns were left out because they have no value, and which are constant."""
+def note_columns(
+    names: Collection[str], columns: Columns, constant: Iterable[str]
+) -> tuple[str, ...]:
+    """Describe which columns were left out because they have no value, and which are constant.
+
+    Parameters
+    ----------
+    names : collection of str
+        All columns, in their order.
+    columns : Columns
+        Those that have values.
+    constant : iterable of str
+        Those of numbers that are all equal.
+    """
+    equal = {*constant, *(column.name for column in columns.categories if len(column.values) == 1)}
     notes = {
-        "left out, because no row of the training part has a value": quoted_list(empty),
-        "constant in the training part, which teaches nothing": quoted_list(constant),
+        "left out, because no row of the training part has a value": set(names) - {*columns.names},
+        "constant in the training part, which teaches nothing": equal,
     }
-    return tuple(f"{what}: {names}" for what, names in notes.items() if names)
+    return tuple(
+        f"{what}: {quoted_list(name for name in names if name in some)}"
+        for what, some in notes.items()
+        if some
+    )
 
 
 def note_gaps(counts: Iterable[tuple[NumericColumn, int]]) -> tuple[str, ...]:

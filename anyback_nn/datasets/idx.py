@@ -11,7 +11,7 @@ import math
 import struct
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from anyback_nn.errors import DataError
 from anyback_nn.utils.files import read_bytes
 from anyback_nn.utils.messages import prefix_errors
 
-__all__ = ["PartName", "read_idx", "read_idx_images", "read_idx_labels"]
+__all__ = ["PARTS", "read_idx", "read_idx_images", "read_idx_labels"]
 
 _TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
@@ -31,7 +31,8 @@ _TYPES: dict[int, np.dtype[Any]] = {
     0x0E: np.dtype(">f8"),
 }
 
-PartName = Literal["train", "t10k"]
+PARTS = ("train", "t10k")
+"""How the names of the files for training and for testing begin."""
 
 
 def read_idx(path: str | PathLike[str]) -> np.ndarray:
@@ -66,7 +67,7 @@ def read_idx(path: str | PathLike[str]) -> np.ndarray:
     return values if values.flags.writeable else values.copy()
 
 
-def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
+def read_idx_images(folder: Path, part: str) -> np.ndarray:
     """Read the images of a part: read-only, uint8, shape (n_samples, ...)."""
     path = _find(folder, part, "images", 3)
     images = _read(path)
@@ -78,7 +79,7 @@ def read_idx_images(folder: Path, part: PartName) -> np.ndarray:
     return images
 
 
-def read_idx_labels(folder: Path, part: PartName, n_images: int) -> Column:
+def read_idx_labels(folder: Path, part: str, n_images: int) -> Column:
     """Read the labels of a part, as a column."""
     path = _find(folder, part, "labels", 1)
     labels = _read(path)

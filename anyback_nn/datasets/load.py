@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from os import PathLike, fspath
 from pathlib import Path
@@ -12,8 +13,8 @@ from anyback_nn.datasets.columns import as_column
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.digits import DIGITS, digits_parts
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Scaling, fit_features
-from anyback_nn.datasets.idx import PartName, read_idx_images, read_idx_labels
+from anyback_nn.datasets.features import Scaling
+from anyback_nn.datasets.idx import PARTS, read_idx_images, read_idx_labels
 from anyback_nn.datasets.npz import load_npz, read_npz
 from anyback_nn.datasets.synthetic import (
     make_blobs,
@@ -103,10 +104,13 @@ def load(
         return load_table(path, target=target, task=task, test_fraction=test_fraction, seed=seed)
     _refuse_target(source, target)
     if path.is_dir():
-        train, test = _idx_part(path, "train"), _idx_part(path, "t10k")
-        features, _ = fit_features(train.x)
+        train, test = (
+            Part(x := read_idx_images(path, name), read_idx_labels(path, name, len(x)))
+            for name in PARTS
+        )
+        scaling = Scaling(math.prod(train.x.shape[1:]), scale=255.0)
         with prefix_errors(path):
-            return build_dataset(path.resolve().name, train, test, features, labelled)
+            return build_dataset(path.resolve().name, train, test, scaling, labelled)
     return load_npz(path, task=task, test_fraction=test_fraction, seed=seed)
 
 
@@ -177,11 +181,6 @@ def _built_in_parts(
     return Part(x, as_column("y", y)).split(
         "classification", test_fraction=test_fraction, seed=seed
     )
-
-
-def _idx_part(folder: Path, name: PartName) -> Part:
-    images = read_idx_images(folder, name)
-    return Part(images, read_idx_labels(folder, name, len(images)))
 
 
 def _existing(source: str | PathLike[str]) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 from anyback_nn.datasets.columns import Column, Table, as_column, as_numbers
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Columns, Features, fit_features
+from anyback_nn.datasets.features import Columns, Scaling, fit_columns
 from anyback_nn.datasets.targets import choose_task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
@@ -20,6 +20,7 @@ from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 __all__ = ["load_npz", "read_npz"]
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test", "x", "X", "y")
+_EXPECTED = "x_train, y_train, x_test and y_test, or x (or X) and y"
 
 
 def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Dataset:
@@ -33,20 +34,20 @@ def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Datas
     """
     with prefix_errors(path):
         arrays = _open(path)
-        if "x_train" in arrays:
-            x = _features(arrays, "x_train")
-            train = Part(_fittable(x), _target(arrays, "y_train", "x_train"))
+        x_name, y_name = _names(arrays, "train")
+        x = _features(arrays, x_name)
+        train = Part(_fittable(x), _target(arrays, y_name, x_name))
+        chosen = choose_task(train.y, task, y_name)
+        if x_name == "x_train":
             test = Part(_features(arrays, "x_test"), _target(arrays, "y_test", "x_test"))
-            chosen = choose_task(train.y, task, "y_train")
         else:
-            name = _x_name(arrays)
-            x = _features(arrays, name)
-            whole = Part(_fittable(x), _target(arrays, "y", name))
-            chosen = choose_task(whole.y, task, "y")
-            train, test = whole.split(chosen, test_fraction=test_fraction, seed=seed)
-        features, notes = fit_features(train.x)
-        _require_all(features, math.prod(x.shape[1:]))
-        return build_dataset(path.stem, train, test, features, chosen, notes=notes)
+            train, test = train.split(chosen, test_fraction=test_fraction, seed=seed)
+        width = math.prod(x.shape[1:])
+        if isinstance(train.x, np.ndarray):
+            return build_dataset(path.stem, train, test, Scaling(width, scale=255.0), chosen)
+        columns, notes = fit_columns(train.x)
+        _require_all(columns, width)
+        return build_dataset(path.stem, train, test, columns, chosen, notes=notes)
 
 
 def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
@@ -56,11 +57,10 @@ def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
     """
     with prefix_errors(path):
         arrays = _open(path)
-        divided = "x_test" in arrays
-        x_name, y_name = ("x_test", "y_test") if divided else (_x_name(arrays), "y")
+        x_name, y_name = _names(arrays, "test")
         x = _features(arrays, x_name)
         y = _target(arrays, y_name, x_name) if with_target else None
-        return encode_rows(x, y, encoding, is_test_part=divided)
+        return encode_rows(x, y, encoding, is_test_part=x_name == "x_test")
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:
@@ -75,23 +75,20 @@ def _open(path: Path) -> dict[str, np.ndarray]:
             "numbers or strings and no Python objects; write it again"
         ) from error
     if not arrays:
-        raise DataError(
-            f"has the arrays {quoted_list(names) or '(none)'}: expected x_train, y_train, x_test "
-            "and y_test, or x (or X) and y"
-        )
+        raise DataError(f"has the arrays {quoted_list(names) or '(none)'}: expected {_EXPECTED}")
     return arrays
 
 
-def _x_name(arrays: dict[str, np.ndarray]) -> str:
-    return "X" if "X" in arrays else "x"
+def _names(arrays: dict[str, np.ndarray], part: str) -> tuple[str, str]:
+    """Return the names of the features and the target of a part, or of all rows."""
+    if f"x_{part}" in arrays:
+        return f"x_{part}", f"y_{part}"
+    return "X" if "X" in arrays else "x", "y"
 
 
 def _array(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     if name not in arrays:
-        raise DataError(
-            f"has no array {name!r}, but {quoted_list(arrays)}: expected x_train, y_train, "
-            "x_test and y_test, or x (or X) and y"
-        )
+        raise DataError(f"has no array {name!r}, but {quoted_list(arrays)}: expected {_EXPECTED}")
     return arrays[name]
 
 
@@ -129,10 +126,10 @@ def _fittable(x: np.ndarray) -> np.ndarray | Table:
     return {f"x{i}": as_numbers(f"x{i}", flat[:, i]) for i in range(flat.shape[1])}
 
 
-def _require_all(features: Features, width: int) -> None:
+def _require_all(columns: Columns, width: int) -> None:
     """Raise unless each column of the array has values: columns are known by their index."""
-    if isinstance(features, Columns) and len(features.numbers) < width:
-        gone = [f"x{i}" for i in range(width) if f"x{i}" not in features.names]
+    known = set(columns.names)
+    if gone := [name for i in range(width) if (name := f"x{i}") not in known]:
         raise DataError(
             f"no row of the training part has a value in {plural(len(gone), 'column')}, "
             f"{quoted_list(gone)}: expected numbers in each; remove what is empty from the array"

@@ -19,13 +19,13 @@ from anyback_nn.datasets.columns import (
 )
 from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.features import Columns
-from anyback_nn.datasets.streaming import fit_scan
-from anyback_nn.datasets.tables import Scan, scan_parquet, select_features
+from anyback_nn.datasets.streaming import fit_file
+from anyback_nn.datasets.tables import ParquetFile, open_parquet, select_features
 from anyback_nn.datasets.targets import require_task
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator
 from anyback_nn.utils.arguments import as_integer
-from anyback_nn.utils.messages import prefix_errors, quoted_list
+from anyback_nn.utils.messages import quoted_list
 
 __all__ = ["ParquetBatches", "parquet_batches"]
 
@@ -50,7 +50,7 @@ class ParquetBatches:
         Messages for the user: filled gaps, columns left out.
     """
 
-    scan: Scan
+    file: ParquetFile
     encoding: Encoding
     columns: tuple[str, ...]
     target: str
@@ -63,7 +63,7 @@ class ParquetBatches:
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
-        whole, rest = divmod(self.scan.n_rows, self.batch_size)
+        whole, rest = divmod(self.file.n_rows, self.batch_size)
         return whole + (rest > 0)
 
     def __iter__(self) -> Iterator[Pair]:
@@ -82,7 +82,7 @@ class ParquetBatches:
 
     def _blocks(self, number: int) -> Iterator[Pair]:
         """Yield what is in memory at once: some stretches, their rows shuffled."""
-        starts = np.arange(0, self.scan.n_rows, self.stretch)
+        starts = np.arange(0, self.file.n_rows, self.stretch)
         random = generator(self.seed, "order", number) if self.shuffle else None
         if random is not None:
             starts = random.permutation(starts)
@@ -96,10 +96,10 @@ class ParquetBatches:
 
     def _read(self, start: int) -> Pair:
         """Read and encode a stretch."""
-        frame = self.scan.read([*self.columns, self.target], start, self.stretch)
+        frame = self.file.read([*self.columns, self.target], start, self.stretch)
         features: Any = self.encoding.features
         read = read_numbers if self.encoding.task == "regression" else read_typed
-        with self.scan.prefix_errors(start):
+        with self.file.prefix_errors(start):
             x = features.encode(select_features(frame, features, self.columns))
             return x, self.encoding.target.encode(read(frame[self.target]))
 
@@ -198,39 +198,39 @@ def parquet_batches(
     batch_size = as_integer("batch_size", batch_size, least=1)
     places = as_integer("places", places, least=1)
     buffer = buffer if buffer is None else as_integer("buffer", buffer, least=1)
-    scan = scan_parquet(Path(path))
+    file = open_parquet(Path(path))
     notes: tuple[str, ...] = ()
     if isinstance(encoding, dict):
         encoding = encoding_from_json(encoding)
-    with prefix_errors(scan.path):
+    with file.prefix_errors():
         if encoding is not None and target is None:
             target = encoding.target.name
-        target = require_target(target, scan.types)
-        features = _columns(scan, target, columns, encoding)
+        target = require_target(target, file.types)
+        features = _choose_features(file, target, columns, encoding)
     if encoding is None:
         size = max(_BUFFER // (len(features) + 1), 1)
-        encoding, notes = fit_scan(scan, features, target, task=task, size=size)
-        features = _columns(scan, target, None, encoding)
+        encoding, notes = fit_file(file, features, target, task=task, size=size)
+        features = _choose_features(file, target, None, encoding)
     width = max(len(features) + 1, encoding.n_features)
     stretch = max((buffer or max(_BUFFER // width, batch_size)) // places, 1)
     return ParquetBatches(
-        scan, encoding, features, target, batch_size, shuffle, seed, stretch, places, notes
+        file, encoding, features, target, batch_size, shuffle, seed, stretch, places, notes
     )
 
 
-def _columns(
-    scan: Scan, target: str, columns: Sequence[str] | None, encoding: Encoding | None
+def _choose_features(
+    file: ParquetFile, target: str, columns: Sequence[str] | None, encoding: Encoding | None
 ) -> tuple[str, ...]:
-    """Return the columns of the features."""
+    """Return the columns of the features: those named, of the encoding, or all but the target."""
     if encoding is not None and isinstance(encoding.features, Columns):
         if columns is not None:
             raise DataError("columns and an encoding were given: expected one, which knows them")
         columns = encoding.features.names
-        require_columns(columns, scan.types)
+        require_columns(columns, file.types)
     elif columns is None:
-        columns = [name for name in scan.types if name != target]
+        columns = [name for name in file.types if name != target]
     for name in columns:
-        require_column(name, scan.types)
+        require_column(name, file.types)
     if target in columns or not columns or len(set(columns)) < len(columns):
         raise DataError(
             f"the features are {quoted_list(columns) or '(none)'} and the target is {target!r}: "

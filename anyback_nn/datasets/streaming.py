@@ -12,8 +12,8 @@ import numpy as np
 from anyback_nn.datasets.columns import (
     Column,
     Strings,
-    distinct,
     encode_strings,
+    find_distinct,
     polars,
     read_column,
     read_numbers,
@@ -31,7 +31,7 @@ from anyback_nn.datasets.features import (
     note_gaps,
     standard_deviation,
 )
-from anyback_nn.datasets.tables import Scan, read_target
+from anyback_nn.datasets.tables import ParquetFile, read_target
 from anyback_nn.datasets.targets import (
     ContinuousTarget,
     Target,
@@ -45,12 +45,14 @@ from anyback_nn.utils.messages import prefix_errors
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Moments", "fit_scan"]
+__all__ = ["Moments", "fit_file"]
 
 _SAMPLE = 2**22
 """How many numbers are kept, of all columns together, to find the medians of."""
 
 _MOST_CLASSES = 2**16
+
+_REMEDY = "leave it out with columns="
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ class Moments:
         return standard_deviation(self.mean, self.spread / self.count, self.count)
 
 
-def fit_scan(
-    scan: Scan, columns: Sequence[str], target: str, *, task: str, size: int
+def fit_file(
+    file: ParquetFile, columns: Sequence[str], target: str, *, task: str, size: int
 ) -> tuple[Encoding, tuple[str, ...]]:
     """Learn the encoding of a file, reading it once.
 
@@ -112,143 +114,92 @@ def fit_scan(
     column of strings may not hold numbers. In a file of more than 4 million numbers the medians are
     those of some of the rows, at equal distances.
 
-    Parameters
-    ----------
-    scan : Scan
-    columns : sequence of str
-        The features.
-    target : str
-    task : {"auto", "classification", "regression"}
-    size : int
-        How many rows are read at a time.
-
-    Returns
-    -------
-    encoding : Encoding
-    notes : tuple of str
-        The columns that were left out, those that are constant, and the gaps that are filled.
-
-    Raises
-    ------
-    DataError
-        If a column can be no feature, or if the target cannot be learned.
+    The notes are about columns that were left out or are constant, and about gaps that are filled.
+    ``size`` rows are read at a time.
     """
-    numeric = [name for name in columns if scan.types[name].is_numeric()]
-    step = -(-scan.n_rows * len(numeric) // _SAMPLE)
-    with prefix_errors(scan.path):
-        numbers = [_NumericLearner(name, step) for name in numeric]
-        strings = [
-            _StringLearner(name, scan.types[name]) for name in columns if name not in numeric
-        ]
-        targets = _TargetLearner(target, scan.types[target], task)
-    learners: list[_NumericLearner | _StringLearner | _TargetLearner] = [
-        *numbers,
-        *strings,
-        targets,
-    ]
-    for start in range(0, scan.n_rows, size):
-        frame = scan.read([*columns, target], start, size)
-        with scan.prefix_errors(start):
-            for learner in learners:
-                learner.update(frame[learner.name], start)
-    with prefix_errors(scan.path):
+    names = [name for name in columns if file.types[name].is_numeric()]
+    step = -(-file.n_rows * len(names) // _SAMPLE)
+    numbers = {name: _NumericLearner(step) for name in names}
+    strings = {name: _StringLearner() for name in columns if name not in numbers}
+    labels = _TargetLearner(target, task)
+    for start in range(0, file.n_rows, size):
+        frame = file.read([*columns, target], start, size)
+        with file.prefix_errors(start):
+            for name, number in numbers.items():
+                number.update(read_numbers(frame[name]), start)
+            for name, string in strings.items():
+                string.update(read_strings(frame[name], remedy=_REMEDY))
+            labels.update(read_typed(frame[target]))
+    with file.prefix_errors():
         features = Columns(
-            tuple(learner.fit(scan.n_rows) for learner in numbers if learner.moments.count),
-            tuple(learner.fit() for learner in strings if learner.values),
+            tuple(x.fit(name, file.n_rows) for name, x in numbers.items() if x.moments.count),
+            tuple(
+                x.fit(name, file.types[name]) for name, x in strings.items() if x.distinct - {None}
+            ),
         )
-        encoding = Encoding(features, targets.fit())
-    counts = {learner.name: learner.moments.count for learner in numbers}
-    constant = {
-        learner.name
-        for learner in numbers
-        if learner.moments.count and not learner.moments.deviation
-    }
-    constant |= {column.name for column in features.categories if len(column.values) == 1}
-    notes = (
-        *note_columns(
-            (name for name in columns if name not in features.names),
-            (name for name in columns if name in constant),
-        ),
-        *note_gaps((column, scan.n_rows - counts[column.name]) for column in features.numbers),
-    )
-    return encoding, notes
+        encoding = Encoding(features, labels.fit(file.types[target]))
+    fitted = {column: numbers[column.name].moments for column in features.numbers}
+    constant = [column.name for column, moments in fitted.items() if not moments.deviation]
+    gaps = ((column, file.n_rows - moments.count) for column, moments in fitted.items())
+    return encoding, (*note_columns(columns, features, constant), *note_gaps(gaps))
 
 
 class _NumericLearner:
     """Learns the encoding of a column of numbers; every ``step``-th row is kept for the median."""
 
-    def __init__(self, name: str, step: int) -> None:
-        self.name, self.step = name, step
+    def __init__(self, step: int) -> None:
+        self.step = step
         self.moments, self.sample = Moments(), [np.empty(0)]
 
-    def update(self, series: pl.Series, start: int) -> None:
+    def update(self, values: np.ndarray, start: int) -> None:
         """Learn from the rows from ``start`` on."""
-        values = read_numbers(series)
         self.moments += Moments.of(values)
         sample = values[-start % self.step :: self.step]
         self.sample.append(sample[~np.isnan(sample)])
 
-    def fit(self, n_rows: int) -> NumericColumn:
-        """Return what was learned."""
+    def fit(self, name: str, n_rows: int) -> NumericColumn:
         sample = np.concatenate(self.sample)
         median = float(np.median(sample)) if len(sample) else self.moments.mean
         filled = self.moments + Moments(n_rows - self.moments.count, median)
-        return NumericColumn(self.name, median, filled.mean, filled.deviation or 1.0)
+        return NumericColumn(name, median, filled.mean, filled.deviation or 1.0)
 
 
 class _StringLearner:
-    """Learns the encoding of a column of strings."""
+    """Learns the encoding of a column of strings from its distinct values."""
 
-    def __init__(self, name: str, kind: Any) -> None:
-        pl = polars()
-        if kind not in (pl.String, pl.Boolean, pl.Categorical, pl.Enum, pl.Null):
-            raise DataError(
-                f"column {name!r} holds {kind} values: expected numbers, strings or booleans; "
-                "choose the features with columns="
-            )
-        self.name, self.kind = name, kind
+    def __init__(self) -> None:
         self.distinct: set[str | None] = set()
 
-    @property
-    def values(self) -> list[str]:
-        """The distinct strings, sorted."""
-        return sorted(value for value in self.distinct if value is not None)
-
-    def update(self, series: pl.Series, start: int) -> None:
-        """Learn from the rows from ``start`` on."""
-        self.distinct.update(read_strings(series).unique())
+    def update(self, strings: pl.Series) -> None:
+        self.distinct.update(strings.unique())
         if len(self.distinct) > MOST_CATEGORIES:
             raise DataError(
-                f"column {self.name!r} has more than {MOST_CATEGORIES:,} different strings: "
-                "expected at most that many categories; choose the features with columns=, or "
-                "group the values"
+                f"column {strings.name!r} has more than {MOST_CATEGORIES:,} different strings: "
+                f"expected at most that many categories; {_REMEDY}, or group the values"
             )
 
-    def fit(self) -> CategoricalColumn:
-        """Return what was learned."""
-        column = _read_distinct(self.name, self.kind, self.values, read_column)
-        if not isinstance(column, Strings):
-            raise _numbers_as_strings(self.name)
-        return fit_categories(self.name, self.values, has_gaps=None in self.distinct)
+    def fit(self, name: str, dtype: pl.DataType) -> CategoricalColumn:
+        values = sorted(value for value in self.distinct if value is not None)
+        if not isinstance(_read_distinct(name, dtype, values), Strings):
+            raise _numbers_as_strings(name)
+        return fit_categories(name, values, has_gaps=None in self.distinct)
 
 
 class _TargetLearner:
     """Learns the target; its distinct values are counted until there are too many."""
 
-    def __init__(self, name: str, kind: Any, task: str) -> None:
-        self.name, self.kind, self.task = name, kind, task
+    def __init__(self, name: str, task: str) -> None:
+        self.name, self.task = name, task
         self.moments = Moments()
         self.distinct: set[Any] | None = set()
 
-    def update(self, series: pl.Series, start: int) -> None:
-        """Learn from the rows from ``start`` on."""
-        column = read_typed(series)
+    def update(self, column: Column) -> None:
         require_present(column, self.name)
         if not isinstance(column, Strings):
             self.moments += Moments.of(column)
         if self.distinct is None:
             return
-        self.distinct.update(distinct(column)[0])
+        self.distinct.update(find_distinct(column)[0])
         if len(self.distinct) > _MOST_CLASSES:
             if self.task == "classification" or isinstance(column, Strings):
                 raise DataError(
@@ -257,15 +208,10 @@ class _TargetLearner:
                 )
             self.distinct = None
 
-    def fit(self) -> Target:
-        """Return what was learned."""
+    def fit(self, dtype: pl.DataType) -> Target:
         if self.distinct is not None:
             values = sorted(self.distinct)
-            if self.kind.is_numeric():
-                column: Column = np.array(values)
-            else:
-                read = partial(read_target, task=self.task)
-                column = _read_distinct(self.name, self.kind, values, read)
+            column = _read_distinct(self.name, dtype, values, partial(read_target, task=self.task))
             chosen = choose_task(column, self.task, self.name)
             if chosen == "classification":
                 return fit_target(column, chosen, self.name)
@@ -275,19 +221,23 @@ class _TargetLearner:
 
 
 def _read_distinct(
-    name: str, kind: Any, values: list[str], read: Callable[[pl.Series], Column]
+    name: str,
+    dtype: pl.DataType,
+    values: list[Any],
+    read: Callable[[pl.Series], Column] = read_column,
 ) -> Column:
-    """Read a column of distinct strings; only those of the type String may be numbers."""
-    pl = polars()
-    series = pl.Series(name, values, pl.String)
-    if kind != pl.String:
-        return encode_strings(series)
+    """Read a column of distinct values; only strings of the type String may be numbers."""
+    if dtype.is_numeric():
+        return np.array(values)
+    strings = polars().Series(name, values, polars().String)
+    if dtype != polars().String:
+        return encode_strings(strings)
     with prefix_errors("among its different strings"):
-        return read(series)
+        return read(strings)
 
 
 def _numbers_as_strings(name: str) -> DataError:
     return DataError(
         f"column {name!r} holds numbers written as strings: expected a type of numbers in a "
-        "Parquet file; cast the column and write the file again, or leave it out with columns="
+        f"Parquet file; cast the column and write the file again, or {_REMEDY}"
     )

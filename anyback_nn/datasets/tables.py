@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from anyback_nn.datasets.columns import (
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Features, Scaling, fit_features
+from anyback_nn.datasets.features import Features, Scaling, fit_columns
 from anyback_nn.datasets.targets import choose_task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.files import read_bytes
@@ -40,7 +40,14 @@ from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Scan", "load_table", "read_table", "read_target", "scan_parquet", "select_features"]
+__all__ = [
+    "ParquetFile",
+    "load_table",
+    "open_parquet",
+    "read_table",
+    "read_target",
+    "select_features",
+]
 
 _IDENTIFIER_ROWS = 50
 _PARQUET = "Parquet; files of a folder need the same columns"
@@ -65,7 +72,7 @@ def load_table(
         if not features:
             raise DataError(f"has no column but the target {target!r}: expected features as well")
         train, test = Part(features, y).split(chosen, test_fraction=test_fraction, seed=seed)
-        fitted, notes = fit_features(train.x)
+        fitted, notes = fit_columns(train.x)
         left_out = (
             f"column {name!r} was left out: it has another string in each row, like an "
             "identifier; drop it from the file"
@@ -125,8 +132,8 @@ def select_features(
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A Parquet file of which some rows are read at a time; open it with `scan_parquet`.
+class ParquetFile:
+    """A Parquet file of which some rows are read at a time; open it with `open_parquet`.
 
     Parameters
     ----------
@@ -142,31 +149,17 @@ class Scan:
     n_rows: int
 
     def read(self, columns: Sequence[str], start: int, n_rows: int) -> pl.DataFrame:
-        """Read these columns of some rows, as far as there are any.
-
-        Raises
-        ------
-        DataError
-            If they cannot be read; names the file.
-        """
-        with prefix_errors(self.path), _readable(_PARQUET):
+        """Read these columns of some rows, as far as there are any."""
+        with self.prefix_errors(), _readable(_PARQUET):
             return _lazy(self.path).slice(start, n_rows).select(columns).collect()
 
-    @contextmanager
-    def prefix_errors(self, start: int) -> Iterator[None]:
+    def prefix_errors(self, start: int = 0) -> AbstractContextManager[None]:
         """Prefix errors with the file, and with the row from which rows are counted."""
-        with prefix_errors(f"{self.path}, counted from row {start + 1:,}" if start else self.path):
-            yield
+        return prefix_errors(f"{self.path}, counted from row {start + 1:,}" if start else self.path)
 
 
-def scan_parquet(path: Path) -> Scan:
-    """Open a Parquet file, without reading its rows.
-
-    Raises
-    ------
-    DataError
-        If it does not exist, is not a Parquet file, or has no rows.
-    """
+def open_parquet(path: Path) -> ParquetFile:
+    """Open a Parquet file, which must have rows, without reading them."""
     with prefix_errors(path):
         if not path.exists():
             raise DataError("no such file: expected a Parquet file, or a folder of several")
@@ -175,7 +168,7 @@ def scan_parquet(path: Path) -> Scan:
             types, n_rows = lazy.collect_schema(), lazy.select(pl.len()).collect().item()
         if not n_rows:
             raise DataError(f"has the columns {quoted_list(types)} but no row: expected data")
-        return Scan(path, types, n_rows)
+        return ParquetFile(path, types, n_rows)
 
 
 def _lazy(path: Path) -> pl.LazyFrame:

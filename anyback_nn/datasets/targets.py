@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Column, Strings, as_strings, distinct, find_missing
+from anyback_nn.datasets.columns import Column, Strings, as_strings, find_distinct, find_missing
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
 
@@ -97,7 +97,7 @@ class ClassLabels:
             column = as_strings(column)
         require_present(column, self.name)
         index = {label: i for i, label in enumerate(self.labels)}
-        values, codes = distinct(column)
+        values, codes = find_distinct(column)
         known = [index.get(_label(v), index.get(_number_label(v), -1)) for v in values]
         y: np.ndarray = np.array(known, dtype=np.int64)[codes]
         if (y < 0).any():

@@ -28,9 +28,10 @@ def set_times(monkeypatch):
 # Really timed ------------------------------------------------------------------------------------
 
 
-def test_the_table(program):
+def test_the_table(program, tmp_path):
     outcome = program("bench", *QUICK, *TWO)
     assert (outcome.status, outcome.err) == (0, "")
+    assert list(tmp_path.iterdir()) == []  # nothing is written
     lines = outcome.out.splitlines()
     assert lines[0].startswith("moons: classification")
     assert "network 2-4-2, batches of 16, adam, float32" in lines
@@ -68,11 +69,6 @@ def test_tables_regression_and_no_hidden_layer(program, houses):
     assert "network 1-1, batches of 64, sgd, float32" in outcome.out
 
 
-def test_nothing_is_written(program, tmp_path):
-    program("bench", *QUICK, *TWO)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_not_more_rows_than_there_are(program):
     outcome = program("bench", "xor", "--batch-size", "100000", "--backends", "numpy", *QUICK[5:])
     assert outcome.status == 0
@@ -96,16 +92,16 @@ def test_the_fastest_comes_first(program, set_times):
     assert [row["relative"] for row in result["backends"]] == [1, 2]
 
 
-def test_equally_fast(program, set_times):
+@pytest.mark.parametrize(
+    ("backends", "verdict"),
+    [
+        (TWO, "numpy and array-api-strict are about equally fast here."),
+        (("--backends", "numpy"), "numpy alone could be timed here"),
+    ],
+)
+def test_no_backend_is_the_fastest(program, set_times, backends, verdict):
     set_times(numpy=1.0, array_api_strict=1.02)
-    outcome = program("bench", "moons", *TWO)
-    assert "numpy and array-api-strict are about equally fast here." in outcome.out
-
-
-def test_one_backend_alone(program, set_times):
-    set_times(numpy=1.0)
-    outcome = program("bench", "moons", "--backends", "numpy")
-    assert "numpy alone could be timed here" in outcome.out
+    assert verdict in program("bench", "moons", *backends).out
 
 
 def test_a_backend_that_fails_is_listed(program, set_times):

@@ -56,7 +56,7 @@ def test_the_table_of_commands_is_their_docstrings():
         command = getattr(importlib.import_module(f"anyback_nn.cli.{name}"), name)
         assert command.__doc__.splitlines()[0] == line
     files = {path.stem for path in Path(anyback_nn.cli.__file__).parent.glob("*.py")}
-    helpers = {"__init__", "options", "plot", "recipe", "report", "run_folder", "scores"}
+    helpers = {"__init__", "options", "plot", "printing", "recipe", "run_folder", "scores"}
     assert files - helpers == set(COMMANDS)
 
 
@@ -86,8 +86,7 @@ def test_help_of_a_command_fits_80_columns(program, command):
         ("train digits --batch-size 0", ["--batch-size", "at least 1"]),
         ("train digits --hidden 12,x", ["--hidden", "128,64", "'12,x'"]),
         ("train digits --hidden 12,0", ["--hidden", "'12,0'"]),
-        ("train digits --dropout 1.5", ["--dropout", "0 to below 1", "1.5"]),
-        ("train digits --dropout 1", ["--dropout", "0 to below 1"]),
+        ("train digits --dropout 1", ["--dropout", "0 to below 1", "got 1.0"]),
         ("train digits --validation 1", ["--validation", "0 to below 1"]),
         ("train digits --learning-rate 0", ["--learning-rate", "above 0"]),
         ("train digits --learning-rate nan", ["--learning-rate", "nan"]),
@@ -115,7 +114,6 @@ def test_help_of_a_command_fits_80_columns(program, command):
         ("bench --backends numpi", ["--backends", "unknown backend 'numpi'"]),
         ("bench --backends ''", ["--backends", "at least one"]),
         ("bench --seconds 0", ["--seconds", "above 0"]),
-        ("bench --batch-size 0", ["--batch-size", "at least 1"]),
         ("verify --backends numpi", ["--backends", "unknown backend 'numpi'"]),
         ("verify --backends ''", ["--backends", "at least one"]),
         ("verify --dtype float16", ["--dtype", "or float32,float64, got 'float16'"]),

@@ -14,6 +14,12 @@ from anyback_nn.network.layers import Dense
 from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
 from anyback_nn.training import evaluation
 
+LABELS = tuple(f"class {i}" for i in range(30))
+
+
+def build(data, loss, backend):
+    return Model(Dense(data.n_outputs), loss=loss, backend=backend).build(data.n_features)
+
 
 def render(table, width=80):
     console = Console(file=io.StringIO(), width=width)
@@ -23,8 +29,7 @@ def render(table, width=80):
 
 def test_classification(backend):
     data = load("blobs")
-    loss = SoftmaxCrossEntropy()
-    model = Model(Dense(data.n_outputs), loss=loss, backend=backend).build(data.n_features)
+    model = build(data, SoftmaxCrossEntropy(), backend)
     scores = compute_scores(model, data.encoding, data.x_test, data.y_test)
     predicted = model.predict_classes(data.x_test)
     metrics = sklearn.metrics
@@ -39,8 +44,7 @@ def test_classification(backend):
 
 def test_one_pass_gives_the_same_loss_as_evaluate(backend, monkeypatch):
     data = load("blobs")
-    model = Model(Dense(data.n_outputs), loss=SoftmaxCrossEntropy(), backend=backend)
-    model.build(data.n_features)
+    model = build(data, SoftmaxCrossEntropy(), backend)
     expected = model.evaluate(data.x_test, data.y_test)
     calls = []
     compute_outputs = evaluation.compute_outputs
@@ -54,7 +58,7 @@ def test_one_pass_gives_the_same_loss_as_evaluate(backend, monkeypatch):
 
 def test_regression(backend, houses):
     data = load(houses, target="price")
-    model = Model(Dense(1), loss=MeanSquaredError(), backend=backend).build(data.n_features)
+    model = build(data, MeanSquaredError(), backend)
     scores = compute_scores(model, data.encoding, data.x_test, data.y_test)
     actual = data.encoding.decode(data.y_test)
     predicted = data.encoding.decode(model.predict(data.x_test)[:, 0])
@@ -86,11 +90,9 @@ def test_confusion_table():
 
 
 def test_many_classes_become_the_most_confused_pairs():
-    n_classes = 30
-    labels = tuple(f"class {i}" for i in range(n_classes))
-    counts = np.diag(np.full(n_classes, 90))
+    counts = np.diag(np.full(30, 90))
     counts[3, 5], counts[5, 3], counts[8, 1] = 10, 7, 7
-    text = render(confusion_table(counts, labels, 80))
+    text = render(confusion_table(counts, LABELS, 80))
     assert "The most confused classes" in text
     rows = [line.split() for line in text.splitlines()[3:]]
     assert rows == [
@@ -99,15 +101,13 @@ def test_many_classes_become_the_most_confused_pairs():
         ["class", "8", "class", "1", "7", "7.2%"],
     ]
     assert max(map(len, text.splitlines())) <= 80
-    assert "actual \\ predicted" in render(confusion_table(counts, labels, 1000), 1000)
+    assert "actual \\ predicted" in render(confusion_table(counts, LABELS, 1000), 1000)
 
 
 def test_only_the_ten_most_confused_pairs():
-    labels = tuple(f"class {i}" for i in range(30))
-    text = render(confusion_table(np.ones((30, 30), dtype=int), labels, 80))
+    text = render(confusion_table(np.ones((30, 30), dtype=int), LABELS, 80))
     assert len(text.splitlines()) == 3 + 10
 
 
 def test_no_class_was_confused():
-    labels = tuple(f"class {i}" for i in range(30))
-    assert "No classes were confused" in render(confusion_table(np.eye(30, dtype=int), labels, 80))
+    assert "No classes were confused" in render(confusion_table(np.eye(30, dtype=int), LABELS, 80))

@@ -62,4 +62,4 @@ def rows_seen(batches, number):
 
 
 def flat(lists):
-    return [one for some in lists for one in some]
+    return [item for items in lists for item in items]

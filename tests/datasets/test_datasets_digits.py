@@ -47,5 +47,4 @@ def test_import_and_digits_need_numpy_only():
         "load('digits'); load('moons')\n"
         "print([m for m in ('polars', 'sklearn', 'scipy', 'pandas') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -46,16 +46,14 @@ def test_a_path_is_not_taken_for_a_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.xlsx", "a.csv.bz2", "a"])
-def test_other_suffixes(tmp_path, name):
-    (tmp_path / name).write_text("a,b")
+def test_other_suffixes(csv, name):
     with pytest.raises(DataError, match=r"cannot be read: expected a \.csv, \.csv\.gz, \.parquet"):
-        load(tmp_path / name, target="b")
+        load(csv("a,b", name), target="b")
 
 
 @pytest.mark.parametrize(("file", "name"), [("A.CSV", "A"), ("a.b.csv", "a.b")])
-def test_the_name_is_the_stem(tmp_path, file, name):
-    (tmp_path / file).write_text(ROWS)
-    assert load(tmp_path / file, target="y").name == name
+def test_the_name_is_the_stem(csv, file, name):
+    assert load(csv(ROWS, file), target="y").name == name
 
 
 def test_a_target_without_columns_is_refused(tmp_path):
@@ -72,23 +70,21 @@ def test_an_unknown_task():
         load("moons", task="sorting")
 
 
-def test_if_polars_is_absent_the_error_says_how_to_install_it(tmp_path, monkeypatch):
-    (tmp_path / "a.csv").write_text(ROWS)
+def test_if_polars_is_absent_the_error_says_how_to_install_it(csv, monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(DataError, match=r"needs polars.*pip install 'anyback-nn\[tabular\]'"):
-        load(tmp_path / "a.csv", target="y")
+        load(csv(ROWS), target="y")
 
 
-def test_tables_need_no_scikit_learn(tmp_path, monkeypatch):
-    (tmp_path / "a.csv").write_text("a,b,y\n" + "1,u,0\n,v,1\n" * 5)
+def test_tables_need_no_scikit_learn(csv, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    assert load(tmp_path / "a.csv", target="y").x_train.shape == (8, 3)
+    assert load(csv("a,b,y\n" + "1,u,0\n,v,1\n" * 5), target="y").x_train.shape == (8, 3)
 
 
-def test_a_seed_gives_the_same_parts(tmp_path):
-    (tmp_path / "a.csv").write_text("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(50)))
+def test_a_seed_gives_the_same_parts(csv):
+    path = csv("a,y\n" + "".join(f"{i},{i % 2}\n" for i in range(50)))
     first, again, other = (
-        load(tmp_path / "a.csv", target="y", seed=seed, test_fraction=0.3) for seed in (1, 1, 2)
+        load(path, target="y", seed=seed, test_fraction=0.3) for seed in (1, 1, 2)
     )
     assert len(first.x_test) == 15
     np.testing.assert_array_equal(first.x_test, again.x_test)

@@ -13,18 +13,23 @@ from anyback_nn.datasets.targets import ClassLabels
 from anyback_nn.errors import DataError
 
 
+def assert_rows(batches, expected, order):
+    """Assert that batches of 8 have the bits of these rows of the whole file."""
+    x, y = zip(*batches, strict=True)
+    assert list(map(len, y)) == [8] * 12 + [7]
+    assert np.concatenate(x).tobytes() == expected.x[order].tobytes()
+    assert np.concatenate(y).tobytes() == expected.y[order].tobytes()
+
+
 @pytest.mark.parametrize("target", ["sort", "grade", "price"])
 @pytest.mark.parametrize("buffer", [12, 16, 1000])
 def test_batches_in_order_are_the_rows_of_the_whole_file(path, target, buffer):
     batches = batches_of(path, target, shuffle=False, buffer=buffer)
     expected = read(path, batches.encoding, with_target=True)
     found = list(batches)
-    assert len(found) == len(batches) == 13
-    assert [len(y) for _, y in found] == [8] * 12 + [7]
-    x, y = (np.concatenate(one) for one in zip(*found, strict=True))
-    assert (x.dtype, y.dtype) == (expected.x.dtype, expected.y.dtype)
-    assert x.tobytes() == expected.x.tobytes()
-    assert y.tobytes() == expected.y.tobytes()
+    assert len(batches) == 13
+    assert (expected.x.dtype, expected.y.dtype) == (found[0][0].dtype, found[0][1].dtype)
+    assert_rows(found, expected, slice(None))
 
 
 @pytest.mark.parametrize("options", [{"buffer": 20}, {"buffer": 60, "places": 3}, {}])
@@ -35,11 +40,7 @@ def test_shuffled_batches_are_the_same_rows_whose_parts_stay_together(path, opti
         order = flat(rows_seen(batches, number))
         assert sorted(order) == list(range(N))
         assert order != sorted(order)
-        found = list(batches.epoch(number))
-        assert [len(y) for _, y in found] == [8] * 12 + [7]
-        x, y = (np.concatenate(one) for one in zip(*found, strict=True))
-        assert x.tobytes() == expected.x[order].tobytes()
-        assert y.tobytes() == expected.y[order].tobytes()
+        assert_rows(batches.epoch(number), expected, order)
 
 
 def test_the_order_is_new_in_each_epoch_and_fixed_by_the_seed(path):
@@ -58,7 +59,7 @@ def test_only_so_many_rows_are_read_at_once_from_so_many_places(path, places, mo
     stretches = {row // most for row in first}
     assert len(stretches) == places
     read_at_once = []
-    original = type(batches.scan).read
+    original = type(batches.file).read
 
     def watched(self, columns, start, n_rows):
         frame = original(self, columns, start, n_rows)
@@ -66,7 +67,7 @@ def test_only_so_many_rows_are_read_at_once_from_so_many_places(path, places, mo
         return frame
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(batches.scan), "read", watched)
+        patch.setattr(type(batches.file), "read", watched)
         assert len(list(batches)) == 6
     assert max(read_at_once) == most
     assert sum(read_at_once) == N
@@ -83,26 +84,25 @@ def test_what_is_not_needed_is_not_even_read(tmp_path):
     path.write_bytes(content)
     encoding = Encoding(Scaling(1), ClassLabels(("Oslo", "Rome")))
     options = {"columns": ["row"], "batch_size": 16, "buffer": 16, "shuffle": False}
-    found = iter(parquet_batches(path, "town", encoding=encoding, **options))
-    assert flat(next(found)[0][:, 0].tolist() for _ in range(2)) == list(range(32))
+    batches = iter(parquet_batches(path, "town", encoding=encoding, **options))
+    assert flat(next(batches)[0][:, 0].tolist() for _ in range(2)) == list(range(32))
     with pytest.raises(DataError, match="long.parquet: cannot be read"):
-        next(found)
+        next(batches)
 
 
 def test_stretches_come_in_random_order(path):
     batches = batches_of(path, batch_size=10, buffer=10, columns=["row"])
-    starts = [some[0] // 10 for some in rows_seen(batches, 0)]
+    starts = [first // 10 for first, *_ in rows_seen(batches, 0)]
     assert starts != sorted(starts)
 
 
-def test_by_default_the_buffer_is_bounded_by_the_width_of_encoded_rows(tmp_path, monkeypatch):
+def test_by_default_the_buffer_is_bounded_by_the_width_of_encoded_rows(write_parquet, monkeypatch):
     monkeypatch.setattr(parquet, "_BUFFER", 1000)
-    frame = pl.DataFrame({"town": [f"town {i % 50}" for i in range(200)], "y": [0, 1] * 100})
-    frame.write_parquet(tmp_path / "a.parquet")
-    batches = parquet_batches(tmp_path / "a.parquet", "y")
+    path = write_parquet({"town": [f"town {i % 50}" for i in range(200)], "y": [0, 1] * 100})
+    batches = parquet_batches(path, "y")
     assert batches.encoding.n_features == 50
     assert batches.stretch == 32  # a batch at the least, though 20 rows have 1,000 numbers
-    assert parquet_batches(tmp_path / "a.parquet", "y", batch_size=4).stretch == 20
+    assert parquet_batches(path, "y", batch_size=4).stretch == 20
 
 
 def test_a_folder_of_files_is_one_table(tmp_path):
@@ -111,17 +111,16 @@ def test_a_folder_of_files_is_one_table(tmp_path):
     for i, start in enumerate(range(0, N, 40)):
         frame[start : start + 40].write_parquet(folder / f"part-{i}.parquet")
     frame.write_parquet(tmp_path / "one[1].parquet")
-    several, one = (batches_of(tmp_path / name, seed=3) for name in ("parts", "one[1].parquet"))
-    assert several.encoding == one.encoding
-    assert rows_seen(several, 1) == rows_seen(one, 1)
+    parts, whole = (batches_of(tmp_path / name, seed=3) for name in ("parts", "one[1].parquet"))
+    assert parts.encoding == whole.encoding
+    assert rows_seen(parts, 1) == rows_seen(whole, 1)
 
 
-def test_an_encoding_that_is_given_is_taken_as_it_is(path, tmp_path):
+def test_an_encoding_that_is_given_is_taken_as_it_is(path, write_parquet):
     encoding = batches_of(path).encoding
-    other = rows(60, seed=1).with_columns(pl.lit("Bern").alias("town"), extra=pl.lit("x"))
-    other.write_parquet(tmp_path / "other.parquet")
-    batches = parquet_batches(tmp_path / "other.parquet", encoding=encoding, shuffle=False)
-    expected = read(tmp_path / "other.parquet", encoding, with_target=True)
+    other = write_parquet(rows(60, seed=1).with_columns(town=pl.lit("Bern"), extra=pl.lit("x")))
+    batches = parquet_batches(other, encoding=encoding, shuffle=False)
+    expected = read(other, encoding, with_target=True)
     assert batches.encoding is encoding
     assert batches.notes == ()
     assert np.concatenate([x for x, _ in batches]).tobytes() == expected.x.tobytes()
@@ -140,11 +139,10 @@ def test_numbers_can_be_taken_without_standardising_them(path):
     assert encoding.decode(y).tolist() == rows()["sort"][:50].to_list()
 
 
-def test_labels_of_numbers_as_text_are_found_whatever_else_is_near_them(tmp_path):
-    frame = pl.DataFrame({"a": range(6), "y": ["01", "02", "01", "02", "x", "x"]})
-    frame.write_parquet(tmp_path / "a.parquet")
+def test_labels_of_numbers_as_text_are_found_whatever_else_is_near_them(write_parquet):
+    path = write_parquet({"a": range(6), "y": ["01", "02", "01", "02", "x", "x"]})
     options = {"task": "classification", "buffer": 2, "shuffle": False, "batch_size": 2}
-    batches = parquet_batches(tmp_path / "a.parquet", "y", **options)
+    batches = parquet_batches(path, "y", **options)
     assert batches.encoding.classes == ("01", "02", "x")
     assert [y.tolist() for _, y in batches] == [[0, 1], [0, 1], [2, 2]]
 
@@ -182,31 +180,26 @@ def test_the_model_is_told_which_epoch_it_is():
             return self.epoch(0)
 
         def epoch(self, number):
-            asked.append(number)
+            numbers.append(number)
             yield np.ones((2, 3)), np.array([0, 1])
 
-    asked, model = [], network(2)
+    numbers, model = [], network(2)
     model.build(3)
     model.fit(Batches(), epochs=2)
     model.fit(Batches(), epochs=1)
-    assert asked == [0, 1, 2]
+    assert numbers == [0, 1, 2]
 
 
 # What is refused ---------------------------------------------------------------------------------
 
 
-def test_files_that_cannot_be_read(tmp_path):
-    expect_error(
-        tmp_path / "nothing.parquet", "nothing.parquet: no such file: expected a Parquet file"
-    )
-    (tmp_path / "text.parquet").write_text("a,y\n1,2\n" * 9)
-    expect_error(
-        tmp_path / "text.parquet", r"text.parquet: cannot be read \(.*\): expected Parquet"
-    )
+def test_files_that_cannot_be_read(tmp_path, csv, write_parquet):
     (tmp_path / "empty").mkdir()
+    text = csv("a,y\n1,2\n" * 9, "text.parquet")
+    expect_error(tmp_path / "nothing", "nothing: no such file: expected a Parquet file")
+    expect_error(text, r"text.parquet: cannot be read \(.*\): expected Parquet")
     expect_error(tmp_path / "empty", r"empty: cannot be read \(.*\): expected Parquet")
-    pl.DataFrame({"a": [], "y": []}).write_parquet(tmp_path / "rows.parquet")
-    expect_error(tmp_path / "rows.parquet", "rows.parquet: has the columns 'a', 'y' but no row")
+    expect_error(write_parquet({"a": [], "y": []}), "a.parquet: has the columns 'a', 'y' but no ro")
 
 
 def test_a_file_that_is_gone_while_it_is_read(path):
@@ -243,15 +236,13 @@ def test_numbers_of_rows_and_places(path, name):
         parquet_batches(path, "sort", **{name: 2.5})
 
 
-def test_an_encoding_that_does_not_fit(path, tmp_path):
-    encoding = batches_of(path).encoding
-    expect_error(
-        path, "columns and an encoding were given", "sort", encoding=encoding, columns=["row"]
-    )
-    expect_error(path, "the target not among them", "row", encoding=encoding)
-    rows().drop("width").write_parquet(tmp_path / "less.parquet")
-    expect_error(tmp_path / "less.parquet", "lacks 1 column, 'width'", None, encoding=encoding)
-    rows().with_columns(sort=pl.lit("z")).write_parquet(tmp_path / "new.parquet")
-    batches = parquet_batches(tmp_path / "new.parquet", encoding=encoding, shuffle=False)
+def test_an_encoding_that_does_not_fit(path, write_parquet):
+    options = {"encoding": batches_of(path).encoding}
+    expect_error(path, "columns and an encoding were given", "sort", columns=["row"], **options)
+    expect_error(path, "the target not among them", "row", **options)
+    less = write_parquet(rows().drop("width"))
+    expect_error(less, "lacks 1 column, 'width'", None, **options)
+    new = write_parquet(rows().with_columns(sort=pl.lit("z")), "new.parquet")
+    batches = parquet_batches(new, shuffle=False, **options)
     with pytest.raises(DataError, match="new.parquet: row 1: the label 'z' is not one of"):
         next(iter(batches))

@@ -59,18 +59,6 @@ def save(request, tmp_path):
     return write
 
 
-@pytest.fixture
-def csv(tmp_path):
-    """Return a function that writes a CSV file and returns its path."""
-
-    def write(text):
-        path = tmp_path / "table.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    return write
-
-
 def test_the_encoding_is_that_of_scikit_learn(save):
     frame = passengers()
     data = load(save(frame), target="sort", seed=3)
@@ -119,8 +107,7 @@ def test_only_the_training_part_is_learned_from(save):
 
 
 def test_gaps_are_noted(save):
-    frame = passengers()
-    path = save(frame)
+    path = save(frame := passengers())
     notes = read(path, load(path, target="sort").encoding, with_target=False).notes
     alcohol, town, ash = (frame[name].null_count() for name in ("alcohol", "town", "ash"))
     assert f"training median: {alcohol} in 'alcohol' (1" in notes[0]
@@ -182,8 +169,8 @@ def test_unknown_categories_are_zero_and_noted(save):
         "column 'town': 3 rows have categories not seen in training ('Bern', 'Ulm'): treated as "
         "none of the known ones"
     ) in rows.notes
-    one = read(save(odd[1:2], "odd"), data.encoding, with_target=False)
-    assert "column 'town': 1 row has a category not seen in training ('Ulm')" in one.notes[-1]
+    note = read(save(odd[1:2], "odd"), data.encoding, with_target=False).notes[-1]
+    assert "column 'town': 1 row has a category not seen in training ('Ulm')" in note
 
 
 def test_columns_in_another_order_and_further_ones(save):
@@ -201,32 +188,38 @@ def test_columns_in_another_order_and_further_ones(save):
 def test_the_target_is_ignored_unless_asked_for(save):
     frame = passengers()
     encoding = load(save(frame), target="sort").encoding
-    without = frame.drop("sort")
-    a = read(save(frame), encoding, with_target=False)
-    b = read(save(without, "without"), encoding, with_target=False)
-    assert a.x.tobytes() == b.x.tobytes()
-    assert a.notes == b.notes
+    without = save(frame.drop("sort"), "without")
+    rows, expected = (read(path, encoding, with_target=False) for path in (without, save(frame)))
+    assert rows.x.tobytes() == expected.x.tobytes()
+    assert rows.notes == expected.notes
     with pytest.raises(DataError, match=r"without\..*: has no column 'sort'"):
-        read(save(without, "without"), encoding, with_target=True)
+        read(without, encoding, with_target=True)
     renamed = frame.rename({"sort": "kind"})
     rows = read(save(renamed, "renamed"), encoding, target="kind", with_target=True)
     assert encoding.decode(rows.y).tolist() == frame["sort"].to_list()
 
 
-def test_reading_names_what_does_not_fit(save):
+SORTS = passengers()["sort"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sort": [*SORTS[:-1], "sort 9"]}, r"row 120: the label 'sort 9' is not .*ed 'sort 0'"),
+        ({"sort": ["sort 1", None, *SORTS[2:]]}, "'sort' is missing in 1 row, first in row 2"),
+        ({"ash": ["1.5", "much", *["2"] * 118]}, "non-numeric value 'much' in column 'ash', row 2"),
+        (["town", "ash"], "lacks 2 columns, 'ash', 'town': expected 'number'"),
+    ],
+)
+def test_reading_names_what_does_not_fit(save, change, message):
     frame = passengers()
     encoding = load(save(frame), target="sort").encoding
-    with pytest.raises(DataError, match="lacks 2 columns, 'ash', 'town': expected 'number'"):
-        read(save(frame.drop("town", "ash"), "less"), encoding, with_target=False)
-    strange = frame.with_columns(sort=pl.Series([*frame["sort"].to_list()[:-1], "sort 9"]))
-    with pytest.raises(DataError, match=r"row 120: the label 'sort 9' is not .*expected 'sort 0'"):
-        read(save(strange, "strange"), encoding, with_target=True)
-    word = frame.with_columns(ash=pl.Series(["1.5", "much", *["2"] * 118]))
-    with pytest.raises(DataError, match="non-numeric value 'much' in column 'ash', row 2"):
-        read(save(word, "word"), encoding, with_target=False)
-    gap = frame.with_columns(sort=pl.Series(["sort 1", None, *frame["sort"].to_list()[2:]]))
-    with pytest.raises(DataError, match="target 'sort' is missing in 1 row, first in row 2"):
-        read(save(gap, "gap"), encoding, with_target=True)
+    if isinstance(change, dict):
+        changed = frame.with_columns(**{name: pl.Series(column) for name, column in change.items()})
+    else:
+        changed = frame.drop(change)
+    with pytest.raises(DataError, match=rf"changed\..*: .*{message}"):
+        read(save(changed, "changed"), encoding, with_target=True)
 
 
 def test_a_table_for_an_encoding_of_arrays(csv, tmp_path):
@@ -267,13 +260,9 @@ def test_the_task_follows_from_the_target(csv, column, task, classes):
         assert load(csv("x,y\n" + text), target="y", task=other).task == other
 
 
-def test_categorical_columns_are_strings_even_if_they_look_like_numbers(tmp_path):
-    values = [str(i % 30) for i in range(120)]
-    frame = pl.DataFrame({"c": values, "y": values, "n": range(120)}).cast(
-        {"c": pl.Categorical, "y": pl.Categorical}
-    )
-    frame.write_parquet(tmp_path / "a.parquet")
-    data = load(tmp_path / "a.parquet", target="y")
+def test_categorical_columns_are_strings_even_if_they_look_like_numbers(write_parquet):
+    values = pl.Series([str(i % 30) for i in range(120)], dtype=pl.Categorical)
+    data = load(write_parquet({"c": values, "y": values, "n": range(120)}), target="y")
     assert data.task == "classification"
     assert [c.name for c in data.encoding.features.categories] == ["c"]
 
@@ -369,17 +358,16 @@ def test_a_late_surprise_in_a_long_column_is_found(csv):
         ([datetime.timedelta(1)] * 2, "'c' holds dates or times"),
     ],
 )
-def test_types_that_cannot_be_used(tmp_path, values, message):
-    pl.DataFrame({"c": values * 10, "y": [0, 1] * 10}).write_parquet(tmp_path / "a.parquet")
+def test_types_that_cannot_be_used(write_parquet, values, message):
+    path = write_parquet({"c": values * 10, "y": [0, 1] * 10})
     with pytest.raises(DataError, match=f"a.parquet: column {message}"):
-        load(tmp_path / "a.parquet", target="y")
+        load(path, target="y")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1junkPAR1", b"\x1f\x8bjunk"])
-def test_what_is_no_parquet_file(tmp_path, content):
-    (tmp_path / "a.parquet").write_bytes(content)
+def test_what_is_no_parquet_file(csv, content):
     with pytest.raises(DataError, match=r"a.parquet: (cannot be read|is a damaged gzip)"):
-        load(tmp_path / "a.parquet", target="y")
+        load(csv(content, "a.parquet"), target="y")
 
 
 @pytest.mark.parametrize("value", ["0,43", "1.234,5", "12 %", "12%", "$0.35", "3 €", "23.01.2024"])

@@ -1,4 +1,4 @@
-"""What the program prints: notes and errors on stderr, tables and JSON on stdout."""
+"""Print notes and errors to stderr, tables and JSON to stdout."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Report", "create_table", "discard_output", "print_message", "to_json"]
+__all__ = ["Printer", "create_table", "discard_output", "print_message", "to_json"]
 
 STYLES = {"error": "bold red", "note": "bold cyan"}
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a command prints.
+class Printer:
+    """Prints what a command has to say, as its options want it.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Report:
         """Print a table or text to stdout."""
         if not self.as_json and (even_if_quiet or not self.quiet):
             # Paths may contain brackets, which are no markup.
-            _Output(highlight=False, markup=False).print(part)
+            _Stdout(highlight=False, markup=False).print(part)
 
     def end(self, result: Mapping[str, Any], written: object = None) -> None:
         """Print the JSON object, or where the result was written to."""
@@ -54,7 +54,7 @@ class Report:
             print(f"written to {written}")
 
 
-class _Output(Console):
+class _Stdout(Console):
     """Standard output. When nobody reads it any more, the program still writes its files."""
 
     def on_broken_pipe(self) -> None:
