@@ -521,7 +521,7 @@ MUTANTS = (
     Mutant(
         "statistics are taken in float16",
         "network/precision.py",
-        "wide if _needs_precision(layer) else narrow",
+        "wide if layer.full_precision or has_state else narrow",
         "narrow",
         "network/test_network_precision.py::test_squares_beyond_float16_are_normalized"
         "[numpy-batch-float16]",

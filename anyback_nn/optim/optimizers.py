@@ -20,13 +20,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from anyback_nn.array_api import array_namespace
-from anyback_nn.optim.schedules import Schedule, as_schedule
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.optim.schedules import Fixed, Schedule
+from anyback_nn.utils.arguments import check_range
 
 if TYPE_CHECKING:
-    from anyback_nn.array_api import Array
     from anyback_nn.network.layout import Packed
 
 __all__ = [
@@ -39,7 +39,11 @@ __all__ = [
     "Nesterov",
     "Optimizer",
     "RMSProp",
+    "Slots",
 ]
+
+Slots = tuple[Array, ...]
+"""The state of one array of parameters: an array for each of `Optimizer.slots`."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +81,15 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         if not isinstance(self.learning_rate, Schedule):
-            _expect(self, "learning_rate", self.learning_rate > 0, "above 0")
-        _expect(self, "l1", self.l1 >= 0, "0 or greater")
-        _expect(self, "l2", self.l2 >= 0, "0 or greater")
-        for name in ("clip_value", "clip_norm"):
-            value = getattr(self, name)
-            _expect(self, name, value is None or value > 0, "None or above 0")
+            check_range(self, "above 0", "learning_rate")
+        check_range(self, "0 or greater", "l1", "l2")
+        check_range(self, "None or above 0", "clip_value", "clip_norm")
 
     @property
     def schedule(self) -> Schedule:
         """The learning rate as a function of the epoch."""
-        return as_schedule(self.learning_rate)
+        rate = self.learning_rate
+        return rate if isinstance(rate, Schedule) else Fixed(rate)
 
     @property
     def penalizes(self) -> bool:
@@ -113,24 +115,21 @@ class Optimizer(ABC):
         return (rate,)
 
     @abstractmethod
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         """Update one array of parameters.
 
         Parameters
         ----------
         p, g : array
             Parameters and gradient.
-        state : tuple of array
-            One array for each of `slots`.
+        state : Slots
         *coefficients : float
             As `coefficients` returns them.
 
         Returns
         -------
         p : array
-        state : tuple of array
+        state : Slots
         """
 
     def decay(self, p: Array, mask: Array | float, *coefficients: float) -> Array:
@@ -198,14 +197,6 @@ class Optimizer(ABC):
         return g
 
 
-def _expect(settings: Any, name: str, condition: bool, what: str) -> None:
-    """Raise `ValueError` for a setting out of its range."""
-    if not condition:
-        raise ValueError(
-            f"{type(settings).__name__}: expected {name} {what}, got {getattr(settings, name)!r}"
-        )
-
-
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
     """``p -= rate g``: gradient descent, or with several batches its stochastic form.
@@ -222,9 +213,7 @@ class GradientDescent(Optimizer):
 
     learning_rate: float | Schedule = 0.1
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,) = coefficients
         g *= rate
         p -= g
@@ -247,11 +236,9 @@ class Momentum(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "momentum", 0 <= self.momentum < 1, "from 0 to below 1")
+        check_range(self, "from 0 to below 1", "momentum")
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (velocity,) = coefficients, state
         velocity *= self.momentum
         velocity += g
@@ -266,9 +253,7 @@ class Nesterov(Momentum):
     Y. Nesterov, 1983, in the form of I. Sutskever et al., ICML 2013, with the shifted parameters.
     """
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (velocity,) = coefficients, state
         velocity *= self.momentum
         velocity += g
@@ -294,11 +279,9 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "epsilon", self.epsilon > 0, "above 0")
+        check_range(self, "above 0", "epsilon")
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (square,) = coefficients, state
         square += g * g
         return _step_by_root(p, g, square, rate, self.epsilon), (square,)
@@ -325,12 +308,10 @@ class RMSProp(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "smoothing", 0 <= self.smoothing < 1, "from 0 to below 1")
-        _expect(self, "epsilon", self.epsilon > 0, "above 0")
+        check_range(self, "from 0 to below 1", "smoothing")
+        check_range(self, "above 0", "epsilon")
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (square,) = coefficients, state
         square *= self.smoothing
         square += (1.0 - self.smoothing) * (g * g)
@@ -377,18 +358,15 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "beta1", 0 <= self.beta1 < 1, "from 0 to below 1")
-        _expect(self, "beta2", 0 <= self.beta2 < 1, "from 0 to below 1")
-        _expect(self, "epsilon", self.epsilon > 0, "above 0")
+        check_range(self, "from 0 to below 1", "beta1", "beta2")
+        check_range(self, "above 0", "epsilon")
 
     def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
         scale = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**step))
         length = rate * (1.0 - self.beta1) / (1.0 - self.beta1**step) / scale
         return length, self.epsilon / scale
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         length, epsilon, *_ = coefficients
         mean, square = state
         mean *= self.beta1
@@ -421,7 +399,7 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "weight_decay", self.weight_decay >= 0, "0 or greater")
+        check_range(self, "0 or greater", "weight_decay")
 
     @property
     def penalizes(self) -> bool:

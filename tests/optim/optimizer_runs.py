@@ -82,7 +82,7 @@ def nesterov_formula(step, p, g, kept, rate):
 
 def adagrad_formula(step, p, g, kept, rate):
     kept["s"] = kept.get("s", 0.0) + g**2
-    return p - rate * g / (np.sqrt(kept["s"]) + 1e-10)
+    return p - rate * g / (np.sqrt(kept["s"]) + 0.3)
 
 
 def rmsprop_formula(step, p, g, kept, rate):
