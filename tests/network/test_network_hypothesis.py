@@ -169,6 +169,7 @@ def test_layers_keep_shape_dtype_and_device(case, backend, dtype):
         x = data.draw(moderate(backend, dtype, host.x.shape))
         problem = replace(host.to(backend, dtype), x=x)
         result = problem.run()
+        assert problem.layer.output_size(host.x.shape[-1]) == n_out
         check(result["y"], (*replicas, n_samples, n_out), dtype, backend)
         check(result["dx"], host.x.shape, dtype, backend)
         for part, before in (("grads", host.params), ("state", host.context.state)):
@@ -231,16 +232,6 @@ def test_layers_permute_with_their_samples(case, backend, finest):
         for part in ("y", "dx"):
             expected[part] = expected[part][..., order, :]
         assert_same(run(samples_of(problem, order), backend, finest), expected, finest)
-
-
-@each_layer
-def test_replicas_of_layers_are_separate_runs(case, backend, finest):
-    @for_all(backend, problems(case, shapes(backend, 1, REPLICAS)))
-    def holds(problem):
-        together = run(problem, backend, finest)
-        for replica in np.ndindex(problem.x.shape[:-2]):
-            alone = problem.map(lambda tree, replica=replica: pick(tree, replica))
-            assert_same(pick(together, replica), run(alone, backend, finest), finest)
 
 
 @each_loss

@@ -1,4 +1,4 @@
-"""Optimisers against their papers; test_optimizers_torch.py compares them with PyTorch's."""
+"""Optimisers against their papers; test_optimizers_optax.py compares them with Optax's."""
 
 from __future__ import annotations
 

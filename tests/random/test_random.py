@@ -97,19 +97,12 @@ def test_uniform():
     assert abs(share - 0.75) < 5 * math.sqrt(0.75 * 0.25 / x.size)
 
 
-@each_path
 @pytest.mark.parametrize("probability", [0.0, 0.25, 0.9, 1.0])
-def test_bernoulli(probability, on_device):
-    x = draws(on_device=on_device).bernoulli((400, 500), probability)
+def test_bernoulli(probability):
+    x = draws().bernoulli((400, 500), probability)
     assert x.dtype == bool
     deviation = math.sqrt(probability * (1 - probability) / x.size)
     assert abs(x.mean() - probability) <= 5 * deviation
-
-
-@each_path
-def test_replicas_draw_their_own(on_device):
-    first, second = draws(on_device=on_device).bernoulli((2, 30, 20), 0.5)
-    assert not np.array_equal(first, second)
 
 
 # Masks, from the host and from the device --------------------------------------------------------
