@@ -29,7 +29,7 @@ SCALARS: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "a string"),
     type(None): ((type(None),), "null"),
 }
-"""What JSON has for each type, and the words for it."""
+"""The types in JSON that fit a type of Python, and the words for them."""
 
 
 @dataclass(frozen=True)

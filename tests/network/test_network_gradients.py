@@ -28,8 +28,8 @@ from anyback_nn.tree import tree_map
 
 
 def public(base):
-    found = [getattr(anyback_nn, name) for name in anyback_nn.__all__]
-    classes = {one for one in found if inspect.isclass(one) and issubclass(one, base)}
+    names = [getattr(anyback_nn, name) for name in anyback_nn.__all__]
+    classes = {cls for cls in names if inspect.isclass(cls) and issubclass(cls, base)}
     return classes - {base, anyback_nn.Activation}
 
 

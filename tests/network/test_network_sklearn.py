@@ -29,7 +29,7 @@ def poisson(t, o, w):
 
 
 def cross_entropy(t, p, w):
-    """Let each sample count as one of every class, with the class's probability as a weight."""
+    """Count each sample as one of every class, with the class's probability as a weight."""
     classes = np.arange(t.shape[1])
     return log_loss(
         np.tile(classes, len(t)),
@@ -40,7 +40,7 @@ def cross_entropy(t, p, w):
 
 
 def yes_or_no(t, p, w):
-    pairs = ((np.stack([1 - one, one], axis=1) for one in pair) for pair in zip(t.T, p.T))
+    pairs = ((np.stack([1 - x, x], axis=1) for x in pair) for pair in zip(t.T, p.T))
     return np.mean([cross_entropy(*pair, w) for pair in pairs])
 
 
