@@ -16,8 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import getitem
+from functools import cached_property
 from typing import Any
 
 from array_api_compat import device
@@ -104,7 +103,7 @@ class Layout:
 
     def pack(self, tree: Any) -> Packed:
         """Pack a tree of arrays, by their names; several are copied into one vector."""
-        arrays = tuple(reduce(getitem, path, tree) for path in self._paths)
+        arrays = tuple(_get_leaf(tree, path) for path in self._paths)
         if not self.packed or not arrays:
             return arrays
         xp = array_namespace(arrays[0])
@@ -162,3 +161,10 @@ def _iterate_paths(tree: Any) -> Iterator[tuple[Any, ...]]:
                 yield key, *path
     else:
         yield ()
+
+
+def _get_leaf(tree: Any, path: tuple[Any, ...]) -> Any:
+    """Return the leaf at a path."""
+    for key in path:
+        tree = tree[key]
+    return tree
