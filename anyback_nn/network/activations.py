@@ -10,15 +10,14 @@ All are finite for every finite input: ``exp`` is only taken of numbers that are
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from anyback_nn.array_api import array_namespace
+from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.initializers import GlorotUniform, HeNormal, Initializer, LeCunNormal
 from anyback_nn.network.layer import PREDICTION, Context, Layer
-
-if TYPE_CHECKING:
-    from anyback_nn.array_api import Array
+from anyback_nn.utils.arguments import check_range
 
 __all__ = [
     "ACTIVATIONS",
@@ -38,8 +37,6 @@ __all__ = [
     "elu_derivative",
     "gelu",
     "gelu_derivative",
-    "identity",
-    "identity_derivative",
     "leaky_relu",
     "leaky_relu_derivative",
     "log_sum_exp",
@@ -60,16 +57,6 @@ __all__ = [
 
 
 # The functions -----------------------------------------------------------------------------------
-
-
-def identity(z: Array) -> Array:
-    """Return ``z``: the activation of a linear layer."""
-    return z
-
-
-def identity_derivative(z: Array) -> Array:
-    """Derive the identity: ``1`` everywhere."""
-    return array_namespace(z).ones_like(z)
 
 
 def sigmoid(z: Array) -> Array:
@@ -253,7 +240,7 @@ class Activation(Layer):
 
 @dataclass(frozen=True)
 class Identity(Activation):
-    """The identity, see `identity`."""
+    """The identity: the activation of a linear layer."""
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         return x, ()
@@ -262,46 +249,51 @@ class Identity(Activation):
         return dy, {}
 
 
+class _Elementwise(Activation):
+    """The common part of the activations that are one of the functions above."""
+
+    function: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+    """With respect to the input; a function of the output, or of the input."""
+    caches_output: ClassVar[bool] = False
+    """Whether ``derivative`` is a function of the output."""
+
+    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
+        y = self.function(x)
+        return y, y if self.caches_output else x
+
+    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
+        """Derive by the chain rule: ``dx = dy * g'``."""
+        return dy * self.derivative(cache), {}
+
+
 @dataclass(frozen=True)
-class Sigmoid(Activation):
+class Sigmoid(_Elementwise):
     """The logistic sigmoid, see `sigmoid`."""
 
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        y = sigmoid(x)
-        return y, y
-
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * sigmoid_derivative(cache), {}
+    function, derivative = staticmethod(sigmoid), staticmethod(sigmoid_derivative)
+    caches_output = True
 
 
 @dataclass(frozen=True)
-class Tanh(Activation):
+class Tanh(_Elementwise):
     """The hyperbolic tangent, see `tanh`."""
 
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        y = tanh(x)
-        return y, y
-
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * tanh_derivative(cache), {}
+    function, derivative = staticmethod(tanh), staticmethod(tanh_derivative)
+    caches_output = True
 
 
 @dataclass(frozen=True)
-class ReLU(Activation):
+class ReLU(_Elementwise):
     """The rectified linear unit, see `relu`: the usual choice for hidden layers."""
 
+    function, derivative = staticmethod(relu), staticmethod(relu_derivative)
+    caches_output = True
     initializer = HeNormal()
-
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        y = relu(x)
-        return y, y
-
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * relu_derivative(cache), {}
 
 
 @dataclass(frozen=True)
-class LeakyReLU(Activation):
+class LeakyReLU(_Elementwise):
     """The leaky ReLU, see `leaky_relu`.
 
     Parameters
@@ -313,15 +305,15 @@ class LeakyReLU(Activation):
     slope: float = 0.01
     initializer = HeNormal()
 
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        return leaky_relu(x, self.slope), x
+    def function(self, z: Array) -> Array:
+        return leaky_relu(z, self.slope)
 
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * leaky_relu_derivative(cache, self.slope), {}
+    def derivative(self, z: Array) -> Array:
+        return leaky_relu_derivative(z, self.slope)
 
 
 @dataclass(frozen=True)
-class ELU(Activation):
+class ELU(_Elementwise):
     """The exponential linear unit, see `elu`.
 
     Parameters
@@ -331,71 +323,51 @@ class ELU(Activation):
     """
 
     alpha: float = 1.0
+    caches_output = True
     initializer = HeNormal()
 
     def __post_init__(self) -> None:
-        if not self.alpha > 0:  # the derivative depends on the sign of the output
-            raise ValueError(f"ELU: expected alpha above 0, got {self.alpha}")
+        # The derivative depends on the sign of the output.
+        check_range(self, "above 0", "alpha")
 
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        y = elu(x, self.alpha)
-        return y, y
+    def function(self, z: Array) -> Array:
+        return elu(z, self.alpha)
 
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * elu_derivative(cache, self.alpha), {}
+    def derivative(self, a: Array) -> Array:
+        return elu_derivative(a, self.alpha)
 
 
 @dataclass(frozen=True)
-class SELU(Activation):
+class SELU(_Elementwise):
     """The self-normalising exponential linear unit, see `selu`."""
 
+    function, derivative = staticmethod(selu), staticmethod(selu_derivative)
+    caches_output = True
     initializer = LeCunNormal()
 
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        y = selu(x)
-        return y, y
-
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * selu_derivative(cache), {}
-
 
 @dataclass(frozen=True)
-class GELU(Activation):
+class GELU(_Elementwise):
     """The Gaussian error linear unit in its tanh form, see `gelu`."""
 
+    function, derivative = staticmethod(gelu), staticmethod(gelu_derivative)
     initializer = HeNormal()
-
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        return gelu(x), x
-
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * gelu_derivative(cache), {}
 
 
 @dataclass(frozen=True)
-class SiLU(Activation):
+class SiLU(_Elementwise):
     """The sigmoid-weighted linear unit, see `silu`."""
 
+    function, derivative = staticmethod(silu), staticmethod(silu_derivative)
     initializer = HeNormal()
-
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        return silu(x), x
-
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * silu_derivative(cache), {}
 
 
 @dataclass(frozen=True)
-class Softplus(Activation):
+class Softplus(_Elementwise):
     """The softplus, see `softplus`."""
 
+    function, derivative = staticmethod(softplus), staticmethod(softplus_derivative)
     initializer = HeNormal()
-
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        return softplus(x), x
-
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return dy * softplus_derivative(cache), {}
 
 
 @dataclass(frozen=True)

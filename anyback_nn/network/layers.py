@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from anyback_nn.array_api import array_namespace
+from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.initializers import GlorotUniform, Initializer
 from anyback_nn.network.layer import PREDICTION, Context, Layer
+from anyback_nn.utils.arguments import check_range
 
 if TYPE_CHECKING:
-    from anyback_nn.array_api import Array
     from anyback_nn.random import Random
 
 __all__ = ["BatchNorm", "Dense", "Dropout", "LayerNorm"]
@@ -109,10 +109,7 @@ class Dropout(Layer):
     probability: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.probability < 1.0:
-            raise ValueError(
-                f"Dropout: expected a probability from 0 to below 1, got {self.probability}"
-            )
+        check_range(self, "from 0 to below 1", "probability")
 
     def noise(self, shape: tuple[int, ...], draws: Random) -> Array:
         """Draw the inputs that are kept."""
@@ -175,10 +172,8 @@ class BatchNorm(Layer):
     full_precision = True
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.momentum < 1.0:
-            raise ValueError(f"BatchNorm: expected momentum from 0 to below 1, got {self.momentum}")
-        if not self.epsilon > 0:
-            raise ValueError(f"BatchNorm: expected epsilon above 0, got {self.epsilon}")
+        check_range(self, "from 0 to below 1", "momentum")
+        check_range(self, "above 0", "epsilon")
 
     def init(self, n_in: int, draws: Random) -> dict[str, Array]:
         return _init_scale_and_shift(n_in, draws)
@@ -252,8 +247,7 @@ class LayerNorm(Layer):
     full_precision = True
 
     def __post_init__(self) -> None:
-        if not self.epsilon > 0:
-            raise ValueError(f"LayerNorm: expected epsilon above 0, got {self.epsilon}")
+        check_range(self, "above 0", "epsilon")
 
     def init(self, n_in: int, draws: Random) -> dict[str, Array]:
         return _init_scale_and_shift(n_in, draws)

@@ -14,19 +14,15 @@ A `Layout` converts between the two.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from array_api_compat import device
 
-from anyback_nn.array_api import array_namespace
+from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.tree import tree_leaves, tree_map, tree_named_leaves
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from anyback_nn.array_api import Array
 
 __all__ = ["Layout", "Leaf", "Packed"]
 
@@ -88,18 +84,12 @@ class Layout:
     @classmethod
     def of(cls, params: Any, packed: bool) -> Layout:
         """Create the layout of a tree of parameters."""
-        names = iter(tree_named_leaves(params).items())
-        position = index = 0
-
-        def leaf(_: Array) -> Leaf:
-            nonlocal position, index
-            name, array = next(names)
-            shape = tuple(array.shape)
-            start, position = position, position + math.prod(shape)
-            index += 1
-            return Leaf(name, shape, index - 1, start, position)
-
-        return cls(tree_map(leaf, params), packed)
+        leaves, stop = [], 0
+        for index, (name, array) in enumerate(tree_named_leaves(params).items()):
+            start, stop = stop, stop + math.prod(array.shape)
+            leaves.append(Leaf(name, tuple(array.shape), index, start, stop))
+        in_order = iter(leaves)
+        return cls(tree_map(lambda _: next(in_order), params), packed)
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:

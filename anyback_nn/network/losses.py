@@ -13,16 +13,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from array_api_compat import device
 
-from anyback_nn.array_api import array_namespace, to_numpy
+from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.activations import sigmoid, softmax
-
-if TYPE_CHECKING:
-    from anyback_nn.array_api import Array
+from anyback_nn.utils.arguments import check_range
 
 __all__ = [
     "LOSSES",
@@ -269,8 +267,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.delta > 0:
-            raise ValueError(f"Huber: expected delta above 0, got {self.delta}")
+        check_range(self, "above 0", "delta")
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = array_namespace(outputs)
@@ -322,15 +319,6 @@ class Poisson(Loss):
 # Classification ----------------------------------------------------------------------------------
 
 
-def _check_smoothing(loss: Any) -> None:
-    """Raise `ValueError` unless the label smoothing is from 0 to 1."""
-    if not 0.0 <= loss.label_smoothing <= 1.0:
-        raise ValueError(
-            f"{type(loss).__name__}: expected label_smoothing from 0 to 1, got "
-            f"{loss.label_smoothing}"
-        )
-
-
 class _BinaryLoss(Loss):
     """The common part of losses of one or several labels, each from 0 to 1."""
 
@@ -374,7 +362,7 @@ class BinaryCrossEntropy(_BinaryLoss):
     threshold = 0.0
 
     def __post_init__(self) -> None:
-        _check_smoothing(self)
+        check_range(self, "from 0 to 1", "label_smoothing")
 
     def link(self, outputs: Array) -> Array:
         return sigmoid(outputs)
@@ -444,7 +432,7 @@ class SoftmaxCrossEntropy(Loss):
     classifies = True
 
     def __post_init__(self) -> None:
-        _check_smoothing(self)
+        check_range(self, "from 0 to 1", "label_smoothing")
 
     def link(self, outputs: Array) -> Array:
         return softmax(outputs)

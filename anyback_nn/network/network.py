@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from anyback_nn.array_api import Array
 from anyback_nn.errors import ShapeError
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.initializers import GlorotUniform, Initializer
@@ -14,9 +16,6 @@ from anyback_nn.network.layers import Dense
 from anyback_nn.utils.arguments import to_python_scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from anyback_nn.array_api import Array
     from anyback_nn.random import Random
 
 __all__ = ["Network", "Residual"]

@@ -12,15 +12,12 @@ statistics from step to step, compute in float32.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from anyback_nn.array_api import array_namespace
+from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
 from anyback_nn.tree import tree_map
-
-if TYPE_CHECKING:
-    from anyback_nn.array_api import Array
 
 __all__ = ["InDtype", "MixedNetwork", "cast", "mix_precision"]
 
@@ -151,10 +148,6 @@ def _wrap_layers(network: Network, narrow: str, wide: str) -> list[Layer]:
             del settings["layers"]
             layers.append(type(layer)(*_wrap_layers(layer, narrow, wide), **settings))
         else:
-            layers.append(InDtype(layer, wide if _needs_precision(layer) else narrow))
+            has_state = type(layer).init_state is not Layer.init_state
+            layers.append(InDtype(layer, wide if layer.full_precision or has_state else narrow))
     return layers
-
-
-def _needs_precision(layer: Layer) -> bool:
-    """Return whether a layer needs the wide dtype; statistics in its state do."""
-    return layer.full_precision or type(layer).init_state is not Layer.init_state

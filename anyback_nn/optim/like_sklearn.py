@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anyback_nn.array_api import Array
-from anyback_nn.optim.optimizers import Adam, Optimizer
+from anyback_nn.optim.optimizers import Adam, Optimizer, Slots
 from anyback_nn.optim.schedules import Schedule
 
 __all__ = ["EpochSchedule", "SklearnAdam", "SklearnSGD"]
@@ -69,9 +69,7 @@ class SklearnSGD(Optimizer):
     nesterov: bool = True
     slots = ("velocity",)
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (velocity,) = coefficients, state
         g *= rate
         velocity *= self.momentum

@@ -20,13 +20,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from anyback_nn.array_api import array_namespace
-from anyback_nn.optim.schedules import Schedule, as_schedule
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.optim.schedules import Fixed, Schedule
+from anyback_nn.utils.arguments import check_range
 
 if TYPE_CHECKING:
-    from anyback_nn.array_api import Array
     from anyback_nn.network.layout import Packed
 
 __all__ = [
@@ -39,8 +39,12 @@ __all__ = [
     "Nesterov",
     "Optimizer",
     "RMSProp",
+    "Slots",
     "add_l2",
 ]
+
+Slots = tuple[Array, ...]
+"""The state of one array of parameters: an array for each of `Optimizer.slots`."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +82,15 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         if not isinstance(self.learning_rate, Schedule):
-            _expect(self, "learning_rate", self.learning_rate > 0, "above 0")
-        _expect(self, "l1", self.l1 >= 0, "0 or greater")
-        _expect(self, "l2", self.l2 >= 0, "0 or greater")
-        for name in ("clip_value", "clip_norm"):
-            value = getattr(self, name)
-            _expect(self, name, value is None or value > 0, "None or above 0")
+            check_range(self, "above 0", "learning_rate")
+        check_range(self, "0 or greater", "l1", "l2")
+        check_range(self, "None or above 0", "clip_value", "clip_norm")
 
     @property
     def schedule(self) -> Schedule:
         """The learning rate as a function of the epoch."""
-        return as_schedule(self.learning_rate)
+        rate = self.learning_rate
+        return rate if isinstance(rate, Schedule) else Fixed(rate)
 
     @property
     def penalizes(self) -> bool:
@@ -114,24 +116,21 @@ class Optimizer(ABC):
         return (rate,)
 
     @abstractmethod
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         """Update one array of parameters.
 
         Parameters
         ----------
         p, g : array
             Parameters and gradient.
-        state : tuple of array
-            One array for each of `slots`.
+        state : Slots
         *coefficients : float
             As `coefficients` returns them.
 
         Returns
         -------
         p : array
-        state : tuple of array
+        state : Slots
         """
 
     def decay(self, p: Array, mask: Array | float, *coefficients: float) -> Array:
@@ -213,14 +212,6 @@ def add_l2(g: Array, p: Array, mask: Array | float, strength: Any) -> tuple[Arra
     return g, penalized
 
 
-def _expect(settings: Any, name: str, condition: bool, what: str) -> None:
-    """Raise `ValueError` for a setting out of its range."""
-    if not condition:
-        raise ValueError(
-            f"{type(settings).__name__}: expected {name} {what}, got {getattr(settings, name)!r}"
-        )
-
-
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
     """``p -= rate g``: gradient descent, or with several batches its stochastic form.
@@ -237,9 +228,7 @@ class GradientDescent(Optimizer):
 
     learning_rate: float | Schedule = 0.1
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,) = coefficients
         g *= rate
         p -= g
@@ -262,11 +251,9 @@ class Momentum(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "momentum", 0 <= self.momentum < 1, "from 0 to below 1")
+        check_range(self, "from 0 to below 1", "momentum")
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (velocity,) = coefficients, state
         velocity *= self.momentum
         velocity += g
@@ -281,9 +268,7 @@ class Nesterov(Momentum):
     Y. Nesterov, 1983, in the form of I. Sutskever et al., ICML 2013, with the shifted parameters.
     """
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (velocity,) = coefficients, state
         velocity *= self.momentum
         velocity += g
@@ -309,11 +294,9 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "epsilon", self.epsilon > 0, "above 0")
+        check_range(self, "above 0", "epsilon")
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (square,) = coefficients, state
         square += g * g
         return _step_by_root(p, g, square, rate, self.epsilon), (square,)
@@ -340,12 +323,10 @@ class RMSProp(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "smoothing", 0 <= self.smoothing < 1, "from 0 to below 1")
-        _expect(self, "epsilon", self.epsilon > 0, "above 0")
+        check_range(self, "from 0 to below 1", "smoothing")
+        check_range(self, "above 0", "epsilon")
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         (rate,), (square,) = coefficients, state
         square *= self.smoothing
         square += (1.0 - self.smoothing) * (g * g)
@@ -392,18 +373,15 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "beta1", 0 <= self.beta1 < 1, "from 0 to below 1")
-        _expect(self, "beta2", 0 <= self.beta2 < 1, "from 0 to below 1")
-        _expect(self, "epsilon", self.epsilon > 0, "above 0")
+        check_range(self, "from 0 to below 1", "beta1", "beta2")
+        check_range(self, "above 0", "epsilon")
 
     def coefficients(self, step: int, rate: float) -> tuple[float, ...]:
         scale = math.sqrt((1.0 - self.beta2) / (1.0 - self.beta2**step))
         length = rate * (1.0 - self.beta1) / (1.0 - self.beta1**step) / scale
         return length, self.epsilon / scale
 
-    def rule(
-        self, p: Array, g: Array, state: tuple[Array, ...], *coefficients: float
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, state: Slots, *coefficients: float) -> tuple[Array, Slots]:
         length, epsilon, *_ = coefficients
         mean, square = state
         mean *= self.beta1
@@ -436,7 +414,7 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect(self, "weight_decay", self.weight_decay >= 0, "0 or greater")
+        check_range(self, "0 or greater", "weight_decay")
 
     @property
     def penalizes(self) -> bool:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from anyback_nn.utils.arguments import check_range
 
 __all__ = [
     "CosineDecay",
@@ -24,7 +24,6 @@ __all__ = [
     "ReduceOnPlateau",
     "Schedule",
     "StepDecay",
-    "as_schedule",
     "direction",
     "read_monitored",
 ]
@@ -53,11 +52,6 @@ class Schedule(ABC):
         history : sequence of dict
             One row of recorded values for each of its finished epochs.
         """
-
-
-def as_schedule(learning_rate: float | Schedule) -> Schedule:
-    """Return a number as a schedule."""
-    return learning_rate if isinstance(learning_rate, Schedule) else Fixed(learning_rate)
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,7 @@ class StepDecay(Schedule):
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _expect_positive(self, "learning_rate", "every", "factor")
+        check_range(self, "above 0", "learning_rate", "every", "factor")
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
         return float(self.learning_rate * self.factor ** (epoch // self.every))
@@ -117,7 +111,7 @@ class ExponentialDecay(Schedule):
     factor: float = 0.95
 
     def __post_init__(self) -> None:
-        _expect_positive(self, "learning_rate", "factor")
+        check_range(self, "above 0", "learning_rate", "factor")
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
         return float(self.learning_rate * self.factor**epoch)
@@ -147,7 +141,7 @@ class CosineDecay(Schedule):
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        _expect_positive(self, "learning_rate")
+        check_range(self, "above 0", "learning_rate")
         if not 0 <= self.warmup < self.epochs:
             raise ValueError(
                 f"CosineDecay: expected 0 <= warmup < epochs, got warmup={self.warmup} and "
@@ -198,9 +192,8 @@ class ReduceOnPlateau(Schedule):
     per_epoch = True
 
     def __post_init__(self) -> None:
-        _expect_positive(self, "learning_rate", "factor")
-        if self.factor >= 1:
-            raise ValueError(f"ReduceOnPlateau: expected factor below 1, got {self.factor!r}")
+        check_range(self, "above 0", "learning_rate")
+        check_range(self, "above 0 and below 1", "factor")
         direction(self.monitor, self.mode)
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
@@ -261,13 +254,3 @@ def read_monitored(monitor: Any, row: dict[str, float]) -> float:
             f"{', '.join(row)}. Pass validation data, or monitor one of these"
         )
     return direction(name, monitor.mode) * row[name]
-
-
-def _expect_positive(schedule: Schedule, *names: str) -> None:
-    """Raise `ValueError` unless these settings are above 0."""
-    for name in names:
-        if not getattr(schedule, name) > 0:
-            raise ValueError(
-                f"{type(schedule).__name__}: expected {name} above 0, got "
-                f"{getattr(schedule, name)!r}"
-            )

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from operator import index
 from typing import Any
 
-__all__ = ["as_integer", "require_extra", "to_python_scalars"]
+__all__ = ["as_integer", "check_range", "require_extra", "to_python_scalars"]
+
+_RANGES: dict[str, Callable[[Any], bool]] = {
+    "above 0": lambda value: value > 0,
+    "None or above 0": lambda value: value is None or value > 0,
+    "0 or greater": lambda value: value >= 0,
+    "from 0 to 1": lambda value: 0 <= value <= 1,
+    "from 0 to below 1": lambda value: 0 <= value < 1,
+    "above 0 and below 1": lambda value: 0 < value < 1,
+}
 
 
 def as_integer(name: str, value: Any, *, least: int) -> int:
@@ -31,6 +41,14 @@ def as_integer(name: str, value: Any, *, least: int) -> int:
     if number < least:
         raise ValueError(f"expected {name} to be at least {least}, got {number}")
     return number
+
+
+def check_range(settings: Any, expected: str, *names: str) -> None:
+    """Raise `ValueError` unless all these settings are in a range, one of `_RANGES`."""
+    for name in names:
+        value = getattr(settings, name)
+        if not _RANGES[expected](value):
+            raise ValueError(f"{type(settings).__name__}: expected {name} {expected}, got {value}")
 
 
 def require_extra(module: str, extra: str, purpose: str, error: type[Exception]) -> Any:

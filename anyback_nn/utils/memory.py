@@ -14,7 +14,7 @@ from pathlib import Path
 __all__ = ["free_host_memory", "host_memory"]
 
 CGROUPS = Path("/sys/fs/cgroup")
-"""Where the control groups are mounted."""
+"""The folder in which the control groups are mounted."""
 
 V2 = ("memory.max", "memory.current")
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes")

@@ -29,7 +29,7 @@ SCALARS: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), "a string"),
     type(None): ((type(None),), "null"),
 }
-"""What JSON has for each type, and the words for it."""
+"""The types in JSON that fit a type of Python, and the words for them."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ class Serializer:
         AnybackError
             A kind is unknown, or a field is missing, unknown or of another type.
         """
-        options = get_args(expected) if _is_union(expected) else (expected,)
+        is_union = get_origin(expected) in (Union, types.UnionType)
+        options = get_args(expected) if is_union else (expected,)
         options = tuple(option if self._is_checked(option) else Any for option in options)
         if isinstance(data, Mapping):
             return self._object(data, options, where)
@@ -167,19 +168,16 @@ class Serializer:
         else:
             known = self.find(kind) if isinstance(kind, str) else None
             if known is None:
-                raise self.error(self._unknown(kind, where))
+                raise self.error(
+                    f"{f'{where} is' if where else 'the file has an object'} of the kind {kind!r}, "
+                    "which is not defined. If it is a class of your own, define or import it "
+                    "before loading; if not, was it written by another version?"
+                )
             cls = known
             if classes and not issubclass(cls, classes):
                 raise self.error(f"{where} is of the kind {kind!r}: expected {_describe(classes)}")
             settings = data.get("settings", {k: v for k, v in data.items() if k != "kind"})
         return self._build(cls, settings, where)
-
-    def _unknown(self, kind: Any, where: str) -> str:
-        subject = f"{where} is" if where else "the file has an object"
-        return (
-            f"{subject} of the kind {kind!r}, which is not defined. If it is a class of your own, "
-            "define or import it before loading; if not, was it written by another version?"
-        )
 
     def _build(self, cls: Any, settings: Any, where: str) -> Any:
         """Read the fields of a class and call it."""
@@ -217,10 +215,6 @@ def _hints(cls: type) -> dict[str, Any]:
         return get_type_hints(cls)
     except Exception:  # a user's class may be annotated with anything
         return {}
-
-
-def _is_union(expected: Any) -> bool:
-    return get_origin(expected) in (Union, types.UnionType)
 
 
 def _is_scalar(data: Any, option: Any, *, strict: bool) -> bool:

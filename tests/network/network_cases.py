@@ -37,12 +37,12 @@ EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23}
 
 
 def move(tree: Any, backend: nn.Backend, dtype: str) -> Any:
-    """Bring a tree of NumPy arrays to a backend; integers and booleans stay what they are."""
+    """Move a tree of NumPy arrays to a backend; integers and booleans stay what they are."""
 
-    def one(x: Any) -> Any:
+    def move_array(x: Any) -> Any:
         return None if x is None else backend.asarray(x, dtype if x.dtype.kind == "f" else None)
 
-    return tree_map(one, tree)
+    return tree_map(move_array, tree)
 
 
 def pick(tree: Any, index: Any) -> Any:
@@ -141,7 +141,7 @@ class Problem:
         )
 
     def to(self, backend: nn.Backend, dtype: str) -> Problem:
-        """Bring all arrays to a backend."""
+        """Move all arrays to a backend."""
         return self.map(lambda tree: move(tree, backend, dtype))
 
     @property
@@ -305,7 +305,7 @@ class FunctionCase:
 
 
 FUNCTIONS = (
-    *(FunctionCase(name) for name in nn.ACTIVATIONS if name != "softmax"),
+    *(FunctionCase(name) for name in nn.ACTIVATIONS if name not in ("identity", "softmax")),
     FunctionCase("leaky_relu", (0.3,)),
     FunctionCase("elu", (0.6,)),
 )

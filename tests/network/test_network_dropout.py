@@ -20,9 +20,9 @@ def mask(probability, backend=None, dtype="float32"):
 
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 0.9])
 def test_rate(probability):
-    kept = np.sum(mask(probability))
+    n_kept = np.sum(mask(probability))
     n = SHAPE[0] * SHAPE[1]
-    assert abs(kept - n * (1 - probability)) <= 5 * math.sqrt(n * probability * (1 - probability))
+    assert abs(n_kept - n * (1 - probability)) <= 5 * math.sqrt(n * probability * (1 - probability))
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 0.9])

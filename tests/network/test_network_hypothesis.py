@@ -24,7 +24,7 @@ FEW_SHAPES = [((), 4, 4), ((), 0, 4), ((2, 1), 2, 4)]
 QUARTERS = st.sampled_from([n / 4 for n in range(-32, 33)])
 """Numbers whose sums are exact in any order."""
 WIDER = {"float32": np.float64, "float64": np.longdouble}
-"""What NumPy computes in for comparison; some machines have nothing wider than float64."""
+"""The dtype of NumPy for comparison; some machines have nothing wider than float64."""
 VIEWS = {
     "transposed": lambda xp, x: xp.matrix_transpose(
         xp.reshape(x, (*x.shape[:-2], x.shape[-1], x.shape[-2]))
@@ -141,9 +141,9 @@ def assert_same(actual, expected, dtype):
     actual, expected = arrays(actual), arrays(expected)
     assert actual.keys() == expected.keys()
     for name, array in actual.items():
-        one, other = to_numpy(array), to_numpy(expected[name])
-        tolerance = 100 * TOLERANCE[dtype] * np.max(np.abs(other), initial=1.0)
-        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=name)
+        target = to_numpy(expected[name])
+        tolerance = 100 * TOLERANCE[dtype] * np.max(np.abs(target), initial=1.0)
+        np.testing.assert_allclose(to_numpy(array), target, rtol=0, atol=tolerance, err_msg=name)
 
 
 def check(array, shape, dtype, backend):
@@ -169,6 +169,7 @@ def test_layers_keep_shape_dtype_and_device(case, backend, dtype):
         x = data.draw(moderate(backend, dtype, host.x.shape))
         problem = replace(host.to(backend, dtype), x=x)
         result = problem.run()
+        assert problem.layer.output_size(host.x.shape[-1]) == n_out
         check(result["y"], (*replicas, n_samples, n_out), dtype, backend)
         check(result["dx"], host.x.shape, dtype, backend)
         for part, before in (("grads", host.params), ("state", host.context.state)):
@@ -200,7 +201,7 @@ def test_layers_do_not_depend_on_strides(case, backend, finest):
         view = functools.partial(VIEWS[kind], backend.xp)
         problem = host.to(backend, finest)
         views = replace(problem, x=view(problem.x), dy=view(problem.dy))
-        x, dy = (backend.asarray(np.array(to_numpy(one))) for one in (views.x, views.dy))
+        x, dy = (backend.asarray(np.array(to_numpy(view))) for view in (views.x, views.dy))
         result, expected = views.run(), replace(problem, x=x, dy=dy).run()
         for part in ("y", "dx", "grads", "state"):
             assert_same(result[part], expected[part], finest)
@@ -231,16 +232,6 @@ def test_layers_permute_with_their_samples(case, backend, finest):
         for part in ("y", "dx"):
             expected[part] = expected[part][..., order, :]
         assert_same(run(samples_of(problem, order), backend, finest), expected, finest)
-
-
-@each_layer
-def test_replicas_of_layers_are_separate_runs(case, backend, finest):
-    @for_all(backend, problems(case, shapes(backend, 1, REPLICAS)))
-    def holds(problem):
-        together = run(problem, backend, finest)
-        for replica in np.ndindex(problem.x.shape[:-2]):
-            alone = problem.map(lambda tree, replica=replica: pick(tree, replica))
-            assert_same(pick(together, replica), run(alone, backend, finest), finest)
 
 
 @each_loss
@@ -339,7 +330,7 @@ def test_activations_of_any_number(case, backend, dtype):
             result, x = step(x), to_numpy(x)
             # Some libraries round the smallest numbers to 0; others see the kink next to it.
             choices = x, np.where(np.abs(x) < tiny, 0, x)
-            exact = zip(*(step(one.astype(WIDER[dtype])) for one in choices))
+            exact = zip(*(step(choice.astype(WIDER[dtype])) for choice in choices))
         for actual, expected in zip(map(to_numpy, result), exact):
             where = fits(x, actual, expected[0], dtype)
             error = np.min(np.abs(actual - np.stack(expected)), axis=0)[where]
@@ -359,7 +350,7 @@ def test_losses_of_any_number(case, backend, dtype):
         if case.loss.classifies:
             outputs, targets = pairs, case.draw(2, len(pairs))[1]
         numbers = (outputs, targets)
-        wide = [one.astype(WIDER[dtype]) if one.dtype.kind == "f" else one for one in numbers]
+        wide = [x.astype(WIDER[dtype]) if x.dtype.kind == "f" else x for x in numbers]
         with np.errstate(all="ignore"):  # as in a model
             result = all_of(case.loss, *move(numbers, backend, dtype))
             exact = all_of(case.loss, *wide)
@@ -367,7 +358,7 @@ def test_losses_of_any_number(case, backend, dtype):
         where = fits(pairs, result["values"], exact["values"], dtype)
         fits(pairs, result["d_values"], exact["d_values"], dtype)
         assert not np.any(np.isnan(result["link"]))
-        sizes = [1 + np.max(np.abs(one).reshape(len(pairs), -1), axis=1) for one in wide]
+        sizes = [1 + np.max(np.abs(x).reshape(len(pairs), -1), axis=1) for x in wide]
         rounding = TOLERANCE[dtype] * sizes[0] * sizes[1]
         assert np.all(result["values"][where] >= -rounding[where])
 

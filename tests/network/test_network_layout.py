@@ -72,8 +72,8 @@ def test_the_order_of_the_names_does_not_matter(packed, backend):
             return dict(reversed(tree.items()))
         return tuple(reverse(branch) for branch in tree)
 
-    for one, other in zip(layout.pack(reverse(params)), layout.pack(params), strict=True):
-        np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+    for array, expected in zip(layout.pack(reverse(params)), layout.pack(params), strict=True):
+        np.testing.assert_array_equal(to_numpy(array), to_numpy(expected))
 
 
 @both

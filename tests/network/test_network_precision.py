@@ -19,10 +19,10 @@ from anyback_nn.network.precision import InDtype, cast, mix_precision
 each_narrow = pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES)
 each_kind = pytest.mark.parametrize(
     "case",
-    [one for one in LAYERS if one.name in ("Network", "Dropout", "LayerNorm", "softmax")],
+    [case for case in LAYERS if case.name in ("Network", "Dropout", "LayerNorm", "softmax")],
     ids=lambda case: case.name,
 )
-"""What is cast in ways of its own: in blocks, with noise, and within wider layers."""
+"""Layers that are cast in ways of their own: in blocks, with noise, and within wider layers."""
 
 
 def outcome(network, problem, backend):
@@ -32,10 +32,10 @@ def outcome(network, problem, backend):
         context = nn.Context(problem.context.training, (state,), (noise,))
         y, cache = network.forward((params,), x, context)
         dx, _ = network.backward((params,), cache, dy)
-        found = {"y": y, "dx": dx, "grads": network.gradients((params,), cache, dy)}
+        result = {"y": y, "dx": dx, "grads": network.gradients((params,), cache, dy)}
         if context.training:
-            found["state"] = network.next_state(context.state, cache)
-        return found
+            result["state"] = network.next_state(context.state, cache)
+        return result
 
     return backend.jit(run)(*problem.arguments)
 
@@ -43,13 +43,13 @@ def outcome(network, problem, backend):
 def assert_near_wide(case, backend, narrow, wide):
     problem = case.draw(3).to(backend, wide)
     network = nn.Network(problem.layer)
-    found = outcome(mix_precision(network, narrow, wide), problem, backend)
+    result = outcome(mix_precision(network, narrow, wide), problem, backend)
     for part in ("y", "grads", "state"):
-        for name, array in arrays(found.get(part, ())).items():
+        for name, array in arrays(result.get(part, ())).items():
             assert array.dtype == getattr(backend.xp, wide), (part, name)
     expected = outcome(network, problem, backend)
     # Some rounding is in every operation, of which the longest row has some dozens.
-    assert_close(cast(found, wide), expected, 8 * EPSILON[narrow])
+    assert_close(cast(result, wide), expected, 8 * EPSILON[narrow])
 
 
 @each_layer
@@ -73,13 +73,15 @@ def test_float32_in_float64(case, backend, float64):
 @each_narrow
 def test_what_is_kept_for_the_way_back_is_narrow(backend, compute_dtype):
     """Most of the memory of a step."""
-    case = next(one for one in LAYERS if one.name == "Residual")
+    case = next(case for case in LAYERS if case.name == "Residual")
     problem = case.draw(3).to(backend, "float32")
     network = mix_precision(nn.Network(problem.layer), compute_dtype, "float32")
     y, cache = backend.jit(network.forward)((problem.params,), problem.x)
-    kept = arrays(cache)
-    assert len(kept) >= 6
-    assert {str(one.dtype) for one in kept.values()} == {str(narrow_dtype(backend, compute_dtype))}
+    cached = arrays(cache)
+    assert len(cached) >= 6
+    assert {str(array.dtype) for array in cached.values()} == {
+        str(narrow_dtype(backend, compute_dtype))
+    }
     assert y.dtype == backend.xp.float32
 
 
@@ -170,16 +172,15 @@ class Noisy(Seen):
 @pytest.mark.parametrize(
     ("layer", "full"),
     [(Seen(), False), (Noisy(), False), (SeenInFull(), True), (SeenWithState(), True)],
-    ids=lambda one: type(one).__name__,
+    ids=lambda layer: type(layer).__name__,
 )
 @each_narrow
 def test_own_layers(layer, full, backend, compute_dtype):
     network = mix_precision(nn.Network(nn.Network(layer)), compute_dtype, "float32")
     x = backend.asarray([[1.0, 2.0]], "float32")
     _, cache = network.forward((({},),), x, nn.Context(True, (({},),), ((x,),)))
-    wanted = "float32" if full else compute_dtype
-    ((_, seen),) = cache[0]
-    assert seen.dtype == narrow_dtype(backend, wanted)
+    ((_, array),) = cache[0]
+    assert array.dtype == narrow_dtype(backend, "float32" if full else compute_dtype)
 
 
 @dataclass(frozen=True, init=False)

@@ -1,4 +1,4 @@
-"""Properties of every layer and every loss."""
+"""Properties of every layer, compiled; test_network_hypothesis.py has those of drawn shapes."""
 
 from dataclasses import replace
 
@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 from network_cases import (
     LAYERS,
-    N_SAMPLES,
     TOLERANCE,
     arrays,
     assert_close,
     each_layer,
-    each_loss,
-    each_width,
     move,
     pick,
 )
@@ -25,16 +22,13 @@ LEARNING = [case for case in LAYERS if arrays(case.draw(2).params)]
 NETWORKS = [case for case in LAYERS if isinstance(case.make(2), nn.Network)]
 
 
-# Layers ------------------------------------------------------------------------------------------
-
-
 @each_layer
 def test_replicas_are_separate_runs(case, backend, finest):
-    numbers = case.draw(3, replicas=(2,))
+    numbers = case.draw(3, replicas=(2, 2))
     problem = numbers.to(backend, finest)
     together = backend.jit(problem.step)(*problem.arguments)
     together = tree_map(lambda x: None if x is None else to_numpy(x), together)
-    for replica in range(2):
+    for replica in np.ndindex(2, 2):
         alone = numbers.map(lambda tree, replica=replica: pick(tree, replica))
         expected = alone.to(backend, finest).run()
         assert_close(pick(together, replica), expected, TOLERANCE[finest])
@@ -62,14 +56,6 @@ def test_one_sample(case, backend, finest):
     assert_close(result["state"], numbers.context.state, TOLERANCE[finest])
 
 
-@each_width
-@each_layer
-def test_sizes(case, n_out):
-    numbers = case.draw(n_out)
-    assert numbers.layer.output_size(numbers.x.shape[-1]) == n_out
-    assert numbers.run()["y"].shape == (N_SAMPLES, n_out)
-
-
 @pytest.mark.parametrize("case", NETWORKS, ids=lambda case: case.name)
 def test_predict_is_forward_without_training(case, backend, finest):
     problem = case.draw(3).to(backend, finest)
@@ -93,15 +79,3 @@ def test_batch_norm_averages_the_mean_and_the_unbiased_variance(backend, finest)
         "variance": 0.7 * variance + 0.3 * x.var(axis=0, ddof=1),
     }
     assert_close(layer.next_state(own, cache), expected, TOLERANCE[finest])
-
-
-# Losses ------------------------------------------------------------------------------------------
-
-
-@each_loss
-def test_weights_that_are_all_zero(case, backend, finest):
-    outputs, targets = case.draw(3)
-    numbers = move((outputs, targets, np.zeros(N_SAMPLES)), backend, finest)
-    value, d_outputs = nn.mean_loss(case.loss, *numbers)
-    assert float(to_numpy(value)) == 0.0
-    assert not np.any(to_numpy(d_outputs))

@@ -1,7 +1,15 @@
 """Losses against scikit-learn's metrics, and what it has none for against SciPy's functions."""
 
 import numpy as np
-from network_cases import LOSSES, TOLERANCE, each_loss, each_weights, move, relative_error
+from network_cases import (
+    LOSSES,
+    TOLERANCE,
+    each_loss,
+    each_weights,
+    each_width,
+    move,
+    relative_error,
+)
 from scipy.special import expit, huber
 from scipy.special import softmax as probabilities
 from sklearn.metrics import (
@@ -21,7 +29,7 @@ def poisson(t, o, w):
 
 
 def cross_entropy(t, p, w):
-    """Let each sample count as one of every class, with the class's probability as a weight."""
+    """Count each sample as one of every class, with the class's probability as a weight."""
     classes = np.arange(t.shape[1])
     return log_loss(
         np.tile(classes, len(t)),
@@ -32,11 +40,13 @@ def cross_entropy(t, p, w):
 
 
 def yes_or_no(t, p, w):
-    pairs = ((np.stack([1 - one, one], axis=1) for one in pair) for pair in zip(t.T, p.T))
+    pairs = ((np.stack([1 - x, x], axis=1) for x in pair) for pair in zip(t.T, p.T))
     return np.mean([cross_entropy(*pair, w) for pair in pairs])
 
 
 def of_classes(t, o, w, smoothing=0.0):
+    if o.shape[1] == 1:  # the one class is certain, and scikit-learn wants two
+        return 0.0
     t = np.eye(o.shape[1])[t] if t.ndim == 1 else t
     return cross_entropy((1 - smoothing) * t + smoothing / o.shape[1], probabilities(o, axis=1), w)
 
@@ -60,10 +70,11 @@ REFERENCES = {
 }
 
 
+@each_width
 @each_weights
 @each_loss
-def test_loss(case, weights, backend, finest):
-    outputs, targets = case.draw(3)
+def test_loss(case, weights, n_out, backend, finest):
+    outputs, targets = case.draw(n_out)
     value, _ = mean_loss(case.loss, *move((outputs, targets, weights), backend, finest))
     weights = np.ones(len(outputs)) if weights is None else weights
     expected = np.asarray(REFERENCES[case.name](targets, outputs, weights))

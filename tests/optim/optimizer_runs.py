@@ -29,7 +29,7 @@ def run(optimizer, backend, params, grads, packed=True, dtype="float64"):
         )
 
     with backend.scope(dtype):
-        trees = ({name: backend.asarray(x, dtype) for name, x in one.items()} for one in grads)
+        trees = ({name: backend.asarray(x, dtype) for name, x in grad.items()} for grad in grads)
         tree = ({name: own(backend.asarray(p, dtype)) for name, p in params.items()},)
         layout = Layout.of(tree, packed)
         storage = layout.pack(tree)
@@ -59,44 +59,44 @@ def problem(steps=STEPS, size=3.0):
     return params, grads
 
 
-def adam_formula(step, p, g, kept, rate, *, decay=0.0):
+def adam_formula(step, p, g, state, rate, *, decay=0.0):
     """Algorithm 1 of Kingma and Ba, and with ``decay`` algorithm 2 of Loshchilov and Hutter."""
-    m = 0.9 * kept.get("m", 0.0) + 0.1 * g
-    v = 0.999 * kept.get("v", 0.0) + 0.001 * g**2
-    kept.update(m=m, v=v)
+    m = 0.9 * state.get("m", 0.0) + 0.1 * g
+    v = 0.999 * state.get("v", 0.0) + 0.001 * g**2
+    state.update(m=m, v=v)
     change = m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
     return p - rate * (change + decay * p)
 
 
-def momentum_formula(step, p, g, kept, rate):
-    kept["v"] = 0.9 * kept.get("v", 0.0) + g
-    return p - rate * kept["v"]
+def momentum_formula(step, p, g, state, rate):
+    state["v"] = 0.9 * state.get("v", 0.0) + g
+    return p - rate * state["v"]
 
 
-def nesterov_formula(step, p, g, kept, rate):
+def nesterov_formula(step, p, g, state, rate):
     """Sutskever's equations 3 and 4, for the point where the gradient is taken."""
-    old = kept.get("v", 0.0)
-    kept["v"] = 0.9 * old - rate * g
-    return p - 0.9 * old + 1.9 * kept["v"]
+    old = state.get("v", 0.0)
+    state["v"] = 0.9 * old - rate * g
+    return p - 0.9 * old + 1.9 * state["v"]
 
 
-def adagrad_formula(step, p, g, kept, rate):
-    kept["s"] = kept.get("s", 0.0) + g**2
-    return p - rate * g / (np.sqrt(kept["s"]) + 1e-10)
+def adagrad_formula(step, p, g, state, rate):
+    state["s"] = state.get("s", 0.0) + g**2
+    return p - rate * g / (np.sqrt(state["s"]) + 0.3)
 
 
-def rmsprop_formula(step, p, g, kept, rate):
-    kept["s"] = 0.99 * kept.get("s", 0.0) + 0.01 * g**2
-    return p - rate * g / (np.sqrt(kept["s"]) + 1e-8)
+def rmsprop_formula(step, p, g, state, rate):
+    state["s"] = 0.99 * state.get("s", 0.0) + 0.01 * g**2
+    return p - rate * g / (np.sqrt(state["s"]) + 1e-8)
 
 
 def formula_path(formula, params, grads, rate):
     """Follow a formula, one array at a time."""
     columns = []
     for name, p in params.items():
-        kept, path = {}, []
+        state, path = {}, []
         for step, grad in enumerate(grads, 1):
-            p = formula(step, p, grad[name], kept, rate)
+            p = formula(step, p, grad[name], state, rate)
             path.append(p.ravel())
         columns.append(np.stack(path))
     return np.concatenate(columns, axis=1)

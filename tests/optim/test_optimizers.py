@@ -1,4 +1,4 @@
-"""Optimisers against their papers; test_optimizers_torch.py compares them with PyTorch's."""
+"""Optimisers against their papers; test_optimizers_optax.py compares them with Optax's."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ def problem():
     return optimizer_runs.problem()
 
 
+def flatten(arrays):
+    return np.concatenate([array.ravel() for array in arrays.values()])
+
+
 FORMULAS = {
-    "sgd": (nn.GradientDescent(0.02), lambda step, p, g, kept, rate: p - rate * g),
+    "sgd": (nn.GradientDescent(0.02), lambda step, p, g, state, rate: p - rate * g),
     "momentum": (nn.Momentum(0.02), optimizer_runs.momentum_formula),
     "nesterov": (nn.Nesterov(0.02), optimizer_runs.nesterov_formula),
-    "adagrad": (nn.Adagrad(0.02), optimizer_runs.adagrad_formula),
+    "adagrad": (nn.Adagrad(0.02, epsilon=0.3), optimizer_runs.adagrad_formula),
     "rmsprop": (nn.RMSProp(0.02), optimizer_runs.rmsprop_formula),
     "adam": (nn.Adam(0.02), optimizer_runs.adam_formula),
     "adamw": (
@@ -46,7 +50,7 @@ def test_every_rule_follows_its_paper(name, packed, backend, problem, dtype):
 @pytest.mark.usefixtures("float64")
 def test_clipping_limits_elements_and_then_the_norm(size, packed, backend):
     params, grads = optimizer_runs.problem(1, size)
-    start, g = (np.concatenate([a.ravel() for a in one.values()]) for one in (params, grads[0]))
+    start, g = flatten(params), flatten(grads[0])
     limited = np.clip(g, -2.0, 2.0)
     for options, expected in (
         ({"clip_value": 2.0}, limited),
@@ -65,15 +69,15 @@ def test_clipping_a_zero_gradient_gives_zero(backend, problem):
     params, grads = problem
     zeros = [{name: 0 * g for name, g in grads[0].items()}]
     path = run(nn.GradientDescent(0.1, clip_norm=1.0), backend, params, zeros)
-    np.testing.assert_array_equal(path[0], np.concatenate([p.ravel() for p in params.values()]))
+    np.testing.assert_array_equal(path[0], flatten(params))
 
 
 @pytest.mark.usefixtures("float64")
 def test_the_first_step_of_adam_has_the_length_of_the_learning_rate(backend, problem):
     # Kingma and Ba, section 2.1: m_hat / sqrt(v_hat) is the sign of the first gradient.
     params, grads = problem
-    start = np.concatenate([p.ravel() for p in params.values()])
-    signs = np.sign(np.concatenate([g.ravel() for g in grads[0].values()]))
+    start = flatten(params)
+    signs = np.sign(flatten(grads[0]))
     path = run(nn.Adam(0.01), backend, params, grads[:1])
     np.testing.assert_allclose(path[0] - start, -0.01 * signs, rtol=1e-6)
 
@@ -94,26 +98,7 @@ def test_penalties_act_on_weights_alone_by_default(backend, problem):
 def test_a_schedule_sets_the_rate_of_each_step(backend, problem):
     params, grads = problem
     path = run(nn.GradientDescent(StepDecay(0.4, every=1, factor=0.5)), backend, params, grads[:3])
-    p = np.concatenate([p.ravel() for p in params.values()])
+    p = flatten(params)
     for step, rate in enumerate([0.4, 0.2, 0.1]):
-        p = p - rate * np.concatenate([g.ravel() for g in grads[step].values()])
+        p = p - rate * flatten(grads[step])
         np.testing.assert_allclose(path[step], p, rtol=1e-13)
-
-
-@pytest.mark.parametrize(
-    ("make", "text"),
-    [
-        (lambda: nn.Adam(0.0), "Adam: expected learning_rate above 0, got 0.0"),
-        (lambda: nn.Adam(beta1=1.0), "beta1 from 0 to below 1"),
-        (lambda: nn.Momentum(momentum=-0.1), "momentum from 0 to below 1"),
-        (lambda: nn.RMSProp(smoothing=2.0), "smoothing from 0 to below 1"),
-        (lambda: nn.RMSProp(epsilon=0.0), "epsilon above 0"),
-        (lambda: nn.Adagrad(epsilon=-1.0), "epsilon above 0"),
-        (lambda: nn.AdamW(weight_decay=-1.0), "weight_decay 0 or greater"),
-        (lambda: nn.GradientDescent(l2=-1.0), "l2 0 or greater"),
-        (lambda: nn.GradientDescent(clip_norm=0.0), "clip_norm None or above 0"),
-    ],
-)
-def test_settings_out_of_range_are_refused(make, text):
-    with pytest.raises(ValueError, match=text):
-        make()

@@ -61,8 +61,8 @@ PEERS = {
 def optax_path(rule, params, grads):
     """Take Optax's steps; give the parameters after each, as `run` does."""
 
-    def step(kept, grad):
-        now, state = kept
+    def step(carry, grad):
+        now, state = carry
         updates, state = rule.update(grad, state, now)
         now = optax.apply_updates(now, updates)
         return (now, state), jax.numpy.concat([now[name].ravel() for name in params])

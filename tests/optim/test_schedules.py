@@ -7,13 +7,13 @@ import math
 import pytest
 
 import anyback_nn as nn
-from anyback_nn.optim.schedules import as_schedule, direction
+from anyback_nn.optim.schedules import direction
 
 
 def test_a_number_is_a_schedule_that_never_changes():
-    schedule = as_schedule(0.3)
+    schedule = nn.Adam(0.3).schedule
     assert [schedule(0.0), schedule(7.5)] == [0.3, 0.3]
-    assert as_schedule(schedule) is schedule
+    assert nn.Adam(schedule).schedule is schedule
 
 
 def test_step_decay_changes_between_epochs_only():
@@ -60,24 +60,7 @@ def test_reduce_on_plateau_watches_accuracy_upwards_and_keeps_the_minimum():
     assert [schedule(n, rows[:n]) for n in range(6)] == pytest.approx([1, 1, 1, 0.1, 0.05, 0.05])
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: nn.StepDecay(-0.1, every=1),
-        lambda: nn.StepDecay(0.1, every=0),
-        lambda: nn.ExponentialDecay(0.1, factor=0.0),
-        lambda: nn.CosineDecay(0.0, epochs=3),
-        lambda: nn.ReduceOnPlateau(0.1, factor=-1.0),
-    ],
-)
-def test_settings_out_of_range_are_refused(make):
-    with pytest.raises(ValueError, match="above 0, got"):
-        make()
-
-
 def test_reduce_on_plateau_never_raises_the_rate():
-    with pytest.raises(ValueError, match="factor below 1, got 2.0"):
-        nn.ReduceOnPlateau(0.1, factor=2.0)
     schedule = nn.ReduceOnPlateau(0.01, patience=0, minimum=0.1)
     assert schedule(2, [{"validation_loss": 1.0}] * 2) == 0.01
 

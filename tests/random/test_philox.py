@@ -40,7 +40,7 @@ def split(number, n_words):
 
 @pytest.fixture
 def move(backend):
-    """Bring words of 64 bits to the backend, within its scope: to a device without int64, none."""
+    """Move words of 64 bits to the backend, within its scope: to a device without int64, none."""
     with backend.scope("float64"):
         if not backend.supports("int64"):
             pytest.skip("the device has no int64, so masks are made on the host")
@@ -50,7 +50,7 @@ def move(backend):
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN, ids=["zeros", "ones", "pi"])
 def test_published_answers(counter, key, answer, move):
     result = block(tuple(move([k]) for k in key), tuple(move([c]) for c in counter))
-    assert [int(to_numpy(one).view("uint64")[0]) for one in result] == list(answer)
+    assert [int(to_numpy(word).view("uint64")[0]) for word in result] == list(answer)
 
 
 def starts():
