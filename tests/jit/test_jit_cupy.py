@@ -140,7 +140,7 @@ def test_a_step_takes_half_as_many_launches(programs, rng):
     options = {"batch_size": 32, "callbacks": [counting], "progress": False}
     model.fit(x, y, optimizer=nn.Adam(0.001), epochs=1, **options)
     *first, _, before_last, last = counting.launches
-    assert before_last == last == programs[0].n_calls <= 28
+    assert before_last == last == programs[0].replay.n_calls <= 28
     assert min(first) >= 56
 
 
@@ -163,9 +163,9 @@ def test_an_optimizer_is_one_kernel(optimizer, programs, cupy):
         p, state = traced(p, state, optimizer.coefficients(i, 0.1), mask, g)
     (program,) = programs
     # The length of the gradient is a sum over all of it, of which the scale is computed.
-    assert program.n_calls == (1 if optimizer.clip_norm is None else 4)
+    assert program.replay.n_calls == (1 if optimizer.clip_norm is None else 4)
     # It writes the parameters and the state, and not the gradient.
-    (kernel, *_) = program.calls[-1]
+    (kernel, *_) = program.replay.calls[-1]
     assert len(kernel.outputs) == 1 + len(optimizer.slots)
 
 
@@ -203,12 +203,12 @@ def replay(step, *arguments, donate=(), times=1, then=()):
 
 def kernels_of(traced):
     (program,) = traced.programs.values()
-    return [call[0] for call in program.calls if isinstance(call[0], ElementwiseKernel)]
+    return [call[0] for call in program.replay.calls if isinstance(call[0], ElementwiseKernel)]
 
 
 def n_calls(traced):
     (program,) = traced.programs.values()
-    return program.n_calls
+    return program.replay.n_calls
 
 
 SPECIAL = np.asarray([0.0, -0.0, 1.0, -1.0, 0.3, -2.5, 7.0, np.inf, -np.inf, np.nan])

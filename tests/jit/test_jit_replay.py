@@ -297,7 +297,7 @@ def test_results_are_written_over_what_is_not_read_again():
         return (x * 2.0 - 0.5,)
 
     traced, (result,) = replay(step, np.zeros(3))
-    outputs = [arguments[-1] for _, arguments, _ in program_of(traced).calls]
+    outputs = [arguments[-1] for _, arguments, _ in program_of(traced).replay.calls]
     assert len({RULES.address(output) for output in outputs}) == 1
     assert result.tolist() == [39.5] * 3
 
@@ -338,7 +338,7 @@ def test_parts_of_a_concatenation_are_computed_in_place():
 
     x = np.arange(4.0).reshape(2, 2)
     traced, (result,) = replay(step, x)
-    assert np.concatenate not in [function for function, *_ in program_of(traced).calls]
+    assert np.concatenate not in [function for function, *_ in program_of(traced).replay.calls]
     assert result.tolist() == [*(2 * x @ x).ravel(), *(2 * x.sum(axis=0))]
 
 
@@ -379,7 +379,7 @@ def test_a_part_of_a_concatenation_that_is_used_again():
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_large_inputs_are_not_copied(size):
     traced, _ = replay(lambda x: (x[1:] + 1.0,), np.zeros(size))
-    assert bool(program_of(traced).array_slots) == (size > 10)
+    assert bool(program_of(traced).replay.array_slots) == (size > 10)
     x = np.arange(float(size))
     assert traced(x)[0].tolist() == (x[1:] + 1.0).tolist()
 
@@ -524,7 +524,7 @@ def test_long_vectors_are_tiled(size, dtype):
         expected, right = step(expected, rate, g)
         assert_same((p, total), (expected, right))
     # All but the call that reads the input, and the sum.
-    inner = [arguments for _, arguments, _ in program_of(traced).calls[1:-1]]
+    inner = [arguments for _, arguments, _ in program_of(traced).replay.calls[1:-1]]
     assert len(inner) >= 2 * 5
     assert max(x.nbytes for arguments in inner for x in arguments) <= RULES.tile_bytes
 
@@ -539,7 +539,7 @@ def test_large_matrices_are_tiled():
     x = np.random.default_rng(0).standard_normal((n, n)).astype("float32")
     traced, results = replay(step, x, x[:1, :])
     assert_same(results, step(x, x[:1, :]))
-    calls = program_of(traced).calls
+    calls = program_of(traced).replay.calls
     names = [getattr(function, "__name__", "maximum") for function, *_ in calls]
     n_tiles = -(-n * n * 4 // RULES.tile_bytes)
     for name in ("maximum", "greater", "copyto", "multiply"):
