@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.model import Model
 from anyback_nn.network.layout import Layout, Packed
-from anyback_nn.random import Zeros
+from anyback_nn.random import ZerosOnly
 from anyback_nn.sklearn.batches import SampleSource
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
@@ -35,7 +35,7 @@ STOPPED = 99
 
 def check_deterministic(model: Model, shape: tuple[int, ...]) -> None:
     """Refuse layers that change the function that is minimised at each step."""
-    noise = model.network.noise(shape, Zeros(None, model.backend, model.dtype))
+    noise = model.network.noise(shape, ZerosOnly(None, model.backend, model.dtype))
     if list(tree_leaves(model.training.state)) or any(
         leaf is not None for leaf in tree_leaves(noise)
     ):
