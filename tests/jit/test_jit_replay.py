@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from traced_steps import (
     CLASSES,
+    LOSSES,
     N_SAMPLES,
     NETWORKS,
     assert_same,
@@ -75,6 +76,10 @@ def test_losses(loss, y, weighted, both):
     weights = np.random.default_rng(2).uniform(0, 2, N_SAMPLES) if weighted else None
     layers = (nn.Dense(8), nn.Tanh(), nn.Dense(3))
     both(layers, loss, y, sample_weight=weights)
+
+
+def test_no_loss_is_left_out():
+    assert {type(loss) for loss, _ in LOSSES.values()} == set(nn.LOSSES.values())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

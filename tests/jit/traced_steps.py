@@ -30,6 +30,7 @@ LOSSES = {
     "mean absolute": (nn.MeanAbsoluteError(), VALUES),
     "huber": (nn.Huber(0.5), VALUES),
     "poisson": (nn.Poisson(), np.abs(VALUES).round()),
+    "probabilities": (nn.ProbabilityCrossEntropy(), VALUES > 0),
     "labels": (nn.BinaryCrossEntropy(), VALUES > 0),
     "smooth labels": (nn.BinaryCrossEntropy(label_smoothing=0.1), VALUES > 0),
     "classes": (nn.SoftmaxCrossEntropy(), CLASSES),
