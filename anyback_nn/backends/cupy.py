@@ -18,7 +18,7 @@ import cupyx
 import numpy as np
 
 from anyback_nn.array_api import Array
-from anyback_nn.backends.base import Backend, is_index
+from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.backends.transfer import Transfer
 from anyback_nn.errors import BackendUnavailableError
@@ -68,7 +68,7 @@ class CupyBackend(Backend):
                 "such as 'numpy'"
             )
         try:
-            count = runtime.getDeviceCount()
+            runtime.getDeviceCount()
         except runtime.CUDARuntimeError as error:
             raise BackendUnavailableError(
                 f"backend {self.spec!r}: CuPy {cupy.__version__} and an NVIDIA driver are "
@@ -76,8 +76,7 @@ class CupyBackend(Backend):
                 "CUDA_VISIBLE_DEVICES, or the container's GPU option), or use another backend, "
                 "such as 'numpy'"
             ) from error
-        if self.device_name is not None and not is_index(self.device_name, count):
-            raise self.no_such_device()
+        super().check_device()
         try:
             with self.device:
                 (cupy.zeros(1) + 1.0).get()
