@@ -18,7 +18,7 @@ from anyback_nn.backends.libraries import BACKENDS, Library
 from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.jit.dispatch import Traced
 from anyback_nn.jit.rules import TraceRules
-from anyback_nn.jit.scan import Scan
+from anyback_nn.jit.scan import TracedScan
 from anyback_nn.utils.memory import free_host_memory
 
 __all__ = ["Backend", "load", "missing"]
@@ -253,7 +253,7 @@ class Backend:
             of the steps are tuples of one structure and shape, of floats and NumPy arrays.
         """
         rules = self.trace_rules
-        return None if rules is None else Scan(step, donate, rules)
+        return None if rules is None else TracedScan(step, donate, rules)
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:

@@ -33,7 +33,7 @@ from anyback_nn.jit.functions import (
 from anyback_nn.jit.fusion import GpuRules, KernelTemplate
 from anyback_nn.jit.graph import Op, TraceError
 from anyback_nn.jit.rules import TraceRules
-from anyback_nn.jit.scan import Scan
+from anyback_nn.jit.scan import TracedScan
 from anyback_nn.jit.tracer import Tracer
 from anyback_nn.tree import tree_map, tree_stack
 
@@ -105,7 +105,7 @@ class CupyBackend(Backend):
     def scan(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
-        run = Scan(step, donate, RULES)
+        run = TracedScan(step, donate, RULES)
 
         def move(leaf: Any) -> Any:
             return leaf if leaf is None or isinstance(leaf, list) else cupy.asarray(leaf)

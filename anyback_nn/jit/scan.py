@@ -12,10 +12,10 @@ from anyback_nn.jit.rules import TraceRules
 from anyback_nn.jit.trace import list_inputs
 from anyback_nn.tree import tree_stack
 
-__all__ = ["Scan"]
+__all__ = ["TracedScan"]
 
 
-class Scan:
+class TracedScan:
     """A loop of steps, each of which continues from what the last one returned.
 
     Parameters
@@ -34,7 +34,7 @@ class Scan:
     >>> def step(total, x, i):
     ...     total += i * x
     ...     return total, (total * 2.0,)
-    >>> steps = Scan(step, (0,), RULES)
+    >>> steps = TracedScan(step, (0,), RULES)
     >>> xs = [(1.0,), (10.0,), (100.0,), (1000.0,)]
     >>> (total,), results = steps((np.zeros(2),), (np.asarray([1.0, 2.0]),), xs)
     >>> total.tolist(), results[0][-1].tolist()

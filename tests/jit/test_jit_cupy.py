@@ -21,7 +21,7 @@ from traced_steps import (
     each_loss,
     each_network,
     each_optimizer,
-    numbers_of,
+    train,
 )
 
 import anyback_nn as nn
@@ -61,20 +61,16 @@ EPOCHS = CALLS_BEFORE_TRACING + 2
 def same(programs):
     """Train with traced steps on CuPy, in both ways, and without tracing on NumPy."""
 
-    def train_all(layers, loss, y, optimizer=None, dtype="float32", weights=None):
-        # Batches of 16 and a last one of 2.
-        options = {"epochs": EPOCHS, "batch_size": 16, "sample_weight": weights, "progress": False}
-        results = []
-        for backend in (Untraced(), CupyBackend(), OneByOne()):
-            programs.clear()
-            model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
-            model.fit(X, y, optimizer=optimizer or nn.Adam(0.01), **options)
-            results.append(numbers_of(model))
-            assert_same(results[-1], results[0])
-            traced = [3 * EPOCHS, EPOCHS] if backend.trace_rules else []
+    def train_all(*task, dtype="float32", weights=None):
+        options = {"dtype": dtype, "epochs": EPOCHS, "sample_weight": weights}
+        expected = train(Untraced(), *task, **options)
+        assert not programs
+        for backend in (CupyBackend(), OneByOne()):
+            assert_same(train(backend, *task, **options), expected)
             assert [program.runs for program in programs] == [
-                n_steps - CALLS_BEFORE_TRACING - 1 for n_steps in traced
+                n_steps - CALLS_BEFORE_TRACING - 1 for n_steps in (3 * EPOCHS, EPOCHS)
             ]
+            programs.clear()
 
     return train_all
 
@@ -108,7 +104,7 @@ def test_losses(loss, y, weights, same):
 @each_optimizer
 def test_optimizers(optimizer, dtype, same):
     layers = (nn.Dense(8), nn.ReLU(), nn.Dense(3))
-    same(layers, nn.SoftmaxCrossEntropy(), CLASSES, optimizer, dtype)
+    same(layers, nn.SoftmaxCrossEntropy(), CLASSES, optimizer, dtype=dtype)
 
 
 # Launches -----------------------------------------------------------------------------------------

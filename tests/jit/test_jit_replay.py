@@ -10,7 +10,6 @@ import gc
 import importlib
 import pickle
 import weakref
-from functools import partial
 
 import cupy_stand_in
 import numpy as np
@@ -25,6 +24,7 @@ from traced_steps import (
     each_network,
     each_optimizer,
     numbers_of,
+    train,
 )
 
 import anyback_nn as nn
@@ -47,27 +47,19 @@ def without_tracing(backend):
 @pytest.fixture
 def both(backend, programs):
     """Train with traced steps and with others: all numbers must be the same."""
-    return partial(train_both, backend, programs)
 
+    def train_both(*task, **options):
+        numbers = train(backend, *task, **options)
+        assert sum(program.runs for program in programs) > 10
+        assert_same(numbers, train(without_tracing(backend), *task, **options))
 
-def train_both(backend, programs, layers, loss, y, dtype="float64", optimizer=None, **options):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((N_SAMPLES, N_IN))
-    results = []
-    for each in (backend, without_tracing(backend)):
-        model = nn.Model(*layers, loss=loss, backend=each, dtype=dtype, seed=3)
-        # Batches of 16, and a last one of 2.
-        options = {"epochs": 5, "batch_size": 16} | options
-        model.fit(x, y, optimizer=optimizer or nn.Adam(0.01), progress=False, **options)
-        results.append(numbers_of(model))
-    assert sum(program.runs for program in programs) > 10
-    assert_same(*results)
+    return train_both
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @each_network
 def test_networks(layers, dtype, both):
-    both(layers, nn.SoftmaxCrossEntropy(), CLASSES, dtype)
+    both(layers, nn.SoftmaxCrossEntropy(), CLASSES, dtype=dtype)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -86,7 +78,7 @@ def test_no_loss_is_left_out():
 @each_optimizer
 def test_optimizers(optimizer, dtype, both):
     layers = (nn.Dense(8), nn.ReLU(), nn.Dense(3))
-    both(layers, nn.SoftmaxCrossEntropy(), CLASSES, dtype, optimizer=optimizer)
+    both(layers, nn.SoftmaxCrossEntropy(), CLASSES, optimizer, dtype)
 
 
 def test_every_step_after_the_first_ones_is_replayed(both, programs):

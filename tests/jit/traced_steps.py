@@ -65,6 +65,15 @@ BINARY = (
 """Elementwise functions of two arrays."""
 
 
+def train(backend, layers, loss, y, optimizer=None, dtype="float64", **options):
+    """Train a network in batches of 16 and a last one of 2; return every number that changes."""
+    x = np.random.default_rng(0).standard_normal((N_SAMPLES, 4))
+    model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
+    options = {"epochs": 5, "batch_size": 16, "progress": False} | options
+    model.fit(x, y, optimizer=optimizer or nn.Adam(0.01), **options)
+    return numbers_of(model)
+
+
 def numbers_of(model):
     """Return every number that training has changed."""
     training = model.training
