@@ -13,7 +13,7 @@ from anyback_nn.jit.trace import Trace
 from anyback_nn.jit.tracer import ScalarTracer
 from anyback_nn.tree import tree_leaves, tree_map
 
-__all__ = ["Replay", "Result"]
+__all__ = ["Replay"]
 
 
 class Replay:

@@ -35,6 +35,8 @@ class Tracer:
 
     # NumPy's arrays leave operations with this to it.
     __array_ufunc__ = None
+    # As arrays have none.
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, graph: Graph, array: Any, view: View) -> None:
         self.graph, self.array, self.view = graph, array, view
