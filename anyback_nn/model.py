@@ -32,6 +32,7 @@ from anyback_nn.training.metrics import Metric
 from anyback_nn.training.out_of_memory import explain_setup
 from anyback_nn.training.state import TrainingState
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
+from anyback_nn.utils.messages import suggest_call
 
 __all__ = ["LayerSummary", "Model", "build_from"]
 
@@ -96,8 +97,7 @@ class Model(Engine):
         metrics: Sequence[Metric] | None = None,
     ) -> None:
         if not isinstance(loss, Loss):
-            hint = f". Write {loss.__name__}()" if isinstance(loss, type) else ""
-            raise TypeError(f"expected loss to be a Loss, got {loss!r}{hint}")
+            raise TypeError(f"expected loss to be a Loss, got {loss!r}{suggest_call(loss)}")
         for kind, output, instead in (
             (SoftmaxCrossEntropy, Softmax, ""),
             (BinaryCrossEntropy, Sigmoid, ", or use ProbabilityCrossEntropy"),

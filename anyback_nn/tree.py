@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from anyback_nn.array_api import array_namespace
 
-__all__ = ["tree_copy", "tree_leaves", "tree_map", "tree_named_leaves", "tree_stack"]
+__all__ = [
+    "tree_copy",
+    "tree_flatten",
+    "tree_leaves",
+    "tree_map",
+    "tree_named_leaves",
+    "tree_stack",
+]
 
 
-def tree_leaves(tree: Any) -> Iterator[Any]:
-    """Iterate over the leaves of a tree, in order."""
-    if isinstance(tree, dict | tuple):
-        for branch in tree.values() if isinstance(tree, dict) else tree:
-            yield from tree_leaves(branch)
+def tree_flatten(tree: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """Return the leaves of a tree, in order, and its structure, which can be compared and hashed.
+
+    Examples
+    --------
+    >>> leaves, structure = tree_flatten(({"weight": 1, "bias": 2}, 3))
+    >>> leaves, structure == tree_flatten(({"weight": 4, "bias": 5}, 6))[1]
+    ([1, 2, 3], True)
+    """
+    leaves: list[Any] = []
+    structure: list[Any] = []
+    _flatten(tree, leaves, structure)
+    return leaves, tuple(structure)
+
+
+def _flatten(tree: Any, leaves: list[Any], structure: list[Any]) -> None:
+    # Called in each step: generators would be slower.
+    if isinstance(tree, tuple):
+        structure.append(len(tree))
+        for branch in tree:
+            _flatten(branch, leaves, structure)
+    elif isinstance(tree, dict):
+        structure.append(tuple(tree))
+        for branch in tree.values():
+            _flatten(branch, leaves, structure)
     else:
-        yield tree
+        structure.append(None)
+        leaves.append(tree)
+
+
+def tree_leaves(tree: Any) -> list[Any]:
+    """List the leaves of a tree, in order."""
+    return tree_flatten(tree)[0]
 
 
 def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -94,12 +94,12 @@ class Clocks(nn.Callback):
         self.running = fit.epochs_done >= WARM_UP and fit.epochs_done % 2 == 1
         if self.running:
             for program in self.programs:
-                self.untimed.append((program, program.calls))
+                self.untimed.append((program, program.replay.calls))
                 parts = [refine_part(*names) for names in list_operations(program)]
                 self.n_calls = max(self.n_calls, len(parts))
-                program.calls = [
+                program.replay.calls = [
                     (self.time_call(function, part), arguments, options)
-                    for (function, arguments, options), part in zip(program.calls, parts)
+                    for (function, arguments, options), part in zip(program.replay.calls, parts)
                 ]
 
     def on_epoch_end(self, fit: Any) -> None:
@@ -110,7 +110,7 @@ class Clocks(nn.Callback):
         elif fit.epochs_done > WARM_UP:
             self.whole.append(fit.history.last["seconds"])
         while self.untimed:
-            program, program.calls = self.untimed.pop()
+            program, program.replay.calls = self.untimed.pop()
 
     def time_call(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
         """Wrap a function to add its seconds to a part, less what the clock takes."""

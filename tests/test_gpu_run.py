@@ -128,7 +128,7 @@ def test_launches_of_traced_steps_are_counted(tmp_path):
     (row,) = part.rows
     assert part.failures == {"broken": "ZeroDivisionError: division by zero"}
     assert 0 < row["fused"] < row["calls"]
-    assert row["kernels"] < row["kernels, untraced"] / 2
+    assert row["kernels"] < 0.55 * row["kernels, untraced"]
     assert json.loads(part.path.read_text())["rows"] == [row]
 
 

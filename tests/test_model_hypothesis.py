@@ -112,6 +112,10 @@ def tasks(draw, backend):
     return Task((*network, nn.Dense(n_out)), loss, x, y, options)
 
 
+def test_losses_of_every_class_are_drawn():
+    assert set(map(type, LOSSES)) == set(nn.LOSSES.values())
+
+
 # What is compared --------------------------------------------------------------------------------
 
 

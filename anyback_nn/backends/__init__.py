@@ -12,7 +12,6 @@ after it, which is imported when that library is selected.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from dataclasses import replace
@@ -24,6 +23,7 @@ from anyback_nn.array_api import Array
 from anyback_nn.backends.base import Backend, load
 from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.errors import BackendUnavailableError
+from anyback_nn.utils.messages import did_you_mean
 
 __all__ = ["BACKENDS", "ENVIRONMENT_VARIABLE", "Backend", "select", "select_for"]
 
@@ -86,10 +86,8 @@ def select(
         raise TypeError(f"expected the name of a backend, such as 'numpy', got {spec!r}")
     name, colon, device_name = spec.partition(":")
     if name not in BACKENDS or (colon and not device_name):
-        gpu = ["cupy", "torch:cuda"]
-        usual = {"cuda": gpu, "gpu": gpu, "pytorch": ["torch"]}
-        close = usual.get(name) or difflib.get_close_matches(name, BACKENDS, n=1)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        is_gpu = name in ("cuda", "gpu")
+        hint = " Did you mean 'cupy' or 'torch:cuda'?" if is_gpu else did_you_mean(name, BACKENDS)
         raise ValueError(
             f"unknown backend {spec!r}: expected NAME or NAME:DEVICE with NAME one of "
             f"{', '.join(BACKENDS)}.{hint}"

@@ -18,10 +18,10 @@ from anyback_nn.backends.libraries import BACKENDS, Library
 from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.jit.dispatch import Traced
 from anyback_nn.jit.rules import TraceRules
-from anyback_nn.jit.scan import Scan
+from anyback_nn.jit.scan import TracedScan
 from anyback_nn.utils.memory import free_host_memory
 
-__all__ = ["Backend", "is_index", "load", "missing"]
+__all__ = ["Backend", "load", "missing"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Backend:
 
     def check_device(self) -> None:
         """Raise `BackendUnavailableError` if the library works but has no such device."""
-        if self.device_name is not None:
+        if self.device_name is not None and self.spec not in self.devices():
             raise self.no_such_device()
 
     def no_such_device(self) -> BackendUnavailableError:
@@ -253,7 +253,7 @@ class Backend:
             of the steps are tuples of one structure and shape, of floats and NumPy arrays.
         """
         rules = self.trace_rules
-        return None if rules is None else Scan(step, donate, rules)
+        return None if rules is None else TracedScan(step, donate, rules)
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
@@ -318,11 +318,6 @@ def _restore(name: str, settings: dict[str, Any]) -> Backend:
         return load(library, name if device is None else f"{name}:{device}")(**settings)
     except BackendUnavailableError:
         return missing(library)(**settings)
-
-
-def is_index(text: str, count: int) -> bool:
-    """Return whether ``text`` is an integer from 0 to ``count - 1``."""
-    return text.isdecimal() and int(text) < count
 
 
 def _cast_on_host(x: Any, dtype: str | None) -> Any:

@@ -18,22 +18,22 @@ import cupyx
 import numpy as np
 
 from anyback_nn.array_api import Array
-from anyback_nn.backends.base import Backend, is_index
+from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.backends.transfer import Transfer
 from anyback_nn.errors import BackendUnavailableError
-from anyback_nn.jit.fusion import GpuRules, KernelTemplate
-from anyback_nn.jit.graph import Op, TraceError
-from anyback_nn.jit.rules import (
-    TraceRules,
+from anyback_nn.jit.functions import (
+    call_with_out,
     concatenation,
     copying,
     elementwise,
-    in_place,
+    in_place_functions,
     shape_functions,
-    unwrap,
 )
-from anyback_nn.jit.scan import Scan
+from anyback_nn.jit.fusion import GpuRules, KernelTemplate
+from anyback_nn.jit.graph import Op, TraceError
+from anyback_nn.jit.rules import TraceRules
+from anyback_nn.jit.scan import TracedScan
 from anyback_nn.jit.tracer import Tracer
 from anyback_nn.tree import tree_map, tree_stack
 
@@ -68,7 +68,7 @@ class CupyBackend(Backend):
                 "such as 'numpy'"
             )
         try:
-            count = runtime.getDeviceCount()
+            runtime.getDeviceCount()
         except runtime.CUDARuntimeError as error:
             raise BackendUnavailableError(
                 f"backend {self.spec!r}: CuPy {cupy.__version__} and an NVIDIA driver are "
@@ -76,8 +76,7 @@ class CupyBackend(Backend):
                 "CUDA_VISIBLE_DEVICES, or the container's GPU option), or use another backend, "
                 "such as 'numpy'"
             ) from error
-        if self.device_name is not None and not is_index(self.device_name, count):
-            raise self.no_such_device()
+        super().check_device()
         try:
             with self.device:
                 (cupy.zeros(1) + 1.0).get()
@@ -106,7 +105,7 @@ class CupyBackend(Backend):
     def scan(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
-        run = Scan(step, donate, RULES)
+        run = TracedScan(step, donate, RULES)
 
         def move(leaf: Any) -> Any:
             return leaf if leaf is None or isinstance(leaf, list) else cupy.asarray(leaf)
@@ -167,11 +166,7 @@ def reduction(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the rule of a reduction along axes."""
 
     def call(x: Tracer, /, *, axis: Any = None, keepdims: bool = False) -> Any:
-        options = {"axis": axis, "keepdims": keepdims}
-        return x.emit(
-            function(x.array, **options),
-            lambda out: Op(function, (x.view,), {**options, "out": out}),
-        )
+        return call_with_out(function, x, axis=axis, keepdims=keepdims)
 
     return call
 
@@ -186,23 +181,16 @@ def power(x: Any, exponent: Any, /) -> Any:
     """Trace ``x ** exponent``, for which CuPy has several functions."""
     if isinstance(exponent, float | int):
         if exponent == 2:
-            return elementwise(cupy.square, out_by_name=True)(x)
+            return elementwise(cupy.square)(x)
         if exponent in (-1, 0.5):
             raise TraceError("a power that CuPy computes in a special way")
-    return elementwise(cupy.power, out_by_name=True)(x, exponent)
+    return elementwise(cupy.power)(x, exponent)
 
 
-def choose(condition: Any, x: Any, y: Any, *, out: Any) -> None:
-    """Write a choice into an array: CuPy's own function takes no ``out``."""
-    cupy.copyto(out, cupy.where(condition, x, y))
-
-
-def where(condition: Any, x: Any, y: Any, /) -> Any:
-    """Trace a choice."""
-    tracer, arrays, views = unwrap((condition, x, y), same_dtype=(1, 2))
-    return tracer.emit(
-        cupy.where(*arrays), lambda out: Op(choose, views, {"out": out}, "elementwise")
-    )
+def choose(condition: Any, x: Any, y: Any, *, out: Any = None) -> Any:
+    """Return a choice, or write it into an array: CuPy's own function takes no ``out``."""
+    chosen = cupy.where(condition, x, y)
+    return chosen if out is None else cupy.copyto(out, chosen)
 
 
 def cast(x: Any, *, out: Any) -> None:
@@ -221,11 +209,7 @@ def astype(x: Tracer, dtype: Any, /, *, copy: bool = True, device: Any = None) -
 
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     """Trace a choice of rows by their indices."""
-    tracer, (array, rows), (source, chosen) = unwrap((x, indices))
-    return tracer.emit(
-        cupy.take(array, rows, axis),
-        lambda out: Op(cupy.take, (source, chosen, axis, out)),
-    )
+    return call_with_out(cupy.take, x, indices, axis)
 
 
 # The expressions are those of CuPy's own functions, so they are as accurate.
@@ -285,10 +269,8 @@ class CupyRules(GpuRules):
     array = cupy.ndarray
     namespace = compat
     functions: ClassVar = {
-        **{
-            name: elementwise(function, out_by_name=True) for name, function in _ELEMENTWISE.items()
-        },
-        "matmul": elementwise(cupy.matmul, out_by_name=True, kind="other"),
+        **{name: elementwise(function) for name, function in _ELEMENTWISE.items()},
+        "matmul": elementwise(cupy.matmul, kind="other"),
         **{name: reduction(getattr(cupy, name)) for name in ("all", "any", "max", "mean", "sum")},
         **shape_functions(compat),
         "argmax": reduction(cupy.argmax),
@@ -298,11 +280,9 @@ class CupyRules(GpuRules):
         "pow": power,
         "take": take,
         "vecdot": copying(compat.vecdot),
-        "where": where,
+        "where": elementwise(choose, same_dtype=slice(1, None)),
     }
-    in_place: ClassVar = {
-        name: in_place(_ELEMENTWISE[name]) for name in ("add", "subtract", "multiply", "divide")
-    }
+    in_place: ClassVar = in_place_functions(_ELEMENTWISE)
     copy = staticmethod(cupy.copyto)
     fill = staticmethod(cupy.ndarray.fill)
     templates: ClassVar = {

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from anyback_nn.array_api import Array
-from anyback_nn.backends.base import Backend, is_index
+from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.tree import tree_leaves, tree_map, tree_stack
 
@@ -37,10 +37,6 @@ class JaxBackend(Backend):
 
     def devices(self) -> list[str]:
         return [f"jax:{index}" for index in range(len(jax.devices()))]
-
-    def check_device(self) -> None:
-        if self.device_name is not None and not is_index(self.device_name, len(self.devices())):
-            raise self.no_such_device()
 
     def _from_numpy(self, x: Any) -> Array:
         # `jax.device_put` may keep memory that the caller writes to afterwards; `jax.numpy.asarray`

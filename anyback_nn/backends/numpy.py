@@ -11,15 +11,15 @@ import numpy as np
 
 from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
-from anyback_nn.jit.graph import Kind, Op, TraceError
-from anyback_nn.jit.rules import (
-    TraceRules,
+from anyback_nn.jit.functions import (
     concatenation,
     elementwise,
-    in_place,
+    in_place_functions,
     shape_functions,
     unwrap,
 )
+from anyback_nn.jit.graph import Kind, Op, TraceError
+from anyback_nn.jit.rules import TraceRules
 from anyback_nn.jit.tracer import ScalarTracer, Tracer
 
 __all__ = ["RULES", "NumpyBackend", "NumpyRules"]
@@ -75,7 +75,7 @@ def mean(x: Tracer, /, *, axis: Any = None, keepdims: bool = False) -> Any:
 
 def where(condition: Any, x: Any, y: Any, /) -> Any:
     """Trace a choice: a copy of all of ``y``, then ``x`` where the condition holds."""
-    tracer, arrays, (chosen, first, second) = unwrap((condition, x, y), same_dtype=(1, 2))
+    tracer, arrays, (chosen, first, second) = unwrap((condition, x, y), slice(1, None))
 
     def build(out: Any) -> Op:
         return Op(np.copyto, (out, second), kind="copy", may_overwrite=(1,))
@@ -192,9 +192,7 @@ class NumpyRules(TraceRules):
         "take": take,
         "where": where,
     }
-    in_place: ClassVar = {
-        name: in_place(_UFUNCS[name]) for name in ("add", "subtract", "multiply", "divide")
-    }
+    in_place: ClassVar = in_place_functions(_UFUNCS)
     copy = staticmethod(np.copyto)
     fill = staticmethod(np.ndarray.fill)
     tile_bytes = 2**19

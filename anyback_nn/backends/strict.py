@@ -40,7 +40,3 @@ class StrictBackend(Backend):
         # reported, not warned about.
         with np.errstate(all="ignore"):
             yield
-
-    def check_device(self) -> None:
-        if self.device_name is not None and self.spec not in self.devices():
-            raise self.no_such_device()

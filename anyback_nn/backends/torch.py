@@ -17,16 +17,16 @@ from anyback_nn.array_api import Array
 from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.backends.transfer import Transfer
-from anyback_nn.jit.graph import Buffer, Op, TraceError, View
-from anyback_nn.jit.rules import (
-    TraceRules,
+from anyback_nn.jit.functions import (
+    call_with_out,
     concatenation,
     copying,
     elementwise,
-    in_place,
+    in_place_functions,
     shape_functions,
-    unwrap,
 )
+from anyback_nn.jit.graph import Buffer, Op, TraceError, View
+from anyback_nn.jit.rules import TraceRules
 from anyback_nn.jit.tracer import ScalarTracer, Tracer
 from anyback_nn.tree import tree_map
 
@@ -160,11 +160,7 @@ def reduction(function: Callable[..., Any]) -> Callable[..., Any]:
         dims = tuple(range(x.ndim)) if axis is None else axis
         if dims == ():
             raise TraceError("a reduction of no axes")
-        arguments = (dims, keepdims)
-        return x.emit(
-            function(x.array, *arguments),
-            lambda out: Op(function, (x.view, *arguments), {"out": out}),
-        )
+        return call_with_out(function, x, dims, keepdims)
 
     return call
 
@@ -188,39 +184,21 @@ def divide(x: Any, y: Any, /) -> Any:
     """Trace a quotient."""
     if isinstance(x, float | int | ScalarTracer):
         # PyTorch divides a number by an array in this way.
-        return elementwise(torch.mul, out_by_name=True)(
-            elementwise(torch.reciprocal, out_by_name=True)(y), x
-        )
-    return elementwise(torch.div, out_by_name=True)(x, y)
+        return elementwise(torch.mul)(elementwise(torch.reciprocal)(y), x)
+    return elementwise(torch.div)(x, y)
 
 
 def power(x: Any, exponent: Any, /) -> Any:
     """Trace ``x ** exponent``."""
     if not isinstance(exponent, float | int):
-        return elementwise(torch.pow, out_by_name=True)(x, exponent)
+        return elementwise(torch.pow)(x, exponent)
     # PyTorch computes powers by some numbers in special ways, powers by arrays in none.
-    return x.emit(
-        torch.pow(x.array, exponent),
-        lambda out: Op(torch.pow, (x.view, exponent), {"out": out}, "elementwise"),
-    )
-
-
-def where(condition: Any, x: Any, y: Any, /) -> Any:
-    """Trace a choice."""
-    tracer, arrays, views = unwrap((condition, x, y), same_dtype=(1, 2))
-    return tracer.emit(
-        torch.where(*arrays),
-        lambda out: Op(torch.where, views, {"out": out}, "elementwise", may_overwrite=(1, 2)),
-    )
+    return call_with_out(torch.pow, x, exponent, kind="elementwise")
 
 
 def argmax(x: Tracer, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
     """Trace the index of the largest element."""
-    arguments = (axis, keepdims)
-    return x.emit(
-        torch.argmax(x.array, *arguments),
-        lambda out: Op(torch.argmax, (x.view, *arguments), {"out": out}),
-    )
+    return call_with_out(torch.argmax, x, axis, keepdims)
 
 
 def astype(x: Tracer, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
@@ -235,12 +213,7 @@ def astype(x: Tracer, dtype: Any, /, *, copy: bool = True, device: Any = None) -
 
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     """Trace a choice of rows by their indices."""
-    tracer, (array, rows), (source, chosen) = unwrap((x, indices))
-    axis = 0 if axis is None else axis
-    return tracer.emit(
-        torch.index_select(array, axis, rows),
-        lambda out: Op(torch.index_select, (source, axis, chosen), {"out": out}),
-    )
+    return call_with_out(torch.index_select, x, 0 if axis is None else axis, indices)
 
 
 _ELEMENTWISE = {
@@ -289,19 +262,12 @@ class TorchRules(TraceRules):
     array = torch.Tensor
     namespace = compat
     functions: ClassVar = {
-        **{
-            name: elementwise(function, out_by_name=True) for name, function in _ELEMENTWISE.items()
-        },
-        "matmul": elementwise(torch.matmul, out_by_name=True, kind="other"),
-        **{
-            name: copying(function)
-            for name, function in {
-                "isfinite": torch.isfinite,
-                "isinf": torch.isinf,
-                "isnan": torch.isnan,
-                "vecdot": compat.vecdot,
-            }.items()
-        },
+        **{name: elementwise(function) for name, function in _ELEMENTWISE.items()},
+        "matmul": elementwise(torch.matmul, kind="other"),
+        "isfinite": copying(torch.isfinite),
+        "isinf": copying(torch.isinf),
+        "isnan": copying(torch.isnan),
+        "vecdot": copying(compat.vecdot),
         "sum": total(torch.sum),
         "mean": total(torch.mean),
         "max": reduction(torch.amax),
@@ -315,11 +281,9 @@ class TorchRules(TraceRules):
         "concat": concatenation(torch.cat, out_by_name=True),
         "pow": power,
         "take": take,
-        "where": where,
+        "where": elementwise(torch.where, same_dtype=slice(1, None)),
     }
-    in_place: ClassVar = {
-        name: in_place(_ELEMENTWISE[name]) for name in ("add", "subtract", "multiply", "divide")
-    }
+    in_place: ClassVar = in_place_functions(_ELEMENTWISE)
     copy = staticmethod(torch.Tensor.copy_)
     fill = staticmethod(torch.Tensor.fill_)
     # Its calls take longer than NumPy's, and divide their work between threads.

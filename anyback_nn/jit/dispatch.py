@@ -8,6 +8,7 @@ from typing import Any
 
 from anyback_nn.jit.program import Program
 from anyback_nn.jit.rules import TraceRules
+from anyback_nn.tree import tree_flatten
 
 __all__ = ["Traced"]
 
@@ -55,7 +56,7 @@ class Traced:
         self.step, self.donate, self.rules = step, donate, rules
         self.programs: dict[Any, Program] = {}
         self.n_calls: dict[Any, int] = defaultdict(int)
-        self.trees: dict[int, tuple[Any, list[Any], list[Any]]] = {}
+        self.described: dict[int, tuple[Any, list[Any], list[Any]]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         program, inputs = self.program_for(arguments)
@@ -69,27 +70,26 @@ class Traced:
         """Return the program for a call, which may be traced now, and its inputs."""
         donated: list[Any] = []
         inputs: list[Any] = []
-        shapes: list[Any] = []
+        kinds: list[Any] = []
         array = self.rules.array
         for position, argument in enumerate(arguments):
             if position in self.donate:
                 donated.append(argument)
-            elif argument is None:
-                shapes.append(None)
             elif type(argument) is array:
                 inputs.append(argument)
-                shapes.append((argument.shape, argument.dtype))
+                kinds.append((argument.shape, argument.dtype))
+            elif argument is None:
+                kinds.append(None)
             else:
                 # Many are the very same trees as at the last call.
-                flat = self.trees.get(position)
-                if flat is None or flat[0] is not argument:
-                    flat = self.trees[position] = (argument, [], [])
-                    _flatten(argument, array, *flat[1:])
-                inputs += flat[1]
-                shapes += flat[2]
-        if UNKNOWN in shapes:
+                described = self.described.get(position)
+                if described is None or described[0] is not argument:
+                    described = self.described[position] = (argument, *self._describe(argument))
+                inputs += described[1]
+                kinds += described[2]
+        if UNKNOWN in kinds:
             return None, inputs
-        key = tuple(shapes)
+        key = tuple(kinds)
         program = self.programs.get(key)
         if program is not None:
             # After an interrupt its first results were never returned: they are of another call.
@@ -103,6 +103,22 @@ class Traced:
         if self.n_calls[key] == CALLS_BEFORE_TRACING + 1:
             self._trace(key, arguments)
         return self.programs.get(key), inputs
+
+    def _describe(self, tree: Any) -> tuple[list[Any], list[Any]]:
+        """Return the inputs of a program in a tree, and what the program depends on."""
+        leaves, structure = tree_flatten(tree)
+        inputs: list[Any] = []
+        kinds: list[Any] = [structure]
+        for leaf in leaves:
+            if type(leaf) is float:
+                inputs.append(leaf)
+                kinds.append(float)
+            elif type(leaf) is self.rules.array:
+                inputs.append(leaf)
+                kinds.append((leaf.shape, leaf.dtype))
+            else:
+                kinds.append(UNKNOWN if leaf is not None else None)
+        return inputs, kinds
 
     def _trace(self, key: Any, arguments: tuple[Any, ...]) -> None:
         """Trace a step; where that fails, it is called as it is from now on."""
@@ -124,30 +140,4 @@ class Traced:
 
 
 UNKNOWN = "unknown"
-"""The shape of an argument that is neither an array nor a float."""
-
-
-def _flatten(tree: Any, array: type[Any], inputs: list[Any], shapes: list[Any]) -> None:
-    """List the arrays and numbers of a tree, and what a program depends on."""
-    if tree is None:
-        shapes.append(None)
-    elif type(tree) is array:
-        inputs.append(tree)
-        shapes.append((tree.shape, tree.dtype))
-    elif type(tree) is float:
-        inputs.append(tree)
-        shapes.append(float)
-    elif isinstance(tree, tuple):
-        shapes.append(len(tree))
-        for branch in tree:
-            if type(branch) is float:
-                inputs.append(branch)
-                shapes.append(float)
-            else:
-                _flatten(branch, array, inputs, shapes)
-    elif isinstance(tree, dict):
-        shapes.append(tuple(tree))
-        for branch in tree.values():
-            _flatten(branch, array, inputs, shapes)
-    else:
-        shapes.append(UNKNOWN)
+"""The kind of an argument that is neither an array nor a float."""

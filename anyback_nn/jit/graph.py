@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from anyback_nn.jit.rules import TraceRules
+from anyback_nn.array_api import array_namespace
 
 __all__ = ["Buffer", "Call", "Graph", "Kind", "Op", "TraceError", "View"]
 
@@ -140,14 +139,11 @@ class Graph:
 
     Attributes
     ----------
-    rules : TraceRules
-        Those of the array library.
     ops : list of Op
     constants : dict
         Arrays that hold one number everywhere, by shape, dtype and number.
     """
 
-    rules: TraceRules
     ops: list[Op] = field(default_factory=list)
     constants: dict[Any, Any] = field(default_factory=dict)
 
@@ -155,7 +151,7 @@ class Graph:
         """Return an array of the shape and dtype of ``like`` that holds a number everywhere."""
         key = (tuple(like.shape), like.dtype, float(number))
         if key not in self.constants:
-            self.constants[key] = self.rules.namespace.full_like(like, float(number))
+            self.constants[key] = array_namespace(like).full_like(like, float(number))
         return self.constants[key]
 
     def append(self, op: Op) -> None:

@@ -7,6 +7,7 @@ belong in the whole: what fits into the processor's cache is fast.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 from anyback_nn.jit.graph import Buffer, Op, View
 from anyback_nn.jit.rules import TraceRules
 
-__all__ = ["as_new_inputs", "assign_buffers", "skip_done"]
+__all__ = ["as_new_inputs", "assign_buffers", "count_bytes", "skip_done"]
 
 
 def assign_buffers(ops: list[Op], outputs: Iterable[Buffer], rules: TraceRules) -> None:
@@ -62,6 +63,15 @@ def assign_buffers(ops: list[Op], outputs: Iterable[Buffer], rules: TraceRules) 
         for buffer in [buffer for buffer in in_use if buffer.last <= position]:
             in_use.remove(buffer)
             free[buffer.shape, buffer.dtype].append(buffer.array)
+
+
+def count_bytes(ops: list[Op], rules: TraceRules) -> int:
+    """Count the bytes of all results that are stored; memory that is reused counts once."""
+    arrays = (result.array for op in ops for result in op.results)
+    sizes = {
+        rules.address(x)[0]: math.prod(x.shape) * x.dtype.itemsize for x in arrays if x is not None
+    }
+    return sum(sizes.values())
 
 
 def as_new_inputs(

@@ -9,12 +9,13 @@ from typing import Any
 from anyback_nn.jit.dispatch import Traced
 from anyback_nn.jit.program import Program
 from anyback_nn.jit.rules import TraceRules
+from anyback_nn.jit.trace import list_inputs
 from anyback_nn.tree import tree_stack
 
-__all__ = ["Scan"]
+__all__ = ["TracedScan"]
 
 
-class Scan:
+class TracedScan:
     """A loop of steps, each of which continues from what the last one returned.
 
     Parameters
@@ -33,7 +34,7 @@ class Scan:
     >>> def step(total, x, i):
     ...     total += i * x
     ...     return total, (total * 2.0,)
-    >>> steps = Scan(step, (0,), RULES)
+    >>> steps = TracedScan(step, (0,), RULES)
     >>> xs = [(1.0,), (10.0,), (100.0,), (1000.0,)]
     >>> (total,), results = steps((np.zeros(2),), (np.asarray([1.0, 2.0]),), xs)
     >>> total.tolist(), results[0][-1].tolist()
@@ -94,22 +95,9 @@ def _replay(
     results: list[Any],
 ) -> tuple[Any, ...]:
     """Run a program for each of ``xs``, and append to the results."""
-    constant = _inputs(fixed)
+    constant = list_inputs(fixed)
     for x in xs:
-        inputs = [*_inputs(carried[n_donated:]), *constant, *_inputs(x)]
+        inputs = [*list_inputs(tuple(carried[n_donated:])), *constant, *list_inputs(x)]
         *carried, result = program.run(inputs)
         results.append(result)
     return tuple(carried)
-
-
-def _inputs(trees: Sequence[Any]) -> list[Any]:
-    """List the inputs of a program: the leaves of trees, without a generator, which is slower."""
-    leaves: list[Any] = []
-    for tree in trees:
-        if isinstance(tree, dict):
-            leaves += _inputs(tuple(tree.values()))
-        elif isinstance(tree, tuple):
-            leaves += _inputs(tree)
-        elif tree is not None:
-            leaves.append(tree)
-    return leaves

@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cache
+from typing import Any, ClassVar
 
 from anyback_nn.jit.graph import Graph, Op, TraceError, View
+from anyback_nn.jit.rules import TraceRules
 
-if TYPE_CHECKING:
-    from anyback_nn.jit.rules import TraceRules
-
-__all__ = ["ScalarTracer", "TracedNamespace", "Tracer", "operators"]
+__all__ = ["ScalarTracer", "Tracer", "tracer_type"]
 
 
 class Tracer:
@@ -36,6 +35,8 @@ class Tracer:
 
     # NumPy's arrays leave operations with this to it.
     __array_ufunc__ = None
+    # As arrays have none.
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, graph: Graph, array: Any, view: View) -> None:
         self.graph, self.array, self.view = graph, array, view
@@ -97,6 +98,8 @@ class ScalarTracer:
     ----------
     number : float
         Its value in this step.
+    rules : TraceRules
+        Those of the arrays that it is combined with.
     derived : list of ScalarTracer
         All that are computed, in order; this one is added if it is.
     compute : callable, optional
@@ -108,27 +111,26 @@ class ScalarTracer:
     def __init__(
         self,
         number: float,
+        rules: TraceRules,
         derived: list[ScalarTracer],
         compute: Callable[[], float] | None = None,
     ) -> None:
-        self.number, self.compute, self.derived = number, compute, derived
+        self.number, self.rules, self.derived, self.compute = number, rules, derived, compute
         self.cells: dict[Any, Any] = {}
-        self.fills: list[Callable[[float], Any]] = []
         if compute is not None:
             derived.append(self)
 
-    def cell(self, dtype: Any, rules: TraceRules) -> Any:
+    def cell(self, dtype: Any) -> Any:
         """Return the array of this dtype that holds the number."""
         if dtype not in self.cells:
-            array = self.cells[dtype] = rules.scalar(self.number, dtype)
-            self.fills.append(lambda number: rules.fill(array, number))
+            self.cells[dtype] = self.rules.scalar(self.number, dtype)
         return self.cells[dtype]
 
     def set(self, number: float) -> None:
         """Change the value."""
         self.number = number
-        for fill in self.fills:
-            fill(number)
+        for cell in self.cells.values():
+            self.rules.fill(cell, number)
 
     def update(self) -> None:
         """Compute the value again."""
@@ -142,24 +144,16 @@ class ScalarTracer:
 
 
 class TracedNamespace:
-    """The array API standard for tracers.
+    """The array API standard for tracers of a library's arrays."""
 
-    Parameters
-    ----------
-    namespace : module
-        The standard for the library's arrays.
-    functions : dict of str to callable
-        The functions that can be traced.
-    """
-
-    def __init__(self, namespace: Any, functions: dict[str, Callable[..., Any]]) -> None:
-        self._namespace, self._functions = namespace, functions
+    def __init__(self, rules: TraceRules) -> None:
+        self._rules = rules
 
     def __getattr__(self, name: str) -> Any:
-        eager = getattr(self._namespace, name)
+        eager = getattr(self._rules.namespace, name)
         if not callable(eager) or isinstance(eager, type):
             return eager
-        traced = self._functions.get(name)
+        traced = self._rules.functions.get(name)
 
         def call(*arguments: Any, **options: Any) -> Any:
             if not any(map(_is_traced, arguments)):
@@ -182,16 +176,19 @@ def _is_traced(argument: Any) -> bool:
     )
 
 
+@cache
+def tracer_type(rules: TraceRules) -> type[Tracer]:
+    """Return the class of the tracers of a library's arrays.
+
+    It is one of its own, because the namespace of an array is looked up by its class.
+    """
+    return type("Tracer", (Tracer,), {"rules": rules, "namespace": TracedNamespace(rules)})
+
+
 # Python's operators ------------------------------------------------------------------------------
 
-BINARY = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "matmul": "matmul",
-    "pow": "pow",
-}
+ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide"}
+BINARY = ARITHMETIC | {"matmul": "matmul", "pow": "pow"}
 OTHERS = {
     "lt": "less",
     "le": "less_equal",
@@ -207,48 +204,45 @@ OTHERS = {
 }
 
 
-def operators(
-    functions: dict[str, Callable[..., Any]], in_place: dict[str, Callable[..., Any]]
-) -> dict[str, Callable[..., Any]]:
-    """Return Python's operators for tracers by the names of their methods.
+def _define_operators(python: str, name: str) -> None:
+    """Let an operator of tracers, by the name of its method, call a function of the standard."""
 
-    Parameters
-    ----------
-    functions, in_place : dict of str to callable
-        The library's functions that can be traced, and those that work in place.
-    """
-    methods: dict[str, Callable[..., Any]] = {}
-    for python, name in (BINARY | OTHERS).items():
-        call = functions[name]
-        methods[f"__{python}__"] = lambda *operands, call=call: call(*operands)
-    for python, name in BINARY.items():
-        call = functions[name]
-        methods[f"__r{python}__"] = lambda self, other, call=call: call(other, self)
-        if name in in_place:
-            methods[f"__i{python}__"] = in_place[name]
-    return methods
+    def call(self: Tracer, *others: Any) -> Any:
+        return self.rules.functions[name](self, *others)
+
+    def call_reflected(self: Tracer, other: Any) -> Any:
+        return self.rules.functions[name](other, self)
+
+    def call_in_place(self: Tracer, other: Any) -> Any:
+        return self.rules.in_place[name](self, other)
+
+    setattr(Tracer, f"__{python}__", call)
+    if python in BINARY:
+        setattr(Tracer, f"__r{python}__", call_reflected)
+    if python in ARITHMETIC:
+        setattr(Tracer, f"__i{python}__", call_in_place)
 
 
-def _arithmetic() -> None:
-    """Define arithmetic of scalar tracers."""
+def _define_arithmetic(python: str) -> None:
+    """Let an operator of scalar tracers return another one, which is computed at each call."""
+    function = getattr(operator, python)
 
-    def derive(function: Callable[[Any, Any], float], a: Any, b: Any) -> Any:
+    def derive(a: Any, b: Any) -> Any:
         if not all(isinstance(operand, ScalarTracer | float | int) for operand in (a, b)):
             return NotImplemented
-        derived = next(operand.derived for operand in (a, b) if isinstance(operand, ScalarTracer))
+        tracer = a if isinstance(a, ScalarTracer) else b
 
         def compute() -> float:
-            return function(*(x.number if isinstance(x, ScalarTracer) else x for x in (a, b)))
+            numbers = (x.number if isinstance(x, ScalarTracer) else x for x in (a, b))
+            return float(function(*numbers))
 
-        return ScalarTracer(compute(), derived, compute)
+        return ScalarTracer(compute(), tracer.rules, tracer.derived, compute)
 
-    for name in ("add", "sub", "mul", "truediv"):
-        function = getattr(operator, name)
-        for prefix, call in {
-            "": lambda self, other, function=function: derive(function, self, other),
-            "r": lambda self, other, function=function: derive(function, other, self),
-        }.items():
-            setattr(ScalarTracer, f"__{prefix}{name}__", call)
+    setattr(ScalarTracer, f"__{python}__", derive)
+    setattr(ScalarTracer, f"__r{python}__", lambda self, other: derive(other, self))
 
 
-_arithmetic()
+for _python, _name in (BINARY | OTHERS).items():
+    _define_operators(_python, _name)
+for _python in ARITHMETIC:
+    _define_arithmetic(_python)

@@ -14,6 +14,7 @@ from anyback_nn.network.initializers import GlorotUniform, Initializer
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.layers import Dense
 from anyback_nn.utils.arguments import to_python_scalars
+from anyback_nn.utils.messages import suggest_call
 
 if TYPE_CHECKING:
     from anyback_nn.random import Random
@@ -49,7 +50,7 @@ class Network(Layer):
     def __init__(self, *layers: Layer) -> None:
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                hint = f". Write {layer.__name__}(...)" if isinstance(layer, type) else ""
+                hint = suggest_call(layer, "...")
                 raise TypeError(
                     f"layer {position}: expected a Layer (an instance of a subclass of it), got "
                     f"{layer!r}{hint}"

@@ -198,7 +198,7 @@ class Optimizer(ABC):
         return g
 
 
-def add_l2(g: Array, p: Array, mask: Array | float, strength: Any) -> tuple[Array, Array]:
+def add_l2(g: Array, p: Array, mask: Array | float, strength: Array | float) -> tuple[Array, Array]:
     """Add the gradient of ``strength/2 sum w^2`` to ``g``, which is donated.
 
     Returns

@@ -13,6 +13,6 @@ Reference: J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2
 
 from __future__ import annotations
 
-from anyback_nn.random.draws import PURPOSES, Random, ShapeOnly, Zeros, generator
+from anyback_nn.random.draws import PURPOSES, Random, ShapeOnly, ZerosOnly, generator
 
-__all__ = ["PURPOSES", "Random", "ShapeOnly", "Zeros", "generator"]
+__all__ = ["PURPOSES", "Random", "ShapeOnly", "ZerosOnly", "generator"]

@@ -14,7 +14,7 @@ from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend
 from anyback_nn.random.philox import WORDS_PER_BLOCK, words
 
-__all__ = ["PURPOSES", "Random", "ShapeOnly", "Zeros", "generator"]
+__all__ = ["PURPOSES", "Random", "ShapeOnly", "ZerosOnly", "generator"]
 
 PURPOSES = ("weights", "order", "noise", "split")
 """The uses of random numbers. The index is part of the key, so only append to it."""
@@ -125,7 +125,7 @@ class Random:
         return self.backend.asarray(x, dtype=self.dtype)
 
 
-class Zeros(Random):
+class ZerosOnly(Random):
     """Zeros of the right shape in place of every draw, for arrays that are overwritten later."""
 
     def normal(self, shape: tuple[int, ...], std: float = 1.0) -> Array:
@@ -142,7 +142,7 @@ class Zeros(Random):
         return xp.zeros(shape, dtype=xp.bool, device=self.backend.device)
 
 
-class ShapeOnly(Zeros):
+class ShapeOnly(ZerosOnly):
     """NumPy arrays of the right shape that take no memory, for counting their elements."""
 
     def full(self, shape: tuple[int, ...], value: float) -> Array:

@@ -15,7 +15,7 @@ from anyback_nn.model import Model
 from anyback_nn.network.activations import ACTIVATIONS, Activation, Sigmoid
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.layers import BatchNorm, Dense, Dropout
-from anyback_nn.random import Zeros, generator
+from anyback_nn.random import ZerosOnly, generator
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.tree import tree_map, tree_named_leaves
@@ -131,7 +131,7 @@ def build_model(mlp: Estimator, X: Any, random: Any, *, lbfgs: bool) -> Model:
     if pairs is None:
         model.build(n_in)
     else:
-        model.init(n_in, Zeros(generator(0, "weights"), backend, model.dtype))
+        model.init(n_in, ZerosOnly(generator(0, "weights"), backend, model.dtype))
         for name, values in zip(("weight", "bias"), zip(*pairs)):
             set_dense_params(model, name, values)
     if model.n_out != mlp.n_outputs_:

@@ -16,7 +16,7 @@ from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.model import Model
 from anyback_nn.network.layout import Layout, Packed
-from anyback_nn.random import Zeros
+from anyback_nn.random import ZerosOnly
 from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
@@ -33,7 +33,7 @@ STOPPED = 99
 
 def check_deterministic(model: Model, shape: tuple[int, ...]) -> None:
     """Refuse layers that change the function that is minimised at each step."""
-    noise = model.network.noise(shape, Zeros(None, model.backend, model.dtype))
+    noise = model.network.noise(shape, ZerosOnly(None, model.backend, model.dtype))
     if list(tree_leaves(model.training.state)) or any(
         leaf is not None for leaf in tree_leaves(noise)
     ):

@@ -72,7 +72,6 @@ def collect_programs() -> Iterator[CollectedPrograms]:
         except Exception as error:
             collected.refusals.append(f"{type(error).__name__}: {error}")
             raise
-        program.runs = 0
         collected.programs.append(program)
         return program
 

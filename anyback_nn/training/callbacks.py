@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyback_nn.optim.schedules import direction, read_monitored
 from anyback_nn.tree import tree_copy
+from anyback_nn.utils.messages import suggest_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +62,7 @@ def check_callbacks(callbacks: Iterable[Any]) -> None:
     """Raise `TypeError` unless all are callbacks."""
     for callback in callbacks:
         if not isinstance(callback, Callback):
-            hint = f". Write {callback.__name__}()" if isinstance(callback, type) else ""
+            hint = suggest_call(callback)
             raise TypeError(f"expected callbacks to be Callback objects, got {callback!r}{hint}")
 
 

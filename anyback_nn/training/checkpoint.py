@@ -27,7 +27,7 @@ from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule
-from anyback_nn.random import Zeros, generator
+from anyback_nn.random import ZerosOnly, generator
 from anyback_nn.training.history import History
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_map, tree_named_leaves
@@ -217,7 +217,7 @@ def network_of(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
 def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Fill a new model with arrays and settings as `contents` returns them."""
     backend = model.backend
-    model.init(settings["n_in"], Zeros(generator(model.seed, "weights"), backend, model.dtype))
+    model.init(settings["n_in"], ZerosOnly(generator(model.seed, "weights"), backend, model.dtype))
     model.encoding = copy.deepcopy(settings["encoding"])
     training = model.training
 

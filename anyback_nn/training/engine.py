@@ -14,7 +14,7 @@ from anyback_nn.backends import Backend, select
 from anyback_nn.errors import AnybackError, BackendUnavailableError
 from anyback_nn.inputs.checks import check_compute_dtype, check_dtype
 from anyback_nn.jit.dispatch import Traced
-from anyback_nn.jit.scan import Scan
+from anyback_nn.jit.scan import TracedScan
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import Loss
@@ -319,7 +319,7 @@ class Engine:
     def drop_large_programs(self) -> None:
         """Free the memory of traced steps that is worth more than tracing them again."""
         for function, _ in self._replayed.values():
-            if isinstance(function, Traced | Scan):
+            if isinstance(function, Traced | TracedScan):
                 function.drop_large_programs()
 
 

@@ -17,7 +17,7 @@ from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Batch
 from anyback_nn.network.layout import Packed
-from anyback_nn.random import Random, Zeros, generator
+from anyback_nn.random import Random, ZerosOnly, generator
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.engine import Engine, Steps
 from anyback_nn.training.evaluation import evaluate
@@ -206,7 +206,7 @@ def _divide(batches: list[Any], model: Engine, n_in: tuple[int, ...]) -> list[li
     n_steps = model.backend.steps_per_call
     n_same = sum(len(rows) == len(batches[0]) for rows in batches)
     if model.network.is_noisy:
-        zeros = Zeros(None, select("numpy"), model.dtype)
+        zeros = ZerosOnly(None, select("numpy"), model.dtype)
         noise = tree_leaves(model.network.noise((len(batches[0]), *n_in), zeros))
         n_bytes = sum(array.nbytes for array in noise if array is not None)
         n_steps = max(1, min(n_steps, MOST_NOISE // max(n_bytes, 1)))

@@ -9,7 +9,7 @@ from os import PathLike
 
 from anyback_nn.errors import DataError
 
-__all__ = ["did_you_mean", "plural", "prefix_errors", "quoted_list"]
+__all__ = ["did_you_mean", "plural", "prefix_errors", "quoted_list", "suggest_call"]
 
 
 def quoted_list(
@@ -43,6 +43,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     lowered = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), list(lowered), n=1)
     return f" Did you mean {lowered[close[0]]!r}?" if close else ""
+
+
+def suggest_call(value: object, arguments: str = "") -> str:
+    """Suggest calling a class that was passed in place of an object, or nothing.
+
+    >>> suggest_call(dict), suggest_call(1)
+    ('. Write dict()', '')
+    """
+    return f". Write {value.__name__}({arguments})" if isinstance(value, type) else ""
 
 
 @contextmanager

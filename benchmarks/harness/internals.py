@@ -62,13 +62,13 @@ def label_operations(find_label: Callable[[Any], str | None], default: str) -> I
 
 def list_operations(program: Any) -> list[tuple[str, str]]:
     """List the label and the name of the function of each call of a program."""
-    return [(operation.label, operation.function.__name__) for operation in program.ops]
+    return [(operation.label, operation.function.__name__) for operation in program.replay.ops]
 
 
 def count_kernels(program: Any) -> tuple[int, int]:
     """Count the calls of a program, and how many of them are kernels of ours."""
-    kinds = [type(function).__name__ for function, *_ in program.calls]
-    return program.n_calls, kinds.count("ElementwiseKernel")
+    kinds = [type(function).__name__ for function, *_ in program.replay.calls]
+    return program.replay.n_calls, kinds.count("ElementwiseKernel")
 
 
 # Backends ----------------------------------------------------------------------------------------

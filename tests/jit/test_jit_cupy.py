@@ -21,7 +21,7 @@ from traced_steps import (
     each_loss,
     each_network,
     each_optimizer,
-    numbers_of,
+    train,
 )
 
 import anyback_nn as nn
@@ -61,20 +61,16 @@ EPOCHS = CALLS_BEFORE_TRACING + 2
 def same(programs):
     """Train with traced steps on CuPy, in both ways, and without tracing on NumPy."""
 
-    def train_all(layers, loss, y, optimizer=None, dtype="float32", weights=None):
-        # Batches of 16 and a last one of 2.
-        options = {"epochs": EPOCHS, "batch_size": 16, "sample_weight": weights, "progress": False}
-        results = []
-        for backend in (Untraced(), CupyBackend(), OneByOne()):
-            programs.clear()
-            model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
-            model.fit(X, y, optimizer=optimizer or nn.Adam(0.01), **options)
-            results.append(numbers_of(model))
-            assert_same(results[-1], results[0])
-            traced = [3 * EPOCHS, EPOCHS] if backend.trace_rules else []
+    def train_all(*task, dtype="float32", weights=None):
+        options = {"dtype": dtype, "epochs": EPOCHS, "sample_weight": weights}
+        expected = train(Untraced(), *task, **options)
+        assert not programs
+        for backend in (CupyBackend(), OneByOne()):
+            assert_same(train(backend, *task, **options), expected)
             assert [program.runs for program in programs] == [
-                n_steps - CALLS_BEFORE_TRACING - 1 for n_steps in traced
+                n_steps - CALLS_BEFORE_TRACING - 1 for n_steps in (3 * EPOCHS, EPOCHS)
             ]
+            programs.clear()
 
     return train_all
 
@@ -108,7 +104,7 @@ def test_losses(loss, y, weights, same):
 @each_optimizer
 def test_optimizers(optimizer, dtype, same):
     layers = (nn.Dense(8), nn.ReLU(), nn.Dense(3))
-    same(layers, nn.SoftmaxCrossEntropy(), CLASSES, optimizer, dtype)
+    same(layers, nn.SoftmaxCrossEntropy(), CLASSES, optimizer, dtype=dtype)
 
 
 # Launches -----------------------------------------------------------------------------------------
@@ -140,7 +136,7 @@ def test_a_step_takes_half_as_many_launches(programs, rng):
     options = {"batch_size": 32, "callbacks": [counting], "progress": False}
     model.fit(x, y, optimizer=nn.Adam(0.001), epochs=1, **options)
     *first, _, before_last, last = counting.launches
-    assert before_last == last == programs[0].n_calls <= 28
+    assert before_last == last == programs[0].replay.n_calls <= 28
     assert min(first) >= 56
 
 
@@ -163,9 +159,9 @@ def test_an_optimizer_is_one_kernel(optimizer, programs, cupy):
         p, state = traced(p, state, optimizer.coefficients(i, 0.1), mask, g)
     (program,) = programs
     # The length of the gradient is a sum over all of it, of which the scale is computed.
-    assert program.n_calls == (1 if optimizer.clip_norm is None else 4)
+    assert program.replay.n_calls == (1 if optimizer.clip_norm is None else 4)
     # It writes the parameters and the state, and not the gradient.
-    (kernel, *_) = program.calls[-1]
+    (kernel, *_) = program.replay.calls[-1]
     assert len(kernel.outputs) == 1 + len(optimizer.slots)
 
 
@@ -203,12 +199,12 @@ def replay(step, *arguments, donate=(), times=1, then=()):
 
 def kernels_of(traced):
     (program,) = traced.programs.values()
-    return [call[0] for call in program.calls if isinstance(call[0], ElementwiseKernel)]
+    return [call[0] for call in program.replay.calls if isinstance(call[0], ElementwiseKernel)]
 
 
 def n_calls(traced):
     (program,) = traced.programs.values()
-    return program.n_calls
+    return program.replay.n_calls
 
 
 SPECIAL = np.asarray([0.0, -0.0, 1.0, -1.0, 0.3, -2.5, 7.0, np.inf, -np.inf, np.nan])

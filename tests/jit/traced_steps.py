@@ -30,6 +30,7 @@ LOSSES = {
     "mean absolute": (nn.MeanAbsoluteError(), VALUES),
     "huber": (nn.Huber(0.5), VALUES),
     "poisson": (nn.Poisson(), np.abs(VALUES).round()),
+    "probabilities": (nn.ProbabilityCrossEntropy(), VALUES > 0),
     "labels": (nn.BinaryCrossEntropy(), VALUES > 0),
     "smooth labels": (nn.BinaryCrossEntropy(label_smoothing=0.1), VALUES > 0),
     "classes": (nn.SoftmaxCrossEntropy(), CLASSES),
@@ -62,6 +63,15 @@ BINARY = (
     *("maximum", "minimum", "multiply", "not_equal", "pow", "subtract"),
 )
 """Elementwise functions of two arrays."""
+
+
+def train(backend, layers, loss, y, optimizer=None, dtype="float64", **options):
+    """Train a network in batches of 16 and a last one of 2; return every number that changes."""
+    x = np.random.default_rng(0).standard_normal((N_SAMPLES, 4))
+    model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
+    options = {"epochs": 5, "batch_size": 16, "progress": False} | options
+    model.fit(x, y, optimizer=optimizer or nn.Adam(0.01), **options)
+    return numbers_of(model)
 
 
 def numbers_of(model):
