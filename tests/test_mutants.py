@@ -502,16 +502,16 @@ MUTANTS = (
     # Mixed precision.
     Mutant(
         "an overflow is looked at",
-        "training/mixed_precision.py",
-        "taken = finite | (scale <= self.least)",
-        "taken = finite if finite else scale <= self.least",
+        "training/step.py",
+        "taken = finite | (scale <= scaling.least)",
+        "taken = finite if finite else scale <= scaling.least",
         f"training/test_mixed_precision.py::test_a_step_reads_nothing[{DEVICE}]",
         DEVICE,
         r"read back to the host by bool\(\)",
     ),
     Mutant(
         "an overflow is written over what it should leave",
-        "training/mixed_precision.py",
+        "training/step.py",
         "tree_copy(own), args.penalty_mask",
         "own, args.penalty_mask",
         "training/test_mixed_precision.py::test_an_overflow_is_no_step[numpy-float32-float64]",

@@ -44,8 +44,8 @@ class FitContext:
         The reason why training was stopped early.
     epochs_done, batches_done : int
         The number of finished epochs of this call, and of finished batches of the current epoch.
-    extra_scalars : tuple of float
-        Strengths of a penalty in addition to the optimiser's. They are passed to the step after the
+    penalty_coefficients : tuple of float
+        Those of a penalty in addition to the optimiser's. They are passed to the step after the
         optimiser's coefficients, with a penalty mask.
     """
 
@@ -53,7 +53,7 @@ class FitContext:
     epochs: int
     n_batches: int | None = None
     stop_reason: str | None = None
-    extra_scalars: tuple[float, ...] = ()
+    penalty_coefficients: tuple[float, ...] = ()
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
     _mask: Packed | None = field(default=None, init=False)
@@ -74,7 +74,7 @@ class FitContext:
             training, optimizer = self.model.training, self.model.training.optimizer
             assert optimizer is not None
             self._mask = ()
-            if optimizer.penalizes or self.extra_scalars:
+            if optimizer.penalizes or self.penalty_coefficients:
                 everything = optimizer.penalize_all
                 self._mask = self.model.layout.penalty_mask(training.params, everything=everything)
         return self._mask

@@ -123,14 +123,15 @@ class _StepInputs:
         fit.batches_done = 0
 
     def next(self, shape: tuple[int, ...]) -> tuple[float, tuple[float, ...], Any]:
-        """Return the learning rate, the scalars and the noise of the next step."""
+        """Return the learning rate, the coefficients and the noise of the next step."""
         fit, model = self.fit, self.fit.model
         model.training.step += 1
         rate, noise = next(self.rates), None
         if self.is_noisy:
             backend = select("numpy") if self.on_host else model.backend
             noise = model.network.noise(shape, Random(self.random, backend, model.dtype))
-        return rate, self.coefficients(model.training.step, rate) + fit.extra_scalars, noise
+        coefficients = self.coefficients(model.training.step, rate)
+        return rate, coefficients + fit.penalty_coefficients, noise
 
 
 def _take_step(
@@ -138,10 +139,10 @@ def _take_step(
 ) -> tuple[Report, float]:
     """Take one step; return its report and its learning rate."""
     training = fit.model.training
-    rate, scalars, noise = inputs.next(tuple(batch.x.shape))
+    rate, coefficients, noise = inputs.next(tuple(batch.x.shape))
     training.params, training.optimizer_state, training.state, report = step(
         *(training.params, training.optimizer_state, training.state),
-        *(fit.penalty_mask(), scalars, *batch, noise),
+        *(fit.penalty_mask(), coefficients, *batch, noise),
     )
     fit.batches_done += 1
     return report, rate
@@ -183,9 +184,9 @@ def _take_scans(
     inputs, rates = _StepInputs(fit, source, on_host=True), []
 
     def draw_inputs(rows: Any) -> tuple[tuple[float, ...], Any, Any]:
-        rate, scalars, noise = inputs.next((len(rows), *n_in))
+        rate, coefficients, noise = inputs.next((len(rows), *n_in))
         rates.append(rate)
-        return scalars, rows, noise
+        return coefficients, rows, noise
 
     for part in _divide(batches, fit.model, n_in):
         rates.clear()
