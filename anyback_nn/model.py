@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend, select
@@ -29,7 +29,7 @@ from anyback_nn.training.fit import (
 from anyback_nn.training.history import History
 from anyback_nn.training.loop import train
 from anyback_nn.training.metrics import Metric
-from anyback_nn.training.out_of_memory import explain_setup
+from anyback_nn.training.out_of_memory import explain_building, explain_setup
 from anyback_nn.training.state import TrainingState
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
@@ -123,6 +123,22 @@ class Model(Engine):
         return f"Model({layers}, loss={self.loss!r}, backend={self.backend.spec!r})"
 
     # Training --------------------------------------------------------------------------------
+
+    def build(self, n_in: int) -> Self:
+        """Draw the initial parameters for inputs with ``n_in`` features; `fit` does so if needed.
+
+        Raises
+        ------
+        ShapeError
+            The layers do not fit together.
+        OutOfMemoryError
+            There is not enough memory for the parameters.
+        """
+        try:
+            return super().build(n_in)
+        except Exception as error:
+            explain_building(error, self, n_in)
+            raise
 
     def fit(
         self,

@@ -45,7 +45,7 @@ from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training.callbacks import Callback, EarlyStopping, ProgressBar, check_callbacks
 from anyback_nn.training.evaluation import compute_outputs
-from anyback_nn.training.out_of_memory import has_room
+from anyback_nn.training.memory import has_room
 from anyback_nn.tree import tree_copy, tree_map
 from anyback_nn.utils.arguments import to_python_scalars
 

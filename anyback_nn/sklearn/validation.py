@@ -19,7 +19,7 @@ from anyback_nn.network.losses import mean_loss
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
 from anyback_nn.training.evaluation import compute_outputs
-from anyback_nn.training.out_of_memory import has_room
+from anyback_nn.training.memory import has_room
 
 if TYPE_CHECKING:
     from anyback_nn.sklearn.base import BaseMLP

@@ -25,7 +25,6 @@ from anyback_nn.random import Random, generator
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import Metric, default_metrics
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
-from anyback_nn.training.out_of_memory import explain_building
 from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import Step, build_step, on_rows
 from anyback_nn.tree import tree_copy, tree_named_leaves
@@ -124,20 +123,8 @@ class Engine:
     # Parameters ------------------------------------------------------------------------------
 
     def build(self, n_in: int) -> Self:
-        """Draw the initial parameters for inputs with ``n_in`` features; `fit` does so if needed.
-
-        Raises
-        ------
-        ShapeError
-            The layers do not fit together.
-        OutOfMemoryError
-            There is not enough memory for the parameters.
-        """
-        try:
-            self.init(n_in, Random(generator(self.seed, "weights"), self.backend, self.dtype))
-        except Exception as error:
-            explain_building(error, self, n_in)
-            raise
+        """Draw the initial parameters for inputs with ``n_in`` features."""
+        self.init(n_in, Random(generator(self.seed, "weights"), self.backend, self.dtype))
         return self
 
     def init(self, n_in: int, draws: Random) -> None:

@@ -24,7 +24,7 @@ from anyback_nn.inputs.sample_weights import scale_to_mean_one, training_weights
 from anyback_nn.network.layout import Packed
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.history import History
-from anyback_nn.training.out_of_memory import has_room
+from anyback_nn.training.memory import has_room
 
 __all__ = ["FitContext", "batch_arrays", "batch_iterable", "build_sources", "check_arrays"]
 

@@ -25,7 +25,7 @@ from anyback_nn.inputs.batches import IterableSource, array_source
 from anyback_nn.inputs.checks import Batch
 from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.sklearn.batches import build_source
-from anyback_nn.training import out_of_memory
+from anyback_nn.training import memory
 
 LIBRARIES = ["cupy", pytest.param("torch", marks=pytest.mark.needs("torch"))]
 EAGER = {
@@ -449,7 +449,7 @@ def resident(monkeypatch):
 
 def needed_bytes(model, batch_size, n_rows=N, n_in=5):
     """Count the bytes of the data, of a batch while it is computed, and of the parameters."""
-    each = out_of_memory.bytes_a_sample(model.build(n_in), training=True)
+    each = memory.estimate_sample_bytes(model.build(n_in), training=True)
     counts = [row.parameters for row in model.summary()]
     return (n_rows * (n_in + 2) + 14 * sum(counts)) * 4 + batch_size * each
 
@@ -473,7 +473,7 @@ def test_sizes_are_those_in_the_dtype_of_the_model(n_bytes, backend, monkeypatch
     x = np.zeros((10_000, 1000), dtype=np.float16)
     for free, expected in ((0.95 * x.size * n_bytes, False), (1.25 * x.size * n_bytes, True)):
         let_free(type(backend), free, monkeypatch)
-        assert out_of_memory.has_room(model, Batch(x), SIZE) == expected
+        assert memory.has_room(model, Batch(x), SIZE) == expected
 
 
 def test_all_rows_if_free_memory_is_unknown_or_the_memory_is_the_host_s(
@@ -492,7 +492,7 @@ def test_all_rows_if_they_are_one_batch_or_on_a_device(model, resident, monkeypa
     let_free(type(model.backend), 0, monkeypatch)
     for size in N, 2 * N, None:
         model.fit(*samples(), epochs=1, batch_size=size, validation=samples(), progress=False)
-    monkeypatch.setattr(out_of_memory, "on_host", lambda x: False)
+    monkeypatch.setattr(memory, "on_host", lambda x: False)
     model.fit(*samples(), epochs=1, batch_size=SIZE, validation=samples(5000), progress=False)
     assert resident == [True] * 8
 

@@ -16,7 +16,7 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.backends.base import load
 from anyback_nn.errors import OutOfMemoryError
-from anyback_nn.training import out_of_memory
+from anyback_nn.training import memory
 from anyback_nn.tree import tree_leaves
 
 NEEDS_TORCH = pytest.mark.needs("torch")
@@ -205,7 +205,7 @@ def test_validation_in_fit(model, rows):
 @pytest.mark.usefixtures("small")
 def test_what_is_free_bounds_what_is_tried(model, rows, monkeypatch):
     model.build(rows[0].shape[1])
-    each = out_of_memory.bytes_a_sample(model, training=True)
+    each = memory.estimate_sample_bytes(model, training=True)
     monkeypatch.setattr(Backend, "free_memory", lambda self: 20 * each)
     with pytest.raises(OutOfMemoryError) as caught:
         model.fit(*rows, batch_size=256)
@@ -282,11 +282,11 @@ def test_other_errors_stay_what_they_are(model, rows, monkeypatch):
 def test_bytes_a_sample_count_every_cache_once(backend):
     layers = (nn.Dense(64), nn.ReLU(), nn.Residual(nn.Dense(32), nn.Tanh(), nn.Dense(64)))
     model = nn.Model(*layers, nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend=backend)
-    each = out_of_memory.bytes_a_sample(model.build(10), training=True)
+    each = memory.estimate_sample_bytes(model.build(10), training=True)
     widest, kept = 64, 10 + 64 + 64 + 32 + 64
     assert kept + 2 * widest <= each / 4 <= 2 * (kept + 3 * widest)
     wider = nn.Model(*layers, nn.Dense(300), loss=nn.SoftmaxCrossEntropy(), backend=backend)
-    assert out_of_memory.bytes_a_sample(wider.build(10), training=True) > each
+    assert memory.estimate_sample_bytes(wider.build(10), training=True) > each
 
 
 def test_a_sample_takes_twice_as_much_in_float64(model, float64):
@@ -294,7 +294,7 @@ def test_a_sample_takes_twice_as_much_in_float64(model, float64):
     finer = nn.Model(*layers, loss=model.loss, backend=model.backend, dtype=float64)
     for training in True, False:
         each, twice = (
-            out_of_memory.bytes_a_sample(one.build(4), training=training) for one in (model, finer)
+            memory.estimate_sample_bytes(one.build(4), training=training) for one in (model, finer)
         )
         assert 1.5 * each < twice <= 2 * each
 
@@ -302,9 +302,9 @@ def test_a_sample_takes_twice_as_much_in_float64(model, float64):
 @pytest.mark.parametrize("bound", [-1, 0, 1, 2, 63, 64, 65])
 def test_the_largest_power_of_two(bound):
     tried = []
-    assert out_of_memory.largest_that_fits(bound, tried.append) is None
+    assert memory.find_largest(bound, tried.append) is None
     assert tried == sorted({2**i for i in range(7) if 2**i <= max(bound, 1)}, reverse=True)
-    assert out_of_memory.largest_that_fits(bound, lambda n: n <= 5) == min(4, max(tried))
+    assert memory.find_largest(bound, lambda n: n <= 5) == min(4, max(tried))
 
 
 def test_arrays_of_a_failed_step_are_let_go():
@@ -328,6 +328,6 @@ def test_arrays_of_a_failed_step_are_let_go():
     try:
         step()
     except MemoryError as error:
-        out_of_memory._free_frames(error)
+        memory.free_frames(error)
         gc.collect()
         assert held[0]() is None
