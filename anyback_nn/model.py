@@ -11,6 +11,7 @@ from typing import Any, Self
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend, select
 from anyback_nn.errors import DivergenceError
+from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Batch, check_inputs
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
@@ -284,14 +285,11 @@ class Model(Engine):
         self.check_built()
         with self.backend.scope(self.dtype):
             if y is None:
-                if sample_weight is not None:
-                    raise ValueError(
-                        "sample_weight needs arrays x and y; an iterable has the weights in its "
-                        "batches: (x, y, weights)"
-                    )
-                return evaluation.evaluate(self, batch_iterable(self, x))
-            rows = check_arrays(self, x, y, sample_weight)
-            return evaluation.evaluate(self, batch_arrays(self, rows, batch_size, resident=False))
+                source: Source = batch_iterable(self, x, sample_weight=sample_weight)
+            else:
+                rows = check_arrays(self, x, y, sample_weight)
+                source = batch_arrays(self, rows, batch_size, resident=False)
+            return evaluation.evaluate(self, source)
 
     def predict(self, x: Any, *, batch_size: int = 4096) -> Array:
         """Predict: probabilities for a loss that classifies, else values.

@@ -512,6 +512,7 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
         (lambda m, x, y: m.fit(x, y[:-1]), nn.ShapeError, "240 rows, but the targets have 239"),
         (lambda m, x, y: m.fit(x, y + 1), nn.DataError, "class indices from 0 to 1"),
         (lambda m, x, y: m.fit(x, y.astype(str)), nn.DataError, "numpy.unique"),
+        (lambda m, x, y: m.fit(x, y + 0j), nn.DataError, "numeric targets, got dtype complex128"),
         (lambda m, x, y: m.fit(x, y, epochs=0), ValueError, "epochs to be at least 1"),
         (lambda m, x, y: m.fit(x, y, batch_size=0), ValueError, "batch_size .* at least 1, got 0"),
         (lambda m, x, y: m.fit(x, y, batch_size=8.0), TypeError, "batch_size to be an integer"),
@@ -527,12 +528,12 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
         (lambda m, x, y: m.predict(x), nn.AnybackError, "call fit"),
         (lambda m, x, y: m.fit(x, y, epochs=1) and m.predict(x[:, :1]), nn.ShapeError, "takes 2"),
         (lambda m, x, y: m.fit(x, y, class_weight={9: 1}), nn.DataError, "no sample has"),
-        (lambda m, x, y: m.fit([(x, y)], class_weight="balanced"), ValueError, "need arrays"),
+        (lambda m, x, y: m.fit([(x, y)], class_weight="balanced"), ValueError, "^class_weight: "),
         (lambda m, x, y: m.fit([(x, y)], validation=0.1), ValueError, "fraction"),
         (lambda m, x, y: m.fit(x, y, class_weight={1: -1.0}), nn.DataError, "0 or greater"),
         (lambda m, x, y: m.fit(x, y, class_weight={0: 0, 1: 0}), nn.DataError, "all sample we"),
         (lambda m, x, y: m.params, nn.AnybackError, "call fit"),
-        (lambda m, x, y: m.build(2).evaluate([(x, y)], sample_weight=y), ValueError, "in its "),
+        (lambda m, x, y: m.build(2).evaluate([(x, y)], sample_weight=y), ValueError, "in its"),
     ],
 )
 def test_misuse_is_explained(backend, moons, call, error, text):

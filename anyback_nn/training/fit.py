@@ -103,14 +103,10 @@ def build_sources(
     """
     fraction = float(validation) if isinstance(validation, Real) else None
     if y is None:
-        if sample_weight is not None or class_weight is not None:
-            raise ValueError(
-                "sample_weight and class_weight need arrays x and y; an iterable has the weights "
-                "in its batches: (x, y, weights)"
-            )
         if fraction is not None:
             raise ValueError("a fraction for validation needs arrays x and y; pass (x, y)")
-        return batch_iterable(engine, x), _batch_validation(engine, validation)
+        source = batch_iterable(engine, x, sample_weight=sample_weight, class_weight=class_weight)
+        return source, _batch_validation(engine, validation)
     rows = check_arrays(engine, x, y, sample_weight)
     n_samples, n_in = map(int, rows.x.shape)
     train_rows = validation_rows = None
@@ -124,17 +120,11 @@ def build_sources(
     resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)
     if resident:
         rows = move(rows, engine.backend, engine.dtype)
-    source = batch_arrays(
-        engine,
-        rows._replace(weights=weights),
-        batch_size,
-        resident=resident,
-        shuffle=shuffle,
-        chosen=train_rows,
-    )
+    options = {"resident": resident, "shuffle": shuffle, "chosen": train_rows}
+    training = batch_arrays(engine, rows._replace(weights=weights), batch_size, **options)
     if fraction is None:
-        return source, _batch_validation(engine, validation)
-    return source, batch_arrays(engine, rows, resident=resident, chosen=validation_rows)
+        return training, _batch_validation(engine, validation)
+    return training, batch_arrays(engine, rows, resident=resident, chosen=validation_rows)
 
 
 def batch_arrays(
@@ -152,8 +142,16 @@ def batch_arrays(
     return array_source(rows, engine.backend, engine.dtype, **options)
 
 
-def batch_iterable(engine: Engine, batches: Iterable[Any]) -> IterableSource:
-    """Create the source of batches of an iterable; the first one has the number of features."""
+def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> IterableSource:
+    """Create the source of batches of an iterable; the first one has the number of features.
+
+    No other weights than those in its batches are taken.
+    """
+    if refused := [name for name, value in weights.items() if value is not None]:
+        raise ValueError(
+            f"{' and '.join(refused)}: expected arrays x and y; an iterable has the weights in its "
+            "batches: (x, y, weights)"
+        )
     if not isinstance(batches, Iterable) or hasattr(batches, "dtype"):
         raise TypeError(
             "fit and evaluate need targets: pass y, or an iterable of (x, y) batches as x"

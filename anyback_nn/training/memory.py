@@ -129,8 +129,8 @@ def find_largest(bound: int, fits: Callable[[int], bool]) -> int | None:
 
 def count_bytes(dtype: str, *arrays: Array) -> int:
     """Count the bytes of all elements in a dtype."""
-    n_elements = sum(math.prod(array.shape) for array in arrays)
-    return n_elements * int(np.dtype(dtype).itemsize)
+    n_elements: int = sum(math.prod(array.shape) for array in arrays)
+    return n_elements * np.dtype(dtype).itemsize
 
 
 def free_frames(error: BaseException | None) -> None:
