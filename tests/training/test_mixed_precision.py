@@ -10,7 +10,7 @@ import pickle
 
 import numpy as np
 import pytest
-from network_cases import EPSILON
+from network_cases import EPSILON, relative_error
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
@@ -110,10 +110,6 @@ def is_finite(tree):
 def to_floats(scale_state):
     """Return the scale and the number of finite steps."""
     return [float(to_numpy(array)[0]) for array in scale_state]
-
-
-def relative_error(gradient, expected):
-    return np.max(np.abs(gradient - expected)) / np.max(np.abs(expected))
 
 
 @pytest.mark.parametrize(
