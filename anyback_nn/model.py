@@ -19,7 +19,7 @@ from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntr
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.training import checkpoint, evaluation
 from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
-from anyback_nn.training.engine import Engine, LayerSummary, is_own, supported_compute_dtype
+from anyback_nn.training.engine import Engine, LayerSummary, choose_compute_dtype, is_own
 from anyback_nn.training.fit import (
     FitContext,
     batch_arrays,
@@ -224,7 +224,7 @@ class Model(Engine):
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
                 self.training = self.training.with_optimizer(optimizer)
-                steps = self.training_steps(optimizer)
+                steps = self.compile_training_steps(optimizer)
                 callbacks = [*callbacks, bar] if bar else callbacks
                 train(context, training_source, validation_source, steps, callbacks)
         except BaseException as error:
@@ -343,7 +343,7 @@ class Model(Engine):
 
     def to(self, backend: str | Backend) -> Model:
         """Return a copy on another backend, with the optimiser's state and the history."""
-        return _rebuild(*checkpoint.contents(self), select(backend), self.metrics)
+        return _rebuild(*checkpoint.collect_contents(self), select(backend), self.metrics)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: parameters, optimiser state, settings, history, encoding.
@@ -354,7 +354,7 @@ class Model(Engine):
             The file cannot be written, or a custom layer or loss is not a dataclass. An existing
             file is unchanged.
         """
-        checkpoint.write(path, *checkpoint.contents(self))
+        checkpoint.write(path, *checkpoint.collect_contents(self))
 
     @classmethod
     def load(
@@ -390,14 +390,14 @@ def _rebuild(
     metrics: Sequence[Metric] | None,
 ) -> Model:
     """Create the model with these contents."""
-    network, loss = checkpoint.network_of(settings)
+    network, loss = checkpoint.read_network(settings)
     model = Model(
         *network.layers,
         loss=loss,
         backend=backend,
         seed=settings["seed"],
         dtype=settings["dtype"],
-        compute_dtype=supported_compute_dtype(
+        compute_dtype=choose_compute_dtype(
             settings.get("compute_dtype"), settings["dtype"], backend
         ),
         metrics=metrics,

@@ -689,7 +689,7 @@ class Scaled(nn.Layer):
 def compiled(model):
     """Return a function of the model that its backend has compiled."""
     layout, network = model.layout, model.network
-    return model.compiled(
+    return model.get_compiled(
         "a test", lambda: lambda params, x: network.forward(layout.unpack(params), x)[0]
     )
 

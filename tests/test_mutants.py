@@ -344,8 +344,8 @@ MUTANTS = (
     Mutant(
         "balanced classes are counted in held-out rows too",
         "inputs/sample_weights.py",
-        "class_weights(to_numpy(rows.y)[training], weights)",
-        "class_weights(to_numpy(rows.y), weights)[training]",
+        "compute_class_weights(to_numpy(rows.y)[training], weights)",
+        "compute_class_weights(to_numpy(rows.y), weights)[training]",
         "inputs/test_batches.py::test_rows_that_are_held_out_have_no_part_in_the_weights",
         "numpy",
         r"1\.06666",
@@ -474,7 +474,7 @@ MUTANTS = (
     Mutant(
         "half an epoch is kept after an interrupt",
         "training/loop.py",
-        'before = model.training.copy(model.compiled("copies", lambda: tree_copy))',
+        'before = model.training.copy(model.get_compiled("copies", lambda: tree_copy))',
         "before = model.training",
         "test_model.py::test_a_fit_that_fails_leaves_the_last_finished_epoch[numpy]",
         "numpy",

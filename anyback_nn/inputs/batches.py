@@ -20,7 +20,7 @@ from array_api_compat import device
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DataError, ShapeError
-from anyback_nn.inputs.checks import Batch, check_batch, check_inputs, n_rows
+from anyback_nn.inputs.checks import Batch, check_batch, check_inputs, count_rows
 from anyback_nn.inputs.memory_map import announce
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
@@ -102,7 +102,7 @@ class ArraySource(Source):
     @property
     def n_samples(self) -> int:
         """The number of rows in use."""
-        return n_rows(self.rows.x if self.chosen is None else self.chosen)
+        return count_rows(self.rows.x if self.chosen is None else self.chosen)
 
     @property
     def n_batches(self) -> int:
@@ -263,7 +263,7 @@ class IterableSource(Source):
                 rows = self._check(batch)
             except (DataError, ShapeError) as error:
                 raise type(error)(f"batch {position}: {error}") from None
-            self._rows_a_batch = n_rows(rows.x)
+            self._rows_a_batch = count_rows(rows.x)
             yield move(rows, self.backend, self.dtype, feed)
         if position < 0:
             exhausted = iter(self.batches) is self.batches

@@ -25,7 +25,7 @@ __all__ = [
     "check_dtype",
     "check_inputs",
     "check_weights",
-    "n_rows",
+    "count_rows",
 ]
 
 
@@ -50,7 +50,7 @@ def _check_numeric(x: Array, name: str, advice: str = "") -> None:
     raise DataError(f"expected numeric {name}, got dtype {x.dtype}{advice}")
 
 
-def n_rows(x: Array) -> int:
+def count_rows(x: Array) -> int:
     """Return the number of rows; arrays of some libraries have no ``len``."""
     return int(x.shape[0])
 
@@ -160,10 +160,12 @@ def check_batch(
     advice = "Number the labels first, for example with numpy.unique(labels, return_inverse=True)"
     _check_numeric(y, "targets", f". {advice}")
     y = loss.check_targets(y, n_out, values=values)
-    if n_rows(x) != n_rows(y):
-        raise ShapeError(f"the inputs have {n_rows(x)} rows, but the targets have {n_rows(y)}")
+    if count_rows(x) != count_rows(y):
+        raise ShapeError(
+            f"the inputs have {count_rows(x)} rows, but the targets have {count_rows(y)}"
+        )
     if weights is not None:
-        weights = check_weights(weights, n_rows(x), values=values)
+        weights = check_weights(weights, count_rows(x), values=values)
     return Batch(x, y, weights)
 
 

@@ -16,7 +16,7 @@ from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.optim.averaging import update_average
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.training.step import Report, Step, StepArguments, value_and_grad
+from anyback_nn.training.step import Step, StepArguments, StepReport, value_and_grad
 
 __all__ = ["Objective", "Scaled"]
 
@@ -111,7 +111,7 @@ class Objective:
         """
         compute = self.value_and_grad(gradient_factor)
 
-        def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
+        def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
             args = StepArguments(*arguments)
             tree = self.layout.unpack(args.params)
             gradients, cache, value, count = compute(args._replace(params=tree))

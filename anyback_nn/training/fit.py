@@ -20,7 +20,7 @@ from anyback_nn.inputs.batches import (
     split,
 )
 from anyback_nn.inputs.checks import Batch, check_batch
-from anyback_nn.inputs.sample_weights import scale_to_mean_one, training_weights
+from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.history import History
@@ -114,7 +114,7 @@ def build_sources(
         train_rows, validation_rows = split(n_samples, fraction, engine.seed)
         if rows.weights is not None:
             scale_to_mean_one(rows.weights[validation_rows])  # raises if all are 0
-    weights = training_weights(rows, class_weight, engine.loss, train_rows)
+    weights = compute_training_weights(rows, class_weight, engine.loss, train_rows)
     if engine.n_in is None:
         engine.build(n_in)
     resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)

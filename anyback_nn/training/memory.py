@@ -160,5 +160,5 @@ def _measure_caches(model: Engine, n: int) -> int:
         leaves = [leaf for leaf in tree_leaves(caches) if hasattr(leaf, "dtype")]
         return tuple({id(array): array for array in leaves}.values())
 
-    caches = model.compiled("caches", lambda: compute)(*_create_zeros(model, n))
+    caches = model.get_compiled("caches", lambda: compute)(*_create_zeros(model, n))
     return sum(int(to_numpy(array).nbytes) for array in caches)

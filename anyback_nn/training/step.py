@@ -22,21 +22,21 @@ from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_copy
 
 __all__ = [
-    "Report",
     "Step",
     "StepArguments",
+    "StepReport",
     "build_evaluate",
     "build_predict",
     "build_step",
-    "epoch_summary",
-    "on_rows",
+    "build_step_on_rows",
+    "summarize_epoch",
     "value_and_grad",
 ]
 
-Report = tuple[Array, ...]
+StepReport = tuple[Array, ...]
 """The mean loss of a batch, and the mean of each metric."""
 
-Step = Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]
+Step = Callable[..., tuple[Packed, dict[str, Packed], Any, StepReport]]
 """A step of training: ``step(*StepArguments)`` returns ``params, optimizer_state, state, report``.
 
 The parameters and the optimiser's state are donated: only use the returned ones.
@@ -96,7 +96,7 @@ def build_step(
     """
     derive = value_and_grad(network, loss, metrics)
 
-    def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
+    def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
         args = StepArguments(*arguments)
         scale = None if scaling is None else scaling.scale(args.optimizer_state)
         grads, cache, report = derive(args._replace(params=layout.unpack(args.params)), scale)
@@ -146,7 +146,7 @@ def _where(condition: Array, tree: Any, other: Any) -> Any:
     return array_namespace(tree).where(condition, tree, other)
 
 
-def on_rows(step: Step) -> Step:
+def build_step_on_rows(step: Step) -> Step:
     """Build the function that takes a step on a subset of the rows of all samples.
 
     Returns
@@ -158,17 +158,17 @@ def on_rows(step: Step) -> Step:
         steps, and the inputs of each step.
     """
 
-    def on_rows(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
+    def step_on_rows(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
         *carried, mask, x, y, weights, coefficients, rows, noise = arguments
         batch = (take(array, rows) for array in (x, y, weights))
         return step(*carried, mask, coefficients, *batch, noise)
 
-    return on_rows
+    return step_on_rows
 
 
 def value_and_grad(
     network: Network, loss: Loss, metrics: Sequence[Metric] = ()
-) -> Callable[..., tuple[Any, Any, Report]]:
+) -> Callable[..., tuple[Any, Any, StepReport]]:
     """Build the function that computes the mean loss of a batch and its gradients.
 
     Returns
@@ -179,7 +179,7 @@ def value_and_grad(
         alone.
     """
 
-    def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, Report]:
+    def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, StepReport]:
         outputs, cache = network.forward(args.params, args.x, Context(True, args.state, args.noise))
         value, d_outputs = mean_loss(loss, outputs, args.y, args.weights)
         means = [weighted_mean(metric(loss, outputs, args.y), args.weights) for metric in metrics]
@@ -224,7 +224,7 @@ def build_evaluate(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array
     return evaluate
 
 
-def epoch_summary(reports: Sequence[Report], groups: Sequence[Packed]) -> Array:
+def summarize_epoch(reports: Sequence[StepReport], groups: Sequence[Packed]) -> Array:
     """Concatenate all values that are read at the end of an epoch into one vector.
 
     Parameters

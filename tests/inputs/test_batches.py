@@ -11,7 +11,11 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs import batches, checks
 from anyback_nn.inputs.batches import ArraySource, array_source, split
 from anyback_nn.inputs.checks import Batch
-from anyback_nn.inputs.sample_weights import class_weights, scale_to_mean_one, training_weights
+from anyback_nn.inputs.sample_weights import (
+    compute_class_weights,
+    compute_training_weights,
+    scale_to_mean_one,
+)
 
 N = 23
 
@@ -132,18 +136,18 @@ def test_rows_that_are_held_out_have_no_part_in_the_weights():
     y = np.asarray([0, 0, 1, 0, 1, 1, 1])
     train = np.asarray([0, 1, 3, 4])
     batch = Batch(np.zeros((7, 1)), y)
-    ours = training_weights(batch, "balanced", nn.SoftmaxCrossEntropy(), train)
+    ours = compute_training_weights(batch, "balanced", nn.SoftmaxCrossEntropy(), train)
     expected = np.zeros(7)
     expected[train] = compute_sample_weight("balanced", y[train])  # whose mean is 1
     np.testing.assert_allclose(ours, expected)
 
 
 def test_class_weights_by_class_default_to_one():
-    assert class_weights(np.asarray([0, 1, 2]), {1: 5.0}).tolist() == [1, 5, 1]
+    assert compute_class_weights(np.asarray([0, 1, 2]), {1: 5.0}).tolist() == [1, 5, 1]
     with pytest.raises(nn.DataError, match=r"no sample has: \[7\]"):
-        class_weights(np.asarray([0, 1]), {7: 2.0})
+        compute_class_weights(np.asarray([0, 1]), {7: 2.0})
     with pytest.raises(ValueError, match="'balanced' or a mapping, got 'even'"):
-        class_weights(np.asarray([0, 1]), "even")
+        compute_class_weights(np.asarray([0, 1]), "even")
 
 
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])

@@ -456,7 +456,7 @@ def test_a_model_comes_to_a_backend_without_it(backend, compute_dtype, moons, tm
 
 def test_files_from_before_have_none(backend, tmp_path):
     model = classifier(backend).build(2)
-    arrays, settings = checkpoint.contents(model)
+    arrays, settings = checkpoint.collect_contents(model)
     del settings["compute_dtype"]
     checkpoint.write(tmp_path / "model.safetensors", arrays, settings)
     assert nn.Model.load(tmp_path / "model.safetensors", backend=backend).compute_dtype is None
