@@ -331,8 +331,8 @@ def test_binary_cross_entropy_classifies_one_and_several_labels(backend, moons):
 
 def test_validation_by_fraction_is_validation_by_pair(backend, moons):
     x, y = moons
-    train, held = split(len(x), 0.25, seed=0)
-    pair = (x[held], y[held])
+    train, validation = split(len(x), 0.25, seed=0)
+    pair = (x[validation], y[validation])
     by_fraction = fit(classifier(backend), x, y, validation=0.25, epochs=3)
     by_pair = fit(classifier(backend), x[train], y[train], validation=pair, epochs=3)
     for name in set(by_pair.history.names) - {"seconds"}:
@@ -365,9 +365,9 @@ def test_held_out_rows_of_a_memory_map_are_those_of_memory(backend, moons, memor
 
 def test_class_weights_do_not_weigh_the_validation(backend, moons):
     x, y = moons
-    _, held = split(len(x), 0.25, seed=0)
+    _, validation = split(len(x), 0.25, seed=0)
     model = fit(classifier(backend), x, y, validation=0.25, epochs=1, class_weight={0: 9.0})
-    report = model.evaluate(x[held], y[held])
+    report = model.evaluate(x[validation], y[validation])
     assert model.history.last["validation_loss"] == pytest.approx(report["loss"], rel=1e-6)
 
 
@@ -390,10 +390,10 @@ def test_two_metrics_need_two_names(backend):
 def test_what_users_hold_is_theirs(backend, moons):
     model = classifier(backend)
     history = model.fit(*moons, epochs=1)
-    held = model.params
-    before = to_numpy(held[0]["weight"]).copy()
+    weight = model.params[0]["weight"]
+    before = to_numpy(weight).copy()
     model.fit(*moons, epochs=1)
-    np.testing.assert_array_equal(to_numpy(held[0]["weight"]), before)
+    np.testing.assert_array_equal(to_numpy(weight), before)
     assert len(history) == 1
     model.predict(moons[0])[:] = 0.0
 
@@ -478,9 +478,9 @@ def test_divergence_by_the_first_update_blames_the_rate(backend, moons):
 
 def test_held_out_rows_need_weights_too(backend, moons):
     x, y = moons
-    _, held = split(len(x), 0.1, seed=0)
+    _, validation = split(len(x), 0.1, seed=0)
     w = np.ones(len(x))
-    w[held] = 0.0
+    w[validation] = 0.0
     with pytest.raises(nn.DataError, match="all sample weights are 0"):
         classifier(backend).fit(x, y, sample_weight=w, validation=0.1)
 

@@ -104,23 +104,23 @@ def test_the_error_of_the_library_is_recognised(backend, fail):
         assert not backend.is_out_of_memory(other)
 
 
-def jax_error(said):
+def jax_error(message):
     import jax
 
-    return jax.errors.JaxRuntimeError(f"INTERNAL: {said}")
+    return jax.errors.JaxRuntimeError(f"INTERNAL: {message}")
 
 
-def torch_error(said):
+def torch_error(message):
     import torch
 
-    return torch.OutOfMemoryError(said)
+    return torch.OutOfMemoryError(message)
 
 
 DISPATCHING = "Error dispatching computation: Out of memory allocating 633229136 bytes."
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "said"),
+    ("name", "kind", "message"),
     [
         pytest.param("torch", RuntimeError, "MPS backend out of memory (MPS", marks=NEEDS_TORCH),
         pytest.param("torch", RuntimeError, "Allocator: not enough memory", marks=NEEDS_TORCH),
@@ -130,10 +130,10 @@ DISPATCHING = "Error dispatching computation: Out of memory allocating 633229136
         ("cupy", RuntimeError, "CUBLAS_STATUS_ALLOC_FAILED"),
     ],
 )
-def test_errors_of_devices_that_are_not_here(name, kind, said):
+def test_errors_of_devices_that_are_not_here(name, kind, message):
     with installed():
         backend = load(BACKENDS[name])()
-        assert backend.is_out_of_memory(kind(said))
+        assert backend.is_out_of_memory(kind(message))
         assert not backend.is_out_of_memory(kind("ptxas")) or kind is torch_error
 
 
