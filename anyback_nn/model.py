@@ -12,7 +12,7 @@ from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend, select
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import Source
-from anyback_nn.inputs.checks import Batch, check_inputs
+from anyback_nn.inputs.checks import Samples, check_inputs
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
@@ -326,7 +326,7 @@ class Model(Engine):
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            rows = Batch(check_inputs(x, self.n_inputs))
+            rows = Samples(check_inputs(x, self.n_inputs))
             source = batch_arrays(self, rows, batch_size, resident=False)
             if is_own(self.loss):
                 result = evaluation.compute_outputs(self, source, method).outputs

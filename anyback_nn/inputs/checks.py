@@ -19,7 +19,7 @@ from anyback_nn.network.network import Network
 __all__ = [
     "COMPUTE_DTYPES",
     "DTYPES",
-    "Batch",
+    "Samples",
     "check_batch",
     "check_compute_dtype",
     "check_dtype",
@@ -117,8 +117,8 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
     return x
 
 
-class Batch(NamedTuple):
-    """Samples: inputs, optional targets and optional weights."""
+class Samples(NamedTuple):
+    """All samples or those of a batch: inputs, optional targets and optional weights."""
 
     x: Array
     y: Array | None = None
@@ -134,7 +134,7 @@ def check_batch(
     n_in: int | None = None,
     *,
     values: bool = True,
-) -> Batch:
+) -> Samples:
     """Check inputs, targets and weights that a user passed together.
 
     Parameters
@@ -166,7 +166,7 @@ def check_batch(
         )
     if weights is not None:
         weights = check_weights(weights, count_rows(x), values=values)
-    return Batch(x, y, weights)
+    return Samples(x, y, weights)
 
 
 def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array:

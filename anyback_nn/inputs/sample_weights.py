@@ -9,7 +9,7 @@ import numpy as np
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.errors import DataError
-from anyback_nn.inputs.checks import Batch, check_weights, count_rows
+from anyback_nn.inputs.checks import Samples, check_weights, count_rows
 from anyback_nn.network.losses import Loss
 
 __all__ = ["compute_class_weights", "compute_training_weights", "scale_to_mean_one"]
@@ -61,13 +61,13 @@ def compute_class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
 
 
 def compute_training_weights(
-    rows: Batch, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
+    rows: Samples, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
 ) -> Any:
     """Multiply the weights of samples and classes, and scale them to mean 1 over training rows.
 
     Parameters
     ----------
-    rows : Batch
+    rows : Samples
         All samples, with their weights if there are any.
     weights : "balanced" or mapping, optional
         Weights of the classes, see `compute_class_weights`.

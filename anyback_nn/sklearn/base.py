@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.layout import Packed
@@ -288,7 +288,7 @@ class BaseMLP(BaseEstimator, ABC):
             elif self.early_stopping and self._in_epochs:
                 chosen, held = validation.split(self, labels, random, incremental=incremental)
                 n_samples = len(chosen)
-                part = Batch(*(inputs.take_rows(array, held) for array in given))
+                part = Samples(*(inputs.take_rows(array, held) for array in given))
                 seen = part.x if table is None else inputs.take_rows(table, held)
                 measured = Validation.build(self, part, scorer, (seen, y[held]))
             size = self._choose_batch_size(n_samples, X)
@@ -312,12 +312,12 @@ class BaseMLP(BaseEstimator, ABC):
         first: bool,
         incremental: bool,
         classes: Any = None,
-    ) -> tuple[Batch, Any, Any]:
+    ) -> tuple[Samples, Any, Any]:
         """Check inputs, targets and weights.
 
         Returns
         -------
-        rows : Batch
+        rows : Samples
             With the targets that the loss takes.
         y : numpy.ndarray or sparse matrix
             The checked targets.
@@ -327,7 +327,7 @@ class BaseMLP(BaseEstimator, ABC):
         X, y = inputs.check_data(self, X, y, reset=first, needs_y=True, y_numeric=self._y_numeric)
         labels = self._encode(y, first=first, incremental=incremental, classes=classes)
         targets = self._choose_loss()[0].check_targets(labels, self.n_outputs_)
-        return Batch(X, targets, inputs.check_sample_weight(sample_weight, X.shape[0])), y, labels
+        return Samples(X, targets, inputs.check_sample_weight(sample_weight, X.shape[0])), y, labels
 
     def _check_callbacks(self) -> None:
         """Refuse invalid callbacks, and those that undo what the parameters ask for."""
@@ -511,7 +511,7 @@ class BaseMLP(BaseEstimator, ABC):
         inputs.check_namespace(self, X, method)
         model, size = self.model_, min(PREDICTION_BATCH, rows_at_once(int(X.shape[1])))
         with model.backend.scope(model.dtype):
-            source = build_source(Batch(X), model.backend, model.dtype, size, resident=False)
+            source = build_source(Samples(X), model.backend, model.dtype, size, resident=False)
             return inputs.like_input(read(compute_outputs(model, source).outputs), X)
 
     # Files and other libraries

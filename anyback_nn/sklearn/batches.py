@@ -11,7 +11,7 @@ import numpy as np
 
 from anyback_nn.backends import Backend
 from anyback_nn.inputs.batches import Source, batches_of, move, take
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 
 __all__ = ["SampleSource", "build_source", "rows_at_once"]
 
@@ -45,8 +45,8 @@ class SampleSource(Source):
         Whether the rows are on the device.
     """
 
-    rows: Batch
-    bring: Callable[[Batch], Batch]
+    rows: Samples
+    bring: Callable[[Samples], Samples]
     batch_size: int
     order: Any
     random: Any = None
@@ -66,17 +66,17 @@ class SampleSource(Source):
     def n_batches(self) -> int:
         return -(-self.n_samples // self.batch_size)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[Samples]:
         self._shuffle()
 
-        def gather(start: int, stop: int) -> Batch:
+        def gather(start: int, stop: int) -> Samples:
             some = slice(start, stop) if self.whole else self.order[start:stop]
-            return self.bring(Batch(*(_rows_of(array, some) for array in self.rows)))
+            return self.bring(Samples(*(_rows_of(array, some) for array in self.rows)))
 
         return batches_of(gather, self.n_samples, self.batch_size, int(self.rows.x.shape[1]))
 
     @property
-    def all_rows(self) -> Batch | None:
+    def all_rows(self) -> Samples | None:
         return self.rows if self.resident else None
 
     def rows_of_batches(self, number: int) -> Iterator[Any]:
@@ -98,7 +98,7 @@ def _rows_of(array: Any, rows: Any) -> Any:
 
 
 def build_source(
-    rows: Batch,
+    rows: Samples,
     backend: Backend,
     dtype: str,
     batch_size: int,
@@ -111,7 +111,7 @@ def build_source(
 
     Parameters
     ----------
-    rows : Batch
+    rows : Samples
         ``x`` may be sparse.
     backend : Backend
     dtype : str
@@ -127,7 +127,7 @@ def build_source(
     order = np.arange(rows.x.shape[0]) if chosen is None else np.array(chosen)
     resident = resident and not hasattr(rows.x, "toarray")
     feed = backend.transfer() if not resident and len(order) > batch_size else None
-    bring: Callable[[Batch], Batch] = partial(move, backend=backend, dtype=dtype, feed=feed)
+    bring: Callable[[Samples], Samples] = partial(move, backend=backend, dtype=dtype, feed=feed)
     if resident:
         rows, bring = bring(rows), lambda batch: batch
     return SampleSource(rows, bring, batch_size, order, random, whole, resident)

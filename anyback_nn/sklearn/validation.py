@@ -14,7 +14,7 @@ from sklearn import config_context
 from sklearn.model_selection import train_test_split
 
 from anyback_nn.array_api import Array, to_numpy
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.losses import mean_loss
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.batches import SampleSource, build_source, rows_at_once
@@ -43,13 +43,13 @@ class Validation:
     score: Callable[[], float] | None
 
     @classmethod
-    def build(cls, mlp: BaseMLP, rows: Batch, scorer: Scorer | None, given: Any) -> Validation:
+    def build(cls, mlp: BaseMLP, rows: Samples, scorer: Scorer | None, given: Any) -> Validation:
         """Create one from checked rows.
 
         Parameters
         ----------
         mlp : BaseMLP
-        rows : Batch
+        rows : Samples
         scorer : callable, optional
             Default: the estimator's own score.
         given : tuple of X and y

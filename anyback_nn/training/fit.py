@@ -19,7 +19,7 @@ from anyback_nn.inputs.batches import (
     peek,
     split,
 )
-from anyback_nn.inputs.checks import Batch, check_batch
+from anyback_nn.inputs.checks import Samples, check_batch
 from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
 from anyback_nn.training.engine import Engine
@@ -129,7 +129,7 @@ def build_sources(
 
 def batch_arrays(
     engine: Engine,
-    rows: Batch,
+    rows: Samples,
     batch_size: int | None = 4096,
     *,
     resident: bool | None = None,
@@ -164,7 +164,7 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
     )
 
 
-def check_arrays(engine: Engine, x: Any, y: Any, weights: Any) -> Batch:
+def check_arrays(engine: Engine, x: Any, y: Any, weights: Any) -> Samples:
     """Check arrays, and scale the weights to mean 1."""
     rows = check_batch(x, y, weights, engine.loss, engine.network, engine.n_in)
     if rows.weights is None:

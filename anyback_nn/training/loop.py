@@ -15,7 +15,7 @@ from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.backends import select
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import Source
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.layout import Packed
 from anyback_nn.random import Random, Zeros, generator
 from anyback_nn.training.callbacks import Callback
@@ -135,7 +135,7 @@ class _StepInputs:
 
 
 def _take_step(
-    fit: FitContext, step: Step, inputs: _StepInputs, batch: Batch
+    fit: FitContext, step: Step, inputs: _StepInputs, batch: Samples
 ) -> tuple[StepReport, float]:
     """Take one step; return its report and its learning rate."""
     training = fit.model.training

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.array_api import Array, on_host, to_numpy
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.layer import Context
 from anyback_nn.random import Random, generator
 from anyback_nn.training.engine import Engine
@@ -38,7 +38,7 @@ the start of the epoch, the gradients, two intermediate arrays, and all three tw
 traced and verified."""
 
 
-def has_room(model: Engine, rows: Batch, batch_size: int | None) -> bool:
+def has_room(model: Engine, rows: Samples, batch_size: int | None) -> bool:
     """Return whether all samples fit on the device, together with the memory that training needs.
 
     True too if they are on the device already or in one batch, if the device computes in the host's
@@ -48,7 +48,7 @@ def has_room(model: Engine, rows: Batch, batch_size: int | None) -> bool:
     ----------
     model : Engine
         The model, with its parameters.
-    rows : Batch
+    rows : Samples
     batch_size : int, optional
         The number of samples in a batch. Default: all.
     """

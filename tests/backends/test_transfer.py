@@ -22,7 +22,7 @@ from anyback_nn.backends.base import load
 from anyback_nn.backends.transfer import Transfer
 from anyback_nn.inputs import batches
 from anyback_nn.inputs.batches import IterableSource, array_source
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.sklearn.batches import build_source
 from anyback_nn.training import memory
@@ -92,13 +92,13 @@ def iterable(batches, backend):
 
 def shuffled(backend, **options):
     options |= {"batch_size": SIZE, "shuffle": True, "seed": 3, "resident": False}
-    return array_source(Batch(*rows()), backend, "float32", **options)
+    return array_source(Samples(*rows()), backend, "float32", **options)
 
 
 def mapped(backend, path):
     np.save(path / "x.npy", rows()[0])
     x = np.load(path / "x.npy", mmap_mode="r")
-    return array_source(Batch(x, *rows()[1:]), backend, "float32", batch_size=SIZE)
+    return array_source(Samples(x, *rows()[1:]), backend, "float32", batch_size=SIZE)
 
 
 SOURCES = {
@@ -110,7 +110,7 @@ SOURCES = {
         [tuple(x[:n] for x in rows()) for n in (1, 40, 2, 61, 60, 59, 3)], backend
     ),
     "samples": lambda backend, path: build_source(
-        Batch(*rows()),
+        Samples(*rows()),
         backend,
         "float32",
         SIZE,
@@ -176,7 +176,7 @@ def test_an_iterable_that_fills_the_same_memory_again(there, gpu):
 
 
 def test_inputs_alone(there, gpu):
-    source = array_source(Batch(rows()[0]), there, "float64", batch_size=SIZE, resident=False)
+    source = array_source(Samples(rows()[0]), there, "float64", batch_size=SIZE, resident=False)
     steps = Steps(gpu).all_of(source.epoch(0))
     gpu.finish()
     np.testing.assert_array_equal(np.concatenate([x for x, _, _ in steps.seen]), rows()[0])
@@ -473,7 +473,7 @@ def test_sizes_are_those_in_the_dtype_of_the_model(n_bytes, backend, monkeypatch
     x = np.zeros((10_000, 1000), dtype=np.float16)
     for free, expected in ((0.95 * x.size * n_bytes, False), (1.25 * x.size * n_bytes, True)):
         let_free(type(backend), free, monkeypatch)
-        assert memory.has_room(model, Batch(x), SIZE) == expected
+        assert memory.has_room(model, Samples(x), SIZE) == expected
 
 
 def test_all_rows_if_free_memory_is_unknown_or_the_memory_is_the_host_s(

@@ -10,7 +10,7 @@ import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs import batches, checks
 from anyback_nn.inputs.batches import ArraySource, array_source, split
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.inputs.sample_weights import (
     compute_class_weights,
     compute_training_weights,
@@ -27,7 +27,7 @@ def rows(n=N):
 
 
 def source(backend, arrays, **options):
-    return array_source(Batch(*arrays), backend, "float32", **options)
+    return array_source(Samples(*arrays), backend, "float32", **options)
 
 
 def numbers(source, epoch):
@@ -136,7 +136,7 @@ def test_rows_that_are_held_out_have_no_part_in_the_weights():
 
     y = np.asarray([0, 0, 1, 0, 1, 1, 1])
     train = np.asarray([0, 1, 3, 4])
-    batch = Batch(np.zeros((7, 1)), y)
+    batch = Samples(np.zeros((7, 1)), y)
     ours = compute_training_weights(batch, "balanced", nn.SoftmaxCrossEntropy(), train)
     expected = np.zeros(7)
     expected[train] = compute_sample_weight("balanced", y[train])  # whose mean is 1
@@ -178,7 +178,7 @@ def test_a_split_is_a_partition_drawn_by_the_seed():
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_batches_that_are_cut_from_blocks_are_the_same(backend, most, shuffle, monkeypatch):
     x, y = np.arange(22.0).reshape(11, 2), np.arange(11)
-    rows = Batch(backend.asarray(x, "float32"), backend.asarray(y, "int32"))
+    rows = Samples(backend.asarray(x, "float32"), backend.asarray(y, "int32"))
     options = {"batch_size": 3, "shuffle": shuffle, "seed": 5}
     blocks = []
 

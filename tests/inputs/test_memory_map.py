@@ -12,7 +12,7 @@ import pytest
 import anyback_nn as nn
 from anyback_nn.inputs import batches, memory_map
 from anyback_nn.inputs.batches import array_source
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.inputs.memory_map import announce
 
 needs_advice = pytest.mark.skipif(not hasattr(mmap, "MADV_RANDOM"), reason="no advice here")
@@ -47,7 +47,7 @@ def recorded(tmp_path, monkeypatch):
 
 
 def source(x, **options):
-    rows = Batch(x, np.arange(len(x)))
+    rows = Samples(x, np.arange(len(x)))
     options = {"batch_size": 16, **options}
     return array_source(rows, nn.select("numpy"), "float64", **options)
 

@@ -19,7 +19,7 @@ from sklearn_cases import (
     make_pair,
 )
 
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.sklearn.batches import build_source
 from anyback_nn.sklearn.lbfgs import Problem
 
@@ -130,7 +130,7 @@ def test_lbfgs_has_the_gradient_of_several_outputs():
 def test_the_gradient_of_several_outputs_is_that_of_the_objective():
     x, y = load_problem("outputs")
     _, ours = fit_pair("outputs", solver="lbfgs", activation="tanh", alpha=2.0, max_iter=3)
-    source = build_source(Batch(x, y), ours.model_.backend, "float64", len(x))
+    source = build_source(Samples(x, y), ours.model_.backend, "float64", len(x))
     problem = Problem(ours.model_, ours._objective(), source)
     vector = problem.start()
     value, gradient = problem(vector)
