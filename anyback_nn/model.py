@@ -6,19 +6,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from anyback_nn.array_api import Array, to_writable_numpy
 from anyback_nn.backends import Backend, select
 from anyback_nn.errors import DivergenceError
-from anyback_nn.inputs.checks import Batch, check_inputs
+from anyback_nn.inputs.batches import Source
+from anyback_nn.inputs.checks import Samples, check_inputs
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.training import checkpoint, evaluation
 from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
-from anyback_nn.training.engine import Engine, LayerSummary, is_own, supported_compute_dtype
+from anyback_nn.training.engine import Engine, LayerSummary, choose_compute_dtype, is_own
 from anyback_nn.training.fit import (
     FitContext,
     batch_arrays,
@@ -29,7 +30,7 @@ from anyback_nn.training.fit import (
 from anyback_nn.training.history import History
 from anyback_nn.training.loop import train
 from anyback_nn.training.metrics import Metric
-from anyback_nn.training.out_of_memory import explain_setup
+from anyback_nn.training.out_of_memory import explain_building, explain_setup
 from anyback_nn.training.state import TrainingState
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 from anyback_nn.utils.messages import suggest_call
@@ -124,6 +125,22 @@ class Model(Engine):
 
     # Training --------------------------------------------------------------------------------
 
+    def build(self, n_in: int) -> Self:
+        """Draw the initial parameters for inputs with ``n_in`` features; `fit` does so if needed.
+
+        Raises
+        ------
+        ShapeError
+            The layers do not fit together.
+        OutOfMemoryError
+            There is not enough memory for the parameters.
+        """
+        try:
+            return super().build(n_in)
+        except Exception as error:
+            explain_building(error, self, n_in)
+            raise
+
     def fit(
         self,
         x: Any,
@@ -207,7 +224,7 @@ class Model(Engine):
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
                 self.training = self.training.with_optimizer(optimizer)
-                steps = self.training_steps(optimizer)
+                steps = self.compile_training_steps(optimizer)
                 callbacks = [*callbacks, bar] if bar else callbacks
                 train(context, training_source, validation_source, steps, callbacks)
         except BaseException as error:
@@ -268,10 +285,11 @@ class Model(Engine):
         self.check_built()
         with self.backend.scope(self.dtype):
             if y is None:
-                source = batch_iterable(self, x, sample_weight=sample_weight)
-                return evaluation.evaluate(self, source)
-            rows = check_arrays(self, x, y, sample_weight)
-            return evaluation.evaluate(self, batch_arrays(self, rows, batch_size, resident=False))
+                source: Source = batch_iterable(self, x, sample_weight=sample_weight)
+            else:
+                rows = check_arrays(self, x, y, sample_weight)
+                source = batch_arrays(self, rows, batch_size, resident=False)
+            return evaluation.evaluate(self, source)
 
     def predict(self, x: Any, *, batch_size: int = 4096) -> Array:
         """Predict: probabilities for a loss that classifies, else values.
@@ -308,7 +326,7 @@ class Model(Engine):
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            rows = Batch(check_inputs(x, self.n_inputs))
+            rows = Samples(check_inputs(x, self.n_inputs))
             source = batch_arrays(self, rows, batch_size, resident=False)
             if is_own(self.loss):
                 result = evaluation.compute_outputs(self, source, method).outputs
@@ -323,7 +341,7 @@ class Model(Engine):
 
     def to(self, backend: str | Backend) -> Model:
         """Return a copy on another backend, with the optimiser's state and the history."""
-        return build_from(*checkpoint.contents(self), select(backend), self.metrics)
+        return build_from(*checkpoint.collect_contents(self), select(backend), self.metrics)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: parameters, optimiser state, settings, history, encoding.
@@ -334,7 +352,7 @@ class Model(Engine):
             The file cannot be written, or a custom layer or loss is not a dataclass. An existing
             file is unchanged.
         """
-        checkpoint.write(path, *checkpoint.contents(self))
+        checkpoint.write(path, *checkpoint.collect_contents(self))
 
     @classmethod
     def load(
@@ -369,15 +387,15 @@ def build_from(
     backend: Backend,
     metrics: Sequence[Metric] | None,
 ) -> Model:
-    """Create the model with the contents of a file, see `checkpoint.contents`."""
-    network, loss = checkpoint.network_of(settings)
+    """Create the model with the contents of a file, see `checkpoint.collect_contents`."""
+    network, loss = checkpoint.read_network(settings)
     model = Model(
         *network.layers,
         loss=loss,
         backend=backend,
         seed=settings["seed"],
         dtype=settings["dtype"],
-        compute_dtype=supported_compute_dtype(
+        compute_dtype=choose_compute_dtype(
             settings.get("compute_dtype"), settings["dtype"], backend
         ),
         metrics=metrics,

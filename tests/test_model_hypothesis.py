@@ -73,7 +73,7 @@ def integers(shape, least, most):
 
 def layers(width, sizes):
     """Draw a layer that can take this many features."""
-    activations = st.sampled_from([one() for one in ACTIVATIONS.values()])
+    activations = st.sampled_from([kind() for kind in ACTIVATIONS.values()])
     initializers = st.sampled_from([None, nn.Orthogonal(), nn.GlorotUniform(), nn.Constant(0.1)])
     return st.one_of(
         st.builds(nn.Dense, sizes, st.booleans(), initializers),
@@ -85,7 +85,7 @@ def layers(width, sizes):
 
 def optimizers():
     """Draw an optimiser with its settings."""
-    return st.one_of(st.builds(one, RATES, **PENALTIES) for one in OPTIMIZERS.values())
+    return st.one_of(st.builds(kind, RATES, **PENALTIES) for kind in OPTIMIZERS.values())
 
 
 @st.composite
@@ -119,22 +119,14 @@ def test_losses_of_every_class_are_drawn():
 # What is compared --------------------------------------------------------------------------------
 
 
-def rows_of(model):
-    """Return the history without its times."""
-    return [{**row, "seconds": 0.0} for row in model.history.rows]
-
-
-def contents(model):
-    """Name all numbers of a model, as their bytes."""
+def list_contents(model):
+    """Name all numbers of a model, as their bytes, and its history without times."""
     training, layout = model.training, model.layout
     states = {name: layout.unpack(array) for name, array in training.optimizer_state.items()}
     tree = {"params": model.params, "state": training.state, "optimizer": states}
-    return {
-        name: (array.dtype, array.shape, array.tobytes())
-        for name, array in (
-            (name, to_numpy(leaf)) for name, leaf in tree_named_leaves(tree).items()
-        )
-    }
+    arrays = {name: to_numpy(leaf) for name, leaf in tree_named_leaves(tree).items()}
+    history = [{**row, "seconds": 0.0} for row in model.history.rows]
+    return history, {name: (x.dtype, x.shape, x.tobytes()) for name, x in arrays.items()}
 
 
 def assert_close(actual, expected, dtype="float32"):
@@ -157,16 +149,16 @@ def test_an_epoch_is_finite_or_diverges_and_is_the_same_again(backend):
         x = data.draw(strategies(select("numpy")).arrays("float64", task.x.shape, elements=numbers))
 
         def outcome():
-            model, said = task.model(backend), None
+            model, message = task.model(backend), None
             try:
                 model.fit(x, task.y, epochs=1, **task.fit)
             except nn.DivergenceError as error:
-                said = str(error)
+                message = str(error)
             else:
                 assert np.all(np.isfinite(list(model.history.last.values())))
             arrays = [to_numpy(array) for array in tree_named_leaves(model.params).values()]
             assert all(np.all(np.isfinite(array)) for array in arrays)
-            return said, rows_of(model), contents(model)
+            return message, list_contents(model)
 
         assert outcome() == outcome()
 
@@ -202,12 +194,12 @@ def test_a_file_is_the_model_on_every_backend_and_back(backend, tmp_path):
             there.save(second)
             assert second.read_bytes() == first.read_bytes()
             back = nn.Model.load(second, backend=backend)
-            for one in (there, back):
-                assert contents(one) == contents(model)
-                assert one.training.optimizer == model.training.optimizer
-                assert (one.network, one.loss) == (model.network, model.loss)
-                assert (one.seed, one.encoding) == (model.seed, model.encoding)
-                assert one.history.rows == model.history.rows
+            for loaded in (there, back):
+                assert list_contents(loaded) == list_contents(model)
+                assert loaded.training.optimizer == model.training.optimizer
+                assert (loaded.network, loaded.loss) == (model.network, model.loss)
+                assert (loaded.seed, loaded.encoding) == (model.seed, model.encoding)
+                assert loaded.history.rows == model.history.rows
             assert_close(there.predict(task.x), model.predict(task.x), dtype)
 
 
@@ -229,15 +221,13 @@ def test_integers_and_booleans_are_taken_like_floats(backend):
         host = task.x, task.y, 1 + np.arange(len(task.x))
 
         def given_as(kind):
-            x, y, w = (cast(one, kind) for one in host)
-            floats = [one.astype(np.float64) for one in (x, y, w)]
-            return [library.asarray(one) for one in (x, y, w)], floats
+            arrays = [cast(array, kind) for array in host]
+            return map(library.asarray, arrays), [array.astype(np.float64) for array in arrays]
 
         (x, y, w), (x_float, y_float, w_float) = given_as(kind)
         model = task.fitted(backend, x=x, y=y, sample_weight=w)
         expected = task.fitted(backend, x=x_float, y=y_float, sample_weight=w_float)
-        assert rows_of(model) == rows_of(expected)
-        assert contents(model) == contents(expected)
+        assert list_contents(model) == list_contents(expected)
         for kind in KINDS:
             (x, y, w), (x_float, y_float, w_float) = given_as(kind)
             np.testing.assert_array_equal(to_numpy(model.predict(x)), model.predict(x_float))
@@ -264,8 +254,7 @@ def test_results_do_not_depend_on_strides(backend):
             x = VIEWS[kind](library, task.x.astype("float32"))
         task.fit["shuffle"] = True  # what is taken in order may stay a view
         model, expected = task.fitted(backend, x=x), task.fitted(backend)
-        assert rows_of(model) == rows_of(expected)
-        assert contents(model) == contents(expected)
+        assert list_contents(model) == list_contents(expected)
         assert_close(to_numpy(model.predict(x)), model.predict(task.x))
 
 
@@ -294,9 +283,8 @@ def test_only_the_proportions_of_weights_count(backend):
     def holds(data, task, power):
         w = data.draw(weights(len(task.x)))
         scaled = w * 2.0**power
-        model, expected = (task.fitted(backend, sample_weight=one) for one in (scaled, w))
-        assert rows_of(model) == rows_of(expected)
-        assert contents(model) == contents(expected)
+        model, expected = (task.fitted(backend, sample_weight=each) for each in (scaled, w))
+        assert list_contents(model) == list_contents(expected)
 
 
 def test_weights_are_how_often_a_sample_is_evaluated(backend):

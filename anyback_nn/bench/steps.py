@@ -51,7 +51,7 @@ class Steps:
         with model.backend.scope(model.dtype):
             self.source = array_source(rows, model.backend, model.dtype, **options)
             model.training = model.training.with_optimizer(optimizer)
-        self.steps = model.training_steps(optimizer)
+        self.steps = model.compile_training_steps(optimizer)
 
     def __call__(self, n_steps: int) -> float:
         model = self.fit.model

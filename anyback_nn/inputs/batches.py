@@ -20,7 +20,7 @@ from array_api_compat import device
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DataError, ShapeError
-from anyback_nn.inputs.checks import Batch, check_batch, check_inputs, n_rows
+from anyback_nn.inputs.checks import Samples, check_batch, check_inputs, count_rows
 from anyback_nn.inputs.memory_map import announce
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
@@ -54,11 +54,11 @@ class Source(ABC):
         return 0
 
     @abstractmethod
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[Samples]:
         """Iterate over the batches of the epoch with this number."""
 
     @property
-    def all_rows(self) -> Batch | None:
+    def all_rows(self) -> Samples | None:
         """All samples, if they are on the device and batches are some of their rows; else None."""
         return None
 
@@ -73,7 +73,7 @@ class ArraySource(Source):
 
     Parameters
     ----------
-    rows : Batch
+    rows : Samples
         All samples: on the device, or on the host if they are moved batch by batch.
     move_batch : callable
         Moves a batch of them to the device.
@@ -91,8 +91,8 @@ class ArraySource(Source):
         Whether small batches are cut from larger blocks, each gathered in one call.
     """
 
-    rows: Batch
-    move_batch: Callable[[Batch], Batch]
+    rows: Samples
+    move_batch: Callable[[Samples], Samples]
     batch_size: int | None = None
     shuffle: bool = False
     seed: int = 0
@@ -103,7 +103,7 @@ class ArraySource(Source):
     @property
     def n_samples(self) -> int:
         """The number of rows in use."""
-        return n_rows(self.rows.x if self.chosen is None else self.chosen)
+        return count_rows(self.rows.x if self.chosen is None else self.chosen)
 
     @property
     def n_batches(self) -> int:
@@ -118,7 +118,7 @@ class ArraySource(Source):
         n, size = self.n_samples, self.rows_a_batch
         return [(start, min(start + size, n)) for start in range(0, n, size)]
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[Samples]:
         order = self._order(number)
         if order is not None and self.resident:
             order = _index_of(self.rows.x, order)
@@ -126,19 +126,19 @@ class ArraySource(Source):
         mapped = isinstance(self.rows.x, np.memmap)
         announce_rows = announce(self.rows.x, random=self.shuffle) if mapped else None
 
-        def gather(start: int, stop: int) -> Batch:
+        def gather(start: int, stop: int) -> Samples:
             if announce_rows is not None and order is not None:
                 # The next rows are read during the computation with these.
                 announce_rows(order[stop if start else 0 : 2 * stop - start])
             rows = slice(start, stop) if order is None else order[start:stop]
-            return self.move_batch(Batch(*(take(array, rows) for array in self.rows)))
+            return self.move_batch(Samples(*(take(array, rows) for array in self.rows)))
 
         n, size = self.n_samples, self.rows_a_batch
         width = math.prod(self.rows.x.shape[1:]) if self.in_blocks else BLOCK
         return batches_of(gather, n, size, width)
 
     @property
-    def all_rows(self) -> Batch | None:
+    def all_rows(self) -> Samples | None:
         return self.rows if self.resident else None
 
     def rows_of_batches(self, number: int) -> Iterator[Any]:
@@ -160,8 +160,8 @@ BLOCK = 2**16
 
 
 def batches_of(
-    gather: Callable[[int, int], Batch], n_samples: int, size: int, width: int
-) -> Iterator[Batch]:
+    gather: Callable[[int, int], Samples], n_samples: int, size: int, width: int
+) -> Iterator[Samples]:
     """Cut batches from larger blocks, each gathered in one call.
 
     Parameters
@@ -182,11 +182,11 @@ def batches_of(
             continue
         for start in range(0, end - begin, size):
             stop = min(start + size, end - begin)
-            yield Batch(*[None if array is None else array[start:stop, ...] for array in block])
+            yield Samples(*[None if array is None else array[start:stop, ...] for array in block])
 
 
 def array_source(
-    rows: Batch,
+    rows: Samples,
     backend: Backend,
     dtype: str,
     *,
@@ -198,7 +198,7 @@ def array_source(
 
     Parameters
     ----------
-    rows : Batch
+    rows : Samples
         ``x`` may be a memory map, or a sparse matrix of which each batch is made dense.
     backend : Backend
     dtype : str
@@ -219,7 +219,7 @@ def array_source(
         return kind(move_batch(rows), lambda batch: batch, resident=True, **options)
     if mapped:
         # Targets and weights are indexed on the host, like the memory map.
-        rows = Batch(rows.x, *(None if array is None else to_numpy(array) for array in rows[1:]))
+        rows = Samples(rows.x, *(None if array is None else to_numpy(array) for array in rows[1:]))
     source = kind(rows, move_batch, **options)
     if source.n_batches == 1:  # there is no other batch to move meanwhile
         return source
@@ -264,7 +264,7 @@ class IterableSource(Source):
     def rows_a_batch(self) -> int:
         return self._rows_a_batch
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[Samples]:
         position, feed = -1, self.backend.transfer()
         iterate = getattr(self.batches, "epoch", None)
         batches = iterate(number) if callable(iterate) else self.batches
@@ -273,7 +273,7 @@ class IterableSource(Source):
                 rows = self._check(batch)
             except (DataError, ShapeError) as error:
                 raise type(error)(f"batch {position}: {error}") from None
-            self._rows_a_batch = n_rows(rows.x)
+            self._rows_a_batch = count_rows(rows.x)
             yield move(rows, self.backend, self.dtype, feed)
         if position < 0:
             exhausted = iter(self.batches) is self.batches
@@ -288,7 +288,7 @@ class IterableSource(Source):
             )
         self._checked = True
 
-    def _check(self, batch: Any) -> Batch:
+    def _check(self, batch: Any) -> Samples:
         """Check one batch and reshape its targets."""
         if not _is_batch(batch):
             raise DataError(f"expected (x, y) or (x, y, weights), got {type(batch).__name__}")
@@ -304,13 +304,13 @@ def _is_batch(batch: Any) -> bool:
 
 
 def move(
-    rows: Batch, backend: Backend, dtype: str, feed: Callable[[Any], list[Array]] | None = None
-) -> Batch:
+    rows: Samples, backend: Backend, dtype: str, feed: Callable[[Any], list[Array]] | None = None
+) -> Samples:
     """Move samples to the backend in the model's dtype, but class indices as int32.
 
     Parameters
     ----------
-    rows : Batch
+    rows : Samples
     backend : Backend
     dtype : str
     feed : callable, optional
@@ -321,7 +321,7 @@ def move(
     dtypes = (dtype, "int32" if indices else dtype, dtype)
     sources = [(array, name) for array, name in zip(rows, dtypes) if array is not None]
     arrays = iter(feed(sources) if feed else [backend.asarray(*source) for source in sources])
-    return Batch(*(None if array is None else next(arrays) for array in rows))
+    return Samples(*(None if array is None else next(arrays) for array in rows))
 
 
 def take(array: Any, rows: Any) -> Any:

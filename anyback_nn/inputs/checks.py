@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -18,15 +19,13 @@ from anyback_nn.network.network import Network
 __all__ = [
     "COMPUTE_DTYPES",
     "DTYPES",
-    "Batch",
-    "as_targets",
+    "Samples",
     "check_batch",
     "check_compute_dtype",
     "check_dtype",
     "check_inputs",
-    "check_same_length",
     "check_weights",
-    "n_rows",
+    "count_rows",
 ]
 
 
@@ -42,24 +41,16 @@ def as_array(x: Any) -> Array:
     return x if is_array_api_obj(x) else to_numpy(x)
 
 
-def as_targets(y: Any) -> Array:
-    """Return targets as a numeric array.
-
-    Raises
-    ------
-    DataError
-        The targets are strings or objects.
-    """
-    y = as_array(y)
-    if not _is_numeric(y):
-        raise DataError(
-            f"expected numeric targets, got dtype {y.dtype}. Number the labels first, for example "
-            "with numpy.unique(labels, return_inverse=True)"
-        )
-    return y
+def _check_numeric(x: Array, name: str, advice: str = "") -> None:
+    """Raise `DataError` unless the dtype is boolean, integer or real floating."""
+    # NumPy's dtypes of strings and objects are not in the standard.
+    with contextlib.suppress(TypeError):
+        if array_namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating")):
+            return
+    raise DataError(f"expected numeric {name}, got dtype {x.dtype}{advice}")
 
 
-def n_rows(x: Array) -> int:
+def count_rows(x: Array) -> int:
     """Return the number of rows; arrays of some libraries have no ``len``."""
     return int(x.shape[0])
 
@@ -108,10 +99,7 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
             1: "use x[:, None] for one feature, or x[None, :] for one sample",
         }.get(len(shape), "flatten each sample: x.reshape(len(x), -1)")
         raise ShapeError(f"expected inputs of shape (n_samples, n_features), got {shape}: {hint}")
-    if not _is_numeric(x):
-        raise DataError(
-            f"expected numeric inputs, got dtype {x.dtype}. Encode strings and categories first"
-        )
+    _check_numeric(x, "inputs", ". Encode strings and categories first")
     if 0 in shape:
         raise DataError(
             f"expected at least one sample and one feature, got inputs of shape {shape}"
@@ -129,8 +117,8 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
     return x
 
 
-class Batch(NamedTuple):
-    """Samples: inputs, optional targets and optional weights."""
+class Samples(NamedTuple):
+    """All samples or those of a batch: inputs, optional targets and optional weights."""
 
     x: Array
     y: Array | None = None
@@ -146,7 +134,7 @@ def check_batch(
     n_in: int | None = None,
     *,
     values: bool = True,
-) -> Batch:
+) -> Samples:
     """Check inputs, targets and weights that a user passed together.
 
     Parameters
@@ -168,17 +156,17 @@ def check_batch(
     """
     x = check_inputs(x, n_in, finite=values)
     n_out = network.output_size(int(x.shape[1]))
-    y = loss.check_targets(as_targets(y), n_out, values=values)
-    check_same_length(x, y)
+    y = as_array(y)
+    advice = "Number the labels first, for example with numpy.unique(labels, return_inverse=True)"
+    _check_numeric(y, "targets", f". {advice}")
+    y = loss.check_targets(y, n_out, values=values)
+    if count_rows(x) != count_rows(y):
+        raise ShapeError(
+            f"the inputs have {count_rows(x)} rows, but the targets have {count_rows(y)}"
+        )
     if weights is not None:
-        weights = check_weights(weights, n_rows(x), values=values)
-    return Batch(x, y, weights)
-
-
-def check_same_length(x: Array, y: Array) -> None:
-    """Raise `ShapeError` unless there is one target per sample."""
-    if n_rows(x) != n_rows(y):
-        raise ShapeError(f"the inputs have {n_rows(x)} rows, but the targets have {n_rows(y)}")
+        weights = check_weights(weights, count_rows(x), values=values)
+    return Samples(x, y, weights)
 
 
 def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array:
@@ -197,8 +185,7 @@ def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array
         raise ShapeError(
             f"expected sample weights of shape ({n_samples},), got {tuple(weights.shape)}"
         )
-    if not _is_numeric(weights):
-        raise DataError(f"expected numeric sample weights, got dtype {weights.dtype}")
+    _check_numeric(weights, "sample weights")
     if xp.isdtype(weights.dtype, ("bool", "integral")):
         weights = xp.astype(weights, xp.float32)
     if values and not to_numpy(xp.all((weights >= 0) & (weights < float("inf")))):
@@ -238,11 +225,3 @@ def check_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend)
             f"a backend that has it ({others})"
         )
     return compute_dtype
-
-
-def _is_numeric(x: Array) -> bool:
-    xp = array_namespace(x)
-    try:
-        return bool(xp.isdtype(x.dtype, ("bool", "integral", "real floating")))
-    except TypeError:  # NumPy's dtypes of strings and objects are not in the standard
-        return False

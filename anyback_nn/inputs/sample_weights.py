@@ -9,13 +9,13 @@ import numpy as np
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.errors import DataError
-from anyback_nn.inputs.checks import Batch, check_weights, n_rows
+from anyback_nn.inputs.checks import Samples, check_weights, count_rows
 from anyback_nn.network.losses import Loss
 
-__all__ = ["class_weights", "scale_to_mean_one", "training_weights"]
+__all__ = ["compute_class_weights", "compute_training_weights", "scale_to_mean_one"]
 
 
-def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
+def compute_class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
     """Compute the weights of samples from those of their classes.
 
     Parameters
@@ -32,7 +32,7 @@ def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
 
     Examples
     --------
-    >>> class_weights(np.asarray([0, 0, 0, 1]), "balanced").tolist()
+    >>> compute_class_weights(np.asarray([0, 0, 0, 1]), "balanced").tolist()
     [0.6666666666666666, 0.6666666666666666, 0.6666666666666666, 2.0]
     """
     labels = to_numpy(y)
@@ -60,17 +60,17 @@ def class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
     return np.asarray(factors, dtype=np.float64)[inverse]
 
 
-def training_weights(
-    rows: Batch, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
+def compute_training_weights(
+    rows: Samples, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
 ) -> Any:
     """Multiply the weights of samples and classes, and scale them to mean 1 over training rows.
 
     Parameters
     ----------
-    rows : Batch
+    rows : Samples
         All samples, with their weights if there are any.
     weights : "balanced" or mapping, optional
-        Weights of the classes, see `class_weights`.
+        Weights of the classes, see `compute_class_weights`.
     loss : Loss
     chosen : numpy.ndarray, optional
         Indices of the training rows. Default: all rows.
@@ -82,14 +82,14 @@ def training_weights(
     """
     if rows.weights is None and weights is None:
         return None
-    factors = np.ones(n_rows(rows.x)) if rows.weights is None else to_numpy(rows.weights)
+    factors = np.ones(count_rows(rows.x)) if rows.weights is None else to_numpy(rows.weights)
     training = slice(None) if chosen is None else chosen
     result = np.zeros(factors.shape)
     result[training] = factors[training]
     if weights is not None:
         if not loss.classifies:
             raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
-        result[training] *= class_weights(to_numpy(rows.y)[training], weights)
+        result[training] *= compute_class_weights(to_numpy(rows.y)[training], weights)
     result[training] = scale_to_mean_one(check_weights(result, result.size)[training])
     return result
 

@@ -113,11 +113,12 @@ class Loss(ABC):
         return xp.astype(classes == targets, outputs.dtype)
 
     def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
-        """Check targets of any array library before training, and reshape them.
+        """Check numeric targets of any array library before training, and reshape them.
 
         Parameters
         ----------
         targets : array, shape (n_samples,) or (n_samples, n_out)
+            Booleans, integers or real floating numbers; `Model.fit` has checked the dtype.
         n_out : int
             The number of the network's outputs.
         values : bool
@@ -144,8 +145,6 @@ class Loss(ABC):
                 f"(n_samples, {n_out}){' or (n_samples,)' if n_out == 1 else ''} were expected; "
                 f"got {tuple(targets.shape)}"
             )
-        if not xp.isdtype(targets.dtype, ("bool", "real floating", "integral")):
-            raise DataError(f"{type(self).__name__}: expected numeric targets, got {targets.dtype}")
         if self.classifies or xp.isdtype(targets.dtype, "bool"):
             targets = _make_comparable(targets)
         if values and xp.isdtype(targets.dtype, "real floating"):
@@ -487,15 +486,8 @@ class SoftmaxCrossEntropy(Loss):
     def _check_classes(self, targets: Array, n_out: int, *, values: bool) -> Array:
         """Check class indices, of any numeric dtype, and convert them to 32-bit integers."""
         xp = array_namespace(targets)
-        if xp.isdtype(targets.dtype, "real floating"):
-            if values:
-                self._expect(targets == xp.floor(targets), "class indices (integers)")
-        elif not xp.isdtype(targets.dtype, ("bool", "integral")):
-            raise DataError(
-                f"{type(self).__name__}: expected class indices (integers), got {targets.dtype}. "
-                "Number the labels first, for example with numpy.unique(labels, "
-                "return_inverse=True)"
-            )
+        if values and xp.isdtype(targets.dtype, "real floating"):
+            self._expect(targets == xp.floor(targets), "class indices (integers)")
         targets = _make_comparable(targets)
         if values:
             self._expect(

@@ -20,7 +20,7 @@ from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import ArraySource, is_sparse
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.network import Network
@@ -240,7 +240,7 @@ class BaseMLP(Estimator):
             elif self.early_stopping and self._in_epochs:
                 chosen, held = validation.split(self, labels, random, incremental=incremental)
                 n_samples = len(chosen)
-                part = Batch(*(inputs.take_rows(array, held) for array in given))
+                part = Samples(*(inputs.take_rows(array, held) for array in given))
                 seen = part.x if table is None else inputs.take_rows(table, held)
                 measured = Validation.build(self, part, scorer, (seen, y[held]))
             options: dict[str, Any] = {}
@@ -352,7 +352,7 @@ class BaseMLP(Estimator):
         inputs.check_namespace(self, X, method)
         model, size = self.model_, min(PREDICTION_BATCH, rows_at_once(int(X.shape[1])))
         with model.backend.scope(model.dtype):
-            source = batch_arrays(model, Batch(X), size, resident=False)
+            source = batch_arrays(model, Samples(X), size, resident=False)
             return inputs.like_input(read(compute_outputs(model, source).outputs), X)
 
     # Files and other libraries

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.model import Model
 from anyback_nn.network.layout import Packed
 from anyback_nn.network.losses import Loss
@@ -118,12 +118,12 @@ class Estimator(BaseEstimator, ABC):
         first: bool,
         incremental: bool,
         classes: Any = None,
-    ) -> tuple[Batch, Any, Any]:
+    ) -> tuple[Samples, Any, Any]:
         """Check inputs, targets and weights.
 
         Returns
         -------
-        rows : Batch
+        rows : Samples
             With the targets that the loss takes.
         y : numpy.ndarray or sparse matrix
             The checked targets.
@@ -133,7 +133,7 @@ class Estimator(BaseEstimator, ABC):
         X, y = inputs.check_data(self, X, y, reset=first, needs_y=True, y_numeric=self._y_numeric)
         labels = self._encode(y, first=first, incremental=incremental, classes=classes)
         targets = self._choose_loss()[0].check_targets(labels, self.n_outputs_)
-        return Batch(X, targets, inputs.check_sample_weight(sample_weight, X.shape[0])), y, labels
+        return Samples(X, targets, inputs.check_sample_weight(sample_weight, X.shape[0])), y, labels
 
     # What is kept between calls ---------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from anyback_nn.array_api import Array, is_numpy, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select, select_for
 from anyback_nn.errors import DataError
 from anyback_nn.inputs.batches import is_sparse, take
-from anyback_nn.inputs.checks import DTYPES, check_inputs, check_weights, n_rows
+from anyback_nn.inputs.checks import DTYPES, check_inputs, check_weights, count_rows
 
 __all__ = [
     "check_data",
@@ -98,7 +98,7 @@ def check_data(
             input_name="y",
             estimator=estimator,
         )
-        check_consistent_length(np.empty(n_rows(X)), y)
+        check_consistent_length(np.empty(count_rows(X)), y)
     return X, y
 
 

@@ -71,7 +71,7 @@ class Problem:
         self.strength = self.objective.alpha / self.total + self.objective.l2
         (mask,) = self.vector_layout.penalty_mask(self._stored())
         self.mask = to_numpy(mask).astype(np.float64)
-        self.compute = model.compiled(
+        self.compute = model.get_compiled(
             ("lbfgs", self.objective.factor),
             lambda: _build_gradient(self.objective, self.vector_layout),
         )

@@ -16,7 +16,7 @@ from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.optim.averaging import update_average
 from anyback_nn.optim.optimizers import Optimizer, add_l2
-from anyback_nn.training.step import Report, Step, StepArguments, value_and_grad
+from anyback_nn.training.step import Step, StepArguments, StepReport, value_and_grad
 
 __all__ = ["Objective", "Scaled"]
 
@@ -94,8 +94,8 @@ class Objective:
         return compute
 
     @property
-    def strengths(self) -> tuple[float, ...]:
-        """The penalties as arguments of each step, so that other strengths need no other step."""
+    def coefficients(self) -> tuple[float, ...]:
+        """The penalties as arguments of each step, so that other values need no other step."""
         return (self.alpha, self.l2) if self.alpha or self.l2 else ()
 
     def build_step(self, optimizer: Optimizer, gradient_factor: float, decay: float | None) -> Step:
@@ -111,19 +111,19 @@ class Objective:
         """
         compute = self.value_and_grad(gradient_factor)
 
-        def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
+        def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
             args = StepArguments(*arguments)
             tree = self.layout.unpack(args.params)
             gradients, cache, value, count = compute(args._replace(params=tree))
             state = self.network.next_state(args.state, cache)
-            grads, scalars = self.layout.pack(gradients), args.scalars
-            if self.strengths:
-                *own, alpha, l2 = scalars
-                scalars, strength = tuple(own), alpha / count + l2
+            grads, coefficients = self.layout.pack(gradients), args.coefficients
+            if self.coefficients:
+                *own, alpha, l2 = coefficients
+                coefficients, strength = tuple(own), alpha / count + l2
                 grads, squares = _with_penalty(grads, args.params, args.penalty_mask, strength)
                 value = value + (0.5 * strength) * squares
             params, kept = optimizer.update(
-                args.params, grads, args.optimizer_state, args.penalty_mask, scalars
+                args.params, grads, args.optimizer_state, args.penalty_mask, coefficients
             )
             if decay is not None:
                 average = args.optimizer_state["average"]

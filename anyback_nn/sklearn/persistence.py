@@ -51,7 +51,7 @@ def write(estimator: Any, path: str | Path) -> None:
     for name in _ARRAYS:
         if hasattr(estimator, name):
             attributes[name] = _describe_array(getattr(estimator, name))
-    arrays, settings = checkpoint.contents(estimator.model_)
+    arrays, settings = checkpoint.collect_contents(estimator.model_)
     settings["estimator"] = {
         "kind": type(estimator).__name__,
         "params": params,

@@ -60,12 +60,12 @@ def train(
     settings = (mlp._gradient_factor, mlp.average_weights)
     steps = model.compile_steps(
         # The model distinguishes losses, even those that cannot be hashed.
-        (objective.factor, len(objective.strengths), *settings),
+        (objective.factor, len(objective.coefficients), *settings),
         optimizer,
         lambda: objective.build_step(optimizer, *settings),
     )
     epochs = 1 if incremental else int(mlp.max_iter)
-    fit = FitContext(model, epochs, extra_scalars=objective.strengths)
+    fit = FitContext(model, epochs, penalty_coefficients=objective.coefficients)
     convergence = Convergence(mlp, source.n_samples, validation)
     try:
         with mlp._open_callbacks() as callbacks:

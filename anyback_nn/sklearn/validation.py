@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.inputs.batches import ArraySource
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.losses import mean_loss
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.batches import rows_at_once
@@ -42,13 +42,13 @@ class Validation:
     score: Callable[[], float] | None
 
     @classmethod
-    def build(cls, mlp: Estimator, rows: Batch, scorer: Scorer | None, given: Any) -> Validation:
+    def build(cls, mlp: Estimator, rows: Samples, scorer: Scorer | None, given: Any) -> Validation:
         """Create one from checked rows.
 
         Parameters
         ----------
         mlp : Estimator
-        rows : Batch
+        rows : Samples
         scorer : callable, optional
             Default: the estimator's own score.
         given : tuple of X and y

@@ -37,10 +37,10 @@ from anyback_nn.utils.serialization import Serializer
 __all__ = [
     "FORMAT_VERSION",
     "SETTINGS",
-    "contents",
+    "collect_contents",
     "name_file",
-    "network_of",
     "read",
+    "read_network",
     "restore",
     "write",
 ]
@@ -175,7 +175,7 @@ def name_file(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def collect_contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return all arrays of a model as NumPy arrays, and its settings as values for JSON."""
     training = model.training
     with model.backend.scope(model.dtype):
@@ -206,7 +206,7 @@ def contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return arrays, settings
 
 
-def network_of(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
+def read_network(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
     """Return the network and the loss of a model file."""
     return (
         SETTINGS.from_json(settings["network"], Network, "network"),
@@ -215,7 +215,7 @@ def network_of(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
 
 
 def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Fill a new model with arrays and settings as `contents` returns them."""
+    """Fill a new model with arrays and settings as `collect_contents` returns them."""
     backend = model.backend
     model.init(settings["n_in"], ZerosOnly(generator(model.seed, "weights"), backend, model.dtype))
     model.encoding = copy.deepcopy(settings["encoding"])

@@ -23,15 +23,14 @@ from anyback_nn.network.precision import mix_precision
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.random import Random, generator
 from anyback_nn.training.history import History
-from anyback_nn.training.metrics import Metric, default_metrics
+from anyback_nn.training.metrics import Metric, choose_metrics
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
-from anyback_nn.training.out_of_memory import explain_building
 from anyback_nn.training.state import TrainingState
-from anyback_nn.training.step import Step, build_step, on_rows
+from anyback_nn.training.step import Step, build_step, build_step_on_rows
 from anyback_nn.tree import tree_copy, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
-__all__ = ["Engine", "LayerSummary", "Steps", "is_own", "supported_compute_dtype"]
+__all__ = ["CompiledSteps", "Engine", "LayerSummary", "choose_compute_dtype", "is_own"]
 
 
 class LayerSummary(NamedTuple):
@@ -42,7 +41,7 @@ class LayerSummary(NamedTuple):
     parameters: int
 
 
-class Steps(NamedTuple):
+class CompiledSteps(NamedTuple):
     """The compiled steps of training.
 
     Attributes
@@ -86,7 +85,7 @@ class Engine:
         self.seed = as_integer("seed", seed, least=0)
         self.dtype = check_dtype(dtype, self.backend)
         self.compute_dtype = check_compute_dtype(compute_dtype, self.dtype, self.backend)
-        self.metrics = tuple(default_metrics(loss) if metrics is None else metrics)
+        self.metrics = tuple(choose_metrics(loss) if metrics is None else metrics)
         if len({*self.metric_names, "r2"}) < len(self.metric_names) + 1:
             raise ValueError(
                 "expected metrics with different names (and none called r2, which evaluate adds), "
@@ -114,7 +113,7 @@ class Engine:
         except BackendUnavailableError as error:
             self.backend = select("numpy")
             warnings.warn(f"the model is on NumPy from now on, because: {error}", stacklevel=2)
-        self.compute_dtype = supported_compute_dtype(
+        self.compute_dtype = choose_compute_dtype(
             state.get("compute_dtype"), self.dtype, self.backend
         )
         if self._training is not None:
@@ -124,20 +123,8 @@ class Engine:
     # Parameters ------------------------------------------------------------------------------
 
     def build(self, n_in: int) -> Self:
-        """Draw the initial parameters for inputs with ``n_in`` features; `fit` does so if needed.
-
-        Raises
-        ------
-        ShapeError
-            The layers do not fit together.
-        OutOfMemoryError
-            There is not enough memory for the parameters.
-        """
-        try:
-            self.init(n_in, Random(generator(self.seed, "weights"), self.backend, self.dtype))
-        except Exception as error:
-            explain_building(error, self, n_in)
-            raise
+        """Draw the initial parameters for inputs with ``n_in`` features."""
+        self.init(n_in, Random(generator(self.seed, "weights"), self.backend, self.dtype))
         return self
 
     def init(self, n_in: int, draws: Random) -> None:
@@ -218,7 +205,7 @@ class Engine:
 
     # Compiled computations -------------------------------------------------------------------
 
-    def training_steps(self, optimizer: Optimizer) -> Steps:
+    def compile_training_steps(self, optimizer: Optimizer) -> CompiledSteps:
         """Return the compiled steps of training with an optimiser, in the compute dtype."""
         network, scaling = self.network, None
         if self.compute_dtype is not None:
@@ -234,7 +221,9 @@ class Engine:
             self.compute_dtype or "fit", optimizer, lambda: build_step(*parts)
         )
 
-    def compile_steps(self, key: Any, optimizer: Optimizer, build: Callable[[], Step]) -> Steps:
+    def compile_steps(
+        self, key: Any, optimizer: Optimizer, build: Callable[[], Step]
+    ) -> CompiledSteps:
         """Build and compile a training step and, if that is faster, many steps in one call.
 
         Parameters
@@ -251,17 +240,19 @@ class Engine:
         # A custom part may do anything in each call, so it is not replayed. Nor is a step in mixed
         # precision, whose results are in new memory each time.
         replay = self.compute_dtype is None and all(map(is_own, parts))
-        step = self.compiled(key, build, donate=(0, 1), replay=replay)
+        step = self.get_compiled(key, build, donate=(0, 1), replay=replay)
         noise_on_device = self.network.is_noisy and self.backend.masks_on_device
         if noise_on_device or not (replay or self.backend.compiles):
-            return Steps(step, None)
+            return CompiledSteps(step, None)
 
         def scan() -> Callable[..., Any] | None:
-            return self.backend.scan(on_rows(build()), donate=(0, 1))
+            return self.backend.scan(build_step_on_rows(build()), donate=(0, 1))
 
-        return Steps(step, self._get_or_build(("scan", key), scan, shared=self.backend.compiles))
+        return CompiledSteps(
+            step, self._get_or_build(("scan", key), scan, shared=self.backend.compiles)
+        )
 
-    def compiled(
+    def get_compiled(
         self,
         key: Any,
         build: Callable[[], Callable[..., Any]],
@@ -329,7 +320,7 @@ def is_own(part: Any) -> bool:
     return str(getattr(definition, "__module__", "")).startswith("anyback_nn.")
 
 
-def supported_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:
+def choose_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:
     """Return the compute dtype, or None with a warning if a loaded model's backend has none."""
     try:
         return check_compute_dtype(compute_dtype, dtype, backend)

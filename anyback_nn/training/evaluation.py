@@ -36,7 +36,7 @@ def compute_outputs(engine: Engine, source: Source, method: str | None = None) -
     read = None if method is None else getattr(engine.loss, method)
     build = partial(build_predict, engine.network, engine.layout, read)
     with explain_evaluation(engine, source):
-        predict = engine.compiled(("predict", method), build)
+        predict = engine.get_compiled(("predict", method), build)
         parts = []
         for x, y, weights in source.epoch(0):
             outputs = predict(engine.training.params, engine.training.state, x)
@@ -63,7 +63,7 @@ def evaluate(engine: Engine, source: Source) -> dict[str, float]:
 
 def evaluate_and_predict(engine: Engine, source: Source) -> tuple[dict[str, float], Array]:
     """Return the loss and the metrics of all samples, and their raw outputs, in one pass."""
-    report = engine.compiled("evaluate", lambda: build_evaluate(engine.loss, engine.metrics))
+    report = engine.get_compiled("evaluate", lambda: build_evaluate(engine.loss, engine.metrics))
     names = [*engine.metric_names, *([] if engine.loss.classifies else ["r2"])]
     with explain_evaluation(engine, source):
         rows = compute_outputs(engine, source)

@@ -19,12 +19,12 @@ from anyback_nn.inputs.batches import (
     peek,
     split,
 )
-from anyback_nn.inputs.checks import Batch, check_batch
-from anyback_nn.inputs.sample_weights import scale_to_mean_one, training_weights
+from anyback_nn.inputs.checks import Samples, check_batch
+from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.history import History
-from anyback_nn.training.out_of_memory import has_room
+from anyback_nn.training.memory import has_room
 
 __all__ = ["FitContext", "batch_arrays", "batch_iterable", "build_sources", "check_arrays"]
 
@@ -44,8 +44,8 @@ class FitContext:
         The reason why training was stopped early.
     epochs_done, batches_done : int
         The number of finished epochs of this call, and of finished batches of the current epoch.
-    extra_scalars : tuple of float
-        Strengths of a penalty in addition to the optimiser's. They are passed to the step after the
+    penalty_coefficients : tuple of float
+        Those of a penalty in addition to the optimiser's. They are passed to the step after the
         optimiser's coefficients, with a penalty mask.
     """
 
@@ -53,7 +53,7 @@ class FitContext:
     epochs: int
     n_batches: int | None = None
     stop_reason: str | None = None
-    extra_scalars: tuple[float, ...] = ()
+    penalty_coefficients: tuple[float, ...] = ()
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
     _mask: Packed | None = field(default=None, init=False)
@@ -74,7 +74,7 @@ class FitContext:
             training, optimizer = self.model.training, self.model.training.optimizer
             assert optimizer is not None
             self._mask = ()
-            if optimizer.penalizes or self.extra_scalars:
+            if optimizer.penalizes or self.penalty_coefficients:
                 everything = optimizer.penalize_all
                 self._mask = self.model.layout.penalty_mask(training.params, everything=everything)
         return self._mask
@@ -103,10 +103,10 @@ def build_sources(
     """
     fraction = float(validation) if isinstance(validation, Real) else None
     if y is None:
-        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         if fraction is not None:
             raise ValueError("a fraction for validation needs arrays x and y; pass (x, y)")
-        return batch_iterable(engine, x, **weights), _batch_validation(engine, validation)
+        source = batch_iterable(engine, x, sample_weight=sample_weight, class_weight=class_weight)
+        return source, _batch_validation(engine, validation)
     rows = check_arrays(engine, x, y, sample_weight)
     n_samples, n_in = map(int, rows.x.shape)
     train_rows = validation_rows = None
@@ -114,28 +114,22 @@ def build_sources(
         train_rows, validation_rows = split(n_samples, fraction, engine.seed)
         if rows.weights is not None:
             scale_to_mean_one(rows.weights[validation_rows])  # raises if all are 0
-    weights = training_weights(rows, class_weight, engine.loss, train_rows)
+    weights = compute_training_weights(rows, class_weight, engine.loss, train_rows)
     if engine.n_in is None:
         engine.build(n_in)
     resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)
     if resident:
         rows = move(rows, engine.backend, engine.dtype)
-    source = batch_arrays(
-        engine,
-        rows._replace(weights=weights),
-        batch_size,
-        resident=resident,
-        shuffle=shuffle,
-        chosen=train_rows,
-    )
+    options = {"resident": resident, "shuffle": shuffle, "chosen": train_rows}
+    training = batch_arrays(engine, rows._replace(weights=weights), batch_size, **options)
     if fraction is None:
-        return source, _batch_validation(engine, validation)
-    return source, batch_arrays(engine, rows, resident=resident, chosen=validation_rows)
+        return training, _batch_validation(engine, validation)
+    return training, batch_arrays(engine, rows, resident=resident, chosen=validation_rows)
 
 
 def batch_arrays(
     engine: Engine,
-    rows: Batch,
+    rows: Samples,
     batch_size: int | None = 4096,
     *,
     resident: bool | None = None,
@@ -151,19 +145,13 @@ def batch_arrays(
 def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> IterableSource:
     """Create the source of batches of an iterable; the first one has the number of features.
 
-    Parameters
-    ----------
-    engine : Engine
-    batches : iterable
-    **weights
-        Arguments of the caller that only arrays can have.
+    No other weights than those in its batches are taken.
     """
-    for name, value in weights.items():
-        if value is not None:
-            raise ValueError(
-                f"{name} needs arrays x and y; an iterable has the weights in its batches: "
-                "(x, y, weights)"
-            )
+    if refused := [name for name, value in weights.items() if value is not None]:
+        raise ValueError(
+            f"{' and '.join(refused)}: expected arrays x and y; an iterable has the weights in its "
+            "batches: (x, y, weights)"
+        )
     if not isinstance(batches, Iterable) or hasattr(batches, "dtype"):
         raise TypeError(
             "fit and evaluate need targets: pass y, or an iterable of (x, y) batches as x"
@@ -176,7 +164,7 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
     )
 
 
-def check_arrays(engine: Engine, x: Any, y: Any, weights: Any) -> Batch:
+def check_arrays(engine: Engine, x: Any, y: Any, weights: Any) -> Samples:
     """Check arrays, and scale the weights to mean 1."""
     rows = check_batch(x, y, weights, engine.loss, engine.network, engine.n_in)
     if rows.weights is None:

@@ -15,15 +15,15 @@ from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.backends import select
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import Source
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.layout import Packed
 from anyback_nn.random import Random, ZerosOnly, generator
 from anyback_nn.training.callbacks import Callback
-from anyback_nn.training.engine import Engine, Steps
+from anyback_nn.training.engine import CompiledSteps, Engine
 from anyback_nn.training.evaluation import evaluate
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.out_of_memory import explain
-from anyback_nn.training.step import Report, Step, epoch_summary
+from anyback_nn.training.step import Step, StepReport, summarize_epoch
 from anyback_nn.tree import tree_copy, tree_leaves
 
 __all__ = ["take_steps", "train"]
@@ -38,7 +38,7 @@ def train(
     fit: FitContext,
     source: Source,
     validation: Source | None,
-    steps: Steps,
+    steps: CompiledSteps,
     callbacks: Sequence[Callback],
 ) -> None:
     """Train for ``fit.epochs`` epochs or until a callback stops it.
@@ -50,7 +50,7 @@ def train(
     fit.n_batches = source.n_batches
     _call(callbacks, "on_train_begin", fit)
     while fit.epochs_done < fit.epochs and fit.stop_reason is None:
-        before = model.training.copy(model.compiled("copies", lambda: tree_copy))
+        before = model.training.copy(model.get_compiled("copies", lambda: tree_copy))
         try:
             _call(callbacks, "on_epoch_begin", fit)
             if fit.stop_reason is not None:
@@ -76,7 +76,7 @@ def train(
 
 def take_steps(
     fit: FitContext, source: Source, step: Step, callbacks: Sequence[Callback] = ()
-) -> Iterator[tuple[Report, int, float]]:
+) -> Iterator[tuple[StepReport, int, float]]:
     """Take the steps of one epoch, until a callback stops it.
 
     Yields
@@ -123,25 +123,26 @@ class _StepInputs:
         fit.batches_done = 0
 
     def next(self, shape: tuple[int, ...]) -> tuple[float, tuple[float, ...], Any]:
-        """Return the learning rate, the scalars and the noise of the next step."""
+        """Return the learning rate, the coefficients and the noise of the next step."""
         fit, model = self.fit, self.fit.model
         model.training.step += 1
         rate, noise = next(self.rates), None
         if self.is_noisy:
             backend = select("numpy") if self.on_host else model.backend
             noise = model.network.noise(shape, Random(self.random, backend, model.dtype))
-        return rate, self.coefficients(model.training.step, rate) + fit.extra_scalars, noise
+        coefficients = self.coefficients(model.training.step, rate)
+        return rate, coefficients + fit.penalty_coefficients, noise
 
 
 def _take_step(
-    fit: FitContext, step: Step, inputs: _StepInputs, batch: Batch
-) -> tuple[Report, float]:
+    fit: FitContext, step: Step, inputs: _StepInputs, batch: Samples
+) -> tuple[StepReport, float]:
     """Take one step; return its report and its learning rate."""
     training = fit.model.training
-    rate, scalars, noise = inputs.next(tuple(batch.x.shape))
+    rate, coefficients, noise = inputs.next(tuple(batch.x.shape))
     training.params, training.optimizer_state, training.state, report = step(
         *(training.params, training.optimizer_state, training.state),
-        *(fit.penalty_mask(), scalars, *batch, noise),
+        *(fit.penalty_mask(), coefficients, *batch, noise),
     )
     fit.batches_done += 1
     return report, rate
@@ -167,7 +168,7 @@ def _take_scans(
     source: Source,
     scan: Callable[..., Any],
     callbacks: Sequence[Callback],
-) -> Iterator[tuple[Report, list[int], list[float]]]:
+) -> Iterator[tuple[StepReport, list[int], list[float]]]:
     """Take the steps of one epoch, many in one call.
 
     Yields
@@ -183,9 +184,9 @@ def _take_scans(
     inputs, rates = _StepInputs(fit, source, on_host=True), []
 
     def draw_inputs(rows: Any) -> tuple[tuple[float, ...], Any, Any]:
-        rate, scalars, noise = inputs.next((len(rows), *n_in))
+        rate, coefficients, noise = inputs.next((len(rows), *n_in))
         rates.append(rate)
-        return scalars, rows, noise
+        return coefficients, rows, noise
 
     for part in _divide(batches, fit.model, n_in):
         rates.clear()
@@ -221,7 +222,7 @@ def _divide(batches: list[Any], model: Engine, n_in: tuple[int, ...]) -> list[li
 def _train_epoch(
     fit: FitContext,
     source: Source,
-    steps: Steps,
+    steps: CompiledSteps,
     callbacks: Sequence[Callback],
 ) -> dict[str, float]:
     """Train one epoch; return its row of the history."""
@@ -273,10 +274,10 @@ def _list_hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit
 
 
 def _read_epoch(
-    model: Engine, reports: Sequence[Report], n_steps: int, groups: dict[str, Packed]
+    model: Engine, reports: Sequence[StepReport], n_steps: int, groups: dict[str, Packed]
 ) -> tuple[Any, str | None]:
     """Read all reports at once, with the name of the first group that is not finite, if any."""
-    summarize = model.compiled("summary", lambda: epoch_summary)
+    summarize = model.get_compiled("summary", lambda: summarize_epoch)
     values = to_numpy(summarize(tuple(reports), tuple(groups.values()))).astype(np.float64)
     names = [name for name, arrays in groups.items() for _ in arrays]
     n_values = len(values) - len(names)

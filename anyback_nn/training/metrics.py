@@ -11,7 +11,7 @@ from collections.abc import Callable
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.losses import Loss, weighted_mean
 
-__all__ = ["Metric", "absolute_error", "accuracy", "default_metrics", "r2"]
+__all__ = ["Metric", "absolute_error", "accuracy", "choose_metrics", "r2"]
 
 Metric = Callable[[Loss, Array, Array], Array]
 
@@ -27,7 +27,7 @@ def absolute_error(loss: Loss, outputs: Array, targets: Array) -> Array:
     return xp.mean(xp.abs(loss.link(outputs) - targets), axis=-1)
 
 
-def default_metrics(loss: Loss) -> tuple[Metric, ...]:
+def choose_metrics(loss: Loss) -> tuple[Metric, ...]:
     """Return the default metrics of a loss."""
     return (accuracy,) if loss.classifies else (absolute_error,)
 

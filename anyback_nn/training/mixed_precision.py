@@ -16,19 +16,11 @@ Predictions and evaluations are computed in the dtype of the parameters.
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
-from functools import reduce
-from typing import TYPE_CHECKING, Any
 
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.backends import Backend
 from anyback_nn.network.layout import Packed
-from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.tree import tree_copy
-
-if TYPE_CHECKING:
-    from anyback_nn.training.step import StepArguments
 
 __all__ = ["LOSS_SCALE", "LossScaling"]
 
@@ -100,46 +92,3 @@ class LossScaling:
         smaller = xp.maximum(0.5 * scale, self.least)
         n_finite = xp.where(finite & ~grows, n_finite, xp.zeros_like(n_finite))
         return xp.where(finite, larger, smaller), n_finite
-
-    def update(
-        self, optimizer: Optimizer, args: StepArguments, grads: Packed, state: Any
-    ) -> tuple[Packed, dict[str, Packed], Any]:
-        """Take one step with the gradients of the scaled loss, or none if they overflowed.
-
-        Parameters
-        ----------
-        optimizer : Optimizer
-        args : StepArguments
-        grads : tuple of array
-            Packed gradients, times the scale.
-        state : nested tuples and dicts of array
-            The state of the layers after the step.
-
-        Returns
-        -------
-        params, optimizer_state, state
-            If a gradient is not finite, they are exactly as before, but for the scale. Nothing is
-            read from the device, so the loop counts the step nevertheless: for the learning rate,
-            and for Adam's correction of its means.
-        """
-        scale, scale_state = self.scale(args.optimizer_state), args.optimizer_state[LOSS_SCALE]
-        own = {name: slot for name, slot in args.optimizer_state.items() if name != LOSS_SCALE}
-        xp = array_namespace(scale)
-        grads = tuple(g / scale for g in grads)
-        finite = reduce(operator.and_, (xp.all(xp.isfinite(g)) for g in grads), xp.isfinite(scale))
-        # The optimiser overwrites its arguments, and these are needed again after an overflow.
-        new = optimizer.update(
-            tree_copy(args.params), grads, tree_copy(own), args.penalty_mask, args.scalars
-        )
-        taken = finite | (scale <= self.least)
-        params, own, state = _where(taken, (*new, state), (args.params, own, args.state))
-        return params, {**own, LOSS_SCALE: self.next(scale_state, finite)}, state
-
-
-def _where(condition: Array, tree: Any, other: Any) -> Any:
-    """Select one of two trees of arrays, without reading the condition."""
-    if isinstance(tree, dict):
-        return {name: _where(condition, branch, other[name]) for name, branch in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(_where(condition, a, b) for a, b in zip(tree, other))
-    return array_namespace(tree).where(condition, tree, other)

@@ -5,7 +5,9 @@ They read no value back to the host; their reports are arrays.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 from anyback_nn.array_api import Array, array_namespace
@@ -16,24 +18,25 @@ from anyback_nn.network.losses import Loss, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.metrics import Metric, r2
-from anyback_nn.training.mixed_precision import LossScaling
+from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
+from anyback_nn.tree import tree_copy
 
 __all__ = [
-    "Report",
     "Step",
     "StepArguments",
+    "StepReport",
     "build_evaluate",
     "build_predict",
     "build_step",
-    "epoch_summary",
-    "on_rows",
+    "build_step_on_rows",
+    "summarize_epoch",
     "value_and_grad",
 ]
 
-Report = tuple[Array, ...]
+StepReport = tuple[Array, ...]
 """The mean loss of a batch, and the mean of each metric."""
 
-Step = Callable[..., tuple[Packed, dict[str, Packed], Any, Report]]
+Step = Callable[..., tuple[Packed, dict[str, Packed], Any, StepReport]]
 """A step of training: ``step(*StepArguments)`` returns ``params, optimizer_state, state, report``.
 
 The parameters and the optimiser's state are donated: only use the returned ones.
@@ -53,8 +56,8 @@ class StepArguments(NamedTuple):
         The state of the layers, such as running means.
     penalty_mask : tuple of array or float
         The mask of the penalties, see `Layout.penalty_mask`; empty if there is no penalty.
-    scalars : tuple of float
-        The scalars of this step, see `Optimizer.coefficients`.
+    coefficients : tuple of float
+        The scalars of this step, see `Optimizer.coefficients` and `FitContext`.
     x, y : array
         The inputs and targets of a batch.
     weights : array, optional
@@ -67,7 +70,7 @@ class StepArguments(NamedTuple):
     optimizer_state: dict[str, Packed]
     state: Any
     penalty_mask: Packed
-    scalars: tuple[float, ...]
+    coefficients: tuple[float, ...]
     x: Array
     y: Array
     weights: Array | None
@@ -93,43 +96,79 @@ def build_step(
     """
     derive = value_and_grad(network, loss, metrics)
 
-    def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
+    def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
         args = StepArguments(*arguments)
         scale = None if scaling is None else scaling.scale(args.optimizer_state)
         grads, cache, report = derive(args._replace(params=layout.unpack(args.params)), scale)
         state, packed = network.next_state(args.state, cache), layout.pack(grads)
         if scaling is not None:
-            return *scaling.update(optimizer, args, packed, state), report
+            return *_update_scaled(scaling, optimizer, args, packed, state), report
         params, optimizer_state = optimizer.update(
-            args.params, packed, args.optimizer_state, args.penalty_mask, args.scalars
+            args.params, packed, args.optimizer_state, args.penalty_mask, args.coefficients
         )
         return params, optimizer_state, state, report
 
     return step
 
 
-def on_rows(step: Step) -> Step:
+def _update_scaled(
+    scaling: LossScaling, optimizer: Optimizer, args: StepArguments, grads: Packed, state: Any
+) -> tuple[Packed, dict[str, Packed], Any]:
+    """Update with packed gradients of the scaled loss, unless they overflowed.
+
+    Returns
+    -------
+    params, optimizer_state, state
+        If a gradient is not finite, they are exactly as before, but for the scale. Nothing is read
+        from the device, so the loop counts the step nevertheless: for the learning rate, and for
+        Adam's correction of its means.
+    """
+    own = dict(args.optimizer_state)
+    scale, scale_state = scaling.scale(own), own.pop(LOSS_SCALE)
+    xp = array_namespace(scale)
+    grads = tuple(g / scale for g in grads)
+    finite = reduce(operator.and_, (xp.all(xp.isfinite(g)) for g in grads), xp.isfinite(scale))
+    # The optimiser overwrites its arguments, and these are needed again after an overflow.
+    new = optimizer.update(
+        tree_copy(args.params), grads, tree_copy(own), args.penalty_mask, args.coefficients
+    )
+    taken = finite | (scale <= scaling.least)
+    params, own, state = _where(taken, (*new, state), (args.params, own, args.state))
+    return params, {**own, LOSS_SCALE: scaling.next(scale_state, finite)}, state
+
+
+def _where(condition: Array, tree: Any, other: Any) -> Any:
+    """Select one of two trees of arrays, without reading the condition."""
+    if isinstance(tree, dict):
+        return {name: _where(condition, branch, other[name]) for name, branch in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_where(condition, a, b) for a, b in zip(tree, other))
+    return array_namespace(tree).where(condition, tree, other)
+
+
+def build_step_on_rows(step: Step) -> Step:
     """Build the function that takes a step on a subset of the rows of all samples.
 
     Returns
     -------
     callable
-        ``step(params, optimizer_state, state, penalty_mask, x, y, weights, scalars, rows, noise)``.
+        ``step(params, optimizer_state, state, penalty_mask, x, y, weights, coefficients, rows,
+        noise)``.
         The order is that of `Backend.scan`: arrays carried from step to step, constants of all
         steps, and the inputs of each step.
     """
 
-    def on_rows(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, Report]:
-        *carried, mask, x, y, weights, scalars, rows, noise = arguments
+    def step_on_rows(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
+        *carried, mask, x, y, weights, coefficients, rows, noise = arguments
         batch = (take(array, rows) for array in (x, y, weights))
-        return step(*carried, mask, scalars, *batch, noise)
+        return step(*carried, mask, coefficients, *batch, noise)
 
-    return on_rows
+    return step_on_rows
 
 
 def value_and_grad(
     network: Network, loss: Loss, metrics: Sequence[Metric] = ()
-) -> Callable[..., tuple[Any, Any, Report]]:
+) -> Callable[..., tuple[Any, Any, StepReport]]:
     """Build the function that computes the mean loss of a batch and its gradients.
 
     Returns
@@ -140,7 +179,7 @@ def value_and_grad(
         alone.
     """
 
-    def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, Report]:
+    def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, StepReport]:
         outputs, cache = network.forward(args.params, args.x, Context(True, args.state, args.noise))
         value, d_outputs = mean_loss(loss, outputs, args.y, args.weights)
         means = [weighted_mean(metric(loss, outputs, args.y), args.weights) for metric in metrics]
@@ -185,7 +224,7 @@ def build_evaluate(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array
     return evaluate
 
 
-def epoch_summary(reports: Sequence[Report], groups: Sequence[Packed]) -> Array:
+def summarize_epoch(reports: Sequence[StepReport], groups: Sequence[Packed]) -> Array:
     """Concatenate all values that are read at the end of an epoch into one vector.
 
     Parameters

@@ -23,10 +23,10 @@ from anyback_nn.backends.base import load
 from anyback_nn.backends.transfer import Transfer
 from anyback_nn.inputs import batches
 from anyback_nn.inputs.batches import IterableSource, array_source
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.sklearn.batches import ShuffledSource
-from anyback_nn.training import out_of_memory
+from anyback_nn.training import memory
 
 LIBRARIES = ["cupy", pytest.param("torch", marks=pytest.mark.needs("torch"))]
 EAGER = {
@@ -93,13 +93,13 @@ def iterable(batches, backend):
 
 def shuffled(backend, **options):
     options |= {"batch_size": SIZE, "shuffle": True, "seed": 3, "resident": False}
-    return array_source(Batch(*rows()), backend, "float32", **options)
+    return array_source(Samples(*rows()), backend, "float32", **options)
 
 
 def mapped(backend, path):
     np.save(path / "x.npy", rows()[0])
     x = np.load(path / "x.npy", mmap_mode="r")
-    return array_source(Batch(x, *rows()[1:]), backend, "float32", batch_size=SIZE)
+    return array_source(Samples(x, *rows()[1:]), backend, "float32", batch_size=SIZE)
 
 
 SOURCES = {
@@ -111,7 +111,7 @@ SOURCES = {
         [tuple(x[:n] for x in rows()) for n in (1, 40, 2, 61, 60, 59, 3)], backend
     ),
     "samples": lambda backend, path: array_source(
-        Batch(*rows()),
+        Samples(*rows()),
         backend,
         "float32",
         kind=partial(ShuffledSource, random=np.random.RandomState(0)),
@@ -178,7 +178,7 @@ def test_an_iterable_that_fills_the_same_memory_again(there, gpu):
 
 
 def test_inputs_alone(there, gpu):
-    source = array_source(Batch(rows()[0]), there, "float64", batch_size=SIZE, resident=False)
+    source = array_source(Samples(rows()[0]), there, "float64", batch_size=SIZE, resident=False)
     steps = Steps(gpu).all_of(source.epoch(0))
     gpu.finish()
     np.testing.assert_array_equal(np.concatenate([x for x, _, _ in steps.seen]), rows()[0])
@@ -451,7 +451,7 @@ def resident(monkeypatch):
 
 def needed_bytes(model, batch_size, n_rows=N, n_in=5):
     """Count the bytes of the data, of a batch while it is computed, and of the parameters."""
-    each = out_of_memory.bytes_a_sample(model.build(n_in), training=True)
+    each = memory.estimate_sample_bytes(model.build(n_in), training=True)
     counts = [row.parameters for row in model.summary()]
     return (n_rows * (n_in + 2) + 14 * sum(counts)) * 4 + batch_size * each
 
@@ -475,7 +475,7 @@ def test_sizes_are_those_in_the_dtype_of_the_model(n_bytes, backend, monkeypatch
     x = np.zeros((10_000, 1000), dtype=np.float16)
     for free, expected in ((0.95 * x.size * n_bytes, False), (1.25 * x.size * n_bytes, True)):
         let_free(type(backend), free, monkeypatch)
-        assert out_of_memory.has_room(model, Batch(x), SIZE) == expected
+        assert memory.has_room(model, Samples(x), SIZE) == expected
 
 
 def test_all_rows_if_free_memory_is_unknown_or_the_memory_is_the_host_s(
@@ -494,7 +494,7 @@ def test_all_rows_if_they_are_one_batch_or_on_a_device(model, resident, monkeypa
     let_free(type(model.backend), 0, monkeypatch)
     for size in N, 2 * N, None:
         model.fit(*samples(), epochs=1, batch_size=size, validation=samples(), progress=False)
-    monkeypatch.setattr(out_of_memory, "on_host", lambda x: False)
+    monkeypatch.setattr(memory, "on_host", lambda x: False)
     model.fit(*samples(), epochs=1, batch_size=SIZE, validation=samples(5000), progress=False)
     assert resident == [True] * 8
 

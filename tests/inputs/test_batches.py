@@ -10,8 +10,12 @@ import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs import batches, checks
 from anyback_nn.inputs.batches import ArraySource, array_source, split
-from anyback_nn.inputs.checks import Batch
-from anyback_nn.inputs.sample_weights import class_weights, scale_to_mean_one, training_weights
+from anyback_nn.inputs.checks import Samples
+from anyback_nn.inputs.sample_weights import (
+    compute_class_weights,
+    compute_training_weights,
+    scale_to_mean_one,
+)
 
 N = 23
 
@@ -23,19 +27,19 @@ def rows(n=N):
 
 
 def source(backend, arrays, **options):
-    return array_source(Batch(*arrays), backend, "float32", **options)
+    return array_source(Samples(*arrays), backend, "float32", **options)
 
 
 def numbers(source, epoch):
     """Return the row numbers of each batch; assert that x, y and weights belong together."""
-    found = []
+    batches = []
     for batch in source.epoch(epoch):
         x, y, weights = (to_numpy(a) for a in batch)
         np.testing.assert_array_equal(x[:, 0], y)
         np.testing.assert_array_equal(x[:, 1], 10 * x[:, 0])
         np.testing.assert_array_equal(weights, y + 0.5)
-        found.append(y.tolist())
-    return found
+        batches.append(y.tolist())
+    return batches
 
 
 def rows_of(batches):
@@ -44,13 +48,14 @@ def rows_of(batches):
 
 def test_an_epoch_has_every_row_once_and_uses_the_last_partial_batch(backend):
     batches = numbers(source(backend, rows(), batch_size=5, shuffle=True), 0)
-    assert [len(one) for one in batches] == [5, 5, 5, 5, 3]
+    assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
     assert sorted(rows_of(batches)) == list(range(N))
 
 
 def test_the_order_is_new_in_each_epoch_and_fixed_by_the_seed(backend):
-    make = lambda seed: source(backend, rows(), batch_size=5, shuffle=True, seed=seed)  # noqa: E731
-    first, again, other = make(1), make(1), make(2)
+    first, again, other = (
+        source(backend, rows(), batch_size=5, shuffle=True, seed=seed) for seed in (1, 1, 2)
+    )
     assert numbers(first, 0) == numbers(again, 0)
     assert numbers(first, 0) != numbers(first, 1)
     assert numbers(first, 0) != numbers(other, 0)
@@ -69,8 +74,8 @@ def test_without_shuffling_rows_come_in_order(backend):
 
 @pytest.mark.parametrize("size", [None, N, 10 * N])
 def test_one_batch_of_everything(backend, size):
-    made = source(backend, rows(), batch_size=size)
-    assert (made.n_batches, len(numbers(made, 0))) == (1, 1)
+    whole = source(backend, rows(), batch_size=size)
+    assert (whole.n_batches, len(numbers(whole, 0))) == (1, 1)
 
 
 def test_a_memory_map_gives_the_same_batches_and_stays_on_disk(backend, tmp_path):
@@ -78,9 +83,9 @@ def test_a_memory_map_gives_the_same_batches_and_stays_on_disk(backend, tmp_path
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     options = {"batch_size": 5, "shuffle": True, "seed": 3}
-    made = source(backend, (mapped, y, weights), **options)
-    assert isinstance(made.rows.x, np.memmap)
-    assert numbers(made, 1) == numbers(source(backend, (x, y, weights), **options), 1)
+    on_disk = source(backend, (mapped, y, weights), **options)
+    assert isinstance(on_disk.rows.x, np.memmap)
+    assert numbers(on_disk, 1) == numbers(source(backend, (x, y, weights), **options), 1)
 
 
 def test_inputs_and_real_targets_get_the_dtype_and_class_indices_stay_integers(backend):
@@ -131,19 +136,19 @@ def test_rows_that_are_held_out_have_no_part_in_the_weights():
 
     y = np.asarray([0, 0, 1, 0, 1, 1, 1])
     train = np.asarray([0, 1, 3, 4])
-    batch = Batch(np.zeros((7, 1)), y)
-    ours = training_weights(batch, "balanced", nn.SoftmaxCrossEntropy(), train)
+    batch = Samples(np.zeros((7, 1)), y)
+    ours = compute_training_weights(batch, "balanced", nn.SoftmaxCrossEntropy(), train)
     expected = np.zeros(7)
     expected[train] = compute_sample_weight("balanced", y[train])  # whose mean is 1
     np.testing.assert_allclose(ours, expected)
 
 
 def test_class_weights_by_class_default_to_one():
-    assert class_weights(np.asarray([0, 1, 2]), {1: 5.0}).tolist() == [1, 5, 1]
+    assert compute_class_weights(np.asarray([0, 1, 2]), {1: 5.0}).tolist() == [1, 5, 1]
     with pytest.raises(nn.DataError, match=r"no sample has: \[7\]"):
-        class_weights(np.asarray([0, 1]), {7: 2.0})
+        compute_class_weights(np.asarray([0, 1]), {7: 2.0})
     with pytest.raises(ValueError, match="'balanced' or a mapping, got 'even'"):
-        class_weights(np.asarray([0, 1]), "even")
+        compute_class_weights(np.asarray([0, 1]), "even")
 
 
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
@@ -154,11 +159,11 @@ def test_only_the_proportions_of_weights_count(size):
 
 
 def test_a_split_is_a_partition_drawn_by_the_seed():
-    train, held = split(100, 0.25, seed=0)
-    assert len(held) == 25
-    assert sorted([*train, *held]) == list(range(100))
-    assert held.tolist() == split(100, 0.25, seed=0)[1].tolist()
-    assert held.tolist() != split(100, 0.25, seed=1)[1].tolist()
+    train, validation = split(100, 0.25, seed=0)
+    assert len(validation) == 25
+    assert sorted([*train, *validation]) == list(range(100))
+    assert validation.tolist() == split(100, 0.25, seed=0)[1].tolist()
+    assert validation.tolist() != split(100, 0.25, seed=1)[1].tolist()
     for fraction in (0.0, 1.0, -0.5):
         with pytest.raises(ValueError, match="above 0 and below 1"):
             split(10, fraction, 0)
@@ -173,24 +178,24 @@ def test_a_split_is_a_partition_drawn_by_the_seed():
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_batches_that_are_cut_from_blocks_are_the_same(backend, most, shuffle, monkeypatch):
     x, y = np.arange(22.0).reshape(11, 2), np.arange(11)
-    rows = Batch(backend.asarray(x, "float32"), backend.asarray(y, "int32"))
+    rows = Samples(backend.asarray(x, "float32"), backend.asarray(y, "int32"))
     options = {"batch_size": 3, "shuffle": shuffle, "seed": 5}
-    calls = []
+    blocks = []
 
-    def bring(batch):
-        calls.append(batch)
-        return batch
+    def move_block(block):
+        blocks.append(block)
+        return block
 
     monkeypatch.setattr(batches, "BLOCK", most)
-    source = ArraySource(rows, bring, **options)
+    source = ArraySource(rows, move_block, **options)
     cut = [tuple(map(to_numpy, batch[:2])) for batch in source.epoch(0)]
     # A batch has 6 numbers, so that 12 hold two batches, and 30 all of them.
-    assert len(calls) == {1: 4, 12: 2, 30: 1, 1000: 1}[most]
-    assert [len(one) for one, _ in cut] == [3, 3, 3, 2]
+    assert len(blocks) == {1: 4, 12: 2, 30: 1, 1000: 1}[most]
+    assert [len(x_cut) for x_cut, _ in cut] == [3, 3, 3, 2]
     whole = ArraySource(rows, lambda batch: batch, in_blocks=False, **options)
     for (x_cut, y_cut), batch in zip(cut, whole.epoch(0), strict=True):
         np.testing.assert_array_equal(x_cut, to_numpy(batch.x))
         np.testing.assert_array_equal(y_cut, to_numpy(batch.y))
-    seen = np.concatenate([one for _, one in cut])
-    assert sorted(seen) == list(range(11))
-    assert (seen.tolist() == list(range(11))) == (not shuffle)
+    order = [number for _, y_cut in cut for number in y_cut]
+    assert sorted(order) == list(range(11))
+    assert (order == list(range(11))) == (not shuffle)

@@ -12,7 +12,7 @@ import pytest
 import anyback_nn as nn
 from anyback_nn.inputs import batches, memory_map
 from anyback_nn.inputs.batches import array_source
-from anyback_nn.inputs.checks import Batch
+from anyback_nn.inputs.checks import Samples
 from anyback_nn.inputs.memory_map import announce
 
 needs_advice = pytest.mark.skipif(not hasattr(mmap, "MADV_RANDOM"), reason="no advice here")
@@ -47,7 +47,7 @@ def recorded(tmp_path, monkeypatch):
 
 
 def source(x, **options):
-    rows = Batch(x, np.arange(len(x)))
+    rows = Samples(x, np.arange(len(x)))
     options = {"batch_size": 16, **options}
     return array_source(rows, nn.select("numpy"), "float64", **options)
 
@@ -70,7 +70,7 @@ def test_shuffled_rows_are_read_without_those_around_them_and_rows_in_order_with
     for _ in range(2):
         list(shuffled.epoch(0))
         assert advice[0] == (mmap.MADV_RANDOM,)
-        assert {one[0] for one in advice[1:]} == {mmap.MADV_WILLNEED}
+        assert {kind for kind, *_ in advice[1:]} == {mmap.MADV_WILLNEED}
         advice.clear()
         list(ordered.epoch(0))
         assert advice == [(mmap.MADV_NORMAL,)]
@@ -109,9 +109,9 @@ def test_the_bytes_of_the_rows_are_announced(recorded, view):
     # The values are their own positions in the file.
     header = x.offset
     needed = {header + int(value) * 8 + i for value in part[rows].ravel() for i in range(8)}
-    found = covered(advice)
-    assert needed <= found
-    assert max(found) < header + x.nbytes
+    announced = covered(advice)
+    assert needed <= announced
+    assert max(announced) < header + x.nbytes
 
 
 @needs_advice
@@ -148,8 +148,8 @@ def test_where_there_is_no_advice_rows_are_read_all_the_same(recorded, monkeypat
     for name in ("MADV_RANDOM", "MADV_NORMAL", "MADV_WILLNEED"):
         monkeypatch.delattr(mmap, name, raising=False)
     x, advice = recorded
-    seen = np.concatenate([batch.x for batch in source(x, shuffle=shuffle).epoch(0)])
-    np.testing.assert_array_equal(seen[np.argsort(seen[:, 0])], x)
+    rows = np.concatenate([batch.x for batch in source(x, shuffle=shuffle).epoch(0)])
+    np.testing.assert_array_equal(rows[np.argsort(rows[:, 0])], x)
     assert advice == []
 
 

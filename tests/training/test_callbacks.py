@@ -9,6 +9,7 @@ import pytest
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
+from anyback_nn.tree import tree_leaves
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +17,17 @@ def moons():
     return nn.datasets.make_moons(100, noise=0.2, seed=0)
 
 
-def make(backend):
-    layers = (nn.Dense(8), nn.BatchNorm(), nn.Tanh(), nn.Dense(2))
-    return nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend)
+@pytest.fixture
+def train(backend, moons):
+    """A function that trains a new model with some callbacks, and returns it."""
+
+    def train(*callbacks, **options):
+        layers = (nn.Dense(8), nn.BatchNorm(), nn.Tanh(), nn.Dense(2))
+        model = nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend)
+        model.fit(*moons, callbacks=callbacks, **options)
+        return model
+
+    return train
 
 
 class Recorder(nn.Callback):
@@ -33,9 +42,9 @@ class Recorder(nn.Callback):
         return super().__getattribute__(name)
 
 
-def test_callbacks_are_called_in_order(backend, moons):
+def test_callbacks_are_called_in_order(train):
     recorder = Recorder()
-    make(backend).fit(*moons, epochs=2, batch_size=50, callbacks=[recorder])
+    train(recorder, epochs=2, batch_size=50)
     steps = ["batch_begin", "batch_end"] * 2
     epochs = [
         [("epoch_begin", n), *((step, n) for step in steps), ("epoch_end", n + 1)] for n in (0, 1)
@@ -44,24 +53,22 @@ def test_callbacks_are_called_in_order(backend, moons):
 
 
 @pytest.mark.parametrize(("event", "steps"), [("on_batch_end", 1), ("on_epoch_end", 4)])
-def test_a_callback_can_stop_training(backend, moons, event, steps):
+def test_a_callback_can_stop_training(train, event, steps):
     class Stop(nn.Callback):
         pass
 
     setattr(Stop, event, lambda self, fit: fit.stop("enough"))
-    model = make(backend)
-    model.fit(*moons, epochs=9, batch_size=25, callbacks=[Stop()])
+    model = train(Stop(), epochs=9, batch_size=25)
     assert (len(model.history), model.training.step) == (1, steps)
 
 
-def test_stopping_before_an_epoch_trains_nothing_of_it(backend, moons):
+def test_stopping_before_an_epoch_trains_nothing_of_it(train):
     class Stop(nn.Callback):
         def on_epoch_begin(self, fit):
             if fit.epoch == 2:
                 fit.stop("enough")
 
-    model = make(backend)
-    model.fit(*moons, epochs=9, batch_size=25, callbacks=[Stop()])
+    model = train(Stop(), epochs=9, batch_size=25)
     assert (len(model.history), model.training.step) == (2, 8)
 
 
@@ -76,63 +83,58 @@ class Course(nn.Callback):
         self.states.append(fit.model.training.copy())
 
 
+def assert_restored(model, training):
+    """Assert that parameters and statistics are those of a training state."""
+    ours, expected = ((state.params, state.state) for state in (model.training, training))
+    for array, other in zip(tree_leaves(ours), tree_leaves(expected), strict=True):
+        np.testing.assert_array_equal(to_numpy(array), to_numpy(other))
+
+
 @pytest.mark.parametrize("restore", [True, False])
-def test_early_stopping_waits_and_restores_the_best(backend, moons, restore):
+def test_early_stopping_waits_and_restores_the_best(train, restore):
     course = Course([3.0, 2.0, 1.0, 1.5, 0.99, 1.2, 1.1, 0.5])
     stopping = nn.EarlyStopping(patience=2, min_delta=0.1, restore_best=restore)
-    model = make(backend)
-    model.fit(*moons, epochs=8, callbacks=[course, stopping])
+    model = train(course, stopping, epochs=8)
     # 0.99 is not better than 1.0 by 0.1, so epochs 4 and 5 are the two that are waited for.
     assert (len(model.history), stopping.best_epoch) == (5, 3)
-    kept = course.states[2 if restore else 4]
-    for ours, theirs in zip(model.training.params, kept.params, strict=True):
-        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
-    ours, theirs = model.training.state[1]["mean"], kept.state[1]["mean"]
-    np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
+    assert_restored(model, course.states[2 if restore else 4])
 
 
-def test_the_best_parameters_are_restored_also_when_training_is_not_cut_short(backend, moons):
+def test_the_best_parameters_are_restored_also_when_training_is_not_cut_short(train):
     course = Course([3.0, 1.0, 2.0])
-    model = make(backend)
-    model.fit(*moons, epochs=3, callbacks=[course, nn.EarlyStopping(patience=10)])
-    best = course.states[1].params[0]
-    np.testing.assert_array_equal(to_numpy(model.training.params[0]), to_numpy(best))
+    assert_restored(train(course, nn.EarlyStopping(patience=10), epochs=3), course.states[1])
 
 
-def test_early_stopping_that_is_used_again_starts_again(backend, moons):
+def test_early_stopping_that_is_used_again_starts_again(train):
     stopping = nn.EarlyStopping(patience=1)
     for values in ([0.5, 0.6], [3.0, 2.0, 2.5, 1.0]):
-        model = make(backend)
-        model.fit(*moons, epochs=4, callbacks=[Course(values), stopping])
+        model = train(Course(values), stopping, epochs=4)
     assert (len(model.history), stopping.best_epoch) == (3, 2)
 
 
-def test_early_stopping_on_accuracy_waits_for_more(backend, moons):
+def test_early_stopping_on_accuracy_waits_for_more(train):
     course = Course([0.5, 0.9, 0.8, 0.7], "train_accuracy")
     stopping = nn.EarlyStopping(patience=2, monitor="train_accuracy")
-    model = make(backend)
-    model.fit(*moons, epochs=9, callbacks=[course, stopping])
+    model = train(course, stopping, epochs=9)
     assert (len(model.history), stopping.best_epoch) == (4, 2)
 
 
-def test_early_stopping_asks_which_direction_is_better(backend, moons):
+def test_early_stopping_asks_which_direction_is_better(train):
     with pytest.raises(ValueError, match="are lower or higher values of 'f1' better"):
         nn.EarlyStopping(monitor="f1")
     stopping = nn.EarlyStopping(patience=2, monitor="f1", mode="max")
-    make(backend).fit(*moons, epochs=9, callbacks=[Course([0.1, 0.5, 0.4, 0.3], "f1"), stopping])
+    train(Course([0.1, 0.5, 0.4, 0.3], "f1"), stopping, epochs=9)
     assert stopping.best_epoch == 2
 
 
-def test_early_stopping_says_what_is_recorded(backend, moons):
+def test_early_stopping_says_what_is_recorded(train):
     with pytest.raises(ValueError, match="'validation_loss' is not recorded.*train_loss"):
-        make(backend).fit(*moons, epochs=1, callbacks=[nn.EarlyStopping()])
+        train(nn.EarlyStopping(), epochs=1)
 
 
-def test_reduce_on_plateau_acts_in_training(backend, moons):
+def test_reduce_on_plateau_acts_in_training(train):
     rate = nn.ReduceOnPlateau(0.4, factor=0.5, patience=0)
-    model = make(backend)
-    course = Course([1.0, 1.0, 1.0, 0.5])
-    model.fit(*moons, optimizer=nn.GradientDescent(rate), epochs=4, callbacks=[course])
+    model = train(Course([1.0, 1.0, 1.0, 0.5]), optimizer=nn.GradientDescent(rate), epochs=4)
     assert model.history["learning_rate"] == [0.4, 0.4, 0.2, 0.1]
 
 
@@ -153,8 +155,8 @@ def test_the_history_names_what_it_has():
 
 
 @pytest.mark.parametrize(("progress", "shown"), [(True, True), (False, False), (None, False)])
-def test_the_progress_bar_is_for_terminals(backend, moons, progress, shown, capfd):
-    make(backend).fit(*moons, epochs=2, progress=progress)
+def test_the_progress_bar_is_for_terminals(train, progress, shown, capfd):
+    train(epochs=2, progress=progress)
     out, err = capfd.readouterr()
     assert out == ""
     assert ("epoch 2/2" in err) is shown

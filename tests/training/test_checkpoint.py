@@ -12,6 +12,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import anyback_nn as nn
+from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.network.losses import LOSSES
+from anyback_nn.optim.optimizers import OPTIMIZERS
 from anyback_nn.training import checkpoint
 from anyback_nn.training.checkpoint import SETTINGS
 
@@ -29,10 +32,6 @@ class Doubled(nn.Layer):
         return self.factor * dy, {}
 
 
-class Nameless(Doubled):
-    """Not a dataclass of its own, so its name cannot be trusted to rebuild it."""
-
-
 @pytest.fixture
 def model():
     layers = (nn.Dense(4, initializer=nn.Orthogonal(1.5)), nn.LeakyReLU(0.3), nn.Dense(2))
@@ -45,7 +44,7 @@ def path(model, tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def rewrite(path, change):
+def change_file(path, change):
     """Change a file's metadata or arrays and write it again."""
     with safe_open(path, framework="numpy") as file:
         metadata = dict(file.metadata())
@@ -54,32 +53,31 @@ def rewrite(path, change):
     save_file(arrays, path, metadata)
 
 
-def network_layer(settings):
+def change_settings(path, change):
+    """Change the settings in a file and write it again."""
+
+    def rewrite(metadata, arrays):
+        settings = json.loads(metadata["anyback_nn"])
+        change(settings)
+        metadata["anyback_nn"] = json.dumps(settings)
+
+    change_file(path, rewrite)
+
+
+def layer_of(settings):
     return settings["network"]["settings"]["layers"][0]["settings"]
 
 
-def settings_of(metadata, change):
-    settings = json.loads(metadata["anyback_nn"])
-    change(settings)
-    metadata["anyback_nn"] = json.dumps(settings)
-
-
 def test_every_layer_loss_and_optimizer_is_described_and_rebuilt():
-    from anyback_nn.network.activations import ACTIVATIONS
-    from anyback_nn.network.losses import LOSSES
-    from anyback_nn.optim.optimizers import OPTIMIZERS
-
     block = nn.Residual(nn.Dense(3, bias=False, initializer=nn.Constant(0.5)), nn.Dropout(0.1))
-    things = [
+    parts = [
         nn.Network(nn.Dense(3), nn.BatchNorm(0.8), nn.LayerNorm(), block),
-        *(one() for one in ACTIVATIONS.values()),
-        *(one() for one in LOSSES.values()),
-        *(one() for one in OPTIMIZERS.values()),
+        *(kind() for kind in (ACTIVATIONS | LOSSES | OPTIMIZERS).values()),
         nn.Adam(nn.CosineDecay(0.1, epochs=5, warmup=1), l2=0.1, clip_norm=2.0),
         nn.AdamW(nn.ReduceOnPlateau(0.1), penalize_all=True),
     ]
-    for thing in things:
-        assert SETTINGS.from_json(json.loads(json.dumps(SETTINGS.to_json(thing)))) == thing
+    for part in parts:
+        assert SETTINGS.from_json(json.loads(json.dumps(SETTINGS.to_json(part)))) == part
 
 
 def test_a_layer_of_the_users_own_needs_no_registration(tmp_path):
@@ -170,12 +168,11 @@ def test_what_is_not_settings_cannot_be_saved(tmp_path):
         model.save(tmp_path / "m")
 
 
-def test_a_damaged_file_is_refused_at_every_length(path):
-    data = path.read_bytes()
-    for length in (0, 1, 7, 8, 20, len(data) // 2, len(data) - 1):
-        path.write_bytes(data[:length])
-        with pytest.raises(nn.CheckpointError, match=r"model\.safetensors is not a model file"):
-            nn.Model.load(path)
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 20, 200, -1])
+def test_a_damaged_file_is_refused_at_every_length(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(nn.CheckpointError, match=r"model\.safetensors is not a model file"):
+        nn.Model.load(path)
 
 
 @pytest.mark.parametrize("content", [b"hello", b"\x80\x04K\x01.", b"PK\x03\x04", b"\xff" * 64])
@@ -189,9 +186,6 @@ def test_a_foreign_file_is_refused(path, content):
     ("change", "text"),
     [
         (lambda m, a: m.clear(), "not written by anyback_nn"),
-        (lambda m, a: settings_of(m, lambda s: s.update(version=3)), "version 3; .* up to 2"),
-        (lambda m, a: settings_of(m, lambda s: s.update(version="x")), "format version 'x'"),
-        (lambda m, a: settings_of(m, lambda s: s.pop("version")), "no readable settings"),
         (lambda m, a: m.update(anyback_nn="{"), "no readable settings"),
         (lambda m, a: m.update(anyback_nn="[]"), "no readable settings"),
         (lambda m, a: a.pop("parameters.0.weight"), "'parameters.0.weight' is missing"),
@@ -199,30 +193,35 @@ def test_a_foreign_file_is_refused(path, content):
             lambda m, a: a.update({"parameters.0.weight": np.ones((9, 9))}),
             r"shape \(9, 9\), expected \(3, 4\)",
         ),
-        (lambda m, a: settings_of(m, lambda s: s.pop("n_in")), "do not fit together"),
-        (lambda m, a: settings_of(m, lambda s: s.update(n_in="3")), "do not fit together"),
-        (lambda m, a: settings_of(m, lambda s: s.update(dtype="int8")), "do not fit together"),
-        (
-            lambda m, a: settings_of(m, lambda s: network_layer(s).update(units=3)),
-            r"network.layers\[0\] has the fields .*'units'.*: expected 'n_out'",
-        ),
-        (
-            lambda m, a: settings_of(m, lambda s: s["loss"].update(kind="Missing")),
-            "'Missing', which is not defined.*define or impo",
-        ),
-        (
-            lambda m, a: settings_of(m, lambda s: s.update(loss="os.system")),
-            "loss is .* expected Loss",
-        ),
-        (lambda m, a: settings_of(m, lambda s: s["loss"].update(kind="Dense")), "kind 'Dense'"),
-        (
-            lambda m, a: settings_of(m, lambda s: network_layer(s).update(n_out="4")),
-            r"network.layers\[0\].n_out is '4': expected an integer",
-        ),
     ],
 )
 def test_contents_that_do_not_fit_are_refused(path, change, text):
-    rewrite(path, change)
+    change_file(path, change)
+    with pytest.raises(nn.CheckpointError, match=text):
+        nn.Model.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda s: s.update(version=3), "version 3; .* up to 2"),
+        (lambda s: s.update(version="x"), "format version 'x'"),
+        (lambda s: s.pop("version"), "no readable settings"),
+        (lambda s: s.pop("n_in"), "do not fit together"),
+        (lambda s: s.update(n_in="3"), "do not fit together"),
+        (lambda s: s.update(dtype="int8"), "do not fit together"),
+        (
+            lambda s: layer_of(s).update(units=3),
+            r"layers\[0\] has the .*'units'.*: expected 'n_out'",
+        ),
+        (lambda s: layer_of(s).update(n_out="4"), r"layers\[0\].n_out is '4': expected an integer"),
+        (lambda s: s["loss"].update(kind="Missing"), "'Missing', which is not defined.*define or "),
+        (lambda s: s["loss"].update(kind="Dense"), "kind 'Dense'"),
+        (lambda s: s.update(loss="os.system"), "loss is .* expected Loss"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(path, change, text):
+    change_settings(path, change)
     with pytest.raises(nn.CheckpointError, match=text):
         nn.Model.load(path)
 
@@ -255,22 +254,23 @@ def test_a_write_that_fails_leaves_the_old_file(model, path, monkeypatch):
 
 
 def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(model, path, monkeypatch):
-    done, replace = [], os.replace
+    events, files, replace = [], [], os.replace
 
-    def note(what, status):
-        done.append((what, status.st_size, status.st_ino))
+    def record(event, file):
+        status = os.stat(file)
+        events.append(event)
+        files.append((status.st_size, status.st_ino))
 
-    def replaced(old, new):
-        note("in its place", os.stat(old))
+    def recorded_replace(old, new):
+        record("in its place", old)
         replace(old, new)
 
-    monkeypatch.setattr(os, "fsync", lambda file: note("on the disk", os.fstat(file)))
-    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", lambda file: record("on the disk", file))
+    monkeypatch.setattr(os, "replace", recorded_replace)
     model.save(path)
-    assert [what for what, *_ in done] == ["on the disk", "in its place"]
+    assert events == ["on the disk", "in its place"]
     # The same file, all of it.
-    assert done[0][1:] == done[1][1:]
-    assert done[0][1] == path.stat().st_size
+    assert files == 2 * [(path.stat().st_size, path.stat().st_ino)]
 
 
 def test_arrays_that_are_not_contiguous_are_kept_as_they_are(tmp_path):

@@ -10,7 +10,7 @@ import pickle
 
 import numpy as np
 import pytest
-from network_cases import EPSILON
+from network_cases import EPSILON, relative_error
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
@@ -39,13 +39,12 @@ class EveryBatch(nn.Callback):
 # A step ------------------------------------------------------------------------------------------
 
 
-class Steps:
-    """One network with state and noise, and what its steps are called with."""
+class Problem:
+    """A network with state and noise, its optimizer, and the batch of each of its steps."""
 
     network = nn.Network(
         nn.Dense(8, bias=False), nn.BatchNorm(), nn.Tanh(), nn.Dropout(0.2), nn.Dense(3)
     )
-    loss = nn.SoftmaxCrossEntropy()
 
     def __init__(self, backend, wide, optimizer=None, weight=1.0):
         self.backend, self.wide = backend, wide
@@ -63,60 +62,54 @@ class Steps:
             self.network.noise((16, 5), draws),
         )
 
-    @property
-    def parts(self):
-        return self.network, self.loss, self.layout, self.optimizer, ()
-
     def begin(self, scaling=None):
         """Return the initial parameters, optimizer state and layer state."""
         training = TrainingState(self.params, self.state).copy().with_optimizer(self.optimizer)
-        rule_state = dict(training.optimizer_state)
+        optimizer_state = dict(training.optimizer_state)
         if scaling:
-            rule_state[LOSS_SCALE] = scaling.init(self.backend, self.wide)
-        return training.params, rule_state, training.state
+            optimizer_state[LOSS_SCALE] = scaling.init(self.backend, self.wide)
+        return training.params, optimizer_state, training.state
 
-    def take(self, step, begin, n=1):
-        """Take steps; return all arrays after each one."""
-        step, mask, found = (
-            self.backend.jit(step, (0, 1, 2)),
-            self.layout.penalty_mask(begin[0]),
-            [],
-        )
-        carried = begin
+    def take_steps(self, narrow=None, scaling=None, n=1):
+        """Return params, optimizer_state, state and report after each of some steps."""
+        network = mix_precision(self.network, narrow, self.wide) if narrow else self.network
+        loss = nn.SoftmaxCrossEntropy()
+        step = build_step(network, loss, self.layout, self.optimizer, (), scaling)
+        step, carried, results = self.backend.jit(step, (0, 1, 2)), self.begin(scaling), []
+        mask = self.layout.penalty_mask(carried[0])
         for number in range(1, n + 1):
             coefficients = self.optimizer.coefficients(number, self.optimizer.learning_rate)
             *carried, report = step(*carried, mask, coefficients, *self.batch)
             # The arguments of the next step are donated.
-            found.append([*tree_copy(tuple(carried)), report])
-        return found
+            results.append([*tree_copy(tuple(carried)), report])
+        return results
 
-    def scaled(self, narrow, scaling, n=1):
-        """Take scaled steps, in a narrow dtype."""
-        network = mix_precision(self.network, narrow, self.wide)
-        step = build_step(network, *self.parts[1:], scaling)
-        return self.take(step, self.begin(scaling), n)
-
-    def gradient(self, step, begin):
+    def gradient(self, narrow=None, scaling=None):
         """Return the change of the parameters in a step of gradient descent, over its rate."""
-        ((params, *_),) = self.take(step, begin)
+        ((params, *_),) = self.take_steps(narrow, scaling)
         return np.concatenate(
             [np.ravel(to_numpy(p) - to_numpy(q)) / 0.5 for p, q in zip(self.params, params)]
         )
 
 
-def numbers(tree):
-    return {name: to_numpy(one) for name, one in tree_named_leaves(tree).items()}
+def to_arrays(tree):
+    return {name: to_numpy(array) for name, array in tree_named_leaves(tree).items()}
 
 
 def assert_same_bits(tree, other):
-    tree, other = numbers(tree), numbers(other)
+    tree, other = to_arrays(tree), to_arrays(other)
     assert tree.keys() == other.keys()
-    for name, one in tree.items():
-        np.testing.assert_array_equal(one, other[name], err_msg=name, strict=True)
+    for name, array in tree.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name, strict=True)
 
 
-def relative(found, expected):
-    return np.max(np.abs(found - expected)) / np.max(np.abs(expected))
+def is_finite(tree):
+    return all(np.isfinite(array).all() for array in to_arrays(tree).values())
+
+
+def to_floats(scale_state):
+    """Return the scale and the number of finite steps."""
+    return [float(to_numpy(array)[0]) for array in scale_state]
 
 
 @pytest.mark.parametrize(
@@ -125,42 +118,33 @@ def relative(found, expected):
 )
 def test_gradients_near_those_in_the_wide_dtype(backend, compute_dtype, dtype):
     with backend.scope(dtype):
-        steps = Steps(backend, dtype)
+        problem = Problem(backend, dtype)
         scaling = None if compute_dtype == "bfloat16" else LossScaling()
-        network = mix_precision(steps.network, compute_dtype, dtype)
-        step = build_step(network, *steps.parts[1:], scaling)
-        found = steps.gradient(step, steps.begin(scaling))
-        expected = steps.gradient(build_step(*steps.parts), steps.begin())
-    assert 0 < relative(found, expected) < 8 * EPSILON[compute_dtype]
+        error = relative_error(problem.gradient(compute_dtype, scaling), problem.gradient())
+    assert 0 < error < 8 * EPSILON[compute_dtype]
 
 
 @half
 def test_what_vanishes_in_float16_is_kept_by_the_scale(backend, compute_dtype):
     """Gradients of about 1e-8, where the smallest number above 0 is 6e-8."""
-    steps = Steps(backend, "float32", weight=1e-7)
+    problem = Problem(backend, "float32", weight=1e-7)
     with backend.scope("float32"):
-        network = mix_precision(steps.network, compute_dtype, "float32")
-        expected = steps.gradient(build_step(*steps.parts), steps.begin())
-        lost, kept = (
-            steps.gradient(
-                build_step(network, *steps.parts[1:], LossScaling(scale)),
-                steps.begin(LossScaling(scale)),
-            )
+        expected = problem.gradient()
+        unscaled, scaled = (
+            relative_error(problem.gradient(compute_dtype, LossScaling(scale)), expected)
             for scale in (1.0, 2.0**22)
         )
     # What the parameters, of about 1, can take up of it.
     rounding = 2.0**-24 / np.max(np.abs(expected))
-    assert relative(lost, expected) > 0.3
-    assert relative(kept, expected) < 8 * EPSILON[compute_dtype] + 4 * rounding
+    assert unscaled > 0.3
+    assert scaled < 8 * EPSILON[compute_dtype] + 4 * rounding
 
 
 def test_the_scale_rounds_nothing(backend, float64):
-    steps = Steps(backend, float64, nn.Adam(0.1))
-    small, large = (steps.scaled("float32", LossScaling(2.0**n), 3)[-1] for n in (0, 20))
-    for part, other in zip(small, large, strict=True):
-        if isinstance(part, dict):
-            part.pop(LOSS_SCALE), other.pop(LOSS_SCALE)
-        assert_same_bits(part, other)
+    problem = Problem(backend, float64, nn.Adam(0.1))
+    small, large = (problem.take_steps("float32", LossScaling(2.0**n), 3)[-1] for n in (0, 20))
+    small[1].pop(LOSS_SCALE), large[1].pop(LOSS_SCALE)
+    assert_same_bits(tuple(small), tuple(large))
 
 
 START = {"float16": 2.0**40, "float32": 2.0**150}
@@ -172,92 +156,86 @@ in_both = pytest.mark.parametrize(
 )
 
 
-def overflowing(backend, narrow, wide, optimizer=None, n=1, **bounds):
-    """Take steps from that scale; return their arguments, all arrays, and the scaling."""
+def overflow(backend, narrow, wide, optimizer, n, **bounds):
+    """Take steps from that scale; return what they began with, their results, and the scales."""
     with backend.scope(wide):
-        steps = Steps(backend, wide, optimizer or nn.AdamW(0.1, weight_decay=0.1))
+        problem = Problem(backend, wide, optimizer)
         scaling = LossScaling(START[narrow], most=2 * START[narrow], **bounds)
-        return steps.begin(scaling), steps.scaled(narrow, scaling, n), scaling
+        results = problem.take_steps(narrow, scaling, n)
+        return problem.begin(), results, [to_floats(step[1].pop(LOSS_SCALE)) for step in results]
 
 
 @in_both
-def test_an_overflow_is_no_step(backend, compute_dtype, dtype):
-    begin, found, scaling = overflowing(backend, compute_dtype, dtype)
-    ((params, rule_state, state, report),) = found
-    scale, n_finite = rule_state.pop(LOSS_SCALE)
-    begin[1].pop(LOSS_SCALE)
-    assert_same_bits((params, rule_state, state), begin)
-    assert to_numpy(scale).tolist() == [0.5 * scaling.start]
-    assert to_numpy(n_finite).tolist() == [0.0]
-    assert np.isfinite(to_numpy(report[0]))
-
-
-@in_float64
 @pytest.mark.parametrize("kind", nn.OPTIMIZERS.values(), ids=nn.OPTIMIZERS)
-def test_no_optimizer_notices_an_overflow(backend, compute_dtype, dtype, kind):
-    begin, found, _ = overflowing(backend, compute_dtype, dtype, kind(0.1), n=2)
-    for params, rule_state, state, _ in found:
-        ours = {name: array for name, array in rule_state.items() if name != LOSS_SCALE}
-        theirs = {name: array for name, array in begin[1].items() if name != LOSS_SCALE}
-        assert_same_bits((params, ours, state), (begin[0], theirs, begin[2]))
+def test_an_overflow_is_no_step(backend, compute_dtype, dtype, kind):
+    begin, results, scales = overflow(backend, compute_dtype, dtype, kind(0.1, l2=0.1), n=2)
+    assert scales == [[START[compute_dtype] / 2, 0.0], [START[compute_dtype] / 4, 0.0]]
+    for *carried, report in results:
+        assert_same_bits(tuple(carried), begin)
+        assert is_finite(report)
 
 
 @in_both
 def test_the_scale_is_halved_until_it_fits(backend, compute_dtype, dtype):
     # Steps so small that gradients do not grow.
-    begin, found, scaling = overflowing(backend, compute_dtype, dtype, nn.Adam(1e-6), n=40)
-    scales = [float(to_numpy(rule_state[LOSS_SCALE][0])[0]) for _, rule_state, *_ in found]
-    skipped = sum(scale != before for before, scale in zip([scaling.start, *scales], scales))
+    begin, results, scales = overflow(backend, compute_dtype, dtype, nn.Adam(1e-6), n=40)
+    scales = [scale for scale, _ in scales]
+    start = START[compute_dtype]
+    skipped = sum(scale != before for before, scale in zip([start, *scales], scales))
     assert 2 < skipped < 38
-    assert scales == [max(scaling.start / 2**n, scales[-1]) for n in range(1, 41)]
-    first = numbers(begin[0])
-    for number, (params, *_) in enumerate(found, start=1):
-        same = all(np.array_equal(one, first[name]) for name, one in numbers(params).items())
+    assert scales == [max(start / 2**n, scales[-1]) for n in range(1, 41)]
+    first = to_arrays(begin[0])
+    for number, (params, *_) in enumerate(results, start=1):
+        same = all(np.array_equal(p, first[name]) for name, p in to_arrays(params).items())
         assert same == (number <= skipped)
-    assert all(np.isfinite(to_numpy(one)).all() for one in tree_leaves(tuple(found[-1])))
+    assert is_finite(tuple(results[-1]))
 
 
 @in_float64
 def test_not_finite_at_the_smallest_scale_is_not_hidden(backend, compute_dtype, dtype):
     """If no scale helps, a step that shows it is better than no step ever again."""
-    start = START[compute_dtype]
-    _, found, _ = overflowing(backend, compute_dtype, dtype, n=2, least=start / 2)
-    assert all(np.isfinite(to_numpy(one)).all() for one in found[0][0])
-    assert not all(np.isfinite(to_numpy(one)).all() for one in found[1][0])
-    assert to_numpy(found[1][1][LOSS_SCALE][0]).tolist() == [start / 2]
+    least, optimizer = START[compute_dtype] / 2, nn.AdamW(0.1, weight_decay=0.1)
+    _, results, scales = overflow(backend, compute_dtype, dtype, optimizer, n=2, least=least)
+    assert [is_finite(params) for params, *_ in results] == [True, False]
+    assert scales[1][0] == least
 
 
-def test_the_scale_grows_after_an_interval_of_finite_steps(backend, float64):
-    steps = Steps(backend, float64, nn.Adam(0.001))
-    scaling = LossScaling(4.0, interval=3, most=16.0)
-    found = steps.scaled("float32", scaling, 11)
-    kept = [
-        [float(to_numpy(one)[0]) for one in rule_state[LOSS_SCALE]] for _, rule_state, *_ in found
-    ]
-    assert [scale for scale, _ in kept] == [4, 4, 8, 8, 8, 16, 16, 16, 16, 16, 16]
-    assert [n for _, n in kept] == [1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]
-
-
-def test_an_overflow_restarts_the_count(backend):
-    scaling, one = LossScaling(interval=4), backend.asarray([1.0], "float32")
-    kept, seen = (8 * one, 0 * one), []
-    for finite in (True, True, False, True, True, True, True, True):
-        kept = scaling.next(kept, backend.asarray(finite))
-        seen.append((float(to_numpy(kept[0])[0]), float(to_numpy(kept[1])[0])))
-    assert seen == [(8, 1), (8, 2), (4, 0), (4, 1), (4, 2), (4, 3), (8, 0), (8, 1)]
-    assert all(one.shape == (1,) for one in kept)
+@pytest.mark.parametrize(
+    ("scaling", "steps", "expected"),
+    [
+        (
+            LossScaling(4.0, interval=3, most=16.0),
+            [True] * 10,
+            [(4, 1), (4, 2), (8, 0), (8, 1), (8, 2), (16, 0), (16, 1), (16, 2), (16, 0), (16, 1)],
+        ),
+        (
+            LossScaling(8.0, interval=4),
+            [True, True, False, True, True, True, True, True],
+            [(8, 1), (8, 2), (4, 0), (4, 1), (4, 2), (4, 3), (8, 0), (8, 1)],
+        ),
+    ],
+)
+def test_the_scale_grows_after_an_interval_of_finite_steps(backend, scaling, steps, expected):
+    state, states = scaling.init(backend, "float32"), []
+    for finite in steps:
+        state = scaling.next(state, backend.asarray(finite))
+        states.append(tuple(to_floats(state)))
+    assert states == expected
+    assert all(array.shape == (1,) for array in state)
 
 
 def test_a_network_without_parameters(backend, float64):
-    steps = Steps(backend, float64)
-    network = nn.Network(nn.Tanh())
-    layout = Layout.of(({},), backend.packed)
-    network = mix_precision(network, "float32", float64)
-    step = build_step(network, steps.loss, layout, steps.optimizer, (), LossScaling())
-    begin = ((), {LOSS_SCALE: LossScaling().init(backend, float64)}, ({},))
-    ((params, rule_state, _, _),) = steps.take(step, begin)
+    problem = Problem(backend, float64)
+    problem.network, problem.params, problem.state = nn.Network(nn.Tanh()), (), ({},)
+    problem.layout = Layout.of(({},), backend.packed)
+    ((params, optimizer_state, *_),) = problem.take_steps("float32", LossScaling())
     assert params == ()
-    assert to_numpy(rule_state[LOSS_SCALE][1]).tolist() == [1.0]
+    assert to_floats(optimizer_state[LOSS_SCALE])[1] == 1.0
+
+
+def test_a_step_reads_nothing(backend, float64, no_host_reads):
+    problem = Problem(backend, float64, nn.Adam(0.1, clip_norm=1.0))
+    problem.take_steps("float32", LossScaling(2.0**10), 2)
 
 
 # A model -----------------------------------------------------------------------------------------
@@ -280,7 +258,7 @@ def classifier(backend, compute_dtype=None, **options):
 
 
 def scale_of(model):
-    return [float(to_numpy(one)[0]) for one in model.training.optimizer_state[LOSS_SCALE]]
+    return to_floats(model.training.optimizer_state[LOSS_SCALE])
 
 
 def begin_high(model, x, scale=2.0**24):
@@ -288,8 +266,8 @@ def begin_high(model, x, scale=2.0**24):
     model.build(x.shape[1])
     model.training = model.training.with_optimizer(nn.Adam(0.01))
     if model.compute_dtype == "float16":
-        one = model.backend.asarray([scale], "float32")
-        model.training.optimizer_state[LOSS_SCALE] = (one, 0.0 * one)
+        scale_state = LossScaling(scale).init(model.backend, "float32")
+        model.training.optimizer_state[LOSS_SCALE] = scale_state
     return model
 
 
@@ -312,8 +290,8 @@ def test_what_is_kept_is_in_float32(backend, compute_dtype, moons):
     model = classifier(backend, compute_dtype)
     model.fit(*moons, epochs=1, batch_size=100)
     training = model.training
-    kept = (training.params, training.optimizer_state, training.state, model.params)
-    assert all(one.dtype == backend.xp.float32 for tree in kept for one in tree_leaves(tree))
+    trees = (training.params, training.optimizer_state, training.state, model.params)
+    assert all(array.dtype == backend.xp.float32 for array in tree_leaves(trees))
     assert model.predict(moons[0]).dtype == np.float32
 
 
@@ -358,12 +336,12 @@ def test_many_steps_in_one_call(backend, compute_dtype, moons):
 @pytest.mark.usefixtures("programs")
 def test_steps_are_not_traced(backend, compute_dtype, moons, monkeypatch):
     """Their results are in new memory, so a program would not fit at the next step."""
-    tried, program = [], dispatch.Program
-    monkeypatch.setattr(dispatch, "Program", lambda *step: tried.append(step) or program(*step))
+    traced, program = [], dispatch.Program
+    monkeypatch.setattr(dispatch, "Program", lambda *step: traced.append(step) or program(*step))
     classifier(backend, compute_dtype).fit(*moons, epochs=1, batch_size=10)
-    assert not tried
+    assert not traced
     classifier(backend).fit(*moons, epochs=1, batch_size=10)
-    assert tried
+    assert traced
 
 
 def copies_of(model, folder):
@@ -375,21 +353,15 @@ def copies_of(model, folder):
 
 
 @each_narrow
-def test_it_is_kept(backend, compute_dtype, tmp_path):
-    model = classifier(backend, compute_dtype).build(2)
-    kept = [copy.compute_dtype for copy in copies_of(model, tmp_path)]
-    assert kept == [compute_dtype] * 3
-
-
-@half
 def test_resumed_training_is_the_same(backend, compute_dtype, moons, tmp_path):
     whole = begin_high(classifier(backend, compute_dtype), moons[0], 2.0**18)
     whole.fit(*moons, epochs=3, batch_size=50)
     parts = begin_high(classifier(backend, compute_dtype), moons[0], 2.0**18)
     parts.fit(*moons, epochs=2, batch_size=50)
     before = parts.training.copy()
-    assert 0 < scale_of(parts)[1] < 8
+    assert compute_dtype == "bfloat16" or 0 < scale_of(parts)[1] < 8
     for copy in copies_of(parts, tmp_path):
+        assert copy.compute_dtype == compute_dtype
         assert_same_bits(copy.training.optimizer_state, before.optimizer_state)
         copy.fit(*moons, epochs=1, batch_size=50)
         for part in ("params", "optimizer_state", "state"):
@@ -423,11 +395,9 @@ def test_a_failed_epoch_leaves_the_scale(backend, compute_dtype, moons):
 @half
 def test_divergence_is_found_and_bfloat16_named(backend, compute_dtype, moons):
     x, y = moons
-    model = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), backend=backend)
-    model.fit(1e5 * x, y, epochs=1)
-    model = nn.Model(
-        nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), backend=backend, compute_dtype=compute_dtype
-    )
+    options = {"loss": nn.SoftmaxCrossEntropy(), "backend": backend}
+    nn.Model(nn.Dense(2), **options).fit(1e5 * x, y, epochs=1)
+    model = nn.Model(nn.Dense(2), **options, compute_dtype=compute_dtype)
     with pytest.raises(nn.DivergenceError, match="float16 ends at 65504.*bfloat16"):
         model.fit(1e5 * x, y, epochs=1)
 
@@ -442,10 +412,9 @@ def test_other_dtypes_are_refused(backend, wrong):
 
 
 @half
-def test_parameters_in_float64_are_refused(backend, compute_dtype):
-    if backend.supports("float64"):
-        with pytest.raises(ValueError, match="for parameters in float32, got dtype='float64'"):
-            classifier(backend, compute_dtype, dtype="float64")
+def test_parameters_in_float64_are_refused(backend, compute_dtype, float64):
+    with pytest.raises(ValueError, match="for parameters in float32, got dtype='float64'"):
+        classifier(backend, compute_dtype, dtype=float64)
 
 
 NARROW = {
@@ -458,36 +427,36 @@ NARROW = {
 
 
 def test_what_a_backend_does_not_have_is_refused(backend):
-    held = NARROW[backend.name]
-    assert [one for one in COMPUTE_DTYPES if backend.supports(one)] == held
-    for missing in set(COMPUTE_DTYPES) - set(held):
+    supported = NARROW[backend.name]
+    assert [dtype for dtype in COMPUTE_DTYPES if backend.supports(dtype)] == supported
+    for missing in set(COMPUTE_DTYPES) - set(supported):
         with pytest.raises(ValueError, match=f"has no {missing}: use compute_dtype=") as refused:
             classifier(backend, missing)
         others = [name for name, dtypes in NARROW.items() if missing in dtypes]
         assert str(refused.value).endswith(f"has it ({', '.join(others)})")
-        assert f"use compute_dtype={held[0]!r}" in str(refused.value) if held else True
+        assert f"compute_dtype={(supported or [None])[0]!r}" in str(refused.value)
 
 
 @each_narrow
 def test_a_model_comes_to_a_backend_without_it(backend, compute_dtype, moons, tmp_path):
     model = begin_high(classifier(backend, compute_dtype), moons[0])
     model.save(tmp_path / "model.safetensors")
-    said = f"float32 from now on, because: backend 'array-api-strict' has no {compute_dtype}"
-    for bring in (
+    text = f"float32 from now on, because: backend 'array-api-strict' has no {compute_dtype}"
+    for move in (
         lambda: model.to("array-api-strict"),
         lambda: nn.Model.load(tmp_path / "model.safetensors", backend="array-api-strict"),
     ):
-        with pytest.warns(UserWarning, match=said):
-            brought = bring()
-        assert brought.compute_dtype is None
-        np.testing.assert_allclose(brought.predict(moons[0]), model.predict(moons[0]), atol=1e-5)
-        brought.fit(*moons, epochs=1, batch_size=100)
-        assert LOSS_SCALE not in brought.training.optimizer_state
+        with pytest.warns(UserWarning, match=text):
+            moved = move()
+        assert moved.compute_dtype is None
+        np.testing.assert_allclose(moved.predict(moons[0]), model.predict(moons[0]), atol=1e-5)
+        moved.fit(*moons, epochs=1, batch_size=100)
+        assert LOSS_SCALE not in moved.training.optimizer_state
 
 
 def test_files_from_before_have_none(backend, tmp_path):
     model = classifier(backend).build(2)
-    arrays, settings = checkpoint.contents(model)
+    arrays, settings = checkpoint.collect_contents(model)
     del settings["compute_dtype"]
     checkpoint.write(tmp_path / "model.safetensors", arrays, settings)
     assert nn.Model.load(tmp_path / "model.safetensors", backend=backend).compute_dtype is None
@@ -496,8 +465,3 @@ def test_files_from_before_have_none(backend, tmp_path):
     old = nn.Model.__new__(nn.Model)
     old.__setstate__(state)
     assert old.compute_dtype is None
-
-
-def test_a_step_reads_nothing(backend, float64, no_host_reads):
-    steps = Steps(backend, float64, nn.Adam(0.1, clip_norm=1.0))
-    steps.scaled("float32", LossScaling(2.0**10), 2)
