@@ -234,6 +234,7 @@ class Model(Engine):
             explain_setup(error, self, x)
             raise
         finally:
+            self.drop_large_programs()
             if bar:
                 bar.close()
         return self.history.copy()

@@ -73,6 +73,7 @@ def train(
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     finally:
+        model.drop_large_programs()
         _keep_predicting_params(mlp, incremental=incremental)
     if not incremental and fit.stop_reason is None and mlp.n_iter_ == mlp.max_iter:
         warnings.warn(

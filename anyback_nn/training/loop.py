@@ -70,7 +70,6 @@ def train(
         model.training.history.rows.append(row)
         fit.epochs_done += 1
         _call(callbacks, "on_epoch_end", fit)
-    model.drop_large_programs()
     _call(callbacks, "on_train_end", fit)
 
 
