@@ -32,24 +32,29 @@ def tree_flatten(tree: Any) -> tuple[list[Any], tuple[Any, ...]]:
     return leaves, tuple(structure)
 
 
-def _flatten(tree: Any, leaves: list[Any], structure: list[Any]) -> None:
+def tree_leaves(tree: Any) -> list[Any]:
+    """List the leaves of a tree, in order."""
+    leaves: list[Any] = []
+    _flatten(tree, leaves, None)
+    return leaves
+
+
+def _flatten(tree: Any, leaves: list[Any], structure: list[Any] | None) -> None:
     # Called in each step: generators would be slower.
     if isinstance(tree, tuple):
-        structure.append(len(tree))
+        if structure is not None:
+            structure.append(len(tree))
         for branch in tree:
             _flatten(branch, leaves, structure)
     elif isinstance(tree, dict):
-        structure.append(tuple(tree))
+        if structure is not None:
+            structure.append(tuple(tree))
         for branch in tree.values():
             _flatten(branch, leaves, structure)
     else:
-        structure.append(None)
         leaves.append(tree)
-
-
-def tree_leaves(tree: Any) -> list[Any]:
-    """List the leaves of a tree, in order."""
-    return tree_flatten(tree)[0]
+        if structure is not None:
+            structure.append(None)
 
 
 def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -10,7 +10,7 @@ from anyback_nn.jit.graph import Buffer, TraceError, View
 from anyback_nn.jit.memory import as_new_inputs, assign_buffers, count_bytes
 from anyback_nn.jit.replay import Replay
 from anyback_nn.jit.rules import TraceRules
-from anyback_nn.jit.trace import list_inputs, trace
+from anyback_nn.jit.trace import trace
 from anyback_nn.tree import tree_leaves, tree_map, tree_named_leaves
 
 __all__ = ["Program"]
@@ -63,7 +63,7 @@ class Program:
             )
             if rules.verify is not None:
                 others = tuple(x for i, x in enumerate(arguments) if i not in donate)
-                self._verify(arrays, before, list_inputs(others))
+                self._verify(arrays, before, [x for x in tree_leaves(others) if x is not None])
         except Exception:
             for array, elements in zip(arrays, before):
                 rules.copy(array, elements)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
 from anyback_nn.jit.dispatch import Traced
 from anyback_nn.jit.program import Program
 from anyback_nn.jit.rules import TraceRules
-from anyback_nn.jit.trace import list_inputs
-from anyback_nn.tree import tree_stack
+from anyback_nn.tree import tree_leaves, tree_stack
 
 __all__ = ["TracedScan"]
 
@@ -89,15 +88,17 @@ class TracedScan:
 def _replay(
     program: Program,
     n_donated: int,
-    carried: Sequence[Any],
+    carried: tuple[Any, ...],
     fixed: tuple[Any, ...],
     xs: Iterable[tuple[Any, ...]],
     results: list[Any],
 ) -> tuple[Any, ...]:
     """Run a program for each of ``xs``, and append to the results."""
-    constant = list_inputs(fixed)
+    constant = tree_leaves(fixed)
     for x in xs:
-        inputs = [*list_inputs(tuple(carried[n_donated:])), *constant, *list_inputs(x)]
-        *carried, result = program.run(inputs)
-        results.append(result)
-    return tuple(carried)
+        leaves = [*tree_leaves(carried[n_donated:]), *constant, *tree_leaves(x)]
+        inputs = [leaf for leaf in leaves if leaf is not None]
+        returned = program.run(inputs)
+        carried = returned[:-1]
+        results.append(returned[-1])
+    return carried

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from anyback_nn.jit.graph import Buffer, Graph, View
 from anyback_nn.jit.rules import TraceRules
 from anyback_nn.jit.tracer import ScalarTracer, Tracer, tracer_type
-from anyback_nn.tree import tree_leaves, tree_map
+from anyback_nn.tree import tree_map
 
-__all__ = ["Trace", "list_inputs", "trace"]
+__all__ = ["Trace", "trace"]
 
 
 class Trace(NamedTuple):
@@ -77,8 +77,3 @@ def trace(
     views = tree_map(lambda x: x.view if isinstance(x, Tracer) else x, output)
     values = tree_map(lambda x: x.array if isinstance(x, Tracer) else x, output)
     return record._replace(output=views), values
-
-
-def list_inputs(trees: Any) -> list[Any]:
-    """List the inputs of a traced step in its arguments that are not donated."""
-    return [leaf for leaf in tree_leaves(trees) if leaf is not None]
