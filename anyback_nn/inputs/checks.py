@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
+from anyback_nn.utils.arguments import check_numeric
 
 __all__ = [
     "COMPUTE_DTYPES",
@@ -39,15 +39,6 @@ COMPUTE_DTYPES = ("float16", "bfloat16")
 def as_array(x: Any) -> Array:
     """Return arrays of any library unchanged, and convert anything else to NumPy."""
     return x if is_array_api_obj(x) else to_numpy(x)
-
-
-def _check_numeric(x: Array, name: str, advice: str = "") -> None:
-    """Raise `DataError` unless the dtype is boolean, integer or real floating."""
-    # NumPy's dtypes of strings and objects are not in the standard.
-    with contextlib.suppress(TypeError):
-        if array_namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating")):
-            return
-    raise DataError(f"expected numeric {name}, got dtype {x.dtype}{advice}")
 
 
 def count_rows(x: Array) -> int:
@@ -99,7 +90,7 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
             1: "use x[:, None] for one feature, or x[None, :] for one sample",
         }.get(len(shape), "flatten each sample: x.reshape(len(x), -1)")
         raise ShapeError(f"expected inputs of shape (n_samples, n_features), got {shape}: {hint}")
-    _check_numeric(x, "inputs", ". Encode strings and categories first")
+    check_numeric(x, "inputs", ". Encode strings and categories first")
     if 0 in shape:
         raise DataError(
             f"expected at least one sample and one feature, got inputs of shape {shape}"
@@ -157,8 +148,6 @@ def check_batch(
     x = check_inputs(x, n_in, finite=values)
     n_out = network.output_size(int(x.shape[1]))
     y = as_array(y)
-    advice = "Number the labels first, for example with numpy.unique(labels, return_inverse=True)"
-    _check_numeric(y, "targets", f". {advice}")
     y = loss.check_targets(y, n_out, values=values)
     if count_rows(x) != count_rows(y):
         raise ShapeError(
@@ -185,7 +174,7 @@ def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array
         raise ShapeError(
             f"expected sample weights of shape ({n_samples},), got {tuple(weights.shape)}"
         )
-    _check_numeric(weights, "sample weights")
+    check_numeric(weights, "sample weights")
     if xp.isdtype(weights.dtype, ("bool", "integral")):
         weights = xp.astype(weights, xp.float32)
     if values and not to_numpy(xp.all((weights >= 0) & (weights < float("inf")))):
