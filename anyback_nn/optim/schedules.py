@@ -53,6 +53,10 @@ class Schedule(ABC):
             One row of recorded values for each of its finished epochs.
         """
 
+    def has_ended(self, epoch: float) -> bool:
+        """Return whether training was planned to end by this epoch; default: there is no plan."""
+        return False
+
 
 @dataclass(frozen=True)
 class Fixed(Schedule):
@@ -155,6 +159,9 @@ class CosineDecay(Schedule):
         return self.final + (self.learning_rate - self.final) * 0.5 * (
             1.0 + math.cos(math.pi * share)
         )
+
+    def has_ended(self, epoch: float) -> bool:
+        return epoch >= self.epochs
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 from typing import Any
 
@@ -259,7 +260,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         else:
             self._check_classes(y, multilabel, incremental, classes)
         if multilabel:
-            return y.toarray() if issparse(y) else np.asarray(y)
+            y = y.toarray() if issparse(y) else np.asarray(y)
+            if not incremental:
+                _warn_of_one_hot(y)
+            return y
         return np.searchsorted(self.classes_, y)
 
     def _begin_classes(self, y: Any, multilabel: bool, incremental: bool, classes: Any) -> None:
@@ -475,7 +479,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if not isinstance(loss, BinaryCrossEntropy):
             return xp.log(self._probabilities(outputs))
         if self._multilabel:
-            return -softplus(-outputs)
+            # Those that round to 1 keep their order; below, the logarithm is exact.
+            probabilities = xp.maximum(loss.link(outputs), 0.5)
+            return xp.where(probabilities > 0.5, xp.log(probabilities), -softplus(-outputs))
         both = xp.concat([-softplus(outputs), -softplus(-outputs)], axis=-1)
         return both if len(self.classes_) == 2 else xp.zeros_like(outputs)
 
@@ -488,6 +494,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _warn_of_one_hot(y: Any) -> None:
+    """Warn of labels that look like one-hot rows of classes."""
+    if y.shape[1] > 1 and (y.sum(axis=1) == 1).all() and (y != y[:1]).any():
+        warnings.warn(
+            f"y: each row has one 1 and {y.shape[1] - 1} zeros, as one-hot rows of classes have, "
+            "and is taken as several labels that are predicted independently, as in scikit-learn. "
+            "If they are classes, pass y.argmax(axis=1)",
+            stacklevel=7,
+        )
 
 
 COUNTERPARTS[SklearnClassifier] = MLPClassifier

@@ -42,6 +42,10 @@ class FitContext:
         The number of batches of an epoch, if it is known.
     stop_reason : str, optional
         The reason why training was stopped early.
+    may_diverge : bool
+        Whether training goes on after a loss or a parameter is no longer finite.
+    divergence : str, optional
+        What was no longer finite first, and the likely cause.
     epochs_done, batches_done : int
         The number of finished epochs of this call, and of finished batches of the current epoch.
     penalty_coefficients : tuple of float
@@ -54,6 +58,8 @@ class FitContext:
     n_batches: int | None = None
     stop_reason: str | None = None
     penalty_coefficients: tuple[float, ...] = ()
+    may_diverge: bool = False
+    divergence: str | None = field(default=None, init=False)
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
     _mask: Packed | None = field(default=None, init=False)
