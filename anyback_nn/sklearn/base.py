@@ -289,8 +289,7 @@ class BaseMLP(Estimator):
         if self.early_stopping_metric is not None and self.validation_data is None and not stops:
             raise ValueError(
                 "early_stopping_metric would have no effect without validation data: set "
-                "validation_data=(X, y)"
-                + (", or early_stopping=True" if self._in_epochs else "")
+                "validation_data=(X, y)" + (", or early_stopping=True" if self._in_epochs else "")
             )
 
     def _choose_batch_size(self, n_samples: int, X: Any) -> int:
