@@ -124,7 +124,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     early_stopping_metric : str or callable, optional
         Scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
         ``(estimator, X, y)``. It needs ``early_stopping=True`` or ``validation_data``, and gets
-        the validation data on the host, with their weights if it has a parameter ``sample_weight``. Default: R2.
+        the validation data on the host, with their weights if it has a parameter
+        ``sample_weight``. Default: R2.
     callbacks : list of Callback, optional
         Callbacks of training; see `anyback_nn.Callback`. For L-BFGS, an iteration counts as an
         epoch, and there are no batches.
