@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -85,8 +85,16 @@ class FitContext:
                 self._mask = self.model.layout.penalty_mask(training.params, everything=everything)
         return self._mask
 
-    def stop(self, reason: str) -> None:
-        """End training after the current batch (if called during one) or epoch."""
+    @property
+    def stop(self) -> Callable[..., None]:
+        """``fit.stop(reason)`` ends training after the current batch (if in one) or epoch."""
+        return self._stop
+
+    @stop.setter
+    def stop(self, value: Any) -> None:
+        raise AttributeError(f"fit.stop is a method: write fit.stop(reason), not = {value!r}")
+
+    def _stop(self, reason: str = "a callback stopped it") -> None:
         self.stop_reason = reason
 
 
