@@ -15,8 +15,9 @@ from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
-from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
-from anyback_nn.optim.optimizers import Adam, Optimizer
+from anyback_nn.network.losses import LOSSES, BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from anyback_nn.optim.optimizers import OPTIMIZERS, Adam, Optimizer, set_schedule
+from anyback_nn.optim.schedules import Schedule
 from anyback_nn.training import checkpoint, evaluation
 from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
 from anyback_nn.training.engine import Engine, LayerSummary, choose_compute_dtype, is_own
@@ -29,10 +30,10 @@ from anyback_nn.training.fit import (
 )
 from anyback_nn.training.history import History
 from anyback_nn.training.loop import train
-from anyback_nn.training.metrics import Metric
+from anyback_nn.training.metrics import EpochMetric, Metric
 from anyback_nn.training.out_of_memory import explain_building, explain_setup
 from anyback_nn.training.state import TrainingState
-from anyback_nn.utils.arguments import as_integer, to_python_scalars
+from anyback_nn.utils.arguments import as_integer, look_up, to_python_scalars
 from anyback_nn.utils.messages import suggest_call
 
 __all__ = ["LayerSummary", "Model", "build_from"]
@@ -46,8 +47,8 @@ class Model(Engine):
     *layers : Layer
         The layers in the order of the computation, without the input. The last one returns raw
         outputs, such as logits: the loss converts them to predictions.
-    loss : Loss
-        The loss to minimise.
+    loss : Loss or str
+        The loss to minimise, or its name in `anyback_nn.LOSSES`.
     backend : str or Backend, optional
         Library and device: ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"torch"``, ``"torch:cuda:0"``,
         ``"jax"``, ``"array-api-strict"``. Default: the environment variable
@@ -63,9 +64,11 @@ class Model(Engine):
         `anyback_nn.training.mixed_precision`. PyTorch and JAX have both, CuPy and NumPy float16.
         It is for GPUs (not yet run on one) and slower on CPUs, above all with NumPy. Default:
         ``dtype``.
-    metrics : sequence of callable, optional
-        Metrics that are recorded in addition to the loss, see `anyback_nn.training.metrics`.
-        Default: accuracy for a loss that classifies, else the absolute error.
+    metrics : sequence of callable or str, optional
+        Metrics that are recorded in addition to the loss: ``"accuracy"``, ``"absolute_error"``,
+        functions ``(loss, outputs, targets)`` that return one value per sample, and `EpochMetric`
+        for functions of all targets and predictions, see `anyback_nn.training.metrics`. Default:
+        accuracy for a loss that classifies, else the absolute error.
 
     Attributes
     ----------
@@ -90,13 +93,15 @@ class Model(Engine):
     def __init__(
         self,
         *layers: Layer,
-        loss: Loss,
+        loss: Loss | str,
         backend: str | Backend | None = None,
         seed: int = 0,
         dtype: str = "float32",
         compute_dtype: str | None = None,
-        metrics: Sequence[Metric] | None = None,
+        metrics: Sequence[Metric | EpochMetric | str] | None = None,
     ) -> None:
+        if isinstance(loss, str):
+            loss = look_up(loss, LOSSES, "loss")()
         if not isinstance(loss, Loss):
             raise TypeError(f"expected loss to be a Loss, got {loss!r}{suggest_call(loss)}")
         for kind, output, instead in (
@@ -146,7 +151,8 @@ class Model(Engine):
         x: Any,
         y: Any = None,
         *,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | str | None = None,
+        schedule: Schedule | str | None = None,
         epochs: int = 10,
         batch_size: int | None = 32,
         validation: float | tuple[Any, ...] | None = None,
@@ -167,9 +173,14 @@ class Model(Engine):
             batch by batch, too.
         y : array, shape (n_samples,) or (n_samples, n_outputs)
             Targets: class indices for a loss that classifies, else values.
-        optimizer : Optimizer, optional
-            The optimiser. If it has the settings of the last call, it keeps its state. Default:
-            that of the last call; in the first call ``Adam()``.
+        optimizer : Optimizer or str, optional
+            The optimiser, or its name in `anyback_nn.OPTIMIZERS`. If it has the settings of the
+            last call, it keeps its state. Default: that of the last call; in the first call
+            ``Adam()``.
+        schedule : Schedule or str, optional
+            The learning rate as a function of the epoch, instead of the optimiser's: ``"cosine"``,
+            from the optimiser's rate to 0 in the last epoch of this call, ``"constant"``, or a
+            schedule.
         epochs : int
             The number of epochs of this call.
         batch_size : int, optional
@@ -213,9 +224,14 @@ class Model(Engine):
         before, n_in = self._training, self.n_in
         if optimizer is None:
             optimizer = (before and before.optimizer) or Adam()
+        if isinstance(optimizer, str):
+            optimizer = look_up(optimizer, OPTIMIZERS, "optimizer")()  # type: ignore[call-arg]
         if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"expected optimizer to be an Optimizer, got {optimizer!r}")
-        optimizer = to_python_scalars(optimizer)
+            hint = suggest_call(optimizer)
+            raise TypeError(f"expected optimizer to be an Optimizer, got {optimizer!r}{hint}")
+        if schedule is not None:
+            optimizer = set_schedule(optimizer, schedule, context.epochs)
+        rule: Optimizer = to_python_scalars(optimizer)
         show = sys.stderr.isatty() if progress is None else progress
         bar = ProgressBar() if show else None
         try:
@@ -223,8 +239,10 @@ class Model(Engine):
                 training_source, validation_source = build_sources(
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
-                self.training = self.training.with_optimizer(optimizer)
-                steps = self.compile_training_steps(optimizer)
+                self.training = self.training.with_optimizer(rule)
+                if isinstance(schedule, str):  # which is one of this call
+                    self.training = replace(self.training, first_epoch=self.training.epoch)
+                steps = self.compile_training_steps(rule)
                 callbacks = [*callbacks, bar] if bar else callbacks
                 train(context, training_source, validation_source, steps, callbacks)
         except BaseException as error:
@@ -248,7 +266,8 @@ class Model(Engine):
             self._training, self.n_in = None, n_in
             return
         old = before or TrainingState((), ())
-        if self.training.optimizer != old.optimizer:
+        now = self.training
+        if (now.optimizer, now.first_epoch) != (old.optimizer, old.first_epoch):
             self.training = replace(
                 self.training,
                 optimizer=old.optimizer,
@@ -360,7 +379,7 @@ class Model(Engine):
         cls,
         path: str | Path,
         backend: str | Backend | None = None,
-        metrics: Sequence[Metric] | None = None,
+        metrics: Sequence[Metric | EpochMetric | str] | None = None,
     ) -> Model:
         """Load a file that `save` wrote, on any backend.
 
@@ -386,7 +405,7 @@ def build_from(
     arrays: Mapping[str, Any],
     settings: Mapping[str, Any],
     backend: Backend,
-    metrics: Sequence[Metric] | None,
+    metrics: Sequence[Metric | EpochMetric | str] | None,
 ) -> Model:
     """Create the model with the contents of a file, see `checkpoint.collect_contents`."""
     network, loss = checkpoint.read_network(settings)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from anyback_nn.array_api import array_namespace
+from anyback_nn.array_api import array_namespace, is_numpy
 
 __all__ = [
+    "ReadOnlyDict",
     "tree_copy",
     "tree_flatten",
+    "tree_freeze",
     "tree_leaves",
     "tree_map",
     "tree_named_leaves",
@@ -75,6 +77,41 @@ def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
 def tree_copy(tree: Any) -> Any:
     """Copy every array of a tree."""
     return tree_map(lambda x: array_namespace(x).asarray(x, copy=True), tree)
+
+
+class ReadOnlyDict(dict[str, Any]):
+    """A dict of a copy of parameters: writing into it, which would change nothing, is refused."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            "params is a copy, so that writing into it would not change the model. Assign all "
+            "parameters, model.params = tree; tree_map(function, model.params) creates a new tree"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+    def __reduce__(self) -> Any:
+        """Be a plain dict in a copy."""
+        return dict, (dict(self),)
+
+
+def tree_freeze(tree: Any) -> Any:
+    """Make a tree read-only, and its arrays where they are NumPy's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tree_freeze(({"weight": np.ones(2)},))[0]["weight"].flags.writeable
+    False
+    """
+    if isinstance(tree, dict):
+        return ReadOnlyDict({name: tree_freeze(branch) for name, branch in tree.items()})
+    if isinstance(tree, tuple):
+        return tuple(map(tree_freeze, tree))
+    if is_numpy(tree):
+        tree.flags.writeable = False
+    return tree
 
 
 def tree_stack(trees: Sequence[Any]) -> Any:

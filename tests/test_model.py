@@ -12,7 +12,7 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import base
 from anyback_nn.inputs.batches import split
 from anyback_nn.training import metrics
-from anyback_nn.tree import tree_leaves
+from anyback_nn.tree import tree_leaves, tree_map
 
 
 @pytest.fixture(scope="module")
@@ -387,6 +387,59 @@ def test_two_metrics_need_two_names(backend):
         classifier(backend, metrics=[lambda *a: a[1][:, 0], lambda *a: a[1][:, 1]])
 
 
+def test_names_are_those_of_the_command_line(backend, moons):
+    x, y = moons
+    layers = nn.Dense(4), nn.Tanh(), nn.Dense(2)
+    for name, kind in nn.LOSSES.items():
+        assert nn.Model(*layers, loss=name, backend=backend).loss == kind()
+    named = nn.Model(*layers, loss="softmax_cross_entropy", backend=backend, metrics=["accuracy"])
+    named.fit(x, y, optimizer="momentum", schedule="cosine", epochs=2)
+    plain = nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    rate = nn.Momentum().learning_rate
+    plain.fit(x, y, optimizer=nn.Momentum(nn.CosineDecay(rate, 2)), epochs=2)
+    assert_same_weights(named, plain)
+    assert named.history["train_accuracy"] == plain.history["train_accuracy"]
+    # The next call begins a schedule of its own, with the same state of the optimiser.
+    named.fit(x, y, schedule="cosine", epochs=3)
+    assert named.history["learning_rate"] == [rate, pytest.approx(rate / 2)] + [
+        pytest.approx(nn.CosineDecay(rate, 3)(epoch)) for epoch in range(3)
+    ]
+    named.fit(x, y, schedule="constant", epochs=1)
+    assert named.history["learning_rate"][-1] == rate
+
+
+def test_a_named_schedule_that_did_not_begin_leaves_the_old_one(backend, moons):
+    model = classifier(backend)
+    model.fit(*moons, optimizer="adam", schedule="cosine", epochs=2)
+    before = model.training.first_epoch
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*moons, schedule="cosine", epochs=2, callbacks=[Interrupt(2)])
+    assert model.training.first_epoch == before
+
+
+def test_writing_into_the_parameters_is_refused_and_assigning_them_counts(backend, moons):
+    x, y = moons
+    model = classifier(backend).build(2)
+    with pytest.raises(TypeError, match=r"would not change the model\. Assign all .*params = tree"):
+        model.params[0]["weight"] = 0.0
+    for change in (dict.clear, dict.popitem):
+        with pytest.raises(TypeError):
+            getattr(model.params[0], change.__name__)()
+    if backend.library.name == "numpy":
+        with pytest.raises(ValueError, match="read-only"):
+            model.params[0]["weight"][:] = 0.0
+    before, doubled = weights(model), tree_map(lambda array: 2.0 * array, model.params)
+    model.params = doubled
+    np.testing.assert_array_equal(weights(model), 2.0 * before)
+    # The model has a copy.
+    model.fit(x, y, epochs=1)
+    np.testing.assert_array_equal(to_numpy(doubled[0]["weight"]).ravel(), 2.0 * before[:32])
+    for wrong in (doubled[:2], ({}, {}, {}), ({"weight": x, "bias": y}, *doubled[1:])):
+        with pytest.raises(nn.ShapeError, match=r"params: expected arrays of shapes .* got"):
+            model.params = wrong
+    assert type(pickle.loads(pickle.dumps(tree_map(to_numpy, model.params)))[0]) is dict
+
+
 def test_what_users_hold_is_theirs(backend, moons):
     model = classifier(backend)
     history = model.fit(*moons, epochs=1)
@@ -520,7 +573,12 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
         (lambda m, x, y: m.fit(x, y, batch_size=8.0), TypeError, "batch_size to be an integer"),
         (lambda m, x, y: m.fit(x, y, epochs=2.5), TypeError, "epochs to be an integer.* 2.5"),
         (lambda m, x, y: m.fit(x, y, callbacks=[nn.EarlyStopping]), TypeError, r"Stopping\(\)"),
-        (lambda m, x, y: m.fit(x, y, optimizer="adam"), TypeError, "expected optimizer"),
+        (lambda m, x, y: m.fit(x, y, optimizer=nn.Adam), TypeError, r"Write Adam\(\)"),
+        (lambda m, x, y: m.fit(x, y, optimizer=0.1), TypeError, "expected optimizer"),
+        (lambda m, x, y: m.fit(x, y, optimizer="adm"), ValueError, "Did you mean 'adam'.* adamw"),
+        (lambda m, x, y: m.fit(x, y, schedule="cos"), ValueError, "one of cosine, constant"),
+        (lambda m, x, y: m.fit(x, y, schedule=0.1), TypeError, "or one of cosine, constant, got"),
+        (lambda m, x, y: m.fit(x, y, schedule=nn.StepDecay), TypeError, r"Write StepDecay\(\.\."),
         (lambda m, x, y: m.fit(x, y, validation=[x, y]), TypeError, "expected a fraction"),
         (lambda m, x, y: m.fit(x, y, validation=1.5), ValueError, "above 0 and below 1"),
         (lambda m, x, y: m.fit(x), TypeError, "need targets"),
@@ -546,6 +604,8 @@ def test_misuse_is_explained(backend, moons, call, error, text):
 def test_constructor_mistakes_are_explained(backend):
     with pytest.raises(TypeError, match=r"Write MeanSquaredError\(\)"):
         nn.Model(nn.Dense(1), loss=nn.MeanSquaredError, backend=backend)
+    with pytest.raises(ValueError, match=r"unknown loss 'huber_'\. Did you mean 'huber'\?"):
+        nn.Model(nn.Dense(1), loss="huber_", backend=backend)
     with pytest.raises(ValueError, match="float32, float64, got 'float16'"):
         nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend, dtype="float16")
     with pytest.raises(TypeError, match="does not classify"):

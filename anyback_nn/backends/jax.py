@@ -12,9 +12,16 @@ import numpy as np
 from anyback_nn.array_api import Array
 from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
-from anyback_nn.tree import tree_leaves, tree_map, tree_stack
+from anyback_nn.tree import ReadOnlyDict, tree_leaves, tree_map, tree_stack
 
 __all__ = ["JaxBackend"]
+
+# So that `Model.params` can be passed to functions of JAX.
+jax.tree_util.register_pytree_node(
+    ReadOnlyDict,
+    lambda tree: (tuple(tree.values()), tuple(tree)),
+    lambda names, branches: dict(zip(names, branches)),
+)
 
 
 class JaxBackend(Backend):

@@ -15,9 +15,8 @@ from anyback_nn.datasets.targets import TASKS
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.optim.optimizers import OPTIMIZERS
+from anyback_nn.optim.schedules import SCHEDULES
 from anyback_nn.utils.messages import did_you_mean
-
-SCHEDULES = ("cosine", "constant")
 
 # Reading and checking ----------------------------------------------------------------------------
 

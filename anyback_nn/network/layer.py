@@ -12,11 +12,31 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from anyback_nn.utils.arguments import check_methods
+
 if TYPE_CHECKING:
     from anyback_nn.array_api import Array
     from anyback_nn.random import Random
 
-__all__ = ["PREDICTION", "Context", "Layer"]
+__all__ = ["PREDICTION", "Context", "Layer", "as_pair"]
+
+
+def as_pair(result: Any, owner: object, returned: str) -> tuple[Any, Any]:
+    """Return the pair that a method of a layer or loss returned.
+
+    Raises
+    ------
+    TypeError
+        It returned something else, which might be unpacked nevertheless: an array of two rows.
+    """
+    if isinstance(result, tuple | list) and len(result) == 2:
+        return result[0], result[1]
+    shape = getattr(result, "shape", None)
+    got = f"{type(result).__name__}{'' if shape is None else f' of shape {tuple(shape)}'}"
+    method = "backward" if "grads" in returned else "forward"
+    raise TypeError(
+        f"{type(owner).__name__}.{method}: expected to return a pair, ({returned}), got {got}"
+    )
 
 
 class Context(NamedTuple):
@@ -70,6 +90,17 @@ class Layer(ABC):
     """Whether it computes in the model's dtype where other layers compute in 16 bits, because it
     sums many squares or exponentials. A layer with a state always does."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Check the signatures of a new layer."""
+        super().__init_subclass__(**options)
+        check_methods(
+            cls,
+            forward="self, params, x, context",
+            backward="self, params, cache, dy",
+            output_size="self, n_in",
+            init="self, n_in, draws",
+        )
+
     @abstractmethod
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         """Compute the output.
@@ -111,7 +142,7 @@ class Layer(ABC):
 
     def gradients(self, params: Any, cache: Any, dy: Array) -> Any:
         """Compute ``grads`` of `backward` alone: the first layer of a network needs no ``dx``."""
-        return self.backward(params, cache, dy)[1]
+        return as_pair(self.backward(params, cache, dy), self, "dx, grads")[1]
 
     def output_size(self, n_in: int) -> int:
         """Return the number of output features for ``n_in`` input features; default: the same.

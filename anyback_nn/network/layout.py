@@ -22,6 +22,7 @@ from typing import Any
 from array_api_compat import device
 
 from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.errors import ShapeError
 from anyback_nn.tree import tree_leaves, tree_map, tree_named_leaves
 
 __all__ = ["Layout", "Leaf", "Packed"]
@@ -103,7 +104,15 @@ class Layout:
 
     def pack(self, tree: Any) -> Packed:
         """Pack a tree of arrays, by their names; several are copied into one vector."""
-        arrays = tuple(_get_leaf(tree, path) for path in self._paths)
+        try:
+            arrays = tuple(_get_leaf(tree, path) for path in self._paths)
+        except KeyError as missing:
+            names = ", ".join(tree_named_leaves(tree)) or "none"
+            raise ShapeError(
+                f"expected an array for each parameter; {missing} of a layer is missing, there are "
+                f"{names}. The backward of a layer returns a gradient for each parameter of its "
+                "init, under the same name"
+            ) from None
         if not self.packed or not arrays:
             return arrays
         xp = array_namespace(arrays[0])

@@ -20,7 +20,8 @@ from array_api_compat import device
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.activations import sigmoid, softmax
-from anyback_nn.utils.arguments import check_numeric, check_range
+from anyback_nn.network.layer import as_pair
+from anyback_nn.utils.arguments import check_methods, check_numeric, check_range
 
 __all__ = [
     "LOSSES",
@@ -32,6 +33,7 @@ __all__ = [
     "Poisson",
     "ProbabilityCrossEntropy",
     "SoftmaxCrossEntropy",
+    "forward_loss",
     "mean_loss",
     "weighted_mean",
 ]
@@ -63,6 +65,11 @@ class Loss(ABC):
 
     classifies: ClassVar[bool] = False
     """Whether the targets are classes, so that there is an accuracy."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Check the signatures of a new loss."""
+        super().__init_subclass__(**options)
+        check_methods(cls, forward="self, outputs, targets", backward="self, cache, dvalues")
 
     @abstractmethod
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
@@ -184,6 +191,25 @@ def weighted_mean(values: Array, weights: Array | None) -> Array:
     return total / max(values.shape[-1], 1)
 
 
+def forward_loss(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, Any]:
+    """Compute the loss of each sample and its cache, and check what a loss of the user's returns.
+
+    Raises
+    ------
+    TypeError, ShapeError
+        ``forward`` returned no pair, or not one value per sample.
+    """
+    values, cache = as_pair(loss.forward(outputs, targets), loss, "values, cache")
+    expected, shape = tuple(outputs.shape[:-1]), getattr(values, "shape", None)
+    if shape is None or tuple(shape) != expected:
+        got = type(values).__name__ if shape is None else f"shape {tuple(shape)}"
+        raise ShapeError(
+            f"{type(loss).__name__}.forward: expected one value per sample, shape {expected}, got "
+            f"{got}. Sum over the outputs, axis -1; the mean over the samples is taken later"
+        )
+    return values, cache
+
+
 def mean_loss(
     loss: Loss, outputs: Array, targets: Array, weights: Array | None = None
 ) -> tuple[Array, Array]:
@@ -212,7 +238,7 @@ def mean_loss(
     (5.0, [[1.0], [3.0]])
     """
     xp = array_namespace(outputs)
-    values, cache = loss.forward(outputs, targets)
+    values, cache = forward_loss(loss, outputs, targets)
     share = 1.0 / max(values.shape[-1], 1)
     if weights is None:
         dvalues = xp.full_like(values, share)

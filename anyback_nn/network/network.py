@@ -11,7 +11,7 @@ from anyback_nn.array_api import Array
 from anyback_nn.errors import ShapeError
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.initializers import GlorotUniform, Initializer
-from anyback_nn.network.layer import PREDICTION, Context, Layer
+from anyback_nn.network.layer import PREDICTION, Context, Layer, as_pair
 from anyback_nn.network.layers import Dense
 from anyback_nn.utils.arguments import to_python_scalars
 from anyback_nn.utils.messages import suggest_call
@@ -124,16 +124,18 @@ class Network(Layer):
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         """Compute the output and the cache of every layer."""
-        caches = []
+        caches, sizes = [], iter(self.sizes(x.shape[-1])[1:])
         for layer, own, state, noise in self._iterate(params, context):
-            x, cache = layer.forward(own, x, Context(context.training, state, noise))
+            own_context = Context(context.training, state, noise)
+            x, cache = _forward(layer, own, x, own_context, next(sizes))
             caches.append(cache)
         return x, tuple(caches)
 
     def predict(self, params: Any, x: Array, state: Any = ()) -> Array:
         """Compute the output alone; the cache of each layer is freed at once."""
+        sizes = iter(self.sizes(x.shape[-1])[1:])
         for layer, own, own_state, _ in self._iterate(params, Context(state=state)):
-            x, _ = layer.forward(own, x, Context(state=own_state))
+            x, _ = _forward(layer, own, x, Context(state=own_state), next(sizes))
         return x
 
     def _iterate(self, params: Any, context: Context) -> Iterable[tuple[Layer, Any, Any, Any]]:
@@ -156,7 +158,7 @@ class Network(Layer):
         """Derive all layers but the first."""
         grads = []
         for layer, own, own_cache in zip(self.layers[:0:-1], params[:0:-1], cache[:0:-1]):
-            dy, own_grads = layer.backward(own, own_cache, dy)
+            dy, own_grads = as_pair(layer.backward(own, own_cache, dy), layer, "dx, grads")
             grads.append(own_grads)
         return dy, grads[::-1]
 
@@ -197,6 +199,25 @@ class Residual(Network):
         """Derive the sum: ``dx`` is the block's ``dx`` plus ``dy``."""
         dx, grads = super().backward(params, cache, dy)
         return dx + dy, grads
+
+
+def _forward(
+    layer: Layer, params: Any, x: Array, context: Context, n_out: int
+) -> tuple[Array, Any]:
+    """Compute a layer's output and cache, and check what a layer of the user's returns."""
+    y, cache = as_pair(layer.forward(params, x, context), layer, "y, cache")
+    expected = (*x.shape[:-1], n_out)
+    if tuple(y.shape) != expected:
+        name, n_in = type(layer).__name__, x.shape[-1]
+        advice = ""
+        if type(layer).output_size is Layer.output_size and tuple(y.shape[:-1]) == expected[:-1]:
+            advice = ". A layer that changes it defines output_size(self, n_in)"
+        raise ShapeError(
+            f"{name}.forward: expected an output of shape {expected} for an input of shape "
+            f"{tuple(x.shape)}, because output_size({n_in}) is {n_out}; got shape "
+            f"{tuple(y.shape)}{advice}"
+        )
+    return y, cache
 
 
 def _choose_initializers(layers: tuple[Layer, ...]) -> Iterable[Layer]:

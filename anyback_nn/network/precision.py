@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from anyback_nn.array_api import Array, array_namespace
-from anyback_nn.network.layer import PREDICTION, Context, Layer
+from anyback_nn.network.layer import PREDICTION, Context, Layer, as_pair
 from anyback_nn.network.network import Network
 from anyback_nn.tree import tree_map
 
@@ -85,7 +85,8 @@ class InDtype(Layer):
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         params = cast(params, self.dtype)
         context = context._replace(noise=cast(context.noise, self.dtype))
-        y, cache = self.layer.forward(params, cast(x, self.dtype), context)
+        result = self.layer.forward(params, cast(x, self.dtype), context)
+        y, cache = as_pair(result, self.layer, "y, cache")
         return y, (params, cache)
 
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:

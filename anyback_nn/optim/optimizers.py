@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from anyback_nn.array_api import Array, array_namespace
-from anyback_nn.optim.schedules import Fixed, Schedule
-from anyback_nn.utils.arguments import check_range
+from anyback_nn.optim.schedules import SCHEDULES, CosineDecay, Fixed, Schedule
+from anyback_nn.utils.arguments import check_range, look_up
+from anyback_nn.utils.messages import suggest_call
 
 if TYPE_CHECKING:
     from anyback_nn.network.layout import Packed
@@ -40,6 +41,7 @@ __all__ = [
     "Optimizer",
     "RMSProp",
     "Slots",
+    "set_schedule",
 ]
 
 Slots = tuple[Array, ...]
@@ -80,6 +82,15 @@ class Optimizer(ABC):
     """The names of the arrays that the state has for each parameter."""
 
     def __post_init__(self) -> None:
+        if callable(self.learning_rate) and not isinstance(self.learning_rate, Schedule):
+            hint = suggest_call(self.learning_rate, "...") or (
+                ". A schedule of your own is a class, so that it can be compared and saved: "
+                "class Mine(nn.Schedule): def __call__(self, epoch, history=()): return 0.01"
+            )
+            raise TypeError(
+                f"{type(self).__name__}: expected learning_rate to be a number or a Schedule, got "
+                f"{self.learning_rate!r}{hint}"
+            )
         if not isinstance(self.learning_rate, Schedule):
             check_range(self, "above 0", "learning_rate")
         check_range(self, "0 or greater", "l1", "l2")
@@ -423,3 +434,34 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamw": AdamW,
 }
 """The optimisers by their names on the command line."""
+
+
+def set_schedule(optimizer: Optimizer, schedule: str | Schedule, epochs: float) -> Optimizer:
+    """Return an optimiser with another schedule of the learning rate.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Its rate, or that of its schedule, is the highest one of a named schedule.
+    schedule : str or Schedule
+        ``"cosine"``, which falls to 0 in the last of the epochs, or ``"constant"``; or a schedule.
+    epochs : float
+
+    Examples
+    --------
+    >>> set_schedule(Adam(0.1), "cosine", 5).learning_rate
+    CosineDecay(learning_rate=0.1, epochs=5, warmup=0.0, final=0.0)
+    """
+    if isinstance(schedule, str):
+        look_up(schedule, dict.fromkeys(SCHEDULES), "schedule")
+        own = optimizer.schedule
+        rate = getattr(own, "learning_rate", None) or own(0.0)
+        learning_rate = CosineDecay(rate, epochs) if schedule == "cosine" else rate
+    elif isinstance(schedule, Schedule):
+        learning_rate = schedule
+    else:
+        raise TypeError(
+            f"expected schedule to be a Schedule or one of {', '.join(SCHEDULES)}, got "
+            f"{schedule!r}{suggest_call(schedule, '...')}"
+        )
+    return replace(optimizer, learning_rate=learning_rate)

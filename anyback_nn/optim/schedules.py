@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from anyback_nn.utils.arguments import check_range
+from anyback_nn.utils.arguments import check_methods, check_range
 
 __all__ = [
+    "SCHEDULES",
     "CosineDecay",
     "ExponentialDecay",
     "Fixed",
@@ -27,6 +28,9 @@ __all__ = [
     "direction",
     "read_monitored",
 ]
+
+SCHEDULES = ("cosine", "constant")
+"""The names of schedules, see `anyback_nn.optim.optimizers.set_schedule`."""
 
 
 class Schedule(ABC):
@@ -41,6 +45,11 @@ class Schedule(ABC):
     per_epoch: ClassVar[bool] = False
     """Whether the rate is constant within an epoch, so that it is computed once."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Check the signature of a new schedule."""
+        super().__init_subclass__(**options)
+        check_methods(cls, __call__="self, epoch, history")
+
     @abstractmethod
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
         """Return the learning rate.
@@ -52,6 +61,10 @@ class Schedule(ABC):
         history : sequence of dict
             One row of recorded values for each of its finished epochs.
         """
+
+    def has_ended(self, epoch: float) -> bool:
+        """Return whether training was planned to end by this epoch; default: there is no plan."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -155,6 +168,9 @@ class CosineDecay(Schedule):
         return self.final + (self.learning_rate - self.final) * 0.5 * (
             1.0 + math.cos(math.pi * share)
         )
+
+    def has_ended(self, epoch: float) -> bool:
+        return epoch >= self.epochs
 
 
 @dataclass(frozen=True)

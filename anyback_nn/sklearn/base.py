@@ -191,7 +191,7 @@ class BaseMLP(Estimator):
                 else:
                     lbfgs.train(self, *prepared)
         except DivergenceError as error:
-            raise ValueError(f"Solver produced non-finite parameter weights: {error}.") from error
+            raise ValueError(f"{lbfgs.NOT_FINITE} Here {error}.") from error
         return self
 
     def _prepare(
@@ -209,6 +209,7 @@ class BaseMLP(Estimator):
         self._check_callbacks()
         metric = self.early_stopping_metric
         scorer = None if metric is None else check_scoring(self, scoring=metric)
+        self._check_effects()
         first = not hasattr(self, "model_") or not (self.warm_start or incremental)
         # A scorer gets a table if a table was given.
         table = X if hasattr(X, "iloc") or hasattr(X, "columns") else None
@@ -218,6 +219,12 @@ class BaseMLP(Estimator):
         X, n_samples = given.x, int(given.x.shape[0])
         rows = given._replace(weights=self._with_class_weight(given.weights, labels, incremental))
         if incremental and not first and self.early_stopping and self.converged_:
+            if self.n_iter_ > 1:
+                raise ValueError(
+                    "partial_fit does not support early_stopping=True after fit, which has ended "
+                    "training with rows of its own held out. Set early_stopping=False to resume "
+                    "it, or call fit"
+                )
             warnings.warn(
                 "early stopping has ended the training of this estimator: partial_fit changes "
                 "nothing any more. Call fit, or set early_stopping=False, to resume it",
@@ -261,6 +268,28 @@ class BaseMLP(Estimator):
                 "callbacks: EarlyStopping puts the best weights back, but with average_weights "
                 "their average predicts. Use early_stopping=True instead, which restores the best "
                 "average, or EarlyStopping(restore_best=False)"
+            )
+
+    def _check_effects(self) -> None:
+        """Refuse parameters of ours that would have no effect next to others."""
+        if self.optimizer is not None and self.solver != "adam":
+            raise ValueError(
+                f"solver={self.solver!r} would have no effect, because optimizer="
+                f"{self.optimizer!r} takes its place: set one of the two"
+            )
+        if not self._in_epochs:
+            names = ("schedule", "clip_norm", "average_weights")
+            if ignored := [name for name in names if getattr(self, name) is not None]:
+                raise ValueError(
+                    f"{' and '.join(ignored)} would have no effect with solver='lbfgs', which "
+                    "searches for the length of each step. Use solver='adam' or 'sgd', or leave "
+                    "this out"
+                )
+        stops = self.early_stopping and self._in_epochs
+        if self.early_stopping_metric is not None and self.validation_data is None and not stops:
+            raise ValueError(
+                "early_stopping_metric would have no effect without validation data: set "
+                "validation_data=(X, y)" + (", or early_stopping=True" if self._in_epochs else "")
             )
 
     def _choose_batch_size(self, n_samples: int, X: Any) -> int:

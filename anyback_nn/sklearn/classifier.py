@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 from typing import Any
 
@@ -84,7 +85,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Whether ``"sgd"`` uses Nesterov's momentum.
     early_stopping : bool
         Whether to end training when the score on held-out data no longer improves, and to restore
-        the best weights. Otherwise the training loss decides.
+        the best weights, also of a run that diverged. Otherwise the training loss decides.
     validation_fraction : float
         Share of the samples that early stopping holds out.
     beta_1, beta_2, epsilon : float
@@ -120,26 +121,29 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Weight of each class, by its label; multiplied by ``sample_weight``. For several
         labels, a list with a dict of the weights of 0 and 1 for each.
     optimizer : str or Optimizer, optional
-        One of `anyback_nn.OPTIMIZERS`, instead of ``solver`` and its parameters.
+        One of `anyback_nn.OPTIMIZERS`, instead of ``solver`` and its parameters, which is refused
+        with ``solver="sgd"`` and ``"lbfgs"``.
     schedule : Schedule, optional
         Learning rate as a function of the epoch, instead of ``learning_rate`` and
-        ``learning_rate_init``. Not used by L-BFGS.
+        ``learning_rate_init``. There is no warning of `max_iter` once it has ended, such as
+        ``CosineDecay(0.01, epochs=200)``. Refused with L-BFGS.
     clip_norm : float, optional
-        Largest norm of the gradient, penalty included: a longer one is scaled down to it. Not used
-        by L-BFGS.
+        Largest norm of the gradient, penalty included: a longer one is scaled down to it. Refused
+        with L-BFGS.
     l2_per_sample : float
         Strength of an L2 penalty that is the same for every batch size, ``l2_per_sample / 2 sum
         w^2``, in addition to ``alpha``.
     average_weights : float, optional
         Decay of the exponential moving average of the weights over the steps, such as 0.999, with
-        which to predict. Not used by L-BFGS.
+        which to predict. Refused with L-BFGS.
     validation_data : tuple, optional
         ``(X, y)`` or ``(X, y, sample_weight)``, scored after each epoch. In a pipeline, ``X`` must
         have been transformed by the earlier steps.
     early_stopping_metric : str or callable, optional
         Scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
-        ``(estimator, X, y)``; used if there are validation data, which it gets on the host. It
-        gets their weights if it has a parameter ``sample_weight``. Default: accuracy.
+        ``(estimator, X, y)``. It needs ``early_stopping=True`` or ``validation_data``, and gets
+        the validation data on the host, with their weights if it has a parameter
+        ``sample_weight``. Default: accuracy.
     callbacks : list of Callback, optional
         Callbacks of training; see `anyback_nn.Callback`. For L-BFGS, an iteration counts as an
         epoch, and there are no batches.
@@ -173,6 +177,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     Notes
     -----
+    Small networks on a CPU train several times faster if NumPy computes in one thread: set
+    ``OPENBLAS_NUM_THREADS=1`` in the environment before Python starts.
+
     As in scikit-learn, weights of samples count within their batch: they count less in very small
     batches, which hold few different ones.
 
@@ -256,7 +263,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         else:
             self._check_classes(y, multilabel, incremental, classes)
         if multilabel:
-            return y.toarray() if issparse(y) else np.asarray(y)
+            y = y.toarray() if issparse(y) else np.asarray(y)
+            if not incremental:
+                _warn_of_one_hot(y)
+            return y
         return np.searchsorted(self.classes_, y)
 
     def _begin_classes(self, y: Any, multilabel: bool, incremental: bool, classes: Any) -> None:
@@ -411,8 +421,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         With ``early_stopping``, every call scores ``validation_data``, or else a part of its own
         data that it holds out. Once the score has not improved in more than ``n_iter_no_change``
-        calls, the best weights are restored and ``converged_`` is True. After that, and after a
-        `fit` that early stopping has ended, a call changes nothing and warns of it.
+        calls, the best weights are restored and ``converged_`` is True. After that, a call changes
+        nothing and warns of it. After a `fit` that early stopping has ended, it is refused.
 
         The optimiser resumes, unless one of ``optimizer``, ``schedule``, ``clip_norm`` and
         ``average_weights`` has changed: then a new one begins.
@@ -472,7 +482,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if not isinstance(loss, BinaryCrossEntropy):
             return xp.log(self._probabilities(outputs))
         if self._multilabel:
-            return -softplus(-outputs)
+            # Those that round to 1 keep their order; below, the logarithm is exact.
+            probabilities = xp.maximum(loss.link(outputs), 0.5)
+            return xp.where(probabilities > 0.5, xp.log(probabilities), -softplus(-outputs))
         both = xp.concat([-softplus(outputs), -softplus(-outputs)], axis=-1)
         return both if len(self.classes_) == 2 else xp.zeros_like(outputs)
 
@@ -485,6 +497,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _warn_of_one_hot(y: Any) -> None:
+    """Warn of labels that look like one-hot rows of classes."""
+    if y.shape[1] > 1 and (y.sum(axis=1) == 1).all() and (y != y[:1]).any():
+        warnings.warn(
+            f"y: each row has one 1 and {y.shape[1] - 1} zeros, as one-hot rows of classes have, "
+            "and is taken as several labels that are predicted independently, as in scikit-learn. "
+            "If they are classes, pass y.argmax(axis=1)",
+            stacklevel=8,
+        )
 
 
 COUNTERPARTS[SklearnClassifier] = MLPClassifier

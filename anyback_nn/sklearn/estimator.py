@@ -78,7 +78,7 @@ class Estimator(BaseEstimator, ABC):
     @property
     def _in_epochs(self) -> bool:
         """Whether training goes in epochs of steps, and not in iterations of L-BFGS."""
-        return self.solver != "lbfgs" or self.optimizer is not None
+        return bool(self.solver != "lbfgs")
 
     @property
     def _optimizer_settings(self) -> tuple[Any, ...]:

@@ -24,8 +24,14 @@ from anyback_nn.training.fit import FitContext
 from anyback_nn.training.step import StepArguments
 from anyback_nn.tree import tree_leaves
 
-__all__ = ["Problem", "check_deterministic", "train"]
+__all__ = ["NOT_FINITE", "Problem", "check_deterministic", "train"]
 
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed."
+)
+"""scikit-learn's message, for all solvers."""
 
 STOPPED = 99
 """SciPy's status after a callback has ended the minimisation."""
@@ -198,7 +204,4 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
         with suppress(_StopTraining):
             call("on_train_end")
     if not np.all(np.isfinite(problem.start())):
-        raise ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large "
-            "values and need to be preprocessed."
-        )
+        raise ValueError(NOT_FINITE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.layout import Layout, Packed
-from anyback_nn.network.losses import Loss
+from anyback_nn.network.losses import Loss, forward_loss
 from anyback_nn.network.network import Network
 from anyback_nn.optim.averaging import update_average
 from anyback_nn.optim.optimizers import Optimizer
@@ -29,7 +29,7 @@ class Scaled(Loss):
     factor: float
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
-        values, cache = self.loss.forward(outputs, targets)
+        values, cache = forward_loss(self.loss, outputs, targets)
         return self.factor * values, cache
 
     def backward(self, cache: Any, dvalues: Array) -> Array:

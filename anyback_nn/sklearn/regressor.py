@@ -77,7 +77,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Whether ``"sgd"`` uses Nesterov's momentum.
     early_stopping : bool
         Whether to end training when the score on held-out data no longer improves, and to restore
-        the best weights. Otherwise the training loss decides.
+        the best weights, also of a run that diverged. Otherwise the training loss decides.
     validation_fraction : float
         Share of the samples that early stopping holds out.
     beta_1, beta_2, epsilon : float
@@ -103,26 +103,29 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     batch_norm : bool
         Whether each hidden layer is normalised over the batch, before its activation.
     optimizer : str or Optimizer, optional
-        One of `anyback_nn.OPTIMIZERS`, instead of ``solver`` and its parameters.
+        One of `anyback_nn.OPTIMIZERS`, instead of ``solver`` and its parameters, which is refused
+        with ``solver="sgd"`` and ``"lbfgs"``.
     schedule : Schedule, optional
         Learning rate as a function of the epoch, instead of ``learning_rate`` and
-        ``learning_rate_init``. Not used by L-BFGS.
+        ``learning_rate_init``. There is no warning of `max_iter` once it has ended, such as
+        ``CosineDecay(0.01, epochs=200)``. Refused with L-BFGS.
     clip_norm : float, optional
-        Largest norm of the gradient, penalty included: a longer one is scaled down to it. Not used
-        by L-BFGS.
+        Largest norm of the gradient, penalty included: a longer one is scaled down to it. Refused
+        with L-BFGS.
     l2_per_sample : float
         Strength of an L2 penalty that is the same for every batch size, ``l2_per_sample / 2 sum
         w^2``, in addition to ``alpha``.
     average_weights : float, optional
         Decay of the exponential moving average of the weights over the steps, such as 0.999, with
-        which to predict. Not used by L-BFGS.
+        which to predict. Refused with L-BFGS.
     validation_data : tuple, optional
         ``(X, y)`` or ``(X, y, sample_weight)``, scored after each epoch. In a pipeline, ``X`` must
         have been transformed by the earlier steps.
     early_stopping_metric : str or callable, optional
         Scorer of early stopping, as scikit-learn takes it: ``"roc_auc"``, or a function
-        ``(estimator, X, y)``; used if there are validation data, which it gets on the host. It
-        gets their weights if it has a parameter ``sample_weight``. Default: R2.
+        ``(estimator, X, y)``. It needs ``early_stopping=True`` or ``validation_data``, and gets
+        the validation data on the host, with their weights if it has a parameter
+        ``sample_weight``. Default: R2.
     callbacks : list of Callback, optional
         Callbacks of training; see `anyback_nn.Callback`. For L-BFGS, an iteration counts as an
         epoch, and there are no batches.
@@ -157,6 +160,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     For several outputs, ``"adam"`` and ``"sgd"`` descend the sum of the outputs' squared errors and
     record their mean, as scikit-learn does. ``"lbfgs"`` minimises what is recorded (scikit-learn's
     gradient is too large by the number of outputs there).
+
+    Small networks on a CPU train several times faster if NumPy computes in one thread: set
+    ``OPENBLAS_NUM_THREADS=1`` in the environment before Python starts.
 
     As in scikit-learn, weights of samples count within their batch: they count less in very small
     batches, which hold few different ones.
@@ -272,8 +278,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         With ``early_stopping``, every call scores ``validation_data``, or else a part of its own
         data that it holds out. Once the score has not improved in more than ``n_iter_no_change``
-        calls, the best weights are restored and ``converged_`` is True. After that, and after a
-        `fit` that early stopping has ended, a call changes nothing and warns of it.
+        calls, the best weights are restored and ``converged_`` is True. After that, a call changes
+        nothing and warns of it. After a `fit` that early stopping has ended, it is refused.
 
         The optimiser resumes, unless one of ``optimizer``, ``schedule``, ``clip_norm`` and
         ``average_weights`` has changed: then a new one begins.

@@ -66,6 +66,11 @@ def train(
     )
     epochs = 1 if incremental else int(mlp.max_iter)
     fit = FitContext(model, epochs, penalty_coefficients=objective.coefficients)
+    if mlp.early_stopping and not incremental:
+        # The best weights are restored after the last epoch, at first those it began with.
+        fit.may_diverge = True
+        if mlp._best is None:
+            mlp._keep_best(mlp._predicting_params())
     convergence = Convergence(mlp, source.n_samples, validation)
     try:
         with mlp._open_callbacks() as callbacks:
@@ -75,13 +80,19 @@ def train(
     finally:
         model.drop_large_programs()
         _keep_predicting_params(mlp, incremental=incremental)
-    if not incremental and fit.stop_reason is None and mlp.n_iter_ == mlp.max_iter:
-        warnings.warn(
-            f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and the "
-            "optimization hasn't converged yet.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
+    training = model.training
+    planned = optimizer.schedule.has_ended(training.epoch - training.first_epoch)
+    if incremental or fit.stop_reason is not None or mlp.n_iter_ < mlp.max_iter:
+        return
+    if planned and fit.divergence is None:
+        return
+    text = (
+        f"Stochastic Optimizer: Maximum iterations ({mlp.max_iter}) reached and the optimization "
+        "hasn't converged yet."
+    )
+    if fit.divergence is not None:
+        text += f" It diverged, and the best weights are restored: {fit.divergence}."
+    warnings.warn(text, ConvergenceWarning, stacklevel=5)
 
 
 def _resume_or_begin(mlp: Estimator, *, incremental: bool) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn import config_context
 from sklearn.model_selection import train_test_split
 
-from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.losses import mean_loss
@@ -64,13 +64,15 @@ class Validation:
         return cls(mlp, source, rows.weights, score)
 
     def measure(self) -> tuple[float, float]:
-        """Compute the mean loss without penalty, and the score."""
+        """Compute the mean loss without penalty, and the score; NaN if training has diverged."""
         mlp, model = self.mlp, self.mlp.model_
         training = model.training
         raw, training.params = training.params, mlp._predicting_params()
         try:
             outputs, y, _ = compute_outputs(model, self.source)
-            loss = self._loss(outputs, y)
+            loss, xp = self._loss(outputs, y), array_namespace(outputs)
+            if not to_numpy(xp.all(xp.isfinite(outputs))):
+                return loss, math.nan
             score = (
                 self.score() if self.score else mlp._score_of(outputs, to_numpy(y), self.weights)
             )
@@ -126,7 +128,8 @@ def split(mlp: Estimator, labels: Any, random: Any, *, incremental: bool) -> tup
         np.arange(n_samples),
         random_state=random,
         test_size=mlp.validation_fraction,
-        stratify=labels if stratifies else None,
+        # A column of booleans for two classes, as scikit-learn's: an error names them.
+        stratify=labels.astype(bool)[:, None] if stratifies else None,
     )
     if len(held) < 2:
         raise ValueError(

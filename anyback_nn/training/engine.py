@@ -9,9 +9,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import Backend, select
-from anyback_nn.errors import AnybackError, BackendUnavailableError
+from anyback_nn.errors import AnybackError, BackendUnavailableError, ShapeError
 from anyback_nn.inputs.checks import check_compute_dtype, check_dtype
 from anyback_nn.jit.dispatch import Traced
 from anyback_nn.jit.scan import TracedScan
@@ -23,11 +25,11 @@ from anyback_nn.network.precision import mix_precision
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.random import Random, generator
 from anyback_nn.training.history import History
-from anyback_nn.training.metrics import Metric, choose_metrics
+from anyback_nn.training.metrics import EpochMetric, Metric, check_metrics, name_metric
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import Step, build_step, build_step_on_rows
-from anyback_nn.tree import tree_copy, tree_named_leaves
+from anyback_nn.tree import tree_copy, tree_freeze, tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
 __all__ = ["CompiledSteps", "Engine", "LayerSummary", "choose_compute_dtype", "is_own"]
@@ -77,7 +79,7 @@ class Engine:
         seed: int,
         dtype: str,
         compute_dtype: str | None,
-        metrics: Sequence[Metric] | None,
+        metrics: Sequence[Metric | EpochMetric | str] | None,
     ) -> None:
         self.network = Network(*layers)
         self.loss: Loss = to_python_scalars(loss)
@@ -85,12 +87,7 @@ class Engine:
         self.seed = as_integer("seed", seed, least=0)
         self.dtype = check_dtype(dtype, self.backend)
         self.compute_dtype = check_compute_dtype(compute_dtype, self.dtype, self.backend)
-        self.metrics = tuple(choose_metrics(loss) if metrics is None else metrics)
-        if len({*self.metric_names, "r2"}) < len(self.metric_names) + 1:
-            raise ValueError(
-                "expected metrics with different names (and none called r2, which evaluate adds), "
-                f"got {', '.join(self.metric_names)}"
-            )
+        self.metrics = check_metrics(metrics, loss)
         self.n_in: int | None = None
         self._training: TrainingState | None = None
         self.forget_compiled()
@@ -176,10 +173,25 @@ class Engine:
 
     @property
     def params(self) -> Any:
-        """A copy of the parameters as the layers see them: one dict of arrays per layer."""
+        """A copy of the parameters as the layers see them: one dict of arrays per layer.
+
+        Writing into the copy would change nothing, so that it is read-only where the library has
+        such arrays. To change parameters, assign all of them: ``model.params = tree``.
+        """
         packed = self.training.params
         with self.backend.scope(self.dtype):
-            return tree_copy(self.layout.unpack(packed))
+            return tree_freeze(tree_copy(self.layout.unpack(packed)))
+
+    @params.setter
+    def params(self, tree: Any) -> None:
+        self.check_built()
+        given = {name: tuple(np.shape(x)) for name, x in tree_named_leaves(tree).items()}
+        expected = {leaf.name: leaf.shape for leaf in self.layout.leaves}
+        if given != expected:
+            raise ShapeError(f"params: expected arrays of shapes {expected}, got {given}")
+        with self.backend.scope(self.dtype):
+            arrays = tree_map(lambda x: self.backend.asarray(x, self.dtype), tree)
+            self.training.params = tree_copy(self.layout.pack(arrays))
 
     @property
     def history(self) -> History:
@@ -188,8 +200,18 @@ class Engine:
 
     @property
     def metric_names(self) -> list[str]:
-        """The names of the recorded values, the loss first."""
-        return ["loss", *(getattr(metric, "__name__", repr(metric)) for metric in self.metrics)]
+        """The names of the values that each step records, the loss first."""
+        return ["loss", *map(name_metric, self.sample_metrics)]
+
+    @property
+    def sample_metrics(self) -> tuple[Any, ...]:
+        """The metrics that have a value for each sample."""
+        return tuple(m for m in self.metrics if not isinstance(m, EpochMetric))
+
+    @property
+    def epoch_metrics(self) -> tuple[EpochMetric, ...]:
+        """The metrics that have one value for all samples."""
+        return tuple(m for m in self.metrics if isinstance(m, EpochMetric))
 
     def summary(self) -> list[LayerSummary]:
         """Return the name, the output shape and the number of parameters of each layer."""
@@ -216,7 +238,7 @@ class Engine:
             self.training = replace(
                 self.training, optimizer_state=scale | self.training.optimizer_state
             )
-        parts = (network, self.loss, self.layout, optimizer, self.metrics, scaling)
+        parts = (network, self.loss, self.layout, optimizer, self.sample_metrics, scaling)
         return self.compile_steps(
             self.compute_dtype or "fit", optimizer, lambda: build_step(*parts)
         )
@@ -236,7 +258,7 @@ class Engine:
         """
         # The learning rate is an argument of the step.
         key = (key, replace(optimizer, learning_rate=1.0))
-        parts = (*_flatten(self.network), self.loss, optimizer, *self.metrics)
+        parts = (*_flatten(self.network), self.loss, optimizer, *self.sample_metrics)
         # A custom part may do anything in each call, so it is not replayed. Nor is a step in mixed
         # precision, whose results are in new memory each time.
         replay = self.compute_dtype is None and all(map(is_own, parts))
@@ -285,7 +307,7 @@ class Engine:
     def _get_or_build(self, key: Any, build: Callable[[], Any], *, shared: bool) -> Any:
         """Return a compiled function from the store of this model or, if shared, architecture."""
         key = (key, self.dtype, self.layout.packed)
-        parts = (self.backend, self.network, self.loss, *self.metrics)
+        parts = (self.backend, self.network, self.loss, *self.sample_metrics)
         if shared:
             # A custom layer, loss or metric may have no hash.
             with contextlib.suppress(TypeError):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.inputs.batches import Source
 from anyback_nn.training.engine import Engine
+from anyback_nn.training.metrics import name_metric
 from anyback_nn.training.out_of_memory import explain_evaluation
 from anyback_nn.training.step import build_evaluate, build_predict
 
@@ -63,8 +64,14 @@ def evaluate(engine: Engine, source: Source) -> dict[str, float]:
 
 def evaluate_and_predict(engine: Engine, source: Source) -> tuple[dict[str, float], Array]:
     """Return the loss and the metrics of all samples, and their raw outputs, in one pass."""
-    report = engine.get_compiled("evaluate", lambda: build_evaluate(engine.loss, engine.metrics))
+    report = engine.get_compiled(
+        "evaluate", lambda: build_evaluate(engine.loss, engine.sample_metrics)
+    )
     names = [*engine.metric_names, *([] if engine.loss.classifies else ["r2"])]
     with explain_evaluation(engine, source):
         rows = compute_outputs(engine, source)
-        return dict(zip(names, to_numpy(report(*rows)).tolist())), rows.outputs
+        means = dict(zip(names, to_numpy(report(*rows)).tolist()))
+        outputs, y, weights = rows
+        for metric in engine.epoch_metrics:
+            means[name_metric(metric)] = metric(engine.loss, outputs, y, weights)
+        return means, outputs

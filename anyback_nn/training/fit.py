@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -42,6 +42,10 @@ class FitContext:
         The number of batches of an epoch, if it is known.
     stop_reason : str, optional
         The reason why training was stopped early.
+    may_diverge : bool
+        Whether training goes on after a loss or a parameter is no longer finite.
+    divergence : str, optional
+        What was no longer finite first, and the likely cause.
     epochs_done, batches_done : int
         The number of finished epochs of this call, and of finished batches of the current epoch.
     penalty_coefficients : tuple of float
@@ -54,6 +58,8 @@ class FitContext:
     n_batches: int | None = None
     stop_reason: str | None = None
     penalty_coefficients: tuple[float, ...] = ()
+    may_diverge: bool = False
+    divergence: str | None = field(default=None, init=False)
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
     _mask: Packed | None = field(default=None, init=False)
@@ -79,8 +85,16 @@ class FitContext:
                 self._mask = self.model.layout.penalty_mask(training.params, everything=everything)
         return self._mask
 
-    def stop(self, reason: str) -> None:
-        """End training after the current batch (if called during one) or epoch."""
+    @property
+    def stop(self) -> Callable[..., None]:
+        """``fit.stop(reason)`` ends training after the current batch (if in one) or epoch."""
+        return self._stop
+
+    @stop.setter
+    def stop(self, value: Any) -> None:
+        raise AttributeError(f"fit.stop is a method: write fit.stop(reason), not = {value!r}")
+
+    def _stop(self, reason: str = "a callback stopped it") -> None:
         self.stop_reason = reason
 
 

@@ -237,7 +237,15 @@ def _train_epoch(
         "the optimiser's means": tuple(tree_leaves(training.optimizer_state)),
     }
     table, infinite = _read_epoch(model, reports, len(sizes), groups)
-    _check_convergence(table[:, 0], infinite, training.epoch, rates, model.compute_dtype)
+    divergence = _explain_divergence(
+        table[:, 0], infinite, training.epoch, rates, model.compute_dtype
+    )
+    if divergence is not None:
+        if not fit.may_diverge:
+            raise DivergenceError(
+                f"{divergence}. The model has the parameters from the start of that epoch"
+            )
+        fit.divergence = fit.divergence or divergence
     training.epoch += 1
     # Not at the beginning of a warm-up, where the next rate is above 0.
     if not any(rates) and next(_iterate_rates(fit, source)) == 0.0:
@@ -295,17 +303,17 @@ def _stack(values: Sequence[Array], length: int = 64) -> Array:
     return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
-def _check_convergence(
+def _explain_divergence(
     losses: Any,
     infinite: str | None,
     epoch: int,
     rates: Sequence[float],
     compute_dtype: str | None,
-) -> None:
-    """Raise `DivergenceError` if a loss is not finite, or an array at the end of the epoch."""
+) -> str | None:
+    """Explain that a loss is not finite, or an array at the end of the epoch, if so."""
     bad = np.flatnonzero(~np.isfinite(losses))
     if not bad.size and infinite is None:
-        return
+        return None
     at = int(bad[0]) if bad.size else len(losses) - 1
     what = f"the loss became {losses[at]}" if bad.size else f"{infinite} became NaN or infinite"
     if bad.size and epoch == 0 and at == 0:
@@ -329,7 +337,4 @@ def _check_convergence(
             cause += "; or a sample contains NaN, which is not checked in memory maps"
     if compute_dtype == "float16":
         cause += '. The range of float16 ends at 65504: compute_dtype="bfloat16" goes further'
-    raise DivergenceError(
-        f"{what} in epoch {epoch + 1}, step {at + 1} of it; {cause}. The model has the parameters "
-        "from the start of that epoch"
-    )
+    return f"{what} in epoch {epoch + 1}, step {at + 1} of it; {cause}"

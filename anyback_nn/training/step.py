@@ -14,10 +14,10 @@ from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.inputs.batches import take
 from anyback_nn.network.layer import Context
 from anyback_nn.network.layout import Layout, Packed
-from anyback_nn.network.losses import Loss, mean_loss, weighted_mean
+from anyback_nn.network.losses import Loss, forward_loss, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.training.metrics import Metric, r2
+from anyback_nn.training.metrics import Metric, measure, r2
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_copy
 
@@ -182,7 +182,10 @@ def value_and_grad(
     def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, StepReport]:
         outputs, cache = network.forward(args.params, args.x, Context(True, args.state, args.noise))
         value, d_outputs = mean_loss(loss, outputs, args.y, args.weights)
-        means = [weighted_mean(metric(loss, outputs, args.y), args.weights) for metric in metrics]
+        means = [
+            weighted_mean(measure(metric, loss, outputs, args.y), args.weights)
+            for metric in metrics
+        ]
         if scale is not None:
             d_outputs = scale * d_outputs
         return network.gradients(args.params, cache, d_outputs), cache, (value, *means)
@@ -215,7 +218,8 @@ def build_evaluate(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array
     def evaluate(outputs: Array, y: Array, weights: Array | None) -> Array:
         if weights is not None:
             weights = weights / array_namespace(weights).mean(weights)
-        values = [loss.forward(outputs, y)[0], *(metric(loss, outputs, y) for metric in metrics)]
+        values = [forward_loss(loss, outputs, y)[0]]
+        values += [measure(metric, loss, outputs, y) for metric in metrics]
         report = [weighted_mean(value, weights) for value in values]
         if not loss.classifies:
             report.append(r2(loss, outputs, y, weights))

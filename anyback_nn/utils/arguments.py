@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from operator import index
-from typing import Any
+from typing import Any, TypeVar
 
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import did_you_mean
 
-__all__ = ["as_integer", "check_numeric", "check_range", "require_extra", "to_python_scalars"]
+__all__ = [
+    "accepts",
+    "as_integer",
+    "check_methods",
+    "check_numeric",
+    "check_range",
+    "look_up",
+    "require_extra",
+    "to_python_scalars",
+]
+
+T = TypeVar("T")
 
 _RANGES: dict[str, Callable[[Any], bool]] = {
     "above 0": lambda value: value > 0,
@@ -48,11 +61,74 @@ def as_integer(name: str, value: Any, *, least: int) -> int:
 
 
 def check_range(settings: Any, expected: str, *names: str) -> None:
-    """Raise `ValueError` unless all these settings are in a range, one of `_RANGES`."""
+    """Raise an error unless all these settings are in a range, one of `_RANGES`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A setting is no number, or is out of its range.
+    """
     for name in names:
-        value = getattr(settings, name)
-        if not _RANGES[expected](value):
-            raise ValueError(f"{type(settings).__name__}: expected {name} {expected}, got {value}")
+        value, kind = getattr(settings, name), type(settings).__name__
+        try:
+            fits = _RANGES[expected](value)
+        except TypeError:
+            raise TypeError(
+                f"{kind}: expected {name} to be a number {expected}, got {value!r}"
+            ) from None
+        if not fits:
+            raise ValueError(f"{kind}: expected {name} {expected}, got {value}")
+
+
+def accepts(function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+    """Return whether a function can be called like this; True if its signature is unknown.
+
+    Examples
+    --------
+    >>> accepts(lambda y_true, y_pred: 1.0, "loss", "outputs", "targets")
+    False
+    """
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except ValueError:
+        return True
+    except TypeError:
+        return False
+    return True
+
+
+def check_methods(cls: type, **arguments: str) -> None:
+    """Raise `TypeError` if a method that a class defines cannot be called as the library does.
+
+    Parameters
+    ----------
+    cls : type
+    **arguments : str
+        The arguments of each method, ``self`` first, such as ``forward="self, params, x"``.
+    """
+    for name, expected in arguments.items():
+        method = vars(cls).get(name)
+        if inspect.isfunction(method) and not accepts(method, *expected.split(", ")):
+            raise TypeError(
+                f"{cls.__name__}: expected  def {name}({expected}), got  def {name}"
+                f"{inspect.signature(method)}"
+            )
+
+
+def look_up(name: str, known: Mapping[str, T], what: str) -> T:
+    """Return the value of a name that a user passed.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown; the message lists those that are known.
+    """
+    if name not in known:
+        raise ValueError(
+            f"unknown {what} {name!r}.{did_you_mean(name, known)} Expected one of "
+            f"{', '.join(known)}"
+        )
+    return known[name]
 
 
 def require_extra(module: str, extra: str, purpose: str, error: type[Exception]) -> Any:
@@ -75,7 +151,7 @@ def require_extra(module: str, extra: str, purpose: str, error: type[Exception])
         raise error(
             f"{purpose} needs {module.partition('.')[0]}, which cannot be imported ({reason}): "
             f"install it with  pip install 'anyback-nn[{extra}]'"
-        ) from reason
+        ) from None
 
 
 def to_python_scalars(settings: Any) -> Any:

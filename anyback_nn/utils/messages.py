@@ -60,4 +60,5 @@ def prefix_errors(source: str | PathLike[str]) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(f"{source}: {error}") from error
+        # In its place: a chain would show the message twice.
+        raise DataError(f"{source}: {error}") from error.__cause__

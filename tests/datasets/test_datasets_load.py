@@ -1,12 +1,13 @@
 """Sources: names, paths, and the libraries that may be absent."""
 
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from anyback_nn.datasets import BUILT_IN, load, read
+from anyback_nn.datasets import BUILT_IN, load, parquet_batches, read
 from anyback_nn.errors import DataError
 
 ROWS = "a,y\n" + "1,0\n2,1\n" * 5
@@ -89,3 +90,15 @@ def test_a_seed_gives_the_same_parts(csv):
     assert len(first.x_test) == 15
     np.testing.assert_array_equal(first.x_test, again.x_test)
     assert not np.array_equal(first.x_test, other.x_test)
+
+
+@pytest.mark.parametrize("source", [load, parquet_batches])
+def test_without_polars_there_is_one_message(source, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    path = tmp_path / "x.parquet"
+    path.touch()
+    with pytest.raises(DataError, match=r"needs polars.* 'anyback-nn\[tabular\]'$") as caught:
+        source(path, target="y")
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count("Traceback") == 1
+    assert shown.count("needs polars") == 1

@@ -106,6 +106,9 @@ def test_both_methods_are_needed(kind):
 class Chosen(nn.Layer):
     """The first two features: a view of the inputs, where the library has views."""
 
+    def output_size(self, n_in):
+        return 2
+
     def forward(self, params, x, context=nn.PREDICTION):
         return x[:, :2], x
 
@@ -137,3 +140,106 @@ def test_predictions_of_an_own_loss(backend, float64):
     np.testing.assert_array_equal(model.predict_classes(x), raw.argmin(axis=1))
     Own.factor = 6.0
     np.testing.assert_allclose(model.predict(x), 3.0 * raw, rtol=1e-12)
+
+
+# Mistakes ----------------------------------------------------------------------------------------
+
+
+def returning(forward=lambda x: (x, x), backward=lambda dy: (dy, {}), names=()):
+    """A layer whose methods return these."""
+
+    class Mine(nn.Layer):
+        def init(self, n_in, draws):
+            return {name: draws.full((n_in,), 1.0) for name in names}
+
+        def forward(self, params, x, context=nn.PREDICTION):
+            return forward(x)
+
+        def backward(self, params, cache, dy):
+            return backward(dy)
+
+    return Mine()
+
+
+LAYERS = {
+    "no pair": (
+        returning(forward=lambda x: x),
+        TypeError,
+        r"Mine.forward: .* a pair, \(y, cache\), got \w+ of shape \(2, 4\)",
+    ),
+    "no pair of gradients": (
+        returning(backward=lambda dy: dy),
+        TypeError,
+        r"Mine.backward: .* a pair, \(dx, grads\), got \w+ of shape",
+    ),
+    "another width": (
+        returning(forward=lambda x: (x[:, :3], x)),
+        nn.ShapeError,
+        r"output_size\(4\) is 4; got shape \(2, 3\)\. .* defines output_size\(self, n_in\)",
+    ),
+    "no samples": (
+        returning(forward=lambda x: (x[0, :], x)),
+        nn.ShapeError,
+        r"Mine.forward: expected an output of shape \(2, 4\) .* got shape \(4,\)$",
+    ),
+    "no gradient": (
+        returning(names=("scale",)),
+        nn.ShapeError,
+        r"'scale' of a layer is missing.* backward of a layer returns a gradient for each",
+    ),
+}
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_a_layer_must_return_is_explained(name, first, backend):
+    # Of two rows, an array can be unpacked like a pair.
+    x, (layer, error, text) = np.ones((2, 4)), LAYERS[name]
+    layers = (layer, nn.Dense(4)) if first else (nn.Dense(4), layer)
+    model = nn.Model(*layers, loss=nn.MeanSquaredError(), backend=backend)
+    with pytest.raises(error, match=text):
+        model.fit(x, x)
+    if "Mine.forward" in text:
+        with pytest.raises(error, match=text):
+            model.build(4).predict(x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "error", "text"),
+    [
+        (lambda e: e[:, 0], TypeError, r"Mine.forward: .* a pair, \(values, cache\)"),
+        (lambda e: (array_namespace(e).mean(e), e), nn.ShapeError, r"shape \(2,\), got shape \(\)"),
+        (lambda e: (e, e), nn.ShapeError, r"one value per sample.* got shape \(2, 4\)\. Sum over"),
+        (lambda e: (1.0, e), nn.ShapeError, r"one value per sample, shape \(2,\), got float\."),
+    ],
+)
+def test_what_a_loss_must_return_is_explained(forward, error, text, backend):
+    class Mine(LogCosh):
+        def forward(self, outputs, targets):
+            return forward(outputs - targets)
+
+    x = np.ones((2, 4))
+    model = nn.Model(nn.Dense(4), loss=Mine(), backend=backend).build(4)
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(error, match=text):
+            call(x, x)
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "method", "expected"),
+    [
+        (nn.Layer, "forward", lambda self, x: x, r"forward\(self, params, x, context\)"),
+        (nn.Layer, "backward", lambda self, dy: dy, r"backward\(self, params, cache, dy\)"),
+        (nn.Layer, "output_size", lambda self: 3, r"output_size\(self, n_in\)"),
+        (nn.Layer, "init", lambda self, n_in: {}, r"init\(self, n_in, draws\)"),
+        (nn.Loss, "forward", lambda self, outputs: outputs, r"forward\(self, outputs, targets\)"),
+        (nn.Loss, "backward", lambda self, cache: cache, r"backward\(self, cache, dvalues\)"),
+        (nn.Schedule, "__call__", lambda self, epoch: 0.1, r"__call__\(self, epoch, history\)"),
+    ],
+)
+def test_methods_with_other_arguments_are_refused_where_they_are_defined(
+    base, name, method, expected
+):
+    with pytest.raises(TypeError, match=rf"Mine: expected  def {expected}, got  def {name}\(self"):
+        type("Mine", (base,), {name: method})
+    type("Mine", (base,), {name: lambda *arguments: None})

@@ -20,6 +20,8 @@ from sklearn_cases import (
     warnings_of,
 )
 
+import anyback_nn as nn
+
 # When training ends ------------------------------------------------------------------------------
 
 
@@ -48,6 +50,15 @@ def test_max_iter_and_its_warning(name):
     )
     assert same_warnings(pair, lambda mlp: mlp.fit(x, y)) == [(ConvergenceWarning, expected)]
     assert ours.n_iter_ == len(ours.loss_curve_) == 5
+
+
+@pytest.mark.parametrize(("epochs", "n_warnings"), [(5, 0), (4, 0), (6, 1)])
+@pytest.mark.parametrize("name", ["schedule", "optimizer"])
+def test_no_warning_where_the_schedule_has_ended(name, epochs, n_warnings):
+    cosine = nn.CosineDecay(0.01, epochs=epochs, final=1e-4)
+    settings = {"schedule": cosine} if name == "schedule" else {"optimizer": nn.Adam(cosine)}
+    ours = classifier(max_iter=5, **settings)
+    assert len(warnings_of(lambda: ours.fit(*load_problem("classes")))) == n_warnings
 
 
 def test_no_warning_where_training_has_ended_by_itself():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn_cases import (
     PROBLEMS,
@@ -101,6 +102,24 @@ def test_the_best_epoch_of_the_metric_is_restored(solver, iris):
     np.testing.assert_array_equal(all_weights(ours), metric.calls[3][3])
 
 
+@pytest.mark.parametrize("rate", [1.0, 1e300], ids=["later", "at once"])
+@pytest.mark.parametrize("metric", [None, "r2"])
+def test_a_run_that_diverges_goes_on_and_restores_the_best_weights(rate, metric):
+    settings = {"solver": "sgd", "activation": "identity", "learning_rate_init": rate}
+    settings |= {"early_stopping": True, "max_iter": 20, "hidden_layer_sizes": 100}
+    theirs, ours = make_pair("outputs", **settings)
+    x, y = load_problem("outputs")
+    with np.errstate(all="ignore"), pytest.warns(ConvergenceWarning):
+        theirs.fit(x, y)
+    ours.set_params(early_stopping_metric=metric)
+    with pytest.warns(ConvergenceWarning, match=r"yet\. It diverged, .* restored: the .* in epoch"):
+        ours.fit(x, y)
+    assert ours.n_iter_ == theirs.n_iter_ == len(ours.validation_scores_) == 20
+    assert np.isnan(ours.validation_scores_[-1])
+    np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-4)
+    assert_same_weights(theirs, ours, 1e-8)
+
+
 # partial_fit with early stopping -----------------------------------------------------------------
 
 
@@ -142,7 +161,9 @@ def test_after_early_stopping_partial_fit_resumes_without_it(iris):
     ours.set_params(early_stopping_metric=ScriptedMetric([0.5, 0.1, 0.1, 0.1])).fit(x, y)
     assert ours.converged_
     before = all_weights(ours)
-    ours.set_params(early_stopping=False).partial_fit(x, y)
+    with pytest.raises(ValueError, match=r"not support early_stopping=True after fit.* to resume"):
+        ours.partial_fit(x, y)
+    ours.set_params(early_stopping=False, early_stopping_metric=None).partial_fit(x, y)
     assert not np.array_equal(all_weights(ours), before)
 
 

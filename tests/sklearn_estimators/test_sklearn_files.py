@@ -81,7 +81,8 @@ KEPT = {
         "optimizer": nn.Adam(np.float32(0.01)),
     },
     "solver": {"solver": "sgd", "learning_rate": "invscaling", "n_iter_no_change": np.inf},
-    "penalties": {"l2_per_sample": 0.1, "dtype": "float32", "early_stopping_metric": "r2"},
+    "penalties": {"l2_per_sample": 0.1, "dtype": "float32"},
+    "metric": {"early_stopping": True, "early_stopping_metric": "r2"},
     "lbfgs": {"solver": "lbfgs"},
 }
 

@@ -25,7 +25,6 @@ DECAY = nn.StepDecay(0.4, every=2, factor=0.5)
 
 RULES = {
     **{name: ({"optimizer": name}, rule(0.02)) for name, rule in nn.OPTIMIZERS.items()},
-    "before the solver": ({"optimizer": "momentum", "solver": "lbfgs"}, nn.Momentum(0.02)),
     "object": ({"optimizer": nn.Momentum(0.1, momentum=0.5)}, nn.Momentum(0.1, momentum=0.5)),
     "schedule of adam": ({"schedule": DECAY}, SklearnAdam(DECAY)),
     "schedule of sgd": ({"schedule": DECAY, "solver": "sgd"}, SklearnSGD(DECAY)),

@@ -89,6 +89,32 @@ WRONG = {
         {"backend": "pytorch"},
         r"unknown backend 'pytorch': expected .*numpy.*Did you mean 'torch'\?",
     ),
+    **{
+        f"an optimizer with {solver}": (
+            {"solver": solver, "optimizer": "adam"},
+            rf"solver='{solver}' would have no effect, because optimizer='adam'.* one of the two",
+        )
+        for solver in ("sgd", "lbfgs")
+    },
+    **{
+        f"{name} in lbfgs": (
+            {"solver": "lbfgs", name: value},
+            rf"{name} would have no effect with solver='lbfgs'.* Use solver='adam' or 'sgd'",
+        )
+        for name, value in {
+            "clip_norm": 1.0,
+            "schedule": nn.StepDecay(0.1, every=2),
+            "average_weights": 0.9,
+        }.items()
+    },
+    "a metric without validation data": (
+        {"early_stopping_metric": "accuracy"},
+        r"early_stopping_metric would have no effect .* validation_data=\(X, y\), or early_stop",
+    ),
+    "a metric without validation data in lbfgs": (
+        {"early_stopping_metric": "accuracy", "early_stopping": True, "solver": "lbfgs"},
+        r"early_stopping_metric would have no effect .* validation_data=\(X, y\)$",
+    ),
     "a metric that is none": ({"early_stopping_metric": "acuracy"}, r"'acuracy'"),
     "callbacks that are none": (
         {"callbacks": [print]},

@@ -12,6 +12,7 @@ from sklearn_cases import (
     assert_same_fit,
     assert_same_predictions,
     assert_same_weights,
+    classifier,
     error_of,
     fit_pair,
     load_problem,
@@ -128,3 +129,16 @@ def test_logarithms_of_probabilities_are_finite(name, n_classes):
 def test_the_poisson_loss_of_several_outputs():
     x, y = load_problem("counts")
     train_pair("counts", y=np.stack([y, np.round(np.abs(x[:, 0]))], axis=1), max_iter=20)
+
+
+@pytest.mark.parametrize("dtype", [int, float, bool])
+def test_one_hot_rows_get_a_hint(dtype, iris):
+    x, y = iris
+    rows = np.eye(3, dtype=dtype)[y]
+    text = r"one 1 and 2 zeros, .* classes, pass y\.argmax\(axis=1\)"
+    with pytest.warns(UserWarning, match=text) as caught:
+        classifier().fit(x, rows)
+    assert caught[0].filename == __file__
+    rows[0] = True  # several labels
+    classifier().fit(x, rows)
+    classifier().partial_fit(x[1:], rows[1:], classes=[0, 1, 2])  # a batch may be like that

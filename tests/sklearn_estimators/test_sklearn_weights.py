@@ -149,10 +149,14 @@ def test_class_weight_of_a_column_of_targets(weights, iris):
         np.testing.assert_array_equal(all_weights(ours), all_weights(plain))
 
 
+LABELS = np.asarray([[1, 0, 0], [0, 1, 0], [1, 0, 1]])
+"""Several labels for each of three classes."""
+
+
 @pytest.mark.parametrize("way", ["fit", "partial_fit"])
 def test_class_weight_of_several_labels(way, iris):
     x, y = iris
-    labels = np.eye(3, dtype=int)[y]
+    labels = LABELS[y]
     ours = classifier(class_weight=[{0: 1.0, 1: 3.0}, {}, {1: 0.5}], max_iter=1)
     # A batch in which no one has the second label.
     x, labels = x[y != 1], labels[y != 1]
@@ -181,5 +185,5 @@ def test_class_weights_that_make_no_sense(weights, several, text, way, iris):
     more = {} if way == "fit" else {"classes": [0, 1, 2]}
     ours = classifier(class_weight=weights)
     with pytest.raises(ValueError, match=text):
-        getattr(ours, way)(x, np.eye(3, dtype=int)[y] if several else y, **more)
+        getattr(ours, way)(x, LABELS[y] if several else y, **more)
     assert not hasattr(ours, "model_")

@@ -62,6 +62,24 @@ def test_a_callback_can_stop_training(train, event, steps):
     assert (len(model.history), model.training.step) == (1, steps)
 
 
+@pytest.mark.parametrize("value", [True, "enough"])
+def test_setting_stop_is_explained(train, value):
+    class Stop(nn.Callback):
+        def on_epoch_end(self, fit):
+            fit.stop = value
+
+    with pytest.raises(AttributeError, match=r"write fit\.stop\(reason\), not = "):
+        train(Stop())
+
+
+def test_the_reason_for_stopping_can_be_left_out(train):
+    class Stop(nn.Callback):
+        def on_epoch_end(self, fit):
+            fit.stop()
+
+    assert len(train(Stop(), epochs=9).history) == 1
+
+
 def test_stopping_before_an_epoch_trains_nothing_of_it(train):
     class Stop(nn.Callback):
         def on_epoch_begin(self, fit):

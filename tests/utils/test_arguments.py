@@ -63,3 +63,25 @@ def test_settings_out_of_their_range_are_refused(make, setting, expected):
             make(**{setting: value})
     for value in inside:
         assert getattr(make(**{setting: value}), setting) == value
+
+
+@pytest.mark.parametrize(("make", "setting", "expected"), SETTINGS)
+@pytest.mark.parametrize("value", ["0.1", [0.1]])
+def test_settings_that_are_no_numbers_are_refused(make, setting, expected, value):
+    message = f"^{make.func.__name__}: expected {setting} to be a number {expected}, got "
+    with pytest.raises(TypeError, match=message):
+        make(**{setting: value})
+
+
+@pytest.mark.parametrize("kind", nn.OPTIMIZERS.values())
+@pytest.mark.parametrize(
+    ("rate", "hint"),
+    [
+        (lambda epoch: 0.01, r"class Mine\(nn\.Schedule\): def __call__\(self, epoch, history"),
+        (nn.CosineDecay, r"Write CosineDecay\(\.\.\.\)"),
+    ],
+)
+def test_functions_as_learning_rates_are_explained(kind, rate, hint):
+    text = rf"{kind.__name__}: expected learning_rate to be a number or a Schedule, got .*{hint}"
+    with pytest.raises(TypeError, match=text):
+        kind(rate)
