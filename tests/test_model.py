@@ -671,6 +671,23 @@ def test_gradients_whose_squares_overflow_are_named(backend):
         model.fit(x, np.full(8, 1e15), batch_size=8, optimizer=nn.Adam(1e-3))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_clip_norm_helps_against_gradients_whose_squares_overflow(backend, dtype):
+    size = {"float32": 1e10, "float64": 1e85}[dtype]
+    x, y = np.asarray([[size, -2.0 * size]] * 8), np.full(8, size**1.5)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend, dtype=dtype).build(2)
+    before = weights(model).astype("longdouble")
+    optimizer = nn.GradientDescent(1.0, clip_norm=0.5)
+    model.fit(x, y, batch_size=8, optimizer=optimizer, epochs=1)
+    direction = np.asarray([1.0, -2.0, 1.0 / size])  # that of weights and bias
+    direction *= -np.sign(to_error := (before[:2] @ x[0] - y[0]).astype(float))
+    assert abs(to_error) * size > np.finfo(dtype).max ** 0.5
+    step = weights(model) - before
+    np.testing.assert_allclose(
+        step.astype(float), 0.5 * direction / np.linalg.norm(direction), atol=1e-6
+    )
+
+
 # What is compiled --------------------------------------------------------------------------------
 
 
