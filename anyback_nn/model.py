@@ -20,7 +20,8 @@ from anyback_nn.optim.optimizers import OPTIMIZERS, Adam, Optimizer, set_schedul
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.training import checkpoint, evaluation
 from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
-from anyback_nn.training.engine import Engine, LayerSummary, choose_compute_dtype, is_own
+from anyback_nn.training.custom import is_own
+from anyback_nn.training.engine import Engine, LayerSummary, choose_compute_dtype
 from anyback_nn.training.fit import (
     FitContext,
     batch_arrays,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -730,6 +731,23 @@ def test_gradients_whose_squares_overflow_are_named(backend):
         model.fit(x, np.full(8, 1e15), batch_size=8, optimizer=nn.Adam(1e-3))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_clip_norm_helps_against_gradients_whose_squares_overflow(backend, dtype):
+    size = {"float32": 1e10, "float64": 1e85}[dtype]
+    x, y = np.asarray([[size, -2.0 * size]] * 8), np.full(8, size**1.5)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend, dtype=dtype).build(2)
+    before = weights(model).astype("longdouble")
+    optimizer = nn.GradientDescent(1.0, clip_norm=0.5)
+    model.fit(x, y, batch_size=8, optimizer=optimizer, epochs=1)
+    direction = np.asarray([1.0, -2.0, 1.0 / size])  # that of weights and bias
+    direction *= -np.sign(to_error := (before[:2] @ x[0] - y[0]).astype(float))
+    assert abs(to_error) * size > np.finfo(dtype).max ** 0.5
+    step = weights(model) - before
+    np.testing.assert_allclose(
+        step.astype(float), 0.5 * direction / np.linalg.norm(direction), atol=1e-6
+    )
+
+
 # What is compiled --------------------------------------------------------------------------------
 
 
@@ -814,6 +832,130 @@ def test_layers_of_the_users_are_not_taken_for_each_other(backend):
         model = network(backend, Scaled(factor), nn.Dense(1, initializer=nn.Constant(1.0))).build(2)
         outputs.append(float(model.predict(x)[0, 0]))
     assert outputs == [3.0, 9.0]
+
+
+@dataclass(frozen=True)
+class Times(nn.Layer):
+    """Two of them are equal, whatever their factors."""
+
+    factor: float = field(compare=False)
+
+    def forward(self, params, x, context=nn.PREDICTION):
+        return self.factor * x, None
+
+    def backward(self, params, cache, dy):
+        return self.factor * dy, {}
+
+
+@dataclass(frozen=True)
+class TimesSquared(nn.MeanSquaredError):
+    factor: float = field(compare=False)
+
+    def forward(self, outputs, targets):
+        values, cache = super().forward(outputs, targets)
+        return self.factor * values, cache
+
+    def backward(self, cache, dvalues):
+        return super().backward(cache, self.factor * dvalues)
+
+
+@dataclass(frozen=True)
+class TimesGradient(nn.GradientDescent):
+    factor: float = field(compare=False, kw_only=True)
+
+    def rule(self, p, g, state, *coefficients):
+        return super().rule(p, self.factor * g, state, *coefficients)
+
+
+@dataclass(frozen=True)
+class TimesError:
+    factor: float = field(compare=False)
+    __name__ = "times_error"
+
+    def __call__(self, loss, outputs, targets):
+        return self.factor * nn.array_namespace(outputs).abs(outputs - targets)[..., 0]
+
+
+def train_custom(backend, layer=1.0, loss=1.0, rule=1.0, metric=1.0, model=None):
+    """Return the predictions, the weight and the metric of a model of custom parts."""
+    x, y = np.asarray([[1.0], [2.0]]), np.asarray([1.0, 3.0])
+    model = model or nn.Model(
+        Times(layer),
+        nn.Dense(1, initializer=nn.Constant(1.0), bias=False),
+        loss=TimesSquared(loss),
+        metrics=[TimesError(metric)],
+        backend=backend,
+    )
+    first = model.build(1).predict(x)[:, 0].tolist()
+    optimizer = TimesGradient(0.125, factor=rule)
+    history = model.fit(x, y, optimizer=optimizer, epochs=2, batch_size=None)
+    weight = float(to_numpy(model.params[1]["weight"])[0, 0])
+    return first, weight, history["train_times_error"], model.evaluate(x, y)["loss"]
+
+
+@pytest.mark.parametrize("part", ["layer", "loss", "rule", "metric"])
+def test_custom_parts_that_compare_equal_are_not_taken_for_each_other(backend, part):
+    def descend(layer=1.0, loss=1.0, rule=1.0, metric=1.0):
+        x, y, weight, errors = np.asarray([1.0, 2.0]) * layer, np.asarray([1.0, 3.0]), 1.0, []
+        for _ in range(2):
+            error = weight * x - y
+            errors.append(metric * np.abs(error).mean())
+            weight -= 0.125 * rule * loss * np.mean(2.0 * error * x)
+        return x.tolist(), weight, errors, loss * np.mean((weight * x - y) ** 2)
+
+    for factor in (1.0, 0.5, 1.5):
+        actual = train_custom(backend, **{part: factor})
+        for value, expected in zip(actual, descend(**{part: factor}), strict=True):
+            np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_a_second_optimizer_that_compares_equal_takes_its_own_steps(backend):
+    model = nn.Model(nn.Dense(1, bias=False), loss=nn.MeanSquaredError(), backend=backend).build(1)
+    weights = [float(to_numpy(model.params[0]["weight"])[0, 0])]
+    for factor in (1.0, 0.0):
+        rule = TimesGradient(0.125, factor=factor)
+        model.fit(np.ones((4, 1)), np.full(4, 5.0), optimizer=rule, epochs=1)
+        weights.append(float(to_numpy(model.params[0]["weight"])[0, 0]))
+    assert weights[0] != weights[1] == weights[2]
+
+
+class Counted(Scaled):
+    """Changes itself in each call, and has attributes that cannot be pickled."""
+
+    def __init__(self, factor):
+        super().__init__(factor)
+        self.n_calls, self.function = 0, lambda x: x
+        self.files = (line for line in ())
+
+    def forward(self, params, x, context=nn.PREDICTION):
+        self.n_calls += 1
+        return super().forward(params, x, context)
+
+
+@pytest.mark.parametrize("kind", [Scaled, Counted])
+def test_a_changed_attribute_of_a_custom_layer_takes_effect(backend, kind):
+    layer, x = kind(np.asarray([1.0], dtype="float32").tolist()[0]), np.asarray([[1.0], [2.0]])
+    model = nn.Model(layer, loss=nn.MeanSquaredError(), backend=backend).build(1)
+    assert model.predict(x)[:, 0].tolist() == [1.0, 2.0]
+    layer.factor = 3.0
+    assert model.predict(x)[:, 0].tolist() == [3.0, 6.0]
+
+    class Change(nn.Callback):
+        def on_epoch_end(self, fit):
+            layer.factor += 1.0
+
+    # In the middle of a fit, too.
+    history = model.fit(x, np.zeros(2), epochs=3, batch_size=None, callbacks=[Change()])
+    assert history["train_loss"] == [2.5 * factor**2 for factor in (3.0, 4.0, 5.0)]
+
+
+@pytest.mark.needs("jax")
+def test_a_custom_layer_is_compiled_again_only_if_it_changed():
+    layer = Counted(1.0)
+    model = nn.Model(layer, loss=nn.MeanSquaredError(), backend="jax").build(1)
+    for n_rows in (1, 2, 1, 2, 1, 2):
+        model.predict(np.ones((n_rows, 1)))
+    assert layer.n_calls == 2
 
 
 def test_training_of_shared_models_is_that_of_a_model_alone(backend, moons):

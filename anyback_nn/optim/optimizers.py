@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, ClassVar
 
 from anyback_nn.array_api import Array, array_namespace
@@ -193,10 +194,7 @@ class Optimizer(ABC):
             limit = self.clip_value
             grads = tuple(xp.minimum(xp.maximum(g, -limit), limit) for g in grads)
         if self.clip_norm is not None:
-            length = xp.sqrt(sum(xp.sum(g * g) for g in grads))
-            # For a short gradient the scale is 1; the lower bound avoids 0/0.
-            scale = self.clip_norm / xp.maximum(length, self.clip_norm)
-            grads = tuple(g * scale for g in grads)
+            grads = _limit_norm(grads, self.clip_norm)
         return grads
 
     def _penalize(self, p: Array, g: Array, mask: Array | float) -> Array:
@@ -206,6 +204,26 @@ class Optimizer(ABC):
         if self.l2:
             g += (self.l2 * mask) * p
         return g
+
+
+def _limit_norm(grads: Packed, limit: float) -> Packed:
+    """Scale down a gradient that is longer than ``limit``.
+
+    With ``u = g / max |g|`` the length is ``max |g| |u|``. The squares of ``u`` neither overflow
+    nor vanish, as those of ``g`` may, and ``g`` is too long if ``max |g| > limit / |u|``.
+    """
+    xp = array_namespace(grads[0])
+    maxima = [xp.max(xp.abs(g)) for g in grads if 0 not in g.shape]
+    if not maxima:
+        return grads
+    # A zero gradient is divided by it, too.
+    smallest = float(xp.finfo(grads[0].dtype).smallest_normal)
+    largest = xp.maximum(reduce(xp.maximum, maxima), smallest)
+    units = tuple(g / largest for g in grads)
+    # At least 1, but for a zero gradient.
+    length = xp.maximum(xp.sqrt(sum(xp.sum(u * u) for u in units)), 1.0)
+    within = limit / length
+    return tuple(xp.where(largest > within, u * within, g) for g, u in zip(grads, units))
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from anyback_nn.sklearn.batches import ShuffledSource, rows_at_once
 from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training.callbacks import EarlyStopping, check_callbacks
+from anyback_nn.training.custom import is_own
 from anyback_nn.training.evaluation import compute_outputs
 from anyback_nn.training.fit import batch_arrays
 from anyback_nn.utils.arguments import to_python_scalars
@@ -315,7 +316,8 @@ class BaseMLP(Estimator):
     def _set_loss(self) -> None:
         """Set the model's loss to the one that the parameters describe, which may have changed."""
         model, loss = self.model_, to_python_scalars(self._choose_loss()[0])
-        if loss != model.loss:
+        # A custom loss may equal the last one, and compute something else.
+        if loss is not model.loss and (loss != model.loss or not is_own(loss)):
             model.loss = loss
             # What is compiled for this model alone is not distinguished by the loss.
             model.forget_compiled()

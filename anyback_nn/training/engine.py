@@ -24,6 +24,7 @@ from anyback_nn.network.network import Network
 from anyback_nn.network.precision import mix_precision
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.random import Random, generator
+from anyback_nn.training.custom import Recompiled, custom_parts, is_own
 from anyback_nn.training.history import History
 from anyback_nn.training.metrics import EpochMetric, Metric, check_metrics, name_metric
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
@@ -32,7 +33,7 @@ from anyback_nn.training.step import Step, build_step, build_step_on_rows
 from anyback_nn.tree import tree_copy, tree_freeze, tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
-__all__ = ["CompiledSteps", "Engine", "LayerSummary", "choose_compute_dtype", "is_own"]
+__all__ = ["CompiledSteps", "Engine", "LayerSummary", "choose_compute_dtype"]
 
 
 class LayerSummary(NamedTuple):
@@ -60,6 +61,9 @@ class CompiledSteps(NamedTuple):
 
 MOST_REPLAYED = 4
 """The number of replayed steps and scans that a model keeps: those of two optimisers."""
+
+MOST_OWN = 32
+"""The number of functions that a model keeps which it does not share with others."""
 
 
 @lru_cache(maxsize=64)
@@ -256,13 +260,19 @@ class Engine:
         build : callable
             Builds the step, see `anyback_nn.training.step.build_step`.
         """
-        # The learning rate is an argument of the step.
-        key = (key, replace(optimizer, learning_rate=1.0))
-        parts = (*_flatten(self.network), self.loss, optimizer, *self.sample_metrics)
+        # The learning rate is an argument of the step. A custom optimiser may equal another one.
+        custom = [] if is_own(optimizer) else [optimizer]
+        key = (key, id(optimizer) if custom else replace(optimizer, learning_rate=1.0))
         # A custom part may do anything in each call, so it is not replayed. Nor is a step in mixed
         # precision, whose results are in new memory each time.
+        parts = (*_flatten(self.network), self.loss, optimizer, *self.sample_metrics)
         replay = self.compute_dtype is None and all(map(is_own, parts))
-        step = self.get_compiled(key, build, donate=(0, 1), replay=replay)
+        step = self._get_or_build(
+            key,
+            lambda: self.backend.jit(build(), (0, 1), replay=replay),
+            replayed=replay,
+            custom=custom,
+        )
         noise_on_device = self.network.is_noisy and self.backend.masks_on_device
         if noise_on_device or not (replay or self.backend.compiles):
             return CompiledSteps(step, None)
@@ -271,22 +281,20 @@ class Engine:
             return self.backend.scan(build_step_on_rows(build()), donate=(0, 1))
 
         return CompiledSteps(
-            step, self._get_or_build(("scan", key), scan, shared=self.backend.compiles)
+            step, self._get_or_build(("scan", key), scan, replayed=True, custom=custom)
         )
 
     def get_compiled(
         self,
         key: Any,
         build: Callable[[], Callable[..., Any]],
-        donate: tuple[int, ...] = (),
-        *,
-        replay: bool = False,
     ) -> Callable[..., Any]:
         """Return one of the model's computations, built and compiled when it is first needed.
 
         Models of the same architecture share the functions that a library compiles, so that the
         folds of a cross-validation, say, do not compile the same steps again. A replayed step is
-        not shared, because it works in the memory of this model's parameters.
+        not shared, because it works in the memory of this model's parameters. Nor is a computation
+        with a custom layer or loss, which may equal another one that computes something else.
 
         Parameters
         ----------
@@ -294,34 +302,53 @@ class Engine:
             Identifies the computation among those of this architecture.
         build : callable
             Builds the function to compile.
-        donate, replay
-            See `Backend.jit`.
         """
-        function: Callable[..., Any] = self._get_or_build(
-            key,
-            lambda: self.backend.jit(build(), donate, replay=replay),
-            shared=not replay or self.backend.compiles,
-        )
+        function: Callable[..., Any] = self._get_or_build(key, lambda: self.backend.jit(build()))
         return function
 
-    def _get_or_build(self, key: Any, build: Callable[[], Any], *, shared: bool) -> Any:
-        """Return a compiled function from the store of this model or, if shared, architecture."""
+    def _get_or_build(
+        self,
+        key: Any,
+        build: Callable[[], Any],
+        *,
+        replayed: bool = False,
+        custom: Sequence[Any] = (),
+    ) -> Any:
+        """Return a compiled function from the store of this model, or of its architecture.
+
+        Parameters
+        ----------
+        key, build
+            As for `get_compiled`.
+        replayed : bool
+            Whether a library without a compiler replays it.
+        custom : sequence
+            Custom parts of the function that are not the model's.
+        """
+        compiles = self.backend.compiles
         key = (key, self.dtype, self.layout.packed)
         parts = (self.backend, self.network, self.loss, *self.sample_metrics)
-        if shared:
-            # A custom layer, loss or metric may have no hash.
+        custom = [
+            *custom_parts((*_flatten(self.network), self.loss, *self.sample_metrics)),
+            *custom,
+        ]
+        if not custom and (compiles or not replayed):
+            # A metric may have no hash.
             with contextlib.suppress(TypeError):
                 store = _shared(*parts, self.n_in)
                 if key not in store:
                     store[key] = build()
                 return store[key]
-        own = self._own_compiled if shared else self._replayed
+        own, most = self._own_compiled, MOST_OWN
+        if replayed and not compiles:
+            own, most = self._replayed, MOST_REPLAYED
         key = (key, *map(id, parts))
         if key not in own:
-            if own is self._replayed and len(own) >= MOST_REPLAYED:
+            if len(own) >= most:
                 del own[next(iter(own))]
+            function = Recompiled(build, custom) if custom and compiles else build()
             # The parts are kept, so that their ids stay theirs.
-            own[key] = (build(), parts)
+            own[key] = (function, (*parts, *custom))
         return own[key][0]
 
     def forget_compiled(self) -> None:
@@ -334,12 +361,6 @@ class Engine:
         for function, _ in self._replayed.values():
             if isinstance(function, Traced | TracedScan):
                 function.drop_large_programs()
-
-
-def is_own(part: Any) -> bool:
-    """Return whether a layer, loss, optimiser or metric is defined in this library."""
-    definition = part if hasattr(part, "__qualname__") else type(part)
-    return str(getattr(definition, "__module__", "")).startswith("anyback_nn.")
 
 
 def choose_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:

@@ -56,6 +56,8 @@ class TrainingState:
     def with_optimizer(self, optimizer: Optimizer) -> TrainingState:
         """Return the state for training with an optimiser: unchanged if it is the same one."""
         if optimizer == self.optimizer:
+            # A custom optimiser may equal the last one, and compute something else.
+            self.optimizer = optimizer
             return self
         return replace(
             self,

@@ -64,6 +64,28 @@ def test_clipping_limits_elements_and_then_the_norm(size, packed, backend):
         np.testing.assert_allclose(path[0], start - 0.1 * expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "separate"])
+@pytest.mark.parametrize("share", [2.0**-4, 0.99])
+def test_a_step_has_the_length_and_direction_of_a_gradient_of_any_size(
+    share, packed, backend, dtype
+):
+    """Also where the squares of its elements are infinite, or 0."""
+    limits = np.finfo(dtype)
+    params, grads = optimizer_runs.problem(1, 1.0)
+    highest = np.abs(flatten(grads[0])).max()
+    zeros = {name: 0.0 * p for name, p in params.items()}
+    for size in (limits.max * share, limits.max**share, 2.0**12 * limits.smallest_normal / share):
+        grad = {name: (g / highest * size).astype(dtype) for name, g in grads[0].items()}
+        g = flatten(grad).astype("longdouble")
+        length = np.sqrt((g * g).sum())
+        for clip in (1.0, float(length / 2), float(min(2 * length, limits.max))):
+            rule = nn.GradientDescent(1.0, clip_norm=clip)
+            (step,) = run(rule, backend, zeros, [grad], packed, dtype)
+            expected = -(g * min(np.longdouble(1.0), clip / length)).astype("float64")
+            unit = np.abs(expected).max()
+            np.testing.assert_allclose(step / unit, expected / unit, atol=8 * limits.eps)
+
+
 @pytest.mark.usefixtures("float64")
 def test_clipping_a_zero_gradient_gives_zero(backend, problem):
     params, grads = problem

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -114,6 +114,28 @@ def test_a_loss_that_cannot_be_hashed(solver, values):
     # And another one on top of it.
     mine.set_params(loss=Absolute(3.0)).fit(x, y)
     assert mine.loss_ > 2 * known.fit(x, y).loss_
+
+
+@dataclass(frozen=True)
+class TimesSquared(nn.MeanSquaredError):
+    """Two of them are equal, whatever their factors."""
+
+    factor: float = field(compare=False)
+
+    def forward(self, outputs, targets):
+        values, cache = super().forward(outputs, targets)
+        return self.factor * values, cache
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_custom_losses_that_compare_equal_are_not_taken_for_each_other(solver, values):
+    x, y = values
+    settings = {"solver": solver, "max_iter": 1, "warm_start": True, "alpha": 0.0}
+    mine = regressor(loss=TimesSquared(1.0), **settings).fit(x, y)
+    other = regressor(loss=TimesSquared(5.0), **settings).fit(x, y)
+    assert other.loss_curve_[0] > 2 * mine.loss_curve_[0]
+    first = mine.loss_
+    assert mine.set_params(loss=TimesSquared(10.0)).fit(x, y).loss_ > 2 * first
 
 
 def test_a_loss_of_probabilities_needs_layers_that_make_them(tumours):

@@ -66,6 +66,16 @@ def test_a_schedule_gives_the_rate_of_each_epoch(iris):
     assert ours.model_.history["learning_rate"] == pytest.approx([0.4, 0.4, 0.2, 0.2, 0.1])
 
 
+def test_clip_norm_limits_gradients_whose_squares_overflow():
+    x, y = np.full((8, 2), 1e10, dtype="float32"), np.full(8, 1e15, dtype="float32")
+    rule = nn.GradientDescent(1.0)
+    ours = regressor(hidden_layer_sizes=(), optimizer=rule, clip_norm=0.5, max_iter=1)
+    ours.set_params(warm_start=True, alpha=0.0).fit(x, y)
+    before = ours.coefs_[0].copy()
+    ours.fit(x, y)
+    np.testing.assert_allclose(ours.coefs_[0] - before, 0.5 / np.sqrt(2.0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("clip_norm", [0.05, 100.0], ids=["too long", "short enough"])
 def test_clip_norm_limits_the_length_of_the_gradient(clip_norm, iris):
     x, y = iris
