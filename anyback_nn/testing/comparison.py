@@ -389,6 +389,9 @@ class _Tap(Layer):
 
     layer: Layer
 
+    def output_size(self, n_in: int) -> int:
+        return self.layer.output_size(n_in)
+
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         y, cache = self.layer.forward(params, x, context)
         return y, (cache, y)
