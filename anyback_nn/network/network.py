@@ -207,7 +207,7 @@ def _forward(
     """Compute a layer's output and cache, and check what a layer of the user's returns."""
     y, cache = as_pair(layer.forward(params, x, context), layer, "y, cache")
     # Replicas of the parameters add leading axes.
-    if tuple(y.shape[-2:]) != (*x.shape[-2:-1], n_out):
+    if y.shape[-1:] != (n_out,) or y.shape[-2:-1] != x.shape[-2:-1]:
         name, n_in = type(layer).__name__, x.shape[-1]
         advice = ""
         if type(layer).output_size is Layer.output_size and y.shape[-1:] != (n_out,):
