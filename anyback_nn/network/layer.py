@@ -29,8 +29,8 @@ def as_pair(result: Any, owner: object, returned: str) -> tuple[Any, Any]:
     TypeError
         It returned something else, which might be unpacked nevertheless: an array of two rows.
     """
-    if isinstance(result, tuple | list) and len(result) == 2:
-        return result[0], result[1]
+    if isinstance(result, (tuple, list)) and len(result) == 2:
+        return result  # type: ignore[return-value]
     shape = getattr(result, "shape", None)
     got = f"{type(result).__name__}{'' if shape is None else f' of shape {tuple(shape)}'}"
     method = "backward" if "grads" in returned else "forward"

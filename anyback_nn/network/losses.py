@@ -200,12 +200,13 @@ def forward_loss(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, Any
         ``forward`` returned no pair, or not one value per sample.
     """
     values, cache = as_pair(loss.forward(outputs, targets), loss, "values, cache")
-    expected, shape = tuple(outputs.shape[:-1]), getattr(values, "shape", None)
-    if shape is None or tuple(shape) != expected:
+    expected, shape = outputs.shape[:-1], getattr(values, "shape", None)
+    if shape != expected:
         got = type(values).__name__ if shape is None else f"shape {tuple(shape)}"
         raise ShapeError(
-            f"{type(loss).__name__}.forward: expected one value per sample, shape {expected}, got "
-            f"{got}. Sum over the outputs, axis -1; the mean over the samples is taken later"
+            f"{type(loss).__name__}.forward: expected one value per sample, shape "
+            f"{tuple(expected)}, got {got}. Sum over the outputs, axis -1; the mean over the "
+            "samples is taken later"
         )
     return values, cache
 

@@ -206,15 +206,15 @@ def _forward(
 ) -> tuple[Array, Any]:
     """Compute a layer's output and cache, and check what a layer of the user's returns."""
     y, cache = as_pair(layer.forward(params, x, context), layer, "y, cache")
-    expected = (*x.shape[:-1], n_out)
-    if tuple(y.shape) != expected:
+    # Replicas of the parameters add leading axes.
+    if y.shape[-1:] != (n_out,) or y.shape[-2:-1] != x.shape[-2:-1]:
         name, n_in = type(layer).__name__, x.shape[-1]
         advice = ""
-        if type(layer).output_size is Layer.output_size and tuple(y.shape[:-1]) == expected[:-1]:
+        if type(layer).output_size is Layer.output_size and y.shape[-1:] != (n_out,):
             advice = ". A layer that changes it defines output_size(self, n_in)"
         raise ShapeError(
-            f"{name}.forward: expected an output of shape {expected} for an input of shape "
-            f"{tuple(x.shape)}, because output_size({n_in}) is {n_out}; got shape "
+            f"{name}.forward: expected an output of shape {(*x.shape[:-1], n_out)} for an input of "
+            f"shape {tuple(x.shape)}, because output_size({n_in}) is {n_out}; got shape "
             f"{tuple(y.shape)}{advice}"
         )
     return y, cache

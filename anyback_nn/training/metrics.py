@@ -199,14 +199,14 @@ def measure(metric: Metric, loss: Loss, outputs: Array, targets: Array) -> Array
         The metric did not return one value per sample.
     """
     values = metric(loss, outputs, targets)
-    expected, shape = tuple(outputs.shape[:-1]), getattr(values, "shape", None)
-    if shape is None or tuple(shape) != expected:
+    expected, shape = outputs.shape[:-1], getattr(values, "shape", None)
+    if shape != expected:
         got = type(values).__name__ if shape is None else f"shape {tuple(shape)}"
         name = name_metric(metric)
         raise ShapeError(
-            f"metric {name}: expected one value per sample, an array of shape {expected}, got "
-            f"{got}. The mean over the samples is taken later; for one value of all samples, pass "
-            f"nn.EpochMetric(function), called with (targets, predictions)"
+            f"metric {name}: expected one value per sample, an array of shape {tuple(expected)}, "
+            f"got {got}. The mean over the samples is taken later; for one value of all samples, "
+            "pass nn.EpochMetric(function), called with (targets, predictions)"
         )
     if values.dtype == outputs.dtype:
         return values
