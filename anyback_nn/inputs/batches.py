@@ -17,10 +17,16 @@ from typing import Any
 import numpy as np
 from array_api_compat import device
 
-from anyback_nn.array_api import Array, array_namespace, to_numpy
+from anyback_nn.array_api import Array, array_namespace, is_numpy, on_host, to_numpy
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DataError, ShapeError
-from anyback_nn.inputs.checks import Samples, check_batch, check_inputs, count_rows
+from anyback_nn.inputs.checks import (
+    Samples,
+    check_batch,
+    check_inputs,
+    count_rows,
+    warn_of_lost_variation,
+)
 from anyback_nn.inputs.memory_map import announce
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
@@ -28,6 +34,7 @@ from anyback_nn.random import generator
 
 __all__ = [
     "ArraySource",
+    "IndexedBatches",
     "IterableSource",
     "Source",
     "array_source",
@@ -231,7 +238,7 @@ class IterableSource(Source):
     """Batches of an iterable of ``(x, y)`` or ``(x, y, weights)``.
 
     An epoch is one iteration over it; if it has a method ``epoch(number)``, over what that returns.
-    Values are checked in the first epoch only, because a check reads them back from the device.
+    Values on a device are checked in the first epoch only, because a check reads them back.
 
     Parameters
     ----------
@@ -274,6 +281,8 @@ class IterableSource(Source):
             except (DataError, ShapeError) as error:
                 raise type(error)(f"batch {position}: {error}") from None
             self._rows_a_batch = count_rows(rows.x)
+            if position == 0 and not self._checked:
+                warn_of_lost_variation(rows, self.dtype)
             yield move(rows, self.backend, self.dtype, feed)
         if position < 0:
             exhausted = iter(self.batches) is self.batches
@@ -292,10 +301,33 @@ class IterableSource(Source):
         """Check one batch and reshape its targets."""
         if not _is_batch(batch):
             raise DataError(f"expected (x, y) or (x, y, weights), got {type(batch).__name__}")
+        hosted = all(map(on_host, batch))
+        if hosted:
+            # NumPy checks small arrays in a fraction of the time that other libraries need.
+            batch = [array if is_numpy(array) else to_numpy(array) for array in batch]
         x, y, weights = (*batch, None)[:3]
-        return check_batch(
-            x, y, weights, self.loss, self.network, self.n_in, values=not self._checked
-        )
+        values = hosted or not self._checked
+        return check_batch(x, y, weights, self.loss, self.network, self.n_in, values=values)
+
+
+@dataclass(frozen=True)
+class IndexedBatches:
+    """An object with batches by their numbers and a length, as an iterable.
+
+    Examples
+    --------
+    >>> list(IndexedBatches([("x", "y")]))
+    [('x', 'y')]
+    """
+
+    batches: Any
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        # Python's own iteration would end with an `IndexError`, which it need not raise.
+        return (self.batches[index] for index in range(len(self.batches)))
 
 
 def _is_batch(batch: Any) -> bool:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import is_array_api_obj
+from array_api_compat import device
 
-from anyback_nn.array_api import Array, array_namespace, to_numpy
+from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.utils.arguments import check_numeric
+from anyback_nn.utils.messages import plural
 
 __all__ = [
     "COMPUTE_DTYPES",
     "DTYPES",
     "Samples",
+    "as_array",
     "check_batch",
     "check_compute_dtype",
     "check_dtype",
     "check_inputs",
     "check_weights",
     "count_rows",
+    "is_extended",
+    "is_indexed",
+    "refuse_masked",
+    "warn_of_lost_variation",
 ]
 
 
@@ -36,9 +44,53 @@ COMPUTE_DTYPES = ("float16", "bfloat16")
 """The dtypes that training steps of a float32 model can compute in."""
 
 
-def as_array(x: Any) -> Array:
-    """Return arrays of any library unchanged, and convert anything else to NumPy."""
-    return x if is_array_api_obj(x) else to_numpy(x)
+def as_array(x: Any, name: str = "the inputs") -> Array:
+    """Return arrays of any library unchanged, and convert anything else to NumPy.
+
+    Of NumPy's subclasses, memory maps alone stay what they are. Dtypes that NumPy itself does not
+    know, such as bfloat16, become float32.
+
+    Raises
+    ------
+    DataError
+        Elements of a masked array are masked. ``name`` is that of the data in the message.
+    """
+    if type(x) is not np.ndarray:
+        refuse_masked(x, name)
+        if isinstance(x, np.memmap) or not is_numpy(x):
+            return x
+        x = to_numpy(x)
+    return x.astype(np.float32) if is_extended(x.dtype) else x
+
+
+def refuse_masked(x: Any, name: str) -> None:
+    """Raise `DataError` if elements of a masked array of NumPy, or of a list of them, are masked.
+
+    Examples
+    --------
+    >>> refuse_masked(np.ma.masked_equal([1, 2], 2), "the targets")
+    Traceback (most recent call last):
+    ...
+    anyback_nn.errors.DataError: the targets are a masked array with 1 masked element: ...
+    """
+    parts = x if isinstance(x, list | tuple) else (x,)
+    masked = (part for part in parts if isinstance(part, np.ma.MaskedArray))
+    if count := sum(int(np.sum(np.ma.getmaskarray(part))) for part in masked):
+        raise DataError(
+            f"{name} are a masked array with {plural(count, 'masked element')}: leave such rows "
+            "out, or replace the elements with x.filled(value)"
+        )
+
+
+def is_extended(dtype: Any) -> bool:
+    """Return whether this is a dtype of numbers that NumPy itself does not know, as ml_dtypes'.
+
+    Examples
+    --------
+    >>> is_extended(np.dtype("float32")), is_extended(np.dtype("V8"))
+    (False, False)
+    """
+    return bool(dtype.kind == "V" and dtype.names is None and np.can_cast(dtype, np.float32))
 
 
 def count_rows(x: Array) -> int:
@@ -46,10 +98,16 @@ def count_rows(x: Array) -> int:
     return int(x.shape[0])
 
 
+def is_indexed(x: Any) -> bool:
+    """Return whether ``x`` has elements by their numbers and a length, but cannot be iterated."""
+    indexed = hasattr(x, "__getitem__") and hasattr(x, "__len__")
+    return indexed and not isinstance(x, Iterable)
+
+
 def _is_stream(x: Any) -> bool:
     """Return whether ``x`` is an iterable, such as of batches, that is not array-like."""
     array_like = hasattr(x, "shape") or hasattr(x, "__array__") or isinstance(x, Sequence)
-    return isinstance(x, Iterable) and not array_like
+    return (isinstance(x, Iterable) or is_indexed(x)) and not array_like
 
 
 def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Array:
@@ -90,7 +148,8 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
             1: "use x[:, None] for one feature, or x[None, :] for one sample",
         }.get(len(shape), "flatten each sample: x.reshape(len(x), -1)")
         raise ShapeError(f"expected inputs of shape (n_samples, n_features), got {shape}: {hint}")
-    check_numeric(x, "inputs", ". Encode strings and categories first")
+    if not (isinstance(x, np.memmap) and is_extended(x.dtype)):  # of which each batch is cast
+        check_numeric(x, "inputs", ". Encode strings and categories first")
     if 0 in shape:
         raise DataError(
             f"expected at least one sample and one feature, got inputs of shape {shape}"
@@ -98,14 +157,23 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
     if n_in is not None and shape[1] != n_in:
         raise ShapeError(f"the model takes {n_in} features, got inputs with {shape[1]}")
     if finite and not isinstance(x, np.memmap) and xp.isdtype(x.dtype, "real floating"):
-        rows = xp.all(xp.isfinite(x), axis=1)
-        if not to_numpy(xp.all(rows)):
-            bad = np.flatnonzero(~to_numpy(rows))
-            raise DataError(
-                f"the inputs contain NaN or infinite values in {bad.size} of {shape[0]} rows, "
-                f"first in row {bad[0]} (counted from 0). Replace or remove them first"
-            )
+        _check_finite(x)
     return x
+
+
+def _check_finite(x: Array) -> None:
+    """Raise `DataError`, which names the first row, if inputs are NaN or infinite."""
+    xp = array_namespace(x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # One pass without memory of its own; the sum of finite numbers is rarely infinite.
+        if math.isfinite(to_numpy(xp.sum(x))):
+            return
+    bad = np.flatnonzero(~to_numpy(xp.all(xp.isfinite(x), axis=1)))
+    if bad.size:
+        raise DataError(
+            f"the inputs contain NaN or infinite values in {bad.size} of {int(x.shape[0])} rows, "
+            f"first in row {bad[0]} (counted from 0). Replace or remove them first"
+        )
 
 
 class Samples(NamedTuple):
@@ -147,7 +215,7 @@ def check_batch(
     """
     x = check_inputs(x, n_in, finite=values)
     n_out = network.output_size(int(x.shape[1]))
-    y = as_array(y)
+    y = as_array(y, "the targets")
     y = loss.check_targets(y, n_out, values=values)
     if count_rows(x) != count_rows(y):
         raise ShapeError(
@@ -168,7 +236,7 @@ def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array
     values : bool
         Whether to check the values too, which reads them back from a device.
     """
-    weights = as_array(weights)
+    weights = as_array(weights, "the sample weights")
     xp = array_namespace(weights)
     if tuple(weights.shape) != (n_samples,):
         raise ShapeError(
@@ -180,6 +248,61 @@ def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array
     if values and not to_numpy(xp.all((weights >= 0) & (weights < float("inf")))):
         raise DataError("expected sample weights that are finite and 0 or greater")
     return weights
+
+
+WIDE = ("float64", "int32", "int64", "uint32", "uint64")
+"""The dtypes that have more digits than float32."""
+
+
+def warn_of_lost_variation(rows: Samples, dtype: str, stacklevel: int = 2) -> None:
+    """Warn if columns of inputs or targets are constant in the model's dtype and were not before.
+
+    Parameters
+    ----------
+    rows : Samples
+        Checked inputs and targets. Memory maps and sparse matrices are not read.
+    dtype : str
+        Dtype of the model.
+    stacklevel : int
+        As for `warnings.warn`, from the caller of this function.
+    """
+    for name, x in (("inputs", rows.x), ("targets", rows.y)):
+        # Class indices have one axis.
+        if dtype == "float64" or x is None or isinstance(x, np.memmap) or x.ndim != 2:
+            continue
+        if hasattr(x, "toarray") or str(x.dtype).rpartition(".")[2] not in WIDE:
+            continue
+        if columns := _find_constant_in(x, dtype):
+            column, low, high = columns[0]
+            warnings.warn(
+                f"{plural(len(columns), 'column')} of the {name} will be constant in {dtype}, "
+                f"which has about 7 digits: the first is column {column}, from {low!r} to "
+                f"{high!r}. Subtract the mean of such a column first, or use dtype='float64'",
+                stacklevel=stacklevel + 1,
+            )
+
+
+def _find_constant_in(x: Array, dtype: str) -> list[tuple[int, float, float]]:
+    """List the columns that are constant once they are cast: number, minimum and maximum."""
+    xp = array_namespace(x)
+    columns = np.arange(int(x.shape[1]))
+    # Most columns vary in the first rows, also when they are cast.
+    for part in (x[: min(1024, count_rows(x)), ...], x):
+        index = xp.asarray(columns, device=device(x))
+        values = part if len(columns) == x.shape[1] else xp.take(part, index, axis=1)
+        with np.errstate(over="ignore"):
+            # A cast keeps the order, so it maps two equal extremes and all between to one number.
+            extremes = [to_numpy(f(values, axis=0)) for f in (xp.min, xp.max)]
+            low, high = (limits.astype(dtype) for limits in extremes)
+        columns = columns[same := low == high]
+        if not same.any():
+            return []
+    low, high = (limits[same] for limits in extremes)
+    return [
+        (int(column), start, stop)
+        for column, start, stop in zip(columns, low.tolist(), high.tolist())
+        if start < stop
+    ]
 
 
 def check_dtype(dtype: str, backend: Backend) -> str:

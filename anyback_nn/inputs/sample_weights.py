@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,14 @@ from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.errors import DataError
 from anyback_nn.inputs.checks import Samples, check_weights, count_rows
 from anyback_nn.network.losses import Loss
+from anyback_nn.utils.messages import quoted_list
 
 __all__ = ["compute_class_weights", "compute_training_weights", "scale_to_mean_one"]
 
 
-def compute_class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
+def compute_class_weights(
+    y: Array, weights: str | Mapping[int, float], n_classes: int | None = None
+) -> Any:
     """Compute the weights of samples from those of their classes.
 
     Parameters
@@ -25,10 +30,20 @@ def compute_class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
     weights : "balanced" or mapping
         From class index to weight, 1 for classes that are not named. With ``"balanced"`` every
         class has the same total weight: a sample's is ``n_samples / (n_classes * count)``.
+    n_classes : int, optional
+        The number of classes that the network knows; these samples need not have all of them.
+        Default: that of the samples.
 
     Returns
     -------
     numpy.ndarray, shape (n_samples,)
+
+    Raises
+    ------
+    DataError
+        The targets are not classes, or the mapping names a class that the network does not know.
+    TypeError, ValueError
+        The weights are neither ``"balanced"`` nor a mapping from integers to numbers.
 
     Examples
     --------
@@ -52,16 +67,42 @@ def compute_class_weights(y: Array, weights: str | Mapping[int, float]) -> Any:
             "class_weight: expected 'balanced' or a mapping from class to weight, got "
             f"{type(weights).__name__}. Pass weights of samples as sample_weight"
         )
-    classes = classes.astype(int).tolist()
-    unknown = sorted(set(weights) - set(classes))
-    if unknown:
-        raise DataError(f"class_weight names classes that no sample has: {unknown}")
-    factors = [weights.get(label, 1.0) for label in classes]
+    _check_class_weights(weights, int(classes[-1]) + 1 if n_classes is None else n_classes)
+    factors = [weights.get(int(label), 1.0) for label in classes]
     return np.asarray(factors, dtype=np.float64)[inverse]
 
 
+def _check_class_weights(weights: Mapping[Any, Any], n_classes: int) -> None:
+    """Raise an error unless a mapping is from classes to weights."""
+    wrong = [key for key in weights if not isinstance(key, Real) or key % 1 != 0]
+    if wrong:
+        raise TypeError(
+            "class_weight: expected a mapping from class index (an integer) to weight, got the "
+            f"keys {quoted_list(wrong, quote=str)}. Number the labels first, as the targets are"
+        )
+    for key, value in weights.items():
+        if not isinstance(value, Real):
+            raise TypeError(
+                f"class_weight: expected a number as the weight of class {key}, got {value!r}"
+            )
+        if not 0.0 <= value < math.inf:
+            raise ValueError(
+                f"class_weight: expected the weight of class {key} to be finite and 0 or greater, "
+                f"got {value!r}"
+            )
+    if unknown := sorted(key for key in weights if not 0 <= key < n_classes):
+        raise DataError(
+            f"class_weight names classes that the network has no output for: {unknown}. It has "
+            f"those from 0 to {n_classes - 1}"
+        )
+
+
 def compute_training_weights(
-    rows: Samples, weights: str | Mapping[int, float] | None, loss: Loss, chosen: Any
+    rows: Samples,
+    weights: str | Mapping[int, float] | None,
+    loss: Loss,
+    n_out: int,
+    chosen: Any,
 ) -> Any:
     """Multiply the weights of samples and classes, and scale them to mean 1 over training rows.
 
@@ -72,6 +113,8 @@ def compute_training_weights(
     weights : "balanced" or mapping, optional
         Weights of the classes, see `compute_class_weights`.
     loss : Loss
+    n_out : int
+        The number of the network's outputs; one output is for two classes.
     chosen : numpy.ndarray, optional
         Indices of the training rows. Default: all rows.
 
@@ -89,13 +132,20 @@ def compute_training_weights(
     if weights is not None:
         if not loss.classifies:
             raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
-        result[training] *= compute_class_weights(to_numpy(rows.y)[training], weights)
-    result[training] = scale_to_mean_one(check_weights(result, result.size)[training])
+        labels = to_numpy(rows.y)[training]
+        result[training] *= compute_class_weights(labels, weights, max(n_out, 2))
+    name = "sample weights" if chosen is None else "sample weights of the rows for training"
+    result[training] = scale_to_mean_one(check_weights(result, result.size)[training], name)
     return result
 
 
-def scale_to_mean_one(weights: Any) -> Any:
+def scale_to_mean_one(weights: Any, name: str = "sample weights") -> Any:
     """Scale weights to mean 1: only their proportions matter.
+
+    Raises
+    ------
+    DataError
+        All of them are 0; ``name`` is theirs in the message.
 
     Examples
     --------
@@ -105,6 +155,6 @@ def scale_to_mean_one(weights: Any) -> Any:
     weights = weights.astype(np.float64)
     largest = weights.max()
     if largest == 0:
-        raise DataError("all sample weights are 0: give at least one sample a weight above 0")
+        raise DataError(f"all {name} are 0: give at least one sample a weight above 0")
     weights = weights / largest  # so that the mean neither overflows nor vanishes
     return weights / weights.mean()

@@ -12,6 +12,7 @@ import numpy as np
 from anyback_nn.array_api import to_numpy
 from anyback_nn.inputs.batches import (
     ArraySource,
+    IndexedBatches,
     IterableSource,
     Source,
     array_source,
@@ -19,7 +20,12 @@ from anyback_nn.inputs.batches import (
     peek,
     split,
 )
-from anyback_nn.inputs.checks import Samples, check_batch
+from anyback_nn.inputs.checks import (
+    Samples,
+    check_batch,
+    is_indexed,
+    warn_of_lost_variation,
+)
 from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
 from anyback_nn.training.engine import Engine
@@ -122,13 +128,18 @@ def build_sources(
         source = batch_iterable(engine, x, sample_weight=sample_weight, class_weight=class_weight)
         return source, _batch_validation(engine, validation)
     rows = check_arrays(engine, x, y, sample_weight)
+    warn_of_lost_variation(rows, engine.dtype, stacklevel=3)
     n_samples, n_in = map(int, rows.x.shape)
     train_rows = validation_rows = None
     if fraction is not None:
         train_rows, validation_rows = split(n_samples, fraction, engine.seed)
         if rows.weights is not None:
-            scale_to_mean_one(rows.weights[validation_rows])  # raises if all are 0
-    weights = compute_training_weights(rows, class_weight, engine.loss, train_rows)
+            # Raises an error if all are 0.
+            scale_to_mean_one(
+                rows.weights[validation_rows], "sample weights of the rows for validation"
+            )
+    n_out = engine.network.output_size(n_in)
+    weights = compute_training_weights(rows, class_weight, engine.loss, n_out, train_rows)
     if engine.n_in is None:
         engine.build(n_in)
     resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)
@@ -166,6 +177,8 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
             f"{' and '.join(refused)}: expected arrays x and y; an iterable has the weights in its "
             "batches: (x, y, weights)"
         )
+    if is_indexed(batches):
+        batches = IndexedBatches(batches)
     if not isinstance(batches, Iterable) or hasattr(batches, "dtype"):
         raise TypeError(
             "fit and evaluate need targets: pass y, or an iterable of (x, y) batches as x"
@@ -178,12 +191,14 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
     )
 
 
-def check_arrays(engine: Engine, x: Any, y: Any, weights: Any) -> Samples:
-    """Check arrays, and scale the weights to mean 1."""
+def check_arrays(
+    engine: Engine, x: Any, y: Any, weights: Any, name: str = "sample weights"
+) -> Samples:
+    """Check arrays, and scale the weights (``name`` in messages) to mean 1."""
     rows = check_batch(x, y, weights, engine.loss, engine.network, engine.n_in)
     if rows.weights is None:
         return rows
-    return rows._replace(weights=scale_to_mean_one(to_numpy(rows.weights)))
+    return rows._replace(weights=scale_to_mean_one(to_numpy(rows.weights), name))
 
 
 def _batch_validation(engine: Engine, validation: Any) -> Source | None:
@@ -195,4 +210,7 @@ def _batch_validation(engine: Engine, validation: Any) -> Source | None:
             "validation: expected a fraction, or a tuple (x, y) or (x, y, weights) of arrays, "
             f"got {type(validation).__name__}"
         )
-    return batch_arrays(engine, check_arrays(engine, *(*validation, None)[:3]))
+    x, y, weights = (*validation, None)[:3]
+    return batch_arrays(
+        engine, check_arrays(engine, x, y, weights, "sample weights of the rows for validation")
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import scipy.sparse
 
 import anyback_nn as nn
-from anyback_nn.array_api import to_numpy
+from anyback_nn.array_api import on_host, to_numpy
 from anyback_nn.inputs import batches, checks
 from anyback_nn.inputs.batches import ArraySource, array_source, split
 from anyback_nn.inputs.checks import Samples
@@ -137,7 +139,7 @@ def test_rows_that_are_held_out_have_no_part_in_the_weights():
     y = np.asarray([0, 0, 1, 0, 1, 1, 1])
     train = np.asarray([0, 1, 3, 4])
     batch = Samples(np.zeros((7, 1)), y)
-    ours = compute_training_weights(batch, "balanced", nn.SoftmaxCrossEntropy(), train)
+    ours = compute_training_weights(batch, "balanced", nn.SoftmaxCrossEntropy(), 2, train)
     expected = np.zeros(7)
     expected[train] = compute_sample_weight("balanced", y[train])  # whose mean is 1
     np.testing.assert_allclose(ours, expected)
@@ -145,10 +147,36 @@ def test_rows_that_are_held_out_have_no_part_in_the_weights():
 
 def test_class_weights_by_class_default_to_one():
     assert compute_class_weights(np.asarray([0, 1, 2]), {1: 5.0}).tolist() == [1, 5, 1]
-    with pytest.raises(nn.DataError, match=r"no sample has: \[7\]"):
+    with pytest.raises(nn.DataError, match=r"no output for: \[7\]. .* from 0 to 1"):
         compute_class_weights(np.asarray([0, 1]), {7: 2.0})
     with pytest.raises(ValueError, match="'balanced' or a mapping, got 'even'"):
         compute_class_weights(np.asarray([0, 1]), "even")
+
+
+def test_a_class_weight_may_name_a_class_that_no_sample_has():
+    y = np.asarray([0, 2, 2])
+    assert compute_class_weights(y, {1: 5.0, 2: 3.0, 3: 7.0}, 4).tolist() == [1, 3, 3]
+    assert compute_class_weights(y, {2.0: 3.0, np.int64(3): 7}, 4).tolist() == [1, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "text"),
+    [
+        ({0: 1.0, "a": 2.0}, TypeError, r"class index \(an integer\).*the keys a"),
+        ({0.5: 1.0, None: 2.0}, TypeError, "the keys 0.5, None"),
+        ({np.nan: 1.0}, TypeError, "the keys nan"),
+        ({0: "heavy"}, TypeError, "weight of class 0, got 'heavy'"),
+        ({0: None}, TypeError, "weight of class 0, got None"),
+        ({1: -1.0}, ValueError, "weight of class 1 to be finite and 0 or greater, got -1.0"),
+        ({1: np.inf}, ValueError, "got inf"),
+        ({1: np.nan}, ValueError, "got nan"),
+        ({-1: 1.0, 9: 1.0}, nn.DataError, r"no output for: \[-1, 9\]"),
+        ([1.0, 2.0], TypeError, "or a mapping"),
+    ],
+)
+def test_class_weights_are_checked(weights, error, text):
+    with pytest.raises(error, match=text):
+        compute_class_weights(np.asarray([0, 1]), weights, 2)
 
 
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
@@ -169,6 +197,173 @@ def test_a_split_is_a_partition_drawn_by_the_seed():
             split(10, fraction, 0)
     with pytest.raises(nn.DataError, match="leaves one part empty"):
         split(2, 0.1, 0)
+
+
+# What is no plain array of numbers ---------------------------------------------------------------
+
+
+class Subclass(np.ndarray):
+    """A subclass that computes something else."""
+
+    def __array_ufunc__(self, *arguments, **options):
+        raise AssertionError("a subclass must not compute")
+
+
+@pytest.mark.parametrize("part", ["inputs", "targets", "sample weights"])
+def test_masked_arrays_are_refused_if_something_is_masked(backend, part):
+    names = ("inputs", "targets", "sample weights")
+    data = dict(zip(names, (np.ones((4, 2)), np.arange(4.0), np.ones(4))))
+    data[part] = np.ma.masked_array(data[part], mask=np.zeros(data[part].shape))
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    x, y, weights = data.values()
+    model.fit(x, y, sample_weight=weights, epochs=1)
+    model.fit([(x, y, weights)], epochs=1)
+    assert type(model.predict(x)) is np.ndarray
+    data[part][1] = np.ma.masked
+    x, y, weights = data.values()
+    text = f"the {part} are a masked array with [12] masked elements?: .*filled"
+    for arguments in ((x, y), ([(x, y, weights)],)):
+        options = {"sample_weight": weights} if len(arguments) == 2 else {}
+        with pytest.raises(nn.DataError, match=text):
+            model.fit(*arguments, epochs=1, **options)
+        with pytest.raises(nn.DataError, match=text):
+            model.evaluate(*arguments, **options)
+    if part == "inputs":
+        for masked in (x, list(x), tuple(x)):
+            with pytest.raises(nn.DataError, match="the inputs are a masked array"):
+                model.predict(masked)
+
+
+def test_other_subclasses_become_plain_arrays(backend):
+    x, y = np.arange(8.0).reshape(4, 2), np.arange(4.0)
+    models = [nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend) for _ in range(2)]
+    for model, kind in zip(models, (np.ndarray, Subclass)):
+        model.fit(x.view(kind), y.view(kind), sample_weight=(y + 1).view(kind), epochs=2)
+        assert type(model.predict(x.view(kind))) is np.ndarray
+    assert models[0].history["train_loss"] == models[1].history["train_loss"]
+    record = x.view(np.recarray)
+    assert type(checks.check_inputs(record)) is np.ndarray
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e4m3fn", "int4"])
+def test_numbers_of_any_width_are_numbers(backend, dtype, tmp_path):
+    if dtype == "float16":
+        kind = np.float16
+    else:
+        kind = getattr(pytest.importorskip("ml_dtypes"), dtype)
+    numbers = np.asarray([[0.5, 1.0], [2.0, -3.0], [1.0, 4.0]])
+    numbers = numbers.astype(kind).astype("float32")  # int4 has no half
+    x, y, weights = numbers.astype(kind), numbers[:, 0].astype(kind), np.ones(3).astype(kind)
+    models = [nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend) for _ in range(3)]
+    models[0].fit(numbers, numbers[:, 0], sample_weight=np.ones(3), epochs=2, shuffle=False)
+    models[1].fit(x, y, sample_weight=weights, epochs=2, shuffle=False)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r").view(kind)
+    models[2].fit(mapped, y, epochs=2, shuffle=False)
+    for model in models[1:]:
+        np.testing.assert_allclose(model.predict(x), models[0].predict(numbers), rtol=1e-6)
+    with pytest.raises(nn.DataError, match="numeric inputs, got dtype |V8"):
+        checks.check_inputs(np.zeros((2, 2), dtype="V8"))
+
+
+# Batches of an iterable --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "text"),
+    [
+        (1, [0, 3], "class indices from 0 to 2"),
+        (1, [0, -1], "class indices from 0 to 2"),
+        (1, [0, 255], "class indices from 0 to 2"),
+        (0, [[0.0, np.nan], [0.0, 0.0]], "NaN or infinite"),
+        (2, [1.0, -1.0], "0 or greater"),
+        (2, [1.0, 1.0, 1.0], r"shape \(2,\), got \(3,\)"),
+        (0, np.zeros((2, 3)), "takes 2 features"),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True], ids=["numpy", "own"])
+def test_batches_from_the_host_are_checked_in_every_epoch(backend, part, value, text, own):
+    if own and not on_host(backend.asarray([0.0])):
+        pytest.skip("its arrays are on a device")
+
+    class Batches:
+        def epoch(self, number):
+            batch = [np.zeros((2, 2)), np.asarray([0, 2]), np.ones(2)]
+            if number == 2:
+                batch[part] = np.asarray(value)
+            yield [backend.asarray(array) for array in batch] if own else batch
+
+        def __iter__(self):
+            return self.epoch(0)
+
+    model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    with pytest.raises(nn.AnybackError, match=f"batch 0: .*{text}"):
+        model.fit(Batches(), epochs=4)
+    assert len(model.history) == 2
+
+
+def test_objects_with_numbered_batches_and_a_length_are_iterables_of_batches(backend):
+    x, y = np.arange(12.0).reshape(6, 2) / 12.0, np.arange(6.0) / 6.0
+
+    class Numbered:
+        """As the sequences of Keras, which raise no error beyond their end."""
+
+        def __getitem__(self, index):
+            return x[2 * index : 2 * index + 2], y[2 * index : 2 * index + 2]
+
+        def __len__(self):
+            return 3
+
+    models = [nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend) for _ in range(2)]
+    models[0].fit(Numbered(), epochs=3)
+    models[1].fit(x, y, batch_size=2, shuffle=False, epochs=3)
+    assert models[0].history["train_loss"] == models[1].history["train_loss"]
+    assert models[0].evaluate(Numbered()) == pytest.approx(models[0].evaluate(x, y), rel=1e-5)
+    with pytest.raises(nn.DataError, match="expected inputs as an array.*got Numbered"):
+        models[0].predict(Numbered())
+
+
+# Variation that a cast loses ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [20, 3000])
+@pytest.mark.parametrize("as_batches", [False, True])
+def test_columns_that_lose_all_variation_in_the_cast_are_named(backend, n, as_batches):
+    noise = np.linspace(0.0, 1.0, n)
+    x = np.stack([noise, np.ones(n), 1.7e9 + noise, 1e9 * noise], axis=1) / 1e9
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+
+    def fit(x, y):
+        model.fit(*([[(x, y)]] if as_batches else (x, y)), epochs=1)
+
+    text = "1 column of the inputs will be constant in float32.* column 2, from 1.7 to 1.7.*mean"
+    with pytest.warns(UserWarning, match=text):
+        fit(x, noise)
+    x = x[:, [0, 1, 3, 3]]
+    text = "1 column of the targets will be constant in float32.*dtype='float64'"
+    for y in (1.7e9 + noise, 2**40 + np.arange(n) % 2):
+        with pytest.warns(UserWarning, match=text), contextlib.suppress(nn.DivergenceError):
+            fit(x, y)
+    fit(x, noise)  # warns of nothing
+    with pytest.warns(UserWarning, match="1 column of the targets"):
+        fit(x, np.where(np.arange(n) == n - 1, 1.0 + 1e-9, 1.0))
+    if backend.supports("float64"):
+        model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend, dtype="float64")
+        fit(x, np.where(np.arange(n) == n - 1, 1.0 + 1e-9, 1.0))
+
+
+def test_weights_of_rows_that_are_set_aside_must_not_all_be_zero(backend):
+    x, y = np.arange(10.0)[:, None], np.arange(10.0)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    train, validation = split(10, 0.2, 0)
+    for rows, what in ((validation, "validation"), (train, "training")):
+        weights = np.ones(10)
+        weights[rows] = 0.0
+        text = f"all sample weights of the rows for {what} are 0"
+        with pytest.raises(nn.DataError, match=text):
+            model.fit(x, y, sample_weight=weights, validation=0.2, epochs=1)
+    with pytest.raises(nn.DataError, match="all sample weights of the rows for validation are 0"):
+        model.fit(x, y, validation=(x, y, np.zeros(10)), epochs=1)
 
 
 # Blocks of batches -------------------------------------------------------------------------------
