@@ -429,6 +429,10 @@ def test_writing_into_the_parameters_is_refused_and_assigning_them_counts(backen
     if backend.library.name == "numpy":
         with pytest.raises(ValueError, match="read-only"):
             model.params[0]["weight"][:] = 0.0
+    if backend.library.name == "jax":
+        import jax
+
+        assert len(jax.tree.leaves(model.params)) == len(tree_leaves(model.params))
     before, doubled = weights(model), tree_map(lambda array: 2.0 * array, model.params)
     model.params = doubled
     np.testing.assert_array_equal(weights(model), 2.0 * before)
