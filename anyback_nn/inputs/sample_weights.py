@@ -133,7 +133,8 @@ def compute_training_weights(
         if not loss.classifies:
             raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
         labels = to_numpy(rows.y)[training]
-        result[training] *= compute_class_weights(labels, weights, max(n_out, 2))
+        factors = compute_class_weights(labels, weights, max(n_out, 2))
+        result[training] *= factors
     name = "sample weights" if chosen is None else "sample weights of the rows for training"
     result[training] = scale_to_mean_one(check_weights(result, result.size)[training], name)
     return result

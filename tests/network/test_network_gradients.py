@@ -9,6 +9,7 @@ from network_cases import (
     LAYERS,
     LOSSES,
     WEIGHTS,
+    WITH_MISSING,
     arrays,
     central_differences,
     each_layer,
@@ -35,7 +36,11 @@ def public(base):
 
 def test_every_public_layer_loss_and_activation_is_in_the_tables():
     assert {type(case.make(2)) for case in LAYERS} == public(Layer) >= set(ACTIVATIONS.values())
-    assert {type(case.loss) for case in LOSSES} == public(Loss) == set(NAMED_LOSSES.values())
+    assert (
+        {type(case.loss) for case in (*LOSSES, *WITH_MISSING)}
+        == public(Loss)
+        == set(NAMED_LOSSES.values())
+    )
     assert {case.name for case in FUNCTIONS} == ACTIVATIONS.keys() - {"identity", "softmax"}
 
 
