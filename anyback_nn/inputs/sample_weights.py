@@ -85,7 +85,7 @@ def _check_class_weights(weights: Mapping[Any, Any], n_classes: int) -> None:
             raise TypeError(
                 f"class_weight: expected a number as the weight of class {key}, got {value!r}"
             )
-        if not 0.0 <= value < math.inf:
+        if not 0.0 <= float(value) < math.inf:
             raise ValueError(
                 f"class_weight: expected the weight of class {key} to be finite and 0 or greater, "
                 f"got {value!r}"

@@ -247,10 +247,7 @@ def test_other_subclasses_become_plain_arrays(backend):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e4m3fn", "int4"])
 def test_numbers_of_any_width_are_numbers(backend, dtype, tmp_path):
-    if dtype == "float16":
-        kind = np.float16
-    else:
-        kind = getattr(pytest.importorskip("ml_dtypes"), dtype)
+    kind = np.float16 if dtype == "float16" else getattr(pytest.importorskip("ml_dtypes"), dtype)
     numbers = np.asarray([[0.5, 1.0], [2.0, -3.0], [1.0, 4.0]])
     numbers = numbers.astype(kind).astype("float32")  # int4 has no half
     x, y, weights = numbers.astype(kind), numbers[:, 0].astype(kind), np.ones(3).astype(kind)

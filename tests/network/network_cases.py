@@ -298,7 +298,7 @@ WITH_MISSING = tuple(
     for case in LOSSES
     if case.name in ("MeanSquaredError", "Quantile, high", "Poisson", "BinaryCrossEntropy")
 )
-each_loss = pytest.mark.parametrize("case", (*LOSSES, *WITH_MISSING), ids=lambda case: case.name)
+each_loss = pytest.mark.parametrize("case", [*LOSSES, *WITH_MISSING], ids=lambda case: case.name)
 each_weights = pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS.keys())
 each_width = pytest.mark.parametrize("n_out", [1, 2, 3])
 

@@ -22,8 +22,9 @@ from sklearn_cases import (
     train_pair,
 )
 
+import anyback_nn as nn
 from anyback_nn.inputs.batches import take
-from anyback_nn.sklearn import batches
+from anyback_nn.sklearn import MLPRegressor, batches
 
 
 @pytest.mark.parametrize(
