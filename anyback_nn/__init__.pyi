@@ -53,11 +53,13 @@ from .network.layers import LayerNorm as LayerNorm
 from .network.losses import LOSSES as LOSSES
 from .network.losses import BinaryCrossEntropy as BinaryCrossEntropy
 from .network.losses import Huber as Huber
+from .network.losses import KnownTargets as KnownTargets
 from .network.losses import Loss as Loss
 from .network.losses import MeanAbsoluteError as MeanAbsoluteError
 from .network.losses import MeanSquaredError as MeanSquaredError
 from .network.losses import Poisson as Poisson
 from .network.losses import ProbabilityCrossEntropy as ProbabilityCrossEntropy
+from .network.losses import Quantile as Quantile
 from .network.losses import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from .network.losses import mean_loss as mean_loss
 from .network.network import Network as Network

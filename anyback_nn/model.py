@@ -15,7 +15,13 @@ from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
-from anyback_nn.network.losses import LOSSES, BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from anyback_nn.network.losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    KnownTargets,
+    Loss,
+    SoftmaxCrossEntropy,
+)
 from anyback_nn.optim.optimizers import OPTIMIZERS, Adam, Optimizer, set_schedule
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.training import checkpoint, evaluation
@@ -109,7 +115,8 @@ class Model(Engine):
             (SoftmaxCrossEntropy, Softmax, ""),
             (BinaryCrossEntropy, Sigmoid, ", or use ProbabilityCrossEntropy"),
         ):
-            if isinstance(loss, kind) and layers and isinstance(layers[-1], output):
+            single = loss.loss if isinstance(loss, KnownTargets) else loss
+            if isinstance(single, kind) and layers and isinstance(layers[-1], output):
                 raise ValueError(
                     f"{kind.__name__} takes logits and applies its link itself: leave out the last "
                     f"layer, {output.__name__}{instead}"

@@ -345,8 +345,8 @@ MUTANTS = (
     Mutant(
         "balanced classes are counted in held-out rows too",
         "inputs/sample_weights.py",
-        "[training]\n        result[training] *= compute_class_weights(labels, weights, max(n_out, 2))",
-        "\n        result[training] *= compute_class_weights(labels, weights, 2)[training]",
+        "[training]\n        factors = compute_class_weights(labels, weights, max(n_out, 2))",
+        "\n        factors = compute_class_weights(labels, weights, 2)[training]",
         "inputs/test_batches.py::test_rows_that_are_held_out_have_no_part_in_the_weights",
         "numpy",
         r"1\.06666",

@@ -102,6 +102,11 @@ class JaxBackend(Backend):
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
         with contextlib.ExitStack() as settings:
+            # A user may have forbidden what the standard allows.
+            if jax.config.jax_numpy_rank_promotion != "allow":
+                settings.enter_context(jax.numpy_rank_promotion("allow"))
+            if jax.config.jax_numpy_dtype_promotion != "standard":
+                settings.enter_context(jax.numpy_dtype_promotion("standard"))
             if dtype == "float64":
                 settings.enter_context(jax.enable_x64(True))
             if self.tf32:

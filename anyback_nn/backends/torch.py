@@ -138,17 +138,17 @@ class TorchBackend(Backend):
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
-        if not self.tf32:
+        with contextlib.ExitStack() as settings:
+            if torch.is_inference_mode_enabled():
+                # Arrays that are made in this mode could not be written to after it.
+                settings.enter_context(torch.inference_mode(False))
+                settings.enter_context(torch.no_grad())
+            if self.tf32:
+                # A setting of the whole process.
+                products = torch.backends.cuda.matmul
+                settings.callback(setattr, products, "fp32_precision", products.fp32_precision)
+                products.fp32_precision = "tf32"
             yield
-            return
-        # A setting of the whole process.
-        products = torch.backends.cuda.matmul
-        before = products.fp32_precision
-        products.fp32_precision = "tf32"
-        try:
-            yield
-        finally:
-            products.fp32_precision = before
 
 
 # How functions are traced ------------------------------------------------------------------------

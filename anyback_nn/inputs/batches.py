@@ -302,12 +302,14 @@ class IterableSource(Source):
         if not _is_batch(batch):
             raise DataError(f"expected (x, y) or (x, y, weights), got {type(batch).__name__}")
         hosted = all(map(on_host, batch))
+        parts = batch
         if hosted:
             # NumPy checks small arrays in a fraction of the time that other libraries need.
-            batch = [array if is_numpy(array) else to_numpy(array) for array in batch]
-        x, y, weights = (*batch, None)[:3]
+            parts = [array if is_numpy(array) else to_numpy(array) for array in batch]
+        x, y, weights = (*parts, None)[:3]
         values = hosted or not self._checked
-        return check_batch(x, y, weights, self.loss, self.network, self.n_in, values=values)
+        rows = check_batch(x, y, weights, self.loss, self.network, self.n_in, values=values)
+        return rows if parts[0] is batch[0] else rows._replace(x=batch[0])
 
 
 @dataclass(frozen=True)

@@ -71,14 +71,14 @@ def refuse_masked(x: Any, name: str) -> None:
     >>> refuse_masked(np.ma.masked_equal([1, 2], 2), "the targets")
     Traceback (most recent call last):
     ...
-    anyback_nn.errors.DataError: the targets are a masked array with 1 masked element: ...
+    anyback_nn.errors.DataError: expected the targets without masked elements, got ...
     """
     parts = x if isinstance(x, list | tuple) else (x,)
     masked = (part for part in parts if isinstance(part, np.ma.MaskedArray))
     if count := sum(int(np.sum(np.ma.getmaskarray(part))) for part in masked):
         raise DataError(
-            f"{name} are a masked array with {plural(count, 'masked element')}: leave such rows "
-            "out, or replace the elements with x.filled(value)"
+            f"expected {name} without masked elements, got {plural(count, 'masked element')}: "
+            "leave such rows out, or replace the elements with x.filled(value)"
         )
 
 

@@ -85,7 +85,7 @@ def _check_class_weights(weights: Mapping[Any, Any], n_classes: int) -> None:
             raise TypeError(
                 f"class_weight: expected a number as the weight of class {key}, got {value!r}"
             )
-        if not 0.0 <= value < math.inf:
+        if not 0.0 <= float(value) < math.inf:
             raise ValueError(
                 f"class_weight: expected the weight of class {key} to be finite and 0 or greater, "
                 f"got {value!r}"
@@ -133,7 +133,8 @@ def compute_training_weights(
         if not loss.classifies:
             raise ValueError(f"class_weight: {type(loss).__name__} does not classify")
         labels = to_numpy(rows.y)[training]
-        result[training] *= compute_class_weights(labels, weights, max(n_out, 2))
+        factors = compute_class_weights(labels, weights, max(n_out, 2))
+        result[training] *= factors
     name = "sample weights" if chosen is None else "sample weights of the rows for training"
     result[training] = scale_to_mean_one(check_weights(result, result.size)[training], name)
     return result

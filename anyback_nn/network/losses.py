@@ -27,11 +27,13 @@ __all__ = [
     "LOSSES",
     "BinaryCrossEntropy",
     "Huber",
+    "KnownTargets",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Poisson",
     "ProbabilityCrossEntropy",
+    "Quantile",
     "SoftmaxCrossEntropy",
     "forward_loss",
     "mean_loss",
@@ -120,6 +122,14 @@ class Loss(ABC):
             targets = xp.argmax(targets, axis=-1)
         classes = xp.astype(self.decide(outputs), targets.dtype)
         return xp.astype(classes == targets, outputs.dtype)
+
+    def known(self, targets: Array) -> Array | None:
+        """Return where targets are known, or None if all must be; see `KnownTargets`."""
+        return None
+
+    def mean_over_outputs(self, values: Array, targets: Array) -> Array:
+        """Average values of each output, shape (..., n_samples, n_out), over a sample's outputs."""
+        return array_namespace(values).mean(values, axis=-1)
 
     def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
         """Check numeric targets of any array library before training, and reshape them.
@@ -278,6 +288,41 @@ class MeanAbsoluteError(Loss):
         """Derive the absolute value: ``sign(o_j - t_j) / n_out`` (0 at the kink)."""
         error = cache
         return array_namespace(error).sign(error) * (1.0 / error.shape[-1] * dvalues[..., None])
+
+
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """The pinball loss, which fits a quantile of the targets (R. Koenker, G. Bassett, 1978).
+
+    With ``e = o_j - t_j``: ``(1 - q) e`` where the output is too high, else ``-q e``; the mean over
+    the outputs. For ``q = 1/2`` it is half the absolute error, and fits the median.
+
+    Parameters
+    ----------
+    quantile : float
+        The share ``q`` of targets that the outputs shall exceed, above 0 and below 1.
+    """
+
+    quantile: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range(self, "above 0 and below 1", "quantile")
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = array_namespace(outputs)
+        error = outputs - targets
+        # The larger of the two is the one that is not negative.
+        values = xp.maximum((1.0 - self.quantile) * error, -self.quantile * error)
+        return xp.mean(values, axis=-1), error
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive both parts: ``1 - q`` or ``-q``, over ``n_out``.
+
+        As one formula that is ``sign(e) / 2 + 1/2 - q``; at the kink it is the middle of the two.
+        """
+        error = cache
+        slope = 0.5 * array_namespace(error).sign(error) + (0.5 - self.quantile)
+        return slope * (1.0 / error.shape[-1] * dvalues[..., None])
 
 
 @dataclass(frozen=True)
@@ -509,9 +554,12 @@ class SoftmaxCrossEntropy(Loss):
         if not xp.isdtype(targets.dtype, "real floating"):
             targets = xp.astype(targets, xp.float32)
         if values:
-            sums = xp.sum(targets, axis=1)
             self._expect(targets >= 0, "class probabilities, 0 or greater")
-            self._expect(xp.abs(sums - 1.0) < 1e-3, "class probabilities with the sum 1")
+            # Rounding moves a sum of probabilities by up to half of this, wherever it is exact.
+            epsilon = float(xp.finfo(targets.dtype).eps)
+            sums = xp.sum(xp.astype(targets, xp.float32), axis=1)
+            error = xp.abs(sums - 1.0)
+            self._expect(error < max(1e-3, epsilon), "class probabilities with the sum 1")
         return targets
 
     def _check_classes(self, targets: Array, n_out: int, *, values: bool) -> Array:
@@ -528,9 +576,109 @@ class SoftmaxCrossEntropy(Loss):
         return xp.astype(targets, xp.int32, copy=False)
 
 
+# Missing targets ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class KnownTargets(Loss):
+    """The mean of another loss over those outputs of a sample whose target is known, not NaN.
+
+    For the known outputs ``K`` of a sample: ``sum_{j in K} l(o_j, t_j) / |K|``, with the loss ``l``
+    of a single output. So all samples count the same, however many of their targets are known; with
+    ``|K|`` as the weights of the samples, all known targets do.
+
+    Parameters
+    ----------
+    loss : Loss
+        A loss that is the mean over its outputs: one for values or labels, not for classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> outputs, targets = np.asarray([[3.0, 5.0]]), np.asarray([[1.0, float("nan")]])
+    >>> value, d_outputs = mean_loss(KnownTargets(MeanSquaredError()), outputs, targets)
+    >>> float(value), d_outputs.tolist()
+    (4.0, [[4.0, 0.0]])
+    """
+
+    loss: Loss
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.loss, Loss) or isinstance(
+            self.loss, KnownTargets | SoftmaxCrossEntropy
+        ):
+            raise TypeError(
+                "KnownTargets: expected a loss that is a mean over its outputs, such as "
+                f"MeanSquaredError() or BinaryCrossEntropy(), got {self.loss!r}. To leave out "
+                "samples without a class, pass sample_weight=0 for them"
+            )
+
+    @property
+    def classifies(self) -> bool:  # type: ignore[override]
+        return self.loss.classifies
+
+    def known(self, targets: Array) -> Array:
+        return array_namespace(targets).logical_not(array_namespace(targets).isnan(targets))
+
+    def _separate(self, outputs: Array, targets: Array) -> tuple[Array, Array]:
+        """Return each output as a sample of its own; (0, 0) where the target is not known."""
+        xp, known = array_namespace(outputs), self.known(targets)
+        outputs = xp.where(known, outputs, xp.zeros_like(outputs))
+        targets = xp.where(known, targets, xp.zeros_like(targets))
+        return outputs[..., None], targets[..., None]
+
+    def _shares(self, targets: Array, dtype: Any) -> Array:
+        """Return ``1/|K|`` for the known outputs of each sample, and 0 for the others."""
+        xp = array_namespace(targets)
+        known = xp.astype(self.known(targets), dtype)
+        return known / xp.maximum(xp.sum(known, axis=-1, keepdims=True), 1.0)
+
+    def mean_over_outputs(self, values: Array, targets: Array) -> Array:
+        xp = array_namespace(values)
+        values = xp.where(self.known(targets), values, xp.zeros_like(values))
+        return xp.sum(values * self._shares(targets, values.dtype), axis=-1)
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        values, cache = self.loss.forward(*self._separate(outputs, targets))
+        shares = self._shares(targets, outputs.dtype)
+        return array_namespace(outputs).sum(values * shares, axis=-1), (cache, shares)
+
+    def backward(self, cache: Any, dvalues: Array) -> Array:
+        """Derive the sum: ``l'(o_j, t_j) / |K|`` for the known outputs, and 0 for the others.
+
+        That is the derivative of ``l`` for single outputs, whose ``dvalues`` are those shares.
+        """
+        cache, shares = cache
+        return self.loss.backward(cache, shares * dvalues[..., None])[..., 0]
+
+    def link(self, outputs: Array) -> Array:
+        return self.loss.link(outputs)
+
+    def decide(self, outputs: Array) -> Array:
+        return self.loss.decide(outputs)
+
+    def correct(self, outputs: Array, targets: Array) -> Array:
+        """Score each sample by the share of correct labels among the known ones."""
+        correct = self.loss.correct(*self._separate(outputs, targets))
+        return self.mean_over_outputs(correct, targets)
+
+    def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
+        xp = array_namespace(targets)
+        if not xp.isdtype(targets.dtype, "real floating"):
+            return self.loss.check_targets(targets, n_out, values=values)
+        known = self.known(targets)
+        complete = xp.where(known, targets, xp.zeros_like(targets))
+        shape = self.loss.check_targets(complete, n_out, values=values).shape
+        if values:
+            some = xp.any(xp.reshape(known, shape), axis=-1)
+            self._expect(some, "at least one target that is not NaN in each row: leave others out")
+        return xp.reshape(targets, shape)
+
+
 LOSSES: dict[str, type[Loss]] = {
     "mean_squared_error": MeanSquaredError,
     "mean_absolute_error": MeanAbsoluteError,
+    "quantile": Quantile,
     "huber": Huber,
     "poisson": Poisson,
     "binary_cross_entropy": BinaryCrossEntropy,

@@ -20,7 +20,7 @@ from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import ArraySource, is_sparse
-from anyback_nn.inputs.checks import Samples
+from anyback_nn.inputs.checks import Samples, warn_of_lost_variation
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.network import Network
@@ -240,6 +240,7 @@ class BaseMLP(Estimator):
         self._fitted_on = inputs.namespace_name(X)
         model = self.model_
         with model.backend.scope(model.dtype):
+            warn_of_lost_variation(given, model.dtype, stacklevel=5)
             if not self._in_epochs:
                 lbfgs.check_deterministic(model, tuple(X.shape))
             chosen = measured = None

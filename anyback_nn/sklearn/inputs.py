@@ -17,7 +17,14 @@ from anyback_nn.array_api import Array, is_numpy, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select, select_for
 from anyback_nn.errors import DataError
 from anyback_nn.inputs.batches import is_sparse, take
-from anyback_nn.inputs.checks import DTYPES, check_inputs, check_weights, count_rows
+from anyback_nn.inputs.checks import (
+    DTYPES,
+    check_inputs,
+    check_weights,
+    count_rows,
+    is_extended,
+    refuse_masked,
+)
 
 __all__ = [
     "check_data",
@@ -43,6 +50,13 @@ def to_host(x: Any) -> Any:
     return x if is_numpy(x) else to_numpy(x)
 
 
+def plain(x: Any, name: str) -> Any:
+    """Refuse masked elements, and bring dtypes that scikit-learn does not know to float32."""
+    refuse_masked(x, name)
+    extended = isinstance(x, np.ndarray) and is_extended(x.dtype)
+    return x.astype(np.float32) if extended else x
+
+
 def check_data(
     estimator: Any, X: Any, y: Any = None, *, reset: bool, needs_y: bool, y_numeric: bool = False
 ) -> tuple[Any, Any]:
@@ -59,7 +73,7 @@ def check_data(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
             "is None."
         )
-    y = to_host(y)
+    X, y = plain(X, "X"), plain(to_host(y), "y")
     if is_numpy(X):
         dtype = getattr(X, "dtype", None)
         checks = {
@@ -106,7 +120,7 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> Any:
     """Check the weights of samples: a number for all, or one each; finite, 0 or greater."""
     if sample_weight is None:
         return None
-    weights = np.asarray(to_host(sample_weight))
+    weights = np.asarray(plain(to_host(sample_weight), "sample_weight"))
     if weights.dtype.kind == "O":
         # Columns of pandas that had missing values.
         weights = weights.astype(np.float64)

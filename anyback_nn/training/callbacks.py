@@ -79,7 +79,9 @@ class EarlyStopping(Callback):
     min_delta : float
         The smallest change that counts as an improvement on the best epoch.
     restore_best : bool
-        Whether the parameters of the best epoch are restored after the last one.
+        Whether the parameters of the best epoch are restored after the last one. If the model has
+        been trained before, those that it begins with count as an epoch: their value is measured on
+        the validation data, or for a value of training it is that of their epoch.
     mode : "min" or "max", optional
         Whether lower or higher values are better. Default: from the name, such as
         ``validation_loss`` or ``validation_accuracy``.
@@ -93,29 +95,51 @@ class EarlyStopping(Callback):
     best_epoch: int = field(default=0, init=False)
     _best: float = field(default=math.inf, init=False, repr=False)
     _best_state: tuple[Any, Any] | None = field(default=None, init=False, repr=False)
+    _restored: tuple[Any, Any] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         direction(self.monitor, self.mode)
 
     def on_train_begin(self, fit: FitContext) -> None:
         self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None
+        row = self._row_of_beginning(fit)
+        if self.monitor in row:
+            self._best = read_monitored(self, row)
+            self._keep(fit)
+
+    def _row_of_beginning(self, fit: FitContext) -> dict[str, float]:
+        """Return the values of the parameters that a later call of `Model.fit` begins with."""
+        if not fit.history.rows:
+            return {}
+        measured = fit.measure() if self.monitor.startswith("validation_") else {}
+        if self.monitor in measured:
+            return measured
+        last, restored = fit.history.last, self._restored
+        # Their epoch is the last one, unless this object has restored those of another.
+        return restored[1] if restored is not None and restored[0] is last else last
 
     def on_epoch_end(self, fit: FitContext) -> None:
         value = read_monitored(self, fit.history.last)
         if value < self._best - self.min_delta:
             self.best_epoch, self._best = fit.epoch, value
-            if self.restore_best:
-                training = fit.model.training
-                self._best_state = (tree_copy(training.params), tree_copy(training.state))
+            self._keep(fit)
         elif fit.epoch - self.best_epoch >= self.patience:
             fit.stop(
                 f"{self.monitor} has not improved for {self.patience} epochs; "
                 f"the best was epoch {self.best_epoch}"
             )
 
+    def _keep(self, fit: FitContext) -> None:
+        """Keep the parameters as the best so far."""
+        if self.restore_best:
+            training = fit.model.training
+            self._best_state = (tree_copy(training.params), tree_copy(training.state))
+
     def on_train_end(self, fit: FitContext) -> None:
         if self._best_state is not None and self.best_epoch < fit.epoch:
             fit.model.training.params, fit.model.training.state = self._best_state
+            rows = fit.history.rows
+            self._restored = (rows[-1], rows[self.best_epoch - 1])
         self._best_state = None
 
 

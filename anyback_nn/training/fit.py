@@ -29,6 +29,7 @@ from anyback_nn.inputs.checks import (
 from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
 from anyback_nn.training.engine import Engine
+from anyback_nn.training.evaluation import evaluate
 from anyback_nn.training.history import History
 from anyback_nn.training.memory import has_room
 
@@ -57,6 +58,8 @@ class FitContext:
     penalty_coefficients : tuple of float
         Those of a penalty in addition to the optimiser's. They are passed to the step after the
         optimiser's coefficients, with a penalty mask.
+    validation : Source, optional
+        The validation data.
     """
 
     model: Engine
@@ -68,7 +71,15 @@ class FitContext:
     divergence: str | None = field(default=None, init=False)
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
+    validation: Source | None = field(default=None, init=False, repr=False)
     _mask: Packed | None = field(default=None, init=False)
+
+    def measure(self) -> dict[str, float]:
+        """Evaluate the model on the validation data, as after an epoch; empty without them."""
+        if self.validation is None:
+            return {}
+        means = evaluate(self.model, self.validation)
+        return {f"validation_{name}": value for name, value in means.items()}
 
     @property
     def epoch(self) -> int:

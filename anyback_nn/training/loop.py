@@ -20,7 +20,6 @@ from anyback_nn.network.layout import Packed
 from anyback_nn.random import Random, ZerosOnly, generator
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.engine import CompiledSteps, Engine
-from anyback_nn.training.evaluation import evaluate
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.out_of_memory import explain
 from anyback_nn.training.step import Step, StepReport, summarize_epoch
@@ -47,7 +46,7 @@ def train(
     start of that epoch.
     """
     model = fit.model
-    fit.n_batches = source.n_batches
+    fit.n_batches, fit.validation = source.n_batches, validation
     _call(callbacks, "on_train_begin", fit)
     while fit.epochs_done < fit.epochs and fit.stop_reason is None:
         before = model.training.copy(model.get_compiled("copies", lambda: tree_copy))
@@ -57,9 +56,7 @@ def train(
                 break
             started = time.perf_counter()
             row = _train_epoch(fit, source, steps, callbacks)
-            if validation is not None:
-                means = evaluate(model, validation)
-                row |= {f"validation_{name}": value for name, value in means.items()}
+            row |= fit.measure()
             row["seconds"] = time.perf_counter() - started
         except BaseException as error:
             # Also after Ctrl-C: an unfinished update in place must be undone.

@@ -125,7 +125,7 @@ def accuracy(loss: Loss, outputs: Array, targets: Array) -> Array:
 def absolute_error(loss: Loss, outputs: Array, targets: Array) -> Array:
     """Compute the distance of the prediction from the target, averaged over the outputs."""
     xp = array_namespace(outputs)
-    return xp.mean(xp.abs(loss.link(outputs) - targets), axis=-1)
+    return loss.mean_over_outputs(xp.abs(loss.link(outputs) - targets), targets)
 
 
 METRICS: dict[str, Metric] = {"accuracy": accuracy, "absolute_error": absolute_error}
@@ -225,9 +225,18 @@ def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None)
     are exact, else 0. Unlike a metric, it is one value of all samples. The weights have mean 1.
     """
     xp = array_namespace(outputs)
+    known, predictions = loss.known(targets), loss.link(outputs)
+    counts = None
+    if known is not None:
+        # Of each output, the samples whose target is known; their weights have mean 1, too.
+        targets = xp.where(known, targets, xp.zeros_like(targets))
+        known = xp.astype(xp.matrix_transpose(known), targets.dtype)
+        weights = known if weights is None else known * weights
+        counts = xp.mean(weights, axis=-1, keepdims=True)
+        weights = weights / xp.where(counts > 0, counts, xp.ones_like(counts))
     target = xp.matrix_transpose(targets)
     mean = weighted_mean(target, weights)[..., None]
-    error = weighted_mean((target - xp.matrix_transpose(loss.link(outputs))) ** 2, weights)
+    error = weighted_mean((target - xp.matrix_transpose(predictions)) ** 2, weights)
     variance = weighted_mean((target - mean) ** 2, weights)
     # The mean of constant targets may differ from them, by rounding.
     highest = lowest = target
@@ -237,4 +246,9 @@ def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None)
     varies = (xp.max(highest, axis=-1) > xp.min(lowest, axis=-1)) & (variance > 0)
     shares = 1.0 - error / xp.where(varies, variance, xp.ones_like(variance))
     constant = xp.astype(error == 0, error.dtype)
-    return xp.mean(xp.where(varies, shares, constant), axis=-1)
+    shares = xp.where(varies, shares, constant)
+    if counts is None:
+        return xp.mean(shares, axis=-1)
+    # Not an output of which no target is known.
+    measured = xp.astype(counts[:, 0] > 0, shares.dtype)
+    return xp.sum(shares * measured, axis=-1) / xp.maximum(xp.sum(measured, axis=-1), 1.0)

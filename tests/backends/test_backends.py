@@ -528,3 +528,86 @@ def test_mathematics_knows_the_standard_alone():
             for alias in node.names
         }
         assert {name.partition(".")[0] for name in modules} <= known, path
+
+
+# Settings of the user's --------------------------------------------------------------------------
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("how", ["trained", "built", "loaded", "moved", "unpickled", "estimator"])
+def test_a_model_made_in_inference_mode_can_be_trained_later(how, tmp_path):
+    import torch
+
+    from anyback_nn.sklearn import MLPRegressor
+
+    x, y = np.arange(8.0)[:, None] / 8.0, np.arange(8.0) / 8.0
+
+    def build():
+        return anyback_nn.Model(
+            anyback_nn.Dense(1),
+            anyback_nn.BatchNorm(),
+            loss=anyback_nn.MeanSquaredError(),
+            backend="torch",
+        )
+
+    trained = build()
+    trained.fit(x, y, epochs=1)
+    trained.save(tmp_path / "model.safetensors")
+    with torch.inference_mode():
+        if how == "trained":
+            model = build()
+            model.fit(torch.asarray(x), torch.asarray(y), epochs=1, batch_size=None)
+        elif how == "built":
+            model = build().build(1)
+        elif how == "loaded":
+            model = anyback_nn.Model.load(tmp_path / "model.safetensors", "torch")
+        elif how == "moved":
+            model = trained.to("torch")
+        elif how == "unpickled":
+            model = pickle.loads(pickle.dumps(trained))
+        else:
+            settings = {"backend": "torch", "warm_start": True, "n_iter_no_change": 1, "tol": 9.0}
+            model = MLPRegressor(**settings).fit(x, y)
+            model.coefs_[0] = torch.ones((1, 100))
+        assert torch.is_inference_mode_enabled()
+        assert not torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+    if how == "estimator":
+        assert np.isfinite(model.fit(x, y).loss_)
+    else:
+        assert np.isfinite(model.fit(x, y, epochs=3)["train_loss"][-1])
+
+
+@pytest.mark.needs("jax")
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("jax_numpy_rank_promotion", "raise"), ("jax_numpy_dtype_promotion", "strict")],
+)
+def test_promotion_that_a_user_has_forbidden_is_the_standards_here(setting, value):
+    import jax
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.integers(0, 2, 12)
+    layers = (
+        anyback_nn.Dense(4),
+        anyback_nn.BatchNorm(),
+        anyback_nn.ReLU(),
+        anyback_nn.Dropout(0.2),
+        anyback_nn.LayerNorm(),
+        anyback_nn.Dense(2),
+    )
+
+    def train():
+        model = anyback_nn.Model(*layers, loss=anyback_nn.SoftmaxCrossEntropy(), backend="jax")
+        optimizer = anyback_nn.Adam(0.01, clip_norm=1.0, l1=0.01)
+        options = {"sample_weight": y + 1.0, "validation": 0.25, "optimizer": optimizer}
+        model.fit(x, y, epochs=2, batch_size=4, **options)
+        return model.history["train_loss"], model.evaluate(x, y), model.predict(x).tolist()
+
+    expected, before = train(), getattr(jax.config, setting)
+    jax.config.update(setting, value)
+    try:
+        assert train() == expected
+        assert getattr(jax.config, setting) == value
+    finally:
+        jax.config.update(setting, before)

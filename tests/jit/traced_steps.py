@@ -29,6 +29,7 @@ NETWORKS = {
 LOSSES = {
     "mean squared": (nn.MeanSquaredError(), VALUES),
     "mean absolute": (nn.MeanAbsoluteError(), VALUES),
+    "quantile": (nn.Quantile(0.2), VALUES),
     "huber": (nn.Huber(0.5), VALUES),
     "poisson": (nn.Poisson(), np.abs(VALUES).round()),
     "probabilities": (nn.ProbabilityCrossEntropy(), VALUES > 0),
@@ -36,6 +37,11 @@ LOSSES = {
     "smooth labels": (nn.BinaryCrossEntropy(label_smoothing=0.1), VALUES > 0),
     "classes": (nn.SoftmaxCrossEntropy(), CLASSES),
     "smooth classes": (nn.SoftmaxCrossEntropy(label_smoothing=0.1), CLASSES),
+    "some values": (nn.KnownTargets(nn.Huber(0.5)), np.where(VALUES > 0.9, np.nan, VALUES)),
+    "some labels": (
+        nn.KnownTargets(nn.BinaryCrossEntropy()),
+        np.where(VALUES > 0.9, np.nan, VALUES > 0),
+    ),
     "one-hot": (nn.SoftmaxCrossEntropy(), np.eye(3)[CLASSES]),
 }
 

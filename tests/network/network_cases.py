@@ -249,6 +249,18 @@ def _soft_classes(rng: Any, shape: tuple) -> tuple[Any, Any]:
     return 2 * rng.normal(size=shape), rng.dirichlet(np.ones(shape[-1]), size=shape[-2])
 
 
+def _some_missing(numbers: Callable) -> Callable:
+    """Let some of the targets be missing, but not all of a sample's."""
+
+    def draw(rng: Any, shape: tuple) -> tuple[Any, Any]:
+        outputs, targets = numbers(rng, shape)
+        missing = rng.uniform(size=targets.shape) < 0.4
+        missing[:, 0] &= ~missing.all(axis=1)
+        return outputs, np.where(missing, np.nan, targets)
+
+    return draw
+
+
 @dataclass(frozen=True)
 class LossCase:
     """A loss under test, with outputs and targets that suit it."""
@@ -265,6 +277,8 @@ class LossCase:
 LOSSES = (
     LossCase("MeanSquaredError", nn.MeanSquaredError(), _values),
     LossCase("MeanAbsoluteError", nn.MeanAbsoluteError(), _values),
+    LossCase("Quantile", nn.Quantile(), _values),
+    LossCase("Quantile, high", nn.Quantile(0.9), _values),
     LossCase("Huber", nn.Huber(), _values),
     LossCase("Huber with delta", nn.Huber(0.8), _values),
     LossCase("Poisson", nn.Poisson(), _counts),
@@ -279,7 +293,12 @@ LOSSES = (
     LossCase("SoftmaxCrossEntropy, classes smoothed", nn.SoftmaxCrossEntropy(0.1), _classes),
     LossCase("SoftmaxCrossEntropy, soft smoothed", nn.SoftmaxCrossEntropy(0.3), _soft_classes),
 )
-each_loss = pytest.mark.parametrize("case", LOSSES, ids=lambda case: case.name)
+WITH_MISSING = tuple(
+    LossCase(f"{case.name}, some missing", nn.KnownTargets(case.loss), _some_missing(case.numbers))
+    for case in LOSSES
+    if case.name in ("MeanSquaredError", "Quantile, high", "Poisson", "BinaryCrossEntropy")
+)
+each_loss = pytest.mark.parametrize("case", [*LOSSES, *WITH_MISSING], ids=lambda case: case.name)
 each_weights = pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS.keys())
 each_width = pytest.mark.parametrize("n_out", [1, 2, 3])
 

@@ -6,7 +6,9 @@ import pytest
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 
-REGRESSION = [nn.MeanSquaredError(), nn.MeanAbsoluteError(), nn.Huber(), nn.Poisson()]
+REGRESSION = [
+    *(nn.MeanSquaredError(), nn.MeanAbsoluteError(), nn.Quantile(), nn.Huber(), nn.Poisson()),
+]
 LABELS = [nn.BinaryCrossEntropy(), nn.ProbabilityCrossEntropy()]
 CLASSES = nn.SoftmaxCrossEntropy()
 
@@ -47,6 +49,25 @@ def test_one_hot(kind, backend):
     checked = check(CLASSES, np.eye(3).astype(kind), 3, backend)
     np.testing.assert_array_equal(checked, np.eye(3))
     assert checked.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("n_out", [3, 7, 300])
+def test_class_probabilities_are_rounded_to_their_dtype(n_out, dtype, backend):
+    if dtype != "float32" and dtype not in backend.library.half_dtypes:
+        pytest.skip("the library does not have it")
+    rows = np.random.default_rng(n_out).dirichlet(np.ones(n_out), size=50)
+
+    def rounded_to_dtype(rows):
+        # NumPy does not know bfloat16.
+        return backend.xp.astype(backend.asarray(rows, "float32"), getattr(backend.xp, dtype))
+
+    rounded = rounded_to_dtype(rows)
+    sums = to_numpy(rounded).astype("float64").sum(axis=1)
+    checked = CLASSES.check_targets(rounded, n_out)
+    np.testing.assert_array_equal(to_numpy(checked).astype("float64").sum(axis=1), sums)
+    with pytest.raises(nn.DataError, match="with the sum 1"):
+        CLASSES.check_targets(rounded_to_dtype(0.98 * rows), n_out)
 
 
 def test_soft_classes_of_one_output(backend):

@@ -22,8 +22,9 @@ from sklearn_cases import (
     train_pair,
 )
 
+import anyback_nn as nn
 from anyback_nn.inputs.batches import take
-from anyback_nn.sklearn import batches
+from anyback_nn.sklearn import MLPRegressor, batches
 
 
 @pytest.mark.parametrize(
@@ -169,3 +170,32 @@ def test_sparse_inputs_are_made_dense_in_parts(solver, largest):
     dense = classifier(**settings).fit(x.toarray(), y)
     np.testing.assert_allclose(predicted, dense.predict_proba(x.toarray()), rtol=1e-9)
     assert ours.validation_scores_ == dense.validation_scores_
+
+
+@pytest.mark.parametrize("part", ["X", "y", "sample_weight"])
+def test_masked_arrays_are_refused_if_something_is_masked(part):
+    data = {"X": np.arange(8.0).reshape(4, 2), "y": np.arange(4.0), "sample_weight": np.ones(4)}
+    plain = MLPRegressor(solver="lbfgs", random_state=0, max_fun=5, tol=9.0).fit(**data)
+    data[part] = np.ma.masked_array(data[part], mask=np.zeros(data[part].shape))
+    mlp = MLPRegressor(solver="lbfgs", random_state=0, max_fun=5, tol=9.0).fit(**data)
+    np.testing.assert_array_equal(mlp.coefs_[0], plain.coefs_[0])
+    data[part][0] = np.ma.masked
+    with pytest.raises(nn.DataError, match=f"expected {part} without masked elements, got"):
+        mlp.fit(**data)
+    if part == "X":
+        with pytest.raises(nn.DataError, match="expected X without masked elements"):
+            mlp.predict(data["X"])
+
+
+def test_dtypes_of_other_packages_are_numbers():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x, y = np.arange(8.0).reshape(4, 2).astype(bfloat16), np.arange(4.0).astype(bfloat16)
+    mlp = MLPRegressor(solver="lbfgs", random_state=0, tol=9.0).fit(x, y, y + y)
+    assert mlp.predict(x).shape == (4,)
+
+
+def test_targets_that_float32_makes_constant_are_named():
+    x = np.linspace(0.0, 1.0, 20, dtype="float32")[:, None]
+    mlp = MLPRegressor(random_state=0, n_iter_no_change=1, tol=1e30)
+    with pytest.warns(UserWarning, match="1 column of the targets will be constant in float32"):
+        mlp.fit(x, 1.7e9 + x[:, 0].astype("float64"))

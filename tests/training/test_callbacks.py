@@ -130,6 +130,37 @@ def test_early_stopping_that_is_used_again_starts_again(train):
     assert (len(model.history), stopping.best_epoch) == (3, 2)
 
 
+@pytest.mark.parametrize("monitor", ["validation_loss", "train_loss", "course_loss"])
+@pytest.mark.parametrize("again", ["same", "other"])
+def test_early_stopping_counts_the_state_that_a_second_fit_begins_with(backend, monitor, again):
+    x, y = np.linspace(-1.0, 1.0, 20)[:, None], np.linspace(-1.0, 1.0, 20)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend)
+    stopping = nn.EarlyStopping(patience=9, monitor=monitor)
+
+    def fit(stopping, rate, values, epochs=3):
+        course = Course([None] * len(model.history.rows if model.n_in else ()) + values, monitor)
+        callbacks = [course, stopping] if monitor == "course_loss" else [stopping]
+        options = {"optimizer": nn.GradientDescent(rate), "validation": (x, y), "epochs": epochs}
+        model.fit(x, y, callbacks=callbacks, batch_size=5, **options)
+        return model.training.copy()
+
+    best = fit(stopping, 0.1, [3.0, 2.0, 1.0])
+    second = stopping if again == "same" else nn.EarlyStopping(patience=9, monitor=monitor)
+    # Every step of it is much too long.
+    worse = fit(second, 1.9, [4.0, 5.0, 6.0])
+    assert (len(model.history), second.best_epoch) == (6, 3)
+    assert_restored(model, best)
+    if again == "same" and monitor != "train_loss":  # which is a mean over the epoch
+        # Those that were restored are not those of the last epoch.
+        fit(second, 1.9, [3.5, 3.5, 3.5])
+        assert second.best_epoch == 6
+        assert_restored(model, best)
+    assert worse.epoch == 6
+    # And better ones are kept.
+    better = fit(second, 0.1, [0.5], epochs=1)
+    assert second.best_epoch == better.epoch
+
+
 def test_early_stopping_on_accuracy_waits_for_more(train):
     course = Course([0.5, 0.9, 0.8, 0.7], "train_accuracy")
     stopping = nn.EarlyStopping(patience=2, monitor="train_accuracy")
