@@ -182,7 +182,7 @@ def test_a_reader_that_goes_away(program, tmp_path):
     with subprocess.Popen(predicting, **settings) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 1
+    assert process.returncode == 0  # as with `predict | head`
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no /dev/full")
