@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -79,12 +80,15 @@ class Rows:
         Messages for the user: filled gaps, unknown categories, columns not used.
     is_test_part : bool
         Whether they are the test part of divided data; if not, they are all rows.
+    ids : mapping of str to sequence of str
+        The columns that name the rows, see `TableOptions`.
     """
 
     x: np.ndarray
     y: np.ndarray | None
     notes: tuple[str, ...] = ()
     is_test_part: bool = False
+    ids: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from anyback_nn.datasets.features import (
     NumericColumn,
     Scaling,
 )
+from anyback_nn.datasets.options import TableOptions
 from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget, Target, Task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.serialization import Serializer
@@ -31,6 +32,8 @@ class Encoding:
         Encoding of an array, or of a table.
     target : ClassLabels or ContinuousTarget
         Encoding of the target, for classification or for regression.
+    options : TableOptions
+        What was said about the table of training; other tables are read in the same way.
 
     Examples
     --------
@@ -43,6 +46,7 @@ class Encoding:
 
     features: Features
     target: Target
+    options: TableOptions = field(default_factory=TableOptions)
 
     @property
     def task(self) -> Task:
@@ -82,6 +86,8 @@ class Encoding:
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON; `encoding_from_json` reads them back without a loss."""
         data: dict[str, Any] = _SERIALIZER.to_json(self)
+        if self.options == TableOptions():
+            del data["settings"]["options"]  # arrays and most tables have none
         return data
 
 
@@ -107,7 +113,8 @@ def encoding_from_json(data: Any) -> Encoding:
 
 _TABLE = (Columns, NumericColumn, CategoricalColumn)
 _KINDS = {
-    kind.__name__: kind for kind in (Encoding, Scaling, *_TABLE, ClassLabels, ContinuousTarget)
+    kind.__name__: kind
+    for kind in (Encoding, Scaling, *_TABLE, ClassLabels, ContinuousTarget, TableOptions)
 }
 # As they are called in files of format 1.
 _KINDS |= {"scaling": Scaling, "columns": Columns}

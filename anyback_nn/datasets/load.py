@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, enco
 from anyback_nn.datasets.digits import DIGITS, digits_parts
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Scaling
+from anyback_nn.datasets.frames import STANDARD_INPUT, is_table
 from anyback_nn.datasets.idx import PARTS, read_idx_images, read_idx_labels
 from anyback_nn.datasets.npz import load_npz, read_npz
+from anyback_nn.datasets.options import TableOptions
 from anyback_nn.datasets.synthetic import (
     make_blobs,
     make_circles,
@@ -39,28 +42,41 @@ _SHAPES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
 }
 BUILT_IN = ("digits", *_SHAPES)
 
-_TABLES = (".csv", ".csv.gz", ".parquet")
-_READABLE = "a .csv, .csv.gz, .parquet or .npz file, or a folder with IDX files"
+_READABLE = (
+    "a .csv, .tsv, .txt or .parquet file, also compressed (.gz, .bz2, .zip), an .npz file, or a "
+    "folder with IDX files"
+)
 _DEFAULT_FRACTION, _DEFAULT_SEED = 0.2, 0
 
 
 def load(
-    source: str | PathLike[str],
+    source: Any,
     *,
     target: str | None = None,
     task: str = "auto",
     test_fraction: float = _DEFAULT_FRACTION,
     seed: int = _DEFAULT_SEED,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str = "utf-8",
+    na_values: str | Sequence[str] = (),
+    drop: str | Sequence[str] = (),
+    features: str | Sequence[str] | None = None,
+    categorical: str | Sequence[str] = (),
+    numeric: str | Sequence[str] = (),
+    ids: str | Sequence[str] = (),
 ) -> Dataset:
     """Load data for training and testing.
 
     Parameters
     ----------
-    source : str or path-like
-        A built-in name (``digits``, ``xor``, ``circles``, ``moons``, ``spirals``, ``blobs``) or
-        the path of a CSV file (also gzipped), a Parquet file, an ``.npz`` file, or a folder with
-        IDX files. A built-in name takes precedence over a file of that name; write
-        ``./digits`` for the file.
+    source : str, path-like, file object or data frame
+        A built-in name (``digits``, ``xor``, ``circles``, ``moons``, ``spirals``, ``blobs``); the
+        path of a text file (``.csv``, ``.tsv``, ``.txt``) or a Parquet file, also compressed
+        (``.gz``, ``.bz2``, ``.zip``), an ``.npz`` file, or a folder with IDX files; ``-`` for a
+        table from standard input; an open file; or a data frame of pandas or polars, of which
+        booleans are numbers and the index is no column. A built-in name takes precedence over a
+        file of that name; write ``./digits`` for the file.
     target : str, optional
         The column of a table that is to be predicted; needed for tables, refused for others.
     task : {"auto", "classification", "regression"}
@@ -73,6 +89,9 @@ def load(
         separately, and a class of a single row stays in the training part.
     seed : int
         Seed for the split, and for the random numbers of the synthetic shapes.
+    separator, decimal, encoding, na_values, drop, features, categorical, numeric, ids
+        How a table is read, and what its columns are, see `TableOptions`. One name stands for a
+        sequence of it. They are kept in the dataset's encoding.
 
     Returns
     -------
@@ -93,16 +112,35 @@ def load(
     """
     require_task(task)
     labelled: Task = "regression" if task == "regression" else "classification"
-    if source in BUILT_IN:
+    options = TableOptions(
+        separator=separator,
+        decimal=decimal,
+        encoding=encoding,
+        na_values=na_values,  # type: ignore[arg-type]
+        drop=drop,  # type: ignore[arg-type]
+        features=features,  # type: ignore[arg-type]
+        categorical=categorical,  # type: ignore[arg-type]
+        numeric=numeric,  # type: ignore[arg-type]
+        ids=ids,  # type: ignore[arg-type]
+    )
+    if _is_built_in(source):
         name = str(source)
-        _refuse_target(source, target)
+        _refuse_table_options(source, target, options)
         train, test = _built_in_parts(name, test_fraction, seed)
         scaling = DIGITS if name == "digits" else Scaling(n_features=2)
         return build_dataset(name, train, test, scaling, labelled)
-    path = _existing(source)
-    if _is_table(path):
-        return load_table(path, target=target, task=task, test_fraction=test_fraction, seed=seed)
-    _refuse_target(source, target)
+    _require_existing(source)
+    if is_table(source):
+        return load_table(
+            source,
+            target=target,
+            task=task,
+            test_fraction=test_fraction,
+            seed=seed,
+            options=options,
+        )
+    _refuse_table_options(source, target, options)
+    path = Path(source)
     if path.is_dir():
         train, test = (
             Part(x := read_idx_images(path, name), read_idx_labels(path, name, len(x)))
@@ -115,17 +153,18 @@ def load(
 
 
 def read(
-    source: str | PathLike[str],
+    source: Any,
     encoding: Encoding,
     *,
     target: str | None = None,
     with_target: bool,
+    options: TableOptions | None = None,
 ) -> Rows:
     """Read rows for a trained network, encoded as its training data were.
 
     Parameters
     ----------
-    source : str or path-like
+    source : str, path-like, file object or data frame
         As for `load`. Data that are split already (the digits, an IDX folder, an ``.npz`` file
         with x_test) give their test part, and so do the shapes, as drawn by default; tables and
         other ``.npz`` files give all rows.
@@ -136,6 +175,8 @@ def read(
         The column with the targets, if it is not the one of the encoding.
     with_target : bool
         Whether to read the targets too.
+    options : TableOptions, optional
+        How a table is read, where that differs from the table of training.
 
     Returns
     -------
@@ -153,17 +194,19 @@ def read(
     >>> rows.x.shape, rows.y.shape
     ((360, 64), (360,))
     """
-    if source in BUILT_IN:
+    options = options or TableOptions()
+    if _is_built_in(source):
         name = str(source)
-        _refuse_target(source, target)
+        _refuse_table_options(source, target, options)
         _, test = _built_in_parts(name)
         with prefix_errors(name):
             y = test.y if with_target else None
             return encode_rows(test.x, y, encoding, is_test_part=True)
-    path = _existing(source)
-    if _is_table(path):
-        return read_table(path, encoding, target=target, with_target=with_target)
-    _refuse_target(source, target)
+    _require_existing(source)
+    if is_table(source):
+        return read_table(source, encoding, target=target, with_target=with_target, options=options)
+    _refuse_table_options(source, target, options)
+    path = Path(source)
     if path.is_dir():
         images = read_idx_images(path, "t10k")
         labels = read_idx_labels(path, "t10k", len(images)) if with_target else None
@@ -183,29 +226,42 @@ def _built_in_parts(
     )
 
 
-def _existing(source: str | PathLike[str]) -> Path:
-    """Return the path, if it exists and is of a kind that can be read."""
+def _is_built_in(source: Any) -> bool:
+    return isinstance(source, str) and source in BUILT_IN
+
+
+def _require_existing(source: Any) -> None:
+    """Raise `DataError` unless a source exists, if it is a path, and is of a kind that is read."""
+    if not isinstance(source, str | PathLike):
+        if is_table(source):
+            return
+        raise DataError(
+            f"the source is a {type(source).__name__}: expected a name, a path, an open file or a "
+            "data frame; arrays are passed to Model.fit"
+        )
     path = Path(source)
-    if not path.exists():
+    if source != STANDARD_INPUT and not path.exists():
         raise DataError(
             f"{fspath(source)}: no such file or folder.{did_you_mean(fspath(source), BUILT_IN)} "
             f"Expected {_READABLE}, or one of the built-in names {quoted_list(BUILT_IN)}"
         )
-    if not (path.is_dir() or _is_table(path) or path.suffix.lower() == ".npz"):
+    if not (path.is_dir() or is_table(source) or path.suffix.lower() == ".npz"):
         raise DataError(
             f"{path}: files of the kind {path.suffix or '(no suffix)'} cannot be read: expected "
             f"{_READABLE}; convert it to one of these"
         )
-    return path
 
 
-def _is_table(path: Path) -> bool:
-    return path.name.lower().endswith(_TABLES) and not path.is_dir()
-
-
-def _refuse_target(source: str | PathLike[str], target: str | None) -> None:
+def _refuse_table_options(
+    source: str | PathLike[str], target: str | None, options: TableOptions
+) -> None:
     if target is not None:
         raise DataError(
             f"{fspath(source)}: has no columns to choose the target {target!r} from: leave target "
-            "(--target) out; only CSV and Parquet files take it"
+            "(--target) out; only tables take it"
+        )
+    if given := options.given():
+        raise DataError(
+            f"{fspath(source)}: is no table, so it cannot be read with {quoted_list(given)}: leave "
+            "these options out"
         )

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import codecs
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import quoted_list
 
 __all__ = ["TableOptions"]
 
@@ -14,12 +21,13 @@ class TableOptions:
     Parameters
     ----------
     separator : str, optional
-        What stands between the columns of a text file. Default: a comma, semicolon, tab or
-        vertical bar, whichever divides all lines.
+        What stands between the columns of a text file, one character. Default: a comma, semicolon,
+        tab or vertical bar, whichever divides all lines.
     decimal : {".", ","}, optional
         What stands before the fraction of a number.
     encoding : str
-        The text's encoding, such as ``utf-16`` or ``latin-1``.
+        The text's encoding, such as ``utf-16`` or ``latin-1``. By default, byte order marks of
+        UTF-16 and UTF-32 are recognised as well.
     na_values : tuple of str
         Strings that are missing values, besides the known ones.
     drop : tuple of str
@@ -30,6 +38,16 @@ class TableOptions:
         Columns whose values are categories, or numbers, whatever they look like.
     ids : tuple of str
         Columns that name a row: no features, and written next to its prediction.
+
+    Raises
+    ------
+    DataError
+        A setting has another form, or two contradict each other.
+
+    Examples
+    --------
+    >>> TableOptions(separator=";", drop="price").drop
+    ('price',)
     """
 
     separator: str | None = None
@@ -41,3 +59,63 @@ class TableOptions:
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if "tuple" in str(field.type) and value is not None:
+                object.__setattr__(self, field.name, _as_strings(field.name, value))
+        separator = self.separator
+        if separator is not None and not _SEPARATOR.fullmatch(separator):
+            raise DataError(
+                f"the separator is {separator!r}: expected one character, such as ',', ';' or '\\t'"
+            )
+        if self.decimal not in (None, ".", ","):
+            raise DataError(f"the decimal mark is {self.decimal!r}: expected '.' or ','")
+        _require_encoding(self.encoding)
+        for first, second in _CONTRADICTIONS:
+            both = set(getattr(self, first) or ()) & set(getattr(self, second) or ())
+            if both:
+                raise DataError(
+                    f"{quoted_list(sorted(both))}: named in {first} and in {second}: expected one "
+                    "of them"
+                )
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are not the default, by name."""
+        return {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
+
+    def merge(self, changes: TableOptions) -> TableOptions:
+        """Return these options, but for those that the others set."""
+        return replace(self, **changes.given())
+
+
+_SEPARATOR = re.compile(r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f]")
+_USES = ("features", "categorical", "numeric")
+_CONTRADICTIONS = [
+    ("categorical", "numeric"),
+    *((unused, use) for unused in ("drop", "ids") for use in _USES),
+]
+
+
+def _as_strings(name: str, value: Any) -> tuple[str, ...]:
+    """Return one string, or several, as a tuple."""
+    strings = (value,) if isinstance(value, str) else value
+    if not isinstance(strings, Iterable) or not all(isinstance(s, str) for s in strings):
+        raise DataError(f"{name} is {value!r}: expected strings")
+    return tuple(dict.fromkeys(strings))
+
+
+def _require_encoding(encoding: str) -> None:
+    try:
+        "".encode(encoding)  # codecs.lookup also knows those that are not of text
+        codecs.lookup(encoding)
+    except (LookupError, ValueError, TypeError) as error:
+        raise DataError(
+            f"the encoding {encoding!r} is unknown: expected one that Python knows, such as utf-8, "
+            "utf-16, latin-1 or cp1252"
+        ) from error

@@ -1,16 +1,14 @@
-"""Tables in CSV and Parquet files, read by polars.
+"""Tables for training and for a trained network, and Parquet files of which parts are read.
 
-What a column is follows from all of its values. In a CSV file all values are strings at first; a
+What a column is follows from all of its values. In a text file all values are strings at first; a
 column of strings which are all numbers is a column of numbers. Rows are counted from 1, the first
 row of data; blank lines do not count.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +24,20 @@ from anyback_nn.datasets.columns import (
     read_column,
     read_numbers,
     read_strings,
+    require_column,
     require_columns,
     require_target,
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Features, Scaling, fit_columns
+from anyback_nn.datasets.frames import read_raw_table, table_label
+from anyback_nn.datasets.options import TableOptions
 from anyback_nn.datasets.targets import choose_task
+from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import DataError
-from anyback_nn.utils.files import read_bytes
-from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
+from anyback_nn.utils.frames import is_frame
+from anyback_nn.utils.messages import prefix_errors, quoted_list
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,15 +57,24 @@ _TARGET = "target= (--target COL)"
 
 
 def load_table(
-    path: Path, *, target: str | None, task: str, test_fraction: float, seed: int
+    source: Any,
+    *,
+    target: str | None,
+    task: str,
+    test_fraction: float,
+    seed: int,
+    options: TableOptions,
 ) -> Dataset:
     """Load a table for training.
 
     Parameters, result and errors are those of `anyback_nn.datasets.load`.
     """
-    with prefix_errors(path):
-        frame = _read(path)
+    raw = read_raw_table(source, options)
+    with prefix_errors(table_label(source)):
+        frame = raw.frame
         target = require_target(target, frame.columns, option=_TARGET)
+        if is_frame(source):
+            frame = _booleans_as_numbers(frame, target)
         y = read_target(frame[target], task)
         chosen = choose_task(y, task, target)
         table = {name: read_column(frame[name]) for name in frame.columns if name != target}
@@ -78,19 +89,27 @@ def load_table(
             "identifier; drop it from the file"
             for name in identifiers
         )
-        name = path.stem.removesuffix(".csv")  # of .csv.gz
-        return build_dataset(
-            name, train, test, fitted, chosen, target=target, notes=(*left_out, *notes)
-        )
+        notes = (*raw.notes, *left_out, *notes)
+        dataset = build_dataset(raw.name, train, test, fitted, chosen, target=target, notes=notes)
+        return replace(dataset, encoding=replace(dataset.encoding, options=options))
 
 
-def read_table(path: Path, encoding: Encoding, *, target: str | None, with_target: bool) -> Rows:
+def read_table(
+    source: Any,
+    encoding: Encoding,
+    *,
+    target: str | None,
+    with_target: bool,
+    options: TableOptions | None = None,
+) -> Rows:
     """Read all rows of a table with a fitted encoding.
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
-    with prefix_errors(path):
-        frame = _read(path)
+    options = encoding.options.merge(options or TableOptions())
+    raw = read_raw_table(source, options)
+    with prefix_errors(table_label(source)):
+        frame = raw.frame
         target = encoding.target.name if target is None else target
         y = None
         if with_target:
@@ -99,6 +118,7 @@ def read_table(path: Path, encoding: Encoding, *, target: str | None, with_targe
             y = read_target(frame[target], encoding.task)
         others = [name for name in frame.columns if name != target]
         rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
+        rows = replace(rows, ids=_read_ids(frame, options.ids), notes=(*raw.notes, *rows.notes))
         if isinstance(encoding.features, Scaling):
             return rows
         notes = []
@@ -109,6 +129,21 @@ def read_table(path: Path, encoding: Encoding, *, target: str | None, with_targe
                 f"measured against {target!r}; the model predicts {encoding.target.name!r}"
             )
         return replace(rows, notes=(*notes, *rows.notes))
+
+
+def _booleans_as_numbers(frame: pl.DataFrame, target: str) -> pl.DataFrame:
+    """Return a data frame whose booleans are 0 and 1, but for those of the target."""
+    pl = polars()
+    booleans = [name for name, dtype in frame.schema.items() if dtype == pl.Boolean]
+    return frame.with_columns(pl.col(name).cast(pl.Int8) for name in booleans if name != target)
+
+
+def _read_ids(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the columns that name the rows, as they are written."""
+    pl = polars()
+    for name in names:
+        require_column(name, frame.columns)
+    return {name: frame[name].cast(pl.String).fill_null("").to_list() for name in names}
 
 
 def read_target(series: pl.Series, task: str) -> Column:
@@ -150,7 +185,7 @@ class ParquetFile:
 
     def read(self, columns: Sequence[str], start: int, n_rows: int) -> pl.DataFrame:
         """Read these columns of some rows, as far as there are any."""
-        with self.prefix_errors(), _readable(_PARQUET):
+        with self.prefix_errors(), refuse_unreadable(_PARQUET):
             return _lazy(self.path).slice(start, n_rows).select(columns).collect()
 
     def prefix_errors(self, start: int = 0) -> AbstractContextManager[None]:
@@ -163,7 +198,7 @@ def open_parquet(path: Path) -> ParquetFile:
     with prefix_errors(path):
         if not path.exists():
             raise DataError("no such file: expected a Parquet file, or a folder of several")
-        with _readable(_PARQUET):
+        with refuse_unreadable(_PARQUET):
             pl, lazy = polars(), _lazy(path)
             types, n_rows = lazy.collect_schema(), lazy.select(pl.len()).collect().item()
         if not n_rows:
@@ -174,98 +209,6 @@ def open_parquet(path: Path) -> ParquetFile:
 def _lazy(path: Path) -> pl.LazyFrame:
     # Without glob a path may have any characters.
     return polars().scan_parquet(path, glob=False)
-
-
-@contextmanager
-def _readable(expected: str) -> Iterator[None]:
-    try:
-        yield
-    except (polars().exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"cannot be read ({reason}): expected {expected}") from error
-
-
-def _read(path: Path) -> pl.DataFrame:
-    """Read a file: the columns of a CSV file are strings, those of Parquet have their types."""
-    content = read_bytes(path)
-    if path.suffix.lower() == ".parquet":
-        with _readable("Parquet"):
-            frame = polars().read_parquet(io.BytesIO(content))
-    else:
-        with _readable("CSV in UTF-8 with commas between the columns"):
-            frame = _read_csv(content)
-    if not frame.height:
-        raise DataError(f"has the columns {quoted_list(frame.columns)} but no row: expected data")
-    return frame
-
-
-def _read_csv(content: bytes) -> pl.DataFrame:
-    pl = polars()
-    content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
-    if not content.strip():
-        raise DataError("is empty: expected a line of column names, then rows of data")
-    try:
-        # The header is read as a row, since polars would rename columns of the same name.
-        frame = pl.read_csv(content, has_header=False, infer_schema=False)
-    except pl.exceptions.ComputeError:
-        _find_blank_lines(content)  # names the row, if one is too long
-        raise
-    if frame[:, -1].null_count():  # polars fills rows that are too short with nulls
-        blank = _find_blank_lines(content)
-        frame = frame.filter(~pl.Series(blank))
-    names = [(name or "").strip() for name in frame.row(0)]
-    _check_header(names)
-    frame = frame[1:]
-    frame.columns = names
-    return frame
-
-
-def _check_header(names: list[str]) -> None:
-    if len(names) == 1 and (separators := [mark for mark in ";\t|" if mark in names[0]]):
-        raise DataError(
-            f"the columns seem to be separated by {separators[0]!r}: expected commas; write the "
-            "file again with commas"
-        )
-    if "" in names:
-        raise DataError(
-            f"column {names.index('') + 1} has no name: expected a name for each column; name or "
-            "drop it (pandas: to_csv(index=False))"
-        )
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"several columns have the same name, {quoted_list(repeated)}: expected each name "
-            "once; rename or drop them"
-        )
-
-
-def _find_blank_lines(content: bytes) -> list[bool]:
-    """Return which lines are blank; refuse rows that are longer or shorter than the header."""
-    try:
-        text = content.decode().replace("\r\n", "\n")
-        if '"' not in text and "\r" not in text:  # then counting commas is enough, and fast
-            lines = text.removesuffix("\n").split("\n")
-            n_commas = lines[0].count(",")
-            if all(not line or line.count(",") == n_commas for line in lines):
-                return [not line for line in lines]
-        reader = csv.reader(io.StringIO(text, newline=""))
-        width, blank = len(next(reader)), [False]
-        for row in reader:
-            blank.append(not row)
-            if row and len(row) != width:
-                raise DataError(
-                    f"row {blank.count(False) - 1} (line {reader.line_num}) has "
-                    f"{plural(len(row), 'value')}: expected {width}, as many as the header has "
-                    "names; complete the row, or quote values that contain commas"
-                )
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"line {line} is not UTF-8 ({error.reason}): expected text in UTF-8; save the file in "
-            "that encoding"
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"line {reader.line_num}: {error}: expected CSV") from error
-    return blank
 
 
 def _is_identifier(column: Column) -> bool:

@@ -45,9 +45,9 @@ def test_a_path_is_not_taken_for_a_name(tmp_path, monkeypatch):
     assert load("digits").n_features == 64
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.xlsx", "a.csv.bz2", "a"])
+@pytest.mark.parametrize("name", ["a.xlsx", "a.csv.xz", "a"])
 def test_other_suffixes(csv, name):
-    with pytest.raises(DataError, match=r"cannot be read: expected a \.csv, \.csv\.gz, \.parquet"):
+    with pytest.raises(DataError, match=r"cannot be read: expected a \.csv, \.tsv, .* compressed"):
         load(csv("a,b", name), target="b")
 
 
