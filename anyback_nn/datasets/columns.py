@@ -49,6 +49,8 @@ __all__ = [
 _LARGEST = float(np.finfo(np.float32).max)
 _MISSING = ("", "NA", "NaN", "nan", "NAN", "null", "NULL", "Null", "?")
 _BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+_NUMBERS = {"false": "0", "true": "1"}
+"""Booleans as the numbers that they are in data frames."""
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
 # Numbers for a reader but not for a program: 0,43 and 12 % and $3 and 23.01.2024
 _WRITTEN_NUMBER = (
@@ -255,9 +257,11 @@ def read_typed(series: pl.Series) -> Column:
 def read_numbers(series: pl.Series, hint: str = "") -> np.ndarray:
     """Return the numbers of a column. All values must be numbers; a hint may end the error."""
     pl = polars()
-    if series.dtype.is_numeric():
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         return _fill_gaps(series.cast(pl.Float64))
     strings = read_strings(series)
+    if strings.drop_nulls().is_in(list(_NUMBERS)).all():
+        strings = strings.replace(_NUMBERS)
     return _require_parsed(strings.cast(pl.Float64, strict=False), strings, hint)
 
 

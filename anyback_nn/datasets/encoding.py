@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from anyback_nn.datasets.features import (
     NumericColumn,
     Scaling,
 )
-from anyback_nn.datasets.options import TableOptions
+from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget, Target, Task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.serialization import Serializer
@@ -46,7 +46,7 @@ class Encoding:
 
     features: Features
     target: Target
-    options: TableOptions = field(default_factory=TableOptions)
+    options: TableOptions = NO_OPTIONS
 
     @property
     def task(self) -> Task:
@@ -86,7 +86,7 @@ class Encoding:
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON; `encoding_from_json` reads them back without a loss."""
         data: dict[str, Any] = _SERIALIZER.to_json(self)
-        if self.options == TableOptions():
+        if self.options == NO_OPTIONS:
             del data["settings"]["options"]  # arrays and most tables have none
         return data
 

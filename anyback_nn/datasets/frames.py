@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +53,14 @@ class RawTable:
 
 def is_table(source: Any) -> bool:
     """Return whether a source is a data frame, a stream, standard input, or named like a table."""
-    if is_frame(source) or hasattr(source, "read") or source == STANDARD_INPUT:
+    if is_frame(source) or hasattr(source, "read"):
         return True
+    if not isinstance(source, str | PathLike):
+        return False
     path = Path(source)
     named = _split_suffixes(path)[1] in TABLES
-    return (named or path.suffix.lower() == ".zip") and not path.is_dir()
+    is_file = (named or path.suffix.lower() == ".zip") and not path.is_dir()
+    return is_file or source == STANDARD_INPUT
 
 
 def table_label(source: Any) -> str:

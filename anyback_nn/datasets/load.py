@@ -18,7 +18,7 @@ from anyback_nn.datasets.features import Scaling
 from anyback_nn.datasets.frames import STANDARD_INPUT, is_table
 from anyback_nn.datasets.idx import PARTS, read_idx_images, read_idx_labels
 from anyback_nn.datasets.npz import load_npz, read_npz
-from anyback_nn.datasets.options import TableOptions
+from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.synthetic import (
     make_blobs,
     make_circles,
@@ -176,7 +176,8 @@ def read(
     with_target : bool
         Whether to read the targets too.
     options : TableOptions, optional
-        How a table is read, where that differs from the table of training.
+        How a table is read. Default: those that the table of training was loaded with, which are
+        ``encoding.options``.
 
     Returns
     -------
@@ -194,10 +195,9 @@ def read(
     >>> rows.x.shape, rows.y.shape
     ((360, 64), (360,))
     """
-    options = options or TableOptions()
     if _is_built_in(source):
         name = str(source)
-        _refuse_table_options(source, target, options)
+        _refuse_table_options(source, target, options or NO_OPTIONS)
         _, test = _built_in_parts(name)
         with prefix_errors(name):
             y = test.y if with_target else None
@@ -205,7 +205,7 @@ def read(
     _require_existing(source)
     if is_table(source):
         return read_table(source, encoding, target=target, with_target=with_target, options=options)
-    _refuse_table_options(source, target, options)
+    _refuse_table_options(source, target, options or NO_OPTIONS)
     path = Path(source)
     if path.is_dir():
         images = read_idx_images(path, "t10k")

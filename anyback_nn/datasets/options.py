@@ -5,13 +5,21 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import quoted_list
 
-__all__ = ["TableOptions"]
+__all__ = ["NO_OPTIONS", "TableOptions"]
+
+
+_SEPARATOR = re.compile(r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f]")
+_USES = ("features", "categorical", "numeric")
+_CONTRADICTIONS = [
+    ("categorical", "numeric"),
+    *((unused, use) for unused in ("drop", "ids") for use in _USES),
+]
 
 
 @dataclass(frozen=True)
@@ -61,10 +69,9 @@ class TableOptions:
     ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if "tuple" in str(field.type) and value is not None:
-                object.__setattr__(self, field.name, _as_strings(field.name, value))
+        for name in ("na_values", "drop", "ids", *_USES):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _as_strings(name, value))
         separator = self.separator
         if separator is not None and not _SEPARATOR.fullmatch(separator):
             raise DataError(
@@ -74,11 +81,10 @@ class TableOptions:
             raise DataError(f"the decimal mark is {self.decimal!r}: expected '.' or ','")
         _require_encoding(self.encoding)
         for first, second in _CONTRADICTIONS:
-            both = set(getattr(self, first) or ()) & set(getattr(self, second) or ())
-            if both:
+            if both := {*(getattr(self, first) or ())} & {*(getattr(self, second) or ())}:
                 raise DataError(
-                    f"{quoted_list(sorted(both))}: named in {first} and in {second}: expected one "
-                    "of them"
+                    f"{quoted_list(sorted(both))}: both in {first} and in {second}: expected one "
+                    "of the two"
                 )
 
     def given(self) -> dict[str, Any]:
@@ -88,18 +94,6 @@ class TableOptions:
             for field in fields(self)
             if (value := getattr(self, field.name)) != field.default
         }
-
-    def merge(self, changes: TableOptions) -> TableOptions:
-        """Return these options, but for those that the others set."""
-        return replace(self, **changes.given())
-
-
-_SEPARATOR = re.compile(r"[\x01-\x09\x0b\x0c\x0e-!#-\x7f]")
-_USES = ("features", "categorical", "numeric")
-_CONTRADICTIONS = [
-    ("categorical", "numeric"),
-    *((unused, use) for unused in ("drop", "ids") for use in _USES),
-]
 
 
 def _as_strings(name: str, value: Any) -> tuple[str, ...]:
@@ -119,3 +113,7 @@ def _require_encoding(encoding: str) -> None:
             f"the encoding {encoding!r} is unknown: expected one that Python knows, such as utf-8, "
             "utf-16, latin-1 or cp1252"
         ) from error
+
+
+NO_OPTIONS = TableOptions()
+"""All is found out."""

@@ -106,8 +106,7 @@ def read_table(
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
-    options = encoding.options.merge(options or TableOptions())
-    raw = read_raw_table(source, options)
+    raw = read_raw_table(source, encoding.options if options is None else options)
     with prefix_errors(table_label(source)):
         frame = raw.frame
         target = encoding.target.name if target is None else target
@@ -118,7 +117,8 @@ def read_table(
             y = read_target(frame[target], encoding.task)
         others = [name for name in frame.columns if name != target]
         rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
-        rows = replace(rows, ids=_read_ids(frame, options.ids), notes=(*raw.notes, *rows.notes))
+        ids = {} if with_target else _read_ids(frame, raw.options.ids)
+        rows = replace(rows, ids=ids, notes=(*raw.notes, *rows.notes))
         if isinstance(encoding.features, Scaling):
             return rows
         notes = []

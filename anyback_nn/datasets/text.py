@@ -102,11 +102,11 @@ def read_text(
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise `DataError` unless each column has a name of its own."""
-    if "" in names:
+    """Raise `DataError` unless each column has a name of its own; the first may be an index."""
+    if "" in names[1:]:
         raise DataError(
-            f"column {names.index('') + 1} has no name: expected a name for each column; name or "
-            "drop it (pandas: to_csv(index=False))"
+            f"column {names.index('', 1) + 1} has no name: expected a name for each column; "
+            "name or drop it (pandas: to_csv(index=False))"
         )
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(
@@ -254,4 +254,4 @@ def _find_decimal(frame: pl.DataFrame) -> str | None:
         return None
     if points:
         return "."
-    return "," if any_commas else None
+    return "," if commas or any_commas else None
