@@ -14,6 +14,12 @@ def evaluate(
     run: options.Run,
     data: options.Data,
     target: options.KnownTarget = None,
+    drop: options.KnownDrop = None,
+    features: options.KnownFeatures = None,
+    na_values: options.KnownNaValues = None,
+    separator: options.KnownSeparator = None,
+    decimal: options.KnownDecimal = None,
+    text_encoding: options.KnownTextEncoding = None,
     backend: options.BackendSpec = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -22,9 +28,11 @@ def evaluate(
 
     If the data come with a test part, as the built-in ones do, only that part is used.
     """
+    arguments = dict(locals())
     device = options.select_backend(backend)
     model, encoding = run_folder.load(run, device)
-    rows = read(data, encoding, target=target, with_target=True)
+    table = options.table_options(arguments, encoding.options)
+    rows = read(data, encoding, target=target, with_target=True, options=table)
     scores = compute_scores(model, encoding, rows.x, rows.y)
     part = "test part" if rows.is_test_part else "all rows"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import typer
@@ -22,6 +23,13 @@ def predict(
     run: options.Run,
     data: options.Data,
     probabilities: options.Probabilities = False,
+    drop: options.KnownDrop = None,
+    features: options.KnownFeatures = None,
+    ids: options.KnownIds = None,
+    na_values: options.KnownNaValues = None,
+    separator: options.KnownSeparator = None,
+    decimal: options.KnownDecimal = None,
+    text_encoding: options.KnownTextEncoding = None,
     backend: options.BackendSpec = None,
     output: options.PredictionFile = None,
     force: options.Force = False,
@@ -31,6 +39,7 @@ def predict(
 
     DATA need not have the target. If the data come with a test part, that part is predicted.
     """
+    arguments = dict(locals())
     device = options.select_backend(backend)
     if output is not None:
         run_folder.check_file(output, force=force)
@@ -40,8 +49,12 @@ def predict(
             "the model predicts a continuous target, which has no probabilities",
             param_hint="'--probabilities'",
         )
-    rows = read(data, encoding, with_target=False)
-    columns = predict_columns(model, encoding, rows.x, probabilities=probabilities)
+    table = options.table_options(arguments, encoding.options)
+    rows = read(data, encoding, with_target=False, options=table)
+    columns: list[tuple[str, Sequence[Any]]] = [
+        *rows.ids.items(),
+        *predict_columns(model, encoding, rows.x, probabilities=probabilities),
+    ]
 
     printer = Printer(quiet=quiet)
     printer.notes(rows.notes)
@@ -71,7 +84,7 @@ def predict_columns(
     return columns
 
 
-def write_csv(file: TextIO, columns: list[tuple[str, list[Any]]]) -> None:
+def write_csv(file: TextIO, columns: Sequence[tuple[str, Sequence[Any]]]) -> None:
     """Write columns below their names."""
     names, values = zip(*columns)
     writer = csv.writer(file, lineterminator="\n")

@@ -27,6 +27,15 @@ def train(
     data: options.Data,
     target: options.Target = None,
     task: options.Task = "auto",
+    drop: options.Drop = None,
+    features: options.Features = None,
+    categorical: options.Categorical = None,
+    numeric: options.Numeric = None,
+    ids: options.Ids = None,
+    na_values: options.NaValues = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = None,
+    text_encoding: options.TextEncoding = None,
     validation: options.Validation = 0.1,
     hidden: options.Hidden = "256,128",
     activation: options.Activation = "relu",
@@ -60,7 +69,7 @@ def train(
     with options.usage_error("--compute-dtype"):
         check_compute_dtype(compute_dtype, dtype, device)
 
-    dataset = load(data, target=target, task=task)
+    dataset = load(data, target=target, task=task, **vars(options.table_options(arguments)))
     run_folder.find_free(output, dataset.name)  # hours of training should not end with this error
     model = recipe.build_model(
         dataset,

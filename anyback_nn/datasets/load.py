@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,7 @@ def read(
     """
     if _is_built_in(source):
         name = str(source)
-        _refuse_table_options(source, target, options or NO_OPTIONS)
+        _refuse_table_options(source, target, options, encoding.options)
         _, test = _built_in_parts(name)
         with prefix_errors(name):
             y = test.y if with_target else None
@@ -205,7 +206,7 @@ def read(
     _require_existing(source)
     if is_table(source):
         return read_table(source, encoding, target=target, with_target=with_target, options=options)
-    _refuse_table_options(source, target, options or NO_OPTIONS)
+    _refuse_table_options(source, target, options, encoding.options)
     path = Path(source)
     if path.is_dir():
         images = read_idx_images(path, "t10k")
@@ -253,14 +254,20 @@ def _require_existing(source: Any) -> None:
 
 
 def _refuse_table_options(
-    source: str | PathLike[str], target: str | None, options: TableOptions
+    source: str | PathLike[str],
+    target: str | None,
+    options: TableOptions | None,
+    known: TableOptions = NO_OPTIONS,
 ) -> None:
     if target is not None:
         raise DataError(
             f"{fspath(source)}: has no columns to choose the target {target!r} from: leave target "
             "(--target) out; only tables take it"
         )
-    if given := options.given():
+    if options not in (None, known):
+        given = [
+            f.name for f in fields(known) if getattr(options, f.name) != getattr(known, f.name)
+        ]
         raise DataError(
             f"{fspath(source)}: is no table, so it cannot be read with {quoted_list(given)}: leave "
             "these options out"

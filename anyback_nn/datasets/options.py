@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from anyback_nn.errors import DataError
@@ -86,14 +86,6 @@ class TableOptions:
                     f"{quoted_list(sorted(both))}: both in {first} and in {second}: expected one "
                     "of the two"
                 )
-
-    def given(self) -> dict[str, Any]:
-        """Return the options that are not the default, by name."""
-        return {
-            field.name: value
-            for field in fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        }
 
 
 def _as_strings(name: str, value: Any) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ParquetFile",
+    "choose_features",
     "load_table",
     "open_parquet",
     "read_table",
@@ -77,7 +78,8 @@ def load_table(
             frame = _booleans_as_numbers(frame, target)
         y = read_target(frame[target], task)
         chosen = choose_task(y, task, target)
-        table = {name: read_column(frame[name]) for name in frame.columns if name != target}
+        names = choose_features(frame.columns, target, options)
+        table = {name: read_column(frame[name]) for name in names}
         identifiers = [name for name, column in table.items() if _is_identifier(column)]
         features = {name: table[name] for name in table if name not in identifiers}
         if not features:
@@ -115,10 +117,10 @@ def read_table(
             reason = ", and the model was not trained on a table"
             target = require_target(target, frame.columns, reason=reason, option=_TARGET)
             y = read_target(frame[target], encoding.task)
-        others = [name for name in frame.columns if name != target]
+        others = choose_features(frame.columns, target, raw.options)
         rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
-        ids = {} if with_target else _read_ids(frame, raw.options.ids)
-        rows = replace(rows, ids=ids, notes=(*raw.notes, *rows.notes))
+        ids, absent = ({}, ()) if with_target else _read_ids(frame, raw.options, encoding.options)
+        rows = replace(rows, ids=ids, notes=(*raw.notes, *absent, *rows.notes))
         if isinstance(encoding.features, Scaling):
             return rows
         notes = []
@@ -138,12 +140,31 @@ def _booleans_as_numbers(frame: pl.DataFrame, target: str) -> pl.DataFrame:
     return frame.with_columns(pl.col(name).cast(pl.Int8) for name in booleans if name != target)
 
 
-def _read_ids(frame: pl.DataFrame, names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the columns that name the rows, as they are written."""
+def choose_features(columns: Sequence[str], target: str | None, options: TableOptions) -> list[str]:
+    """Return the columns that may be features, by the options."""
+    excluded = {target, *options.drop, *options.ids}
+    chosen = columns if options.features is None else options.features
+    for name in chosen:
+        require_column(name, columns)
+    return [name for name in chosen if name not in excluded]
+
+
+def _read_ids(
+    frame: pl.DataFrame, options: TableOptions, known: TableOptions
+) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Return the columns that name the rows, as they are written, and a note on absent ones."""
     pl = polars()
-    for name in names:
-        require_column(name, frame.columns)
-    return {name: frame[name].cast(pl.String).fill_null("").to_list() for name in names}
+    absent = [name for name in options.ids if name not in frame.columns]
+    if absent and options.ids != known.ids:
+        require_column(absent[0], frame.columns)
+    ids = {
+        name: frame[name].cast(pl.String).fill_null("").to_list()
+        for name in options.ids
+        if name not in absent
+    }
+    if not absent:
+        return ids, ()
+    return ids, (f"has no column {quoted_list(absent)}, which named the rows in training",)
 
 
 def read_target(series: pl.Series, task: str) -> Column:
@@ -160,7 +181,7 @@ def select_features(
     """Return the columns that an encoding of tables needs, or for one of arrays those named."""
     if isinstance(features, Scaling):
         return np.column_stack([read_numbers(frame[name]) for name in names])
-    require_columns(features.names, frame.columns)
+    require_columns(features.names, names)
     numbers = {c.name: read_numbers(frame[c.name]) for c in features.numbers}
     strings = {c.name: encode_strings(read_strings(frame[c.name])) for c in features.categories}
     return {**numbers, **strings}

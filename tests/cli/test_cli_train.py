@@ -291,3 +291,63 @@ def test_the_model_is_kept_when_nobody_reads_the_output(tmp_path):
     command = f"{sys.executable} -m anyback_nn train {' '.join(QUICK)} --output run | true"
     subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=True)
     assert nn.Model.load(tmp_path / "run" / "model.safetensors").history
+
+
+def test_what_is_said_about_a_table_is_stored_with_the_model(program, tmp_path):
+    text = "id\ta, b\tc\td\te\ty\n" + "".join(
+        f"{i}\t{i % 7}\t{i % 3}\t{i % 5}\t{'x' if i % 4 else 'none'}\t{i % 2}\n" for i in range(40)
+    )
+    (tmp_path / "table.tsv").write_text(text, encoding="utf-16-le")
+    outcome = program(
+        *("train", "table.tsv", "--target", "y", "--separator", "tab", "--decimal", "."),
+        *("--encoding", "utf-16-le", "--na-values", "none,nothing", "--na-values", "x y"),
+        *("--id", "id", "--drop", '"a, b"', "--drop", "c", "--numeric", "d", "--categorical", "e"),
+        *("--hidden", "none", "--epochs", "1", "--output", "run"),
+    )
+    assert outcome.status == 0, outcome.err
+    model = nn.Model.load(tmp_path / "run" / "model.safetensors")
+    assert encoding_from_json(model.encoding).options == nn.datasets.TableOptions(
+        separator="\t",
+        decimal=".",
+        encoding="utf-16-le",
+        na_values=("none", "nothing", "x y"),
+        ids=("id",),
+        drop=("a, b", "c"),
+        numeric=("d",),
+        categorical=("e",),
+    )
+    result = program("evaluate", "run", "table.tsv", "--json").json
+    assert result["rows"] == 40
+
+
+def test_chosen_features(program, tmp_path):
+    (tmp_path / "table.csv").write_text("a,b,c,y\n" + "1,2,3,0\n3,1,2,1\n" * 9)
+    options = ("--target", "y", "--features", "c, a", "--hidden", "none", "--epochs", "1")
+    assert program("train", "table.csv", *options, "--output", "run").status == 0
+    model = nn.Model.load(tmp_path / "run" / "model.safetensors")
+    encoding = encoding_from_json(model.encoding)
+    assert encoding.options.features == ("c", "a")
+    assert sorted(encoding.features.names) == ["a", "c"]
+    message = program("evaluate", "run", "table.csv", "--features", "a").err
+    assert "lacks 1 column, 'c'" in message
+
+
+def test_a_model_of_arrays_takes_chosen_columns_of_a_table(program, tmp_path):
+    program("train", "moons", "--hidden", "none", "--epochs", "1", "--output", "run")
+    (tmp_path / "new.csv").write_text("id,a,b,c,y\n7,1,2,3,0\n8,3,1,2,1\n")
+    for options in ("--drop", "id,c"), ("--features", "a,b"):
+        result = program("evaluate", "run", "new.csv", "--target", "y", *options, "--json").json
+        assert result["rows"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--separator", "::"), "separator is '::'"),
+        (("--decimal", ";"), "decimal mark is ';'"),
+        (("--encoding", "latin-eins"), "'latin-eins' is unknown"),
+        (("--drop", "x", "--features", "x"), "both in drop and in features"),
+    ],
+)
+def test_options_of_tables_that_are_wrong(fails, flowers, options, message):
+    assert message in fails("train", flowers, "--target", "kind", *options, status=2)
