@@ -14,7 +14,7 @@ from anyback_nn.datasets.options import TableOptions
 from anyback_nn.datasets.text import check_names, read_text, refuse_unreadable
 from anyback_nn.errors import DataError
 from anyback_nn.utils.files import decompress, read_bytes
-from anyback_nn.utils.frames import column_names, is_frame, is_missing, is_pandas
+from anyback_nn.utils.frames import column_names, get_column, is_frame, is_missing, is_pandas
 from anyback_nn.utils.messages import prefix_errors, quoted_list
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _to_polars(frame: Any) -> pl.DataFrame:
     check_names(names)
     if not is_pandas(frame):
         return frame
-    columns = [_to_series(name, frame.iloc[:, i]) for i, name in enumerate(names)]
+    columns = [_to_series(name, get_column(frame, i)) for i, name in enumerate(names)]
     return pl.DataFrame(columns)
 
 

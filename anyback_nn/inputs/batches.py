@@ -242,6 +242,8 @@ class IterableSource(Source):
     network : Network
     n_in : int
         The number of features that each batch must have.
+    feature_names : tuple of str, optional
+        The columns that a batch must have, if it is a data frame.
     """
 
     backend: Backend
@@ -250,6 +252,7 @@ class IterableSource(Source):
     loss: Loss
     network: Network
     n_in: int
+    feature_names: tuple[str, ...] | None = None
     _checked: bool = field(default=False, init=False)
     _rows_a_batch: int = field(default=0, init=False)
 
@@ -294,7 +297,9 @@ class IterableSource(Source):
             raise DataError(f"expected (x, y) or (x, y, weights), got {type(batch).__name__}")
         x, y, weights = (*batch, None)[:3]
         return check_batch(
-            x, y, weights, self.loss, self.network, self.n_in, values=not self._checked
+            *(x, y, weights, self.loss, self.network, self.n_in),
+            values=not self._checked,
+            feature_names=self.feature_names,
         )
 
 

@@ -13,8 +13,10 @@ from array_api_compat import is_array_api_obj
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DataError, ShapeError
+from anyback_nn.inputs.frames import frame_to_numpy
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
+from anyback_nn.utils.frames import is_frame, is_series, to_numeric
 
 __all__ = [
     "COMPUTE_DTYPES",
@@ -38,6 +40,10 @@ COMPUTE_DTYPES = ("float16", "bfloat16")
 
 def as_array(x: Any) -> Array:
     """Return arrays of any library unchanged, and convert anything else to NumPy."""
+    if is_frame(x):
+        return frame_to_numpy(x)
+    if is_series(x) and (numbers := to_numeric(x)) is not None:
+        return numbers
     return x if is_array_api_obj(x) else to_numpy(x)
 
 
@@ -61,16 +67,24 @@ def _is_stream(x: Any) -> bool:
     return isinstance(x, Iterable) and not array_like
 
 
-def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Array:
+def check_inputs(
+    x: Any,
+    n_in: int | None = None,
+    *,
+    finite: bool = True,
+    feature_names: Sequence[str] | None = None,
+) -> Array:
     """Check the inputs that a user passed.
 
     Parameters
     ----------
-    x : array_like
+    x : array_like or data frame
     n_in : int, optional
         The number of features that the model has.
     finite : bool
         Whether to check for NaN and infinite values, which takes a pass over the data.
+    feature_names : sequence of str, optional
+        The columns that a data frame must have.
 
     Returns
     -------
@@ -90,7 +104,9 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
             "expected inputs as an array of shape (n_samples, n_features), got "
             f"{type(x).__name__}: read a file first, and pass batches one by one"
         )
-    x = as_array(x)
+    if hasattr(x, "collect_schema") and not is_frame(x):
+        raise DataError("expected data, got a lazy data frame: pass x.collect()")
+    x = frame_to_numpy(x, feature_names) if is_frame(x) else as_array(x)
     xp = array_namespace(x)
     shape = tuple(x.shape)
     if len(shape) != 2:
@@ -134,6 +150,7 @@ def check_batch(
     n_in: int | None = None,
     *,
     values: bool = True,
+    feature_names: Sequence[str] | None = None,
 ) -> Samples:
     """Check inputs, targets and weights that a user passed together.
 
@@ -148,13 +165,15 @@ def check_batch(
         The number of features that the model has. Default: the number of features of ``x``.
     values : bool
         Whether to check the values too, which reads them back from a device.
+    feature_names : sequence of str, optional
+        The columns that a data frame must have.
 
     Raises
     ------
     ShapeError, DataError
         The data do not fit each other or the model, or have invalid values.
     """
-    x = check_inputs(x, n_in, finite=values)
+    x = check_inputs(x, n_in, finite=values, feature_names=feature_names)
     n_out = network.output_size(int(x.shape[1]))
     y = as_array(y)
     advice = "Number the labels first, for example with numpy.unique(labels, return_inverse=True)"

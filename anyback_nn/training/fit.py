@@ -25,6 +25,7 @@ from anyback_nn.network.layout import Packed
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.history import History
 from anyback_nn.training.memory import has_room
+from anyback_nn.utils.frames import is_frame
 
 __all__ = ["FitContext", "batch_arrays", "batch_iterable", "build_sources", "check_arrays"]
 
@@ -152,7 +153,7 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
             f"{' and '.join(refused)}: expected arrays x and y; an iterable has the weights in its "
             "batches: (x, y, weights)"
         )
-    if not isinstance(batches, Iterable) or hasattr(batches, "dtype"):
+    if not isinstance(batches, Iterable) or hasattr(batches, "dtype") or is_frame(batches):
         raise TypeError(
             "fit and evaluate need targets: pass y, or an iterable of (x, y) batches as x"
         )
@@ -160,13 +161,17 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
         batches, n_in = peek(batches)
         engine.build(n_in)
     return IterableSource(
-        engine.backend, engine.dtype, batches, engine.loss, engine.network, engine.n_inputs
+        *(engine.backend, engine.dtype, batches, engine.loss, engine.network, engine.n_inputs),
+        feature_names=engine.feature_names,
     )
 
 
 def check_arrays(engine: Engine, x: Any, y: Any, weights: Any) -> Samples:
     """Check arrays, and scale the weights to mean 1."""
-    rows = check_batch(x, y, weights, engine.loss, engine.network, engine.n_in)
+    rows = check_batch(
+        *(x, y, weights, engine.loss, engine.network, engine.n_in),
+        feature_names=engine.feature_names,
+    )
     if rows.weights is None:
         return rows
     return rows._replace(weights=scale_to_mean_one(to_numpy(rows.weights)))

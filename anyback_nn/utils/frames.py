@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["column_names", "is_frame", "is_missing", "is_pandas", "to_numeric"]
+__all__ = [
+    "column_names",
+    "get_column",
+    "is_frame",
+    "is_missing",
+    "is_pandas",
+    "is_series",
+    "to_numeric",
+]
 
 
 def _is_a(x: object, library: str, name: str) -> bool:
@@ -34,9 +42,19 @@ def is_frame(x: object) -> bool:
     return is_pandas(x) or _is_a(x, "polars", "DataFrame")
 
 
+def is_series(x: object) -> bool:
+    """Return whether ``x`` is a column of pandas or polars."""
+    return _is_a(x, "pandas", "Series") or _is_a(x, "polars", "Series")
+
+
 def column_names(frame: Any) -> tuple[str, ...]:
     """Return the names of the columns of a data frame, in order."""
     return tuple(map(str, frame.columns))
+
+
+def get_column(frame: Any, index: int) -> Any:
+    """Return a column of a data frame by its place, since names may be repeated."""
+    return frame.iloc[:, index] if is_pandas(frame) else frame.to_series(index)
 
 
 def to_numeric(column: Any) -> np.ndarray | None:
