@@ -168,21 +168,21 @@ def find_formats(strings: pl.Series, *, decimal: str | None = None) -> list[Form
     >>> import polars as pl
     >>> find_formats(pl.Series(["1.250,50 kg", "3 kg"]))
     [NumberFormat(unit='kg', thousands='.', decimal=',')]
-    >>> [str(format) for format in find_formats(pl.Series(["1,234", "5,678"]))]
-    ['numbers with commas between thousands', 'numbers with decimal commas']
+    >>> [str(form) for form in find_formats(pl.Series(["1,234", "5,678"]))]
+    ['numbers with decimal commas', 'numbers with commas between thousands']
     """
     distinct = strings.unique()
     sample = distinct.head(100)
-    found: list[Format] = []
+    formats: list[Format] = []
     values: list[pl.Series] = []
     for candidate in _candidates(distinct, decimal):
         if candidate.parse(sample).null_count():
             continue
         parsed = candidate.parse(distinct)
         if not parsed.null_count() and not any(parsed.equals(other) for other in values):
-            found.append(candidate)
+            formats.append(candidate)
             values.append(parsed)
-    return found
+    return formats
 
 
 def _candidates(strings: pl.Series, decimal: str | None) -> Iterator[Format]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["TableOptions"]
+from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import quoted_list
+
+__all__ = ["NO_OPTIONS", "TableOptions"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ class TableOptions:
         Columns whose values are categories, or numbers, whatever they look like.
     ids : tuple of str
         Columns that name a row: no features, and written next to its prediction.
+
+    Raises
+    ------
+    DataError
+        If a column is both categorical and numeric, or the decimal mark is another one.
+
+    Examples
+    --------
+    >>> TableOptions(decimal=",", drop=("phone",)).na_values
+    ()
     """
 
     separator: str | None = None
@@ -41,3 +54,15 @@ class TableOptions:
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.decimal not in (None, ".", ","):
+            raise DataError(f"the decimal mark is {self.decimal!r}: expected '.' or ','")
+        if both := sorted({*self.categorical} & {*self.numeric}):
+            raise DataError(
+                f"{quoted_list(both)} are both categorical and numeric: expected one of the two"
+            )
+
+
+NO_OPTIONS = TableOptions()
+"""All is found out."""
