@@ -154,12 +154,14 @@ def decide_kind(
         return Kind("numbers", None, markers)
     forms = _find_forms(values, options)
     texts = (~values.str.contains(r"\d") & (counts["count"] > 1)).arg_true()
-    if not (forms or is_target) and len(texts) and values.len() - 1 > 1:
+    if not (forms or is_target) and len(texts) and len(values) > 2:
         # If only a text such as "unknown" is repeated among numbers, it is a missing value.
         others = values != values[texts[0]]
         if forms := _find_forms(values.filter(others), options):
             markers = (*markers, values[texts[0]])
             values = values.filter(others)
+    if len(forms) != 1 and _names_rows(name, counts):
+        return Kind("categories", None, markers)
     if len(forms) > 1:
         first, second = (repr(str(form)) for form in forms[:2])
         remedy = "" if isinstance(forms[0], DateFormat) else "say which with --decimal (decimal=), "
@@ -190,7 +192,8 @@ def _refuse_numbers(
     if counts[0] > 1 and n_rows < 2 * counts[0] and not values.str.contains(r"\d")[0]:
         n_rows -= counts[0]  # a text such as "unknown" in most rows
     parsed = parse_plain(values)
-    if values.name in options.numeric or 2 * counts.filter(parsed.is_not_null()).sum() > n_rows:
+    most = 2 * counts.filter(parsed.is_not_null()).sum() > n_rows
+    if parsed.null_count() and (most or values.name in options.numeric):
         if strings is not None:
             require_parsed(parse_plain(strings), strings, "numbers", hint)
         wrong = values.filter(parsed.is_null())[0]
@@ -204,8 +207,8 @@ def _refuse_numbers(
             row = f"row {(first or 0) + 1}, "
         raise DataError(
             f"{row}column {values.name!r}: {_examples(examples)} begin with digits but have no "
-            "form that is read: expected numbers such as 1234.5, all with one unit, or dates in "
-            "one format; take them as categories with --categorical (categorical=), or leave the "
+            "common form: expected numbers such as 1234.5, all with one unit, or dates in one "
+            "format; take them as categories with --categorical (categorical=), or leave the "
             f"column out with --drop (drop=){hint}"
         )
 
@@ -310,6 +313,12 @@ def note_kinds(kinds: Mapping[str, Kind], options: TableOptions) -> tuple[str, .
     return tuple(
         f"{what}: {quoted_list(items, quote=str)}" for what, items in notes.items() if items
     )
+
+
+def _names_rows(name: str, counts: pl.DataFrame) -> bool:
+    """Return whether strings in any form have the name of an identifier and are all different."""
+    is_named = _INDEX_NAME.fullmatch(name) or _IDENTIFIER_NAME.fullmatch(name)
+    return bool(is_named) and counts.height > _IDENTIFIER_ROWS and counts["count"].max() == 1
 
 
 def _find_forms(values: pl.Series, options: TableOptions) -> list[Format | None]:

@@ -145,9 +145,10 @@ def fit_file(
     }
     answers = AnswerFinder(columns, target, file.n_rows)
     for start, frame, present in parts.read([*columns, target]):
-        for name, learner in learners.items():
-            learner.update(read_array(frame[name], kinds[name]), present, start)
-        labels.update(frame[target].filter(present), options)
+        with file.prefix_errors(start):
+            for name, learner in learners.items():
+                learner.update(read_array(frame[name], kinds[name]), present, start)
+            labels.update(frame[target].filter(present), options)
         answers.update(frame)
     n_rows = parts.n_labelled
     with file.prefix_errors():
@@ -261,10 +262,11 @@ def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str
         names.append(parts.target)
     counts = {name: _StringCounter() for name in names}
     if names:
-        for _, frame, present in parts.read([*{*names, parts.target}]):
-            for name, counter in counts.items():
-                strings = read_strings(frame[name], options.na_values, remedy=_REMEDY)
-                counter.update(strings.filter(present))
+        for start, frame, present in parts.read([*{*names, parts.target}]):
+            with parts.file.prefix_errors(start):
+                for name, counter in counts.items():
+                    strings = read_strings(frame[name], options.na_values, remedy=_REMEDY)
+                    counter.update(strings.filter(present))
     return counts
 
 

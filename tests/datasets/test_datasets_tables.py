@@ -12,6 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from anyback_nn.datasets import load, read
+from anyback_nn.datasets.options import TableOptions
+from anyback_nn.datasets.tables import load_table
 from anyback_nn.errors import DataError
 
 
@@ -387,12 +389,14 @@ def test_numbers_and_dates_in_other_forms_are_no_categories(csv, value):
         load(path, target="y")
 
 
-def test_strings_with_numbers_in_them_are_categories(csv):
+def test_strings_that_begin_with_digits_are_categories_only_by_option(csv):
     names = ["1a", "B-2", "3rd floor", "10-20"] * 5
     path = csv("a,y\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(names)))
     with pytest.raises(DataError, match=r"'a': '10-20', '1a', '3rd floor' begin with digits but"):
         load(path, target="y")
-    assert load(path, target="y", options=CATEGORICAL).n_features == 4
+    options = TableOptions(categorical=("a",))
+    data = load_table(path, target="y", task="auto", test_fraction=0.2, seed=0, options=options)
+    assert data.n_features == 4
 
 
 def test_a_target_of_strings_and_numbers_says_how_to_take_it_as_labels(csv):
