@@ -368,7 +368,7 @@ class Columns:
         }
         return (
             *note_gaps(self, n_missing),
-            *(f"{what}: {quoted_list(items, quote=str)}" for what, items in notes.items() if items),
+            *(f"{what}: {quoted_list(x, 6, quote=str)}" for what, x in notes.items() if x),
         )
 
     def name_columns(self, raw: np.ndarray) -> Table:
@@ -571,7 +571,7 @@ def note_gaps(columns: Columns, n_missing: Mapping[str, int]) -> tuple[str, ...]
     medians = {column.name: f" ({column.median:.6g})" for column in columns.numbers}
     medians |= dict.fromkeys((column.name for column in columns.dates), "")
     gaps = [f"{n_missing[n]:,} in {n!r}{text}" for n, text in medians.items() if n_missing[n]]
-    note = f"missing numbers filled with the training median: {quoted_list(gaps, quote=str)}"
+    note = f"missing numbers filled with the training median: {quoted_list(gaps, 6, quote=str)}"
     return (note,) if gaps else ()
 
 

@@ -291,28 +291,25 @@ def exclude_identifiers(
 
 def note_kinds(kinds: Mapping[str, Kind], options: TableOptions) -> tuple[str, ...]:
     """Describe which columns are not what they look like, in a line for each kind."""
-    written = {name: kind.written for name, kind in kinds.items() if kind.written is not None}
-    dates = [name for name, kind in kinds.items() if kind.values == "dates"]
-    texts = [
-        f"{kind.missing[-1]!r} in {name!r}"
-        for name, kind in kinds.items()
-        if kind.missing != options.na_values
-    ]
-    notes = {
-        "read as numbers": [
-            f"{name!r} ({form})" for name, form in written.items() if name not in dates
-        ],
-        "dates, of which year, month, day, weekday, hour and elapsed days are features": [
-            f"{name!r} ({written[name]})" if name in written else repr(name) for name in dates
-        ],
-        "kept as text because of leading zeros": [
-            repr(name) for name, kind in kinds.items() if kind.is_code
-        ],
-        "taken as missing": texts,
+    notes: dict[str, list[str]] = {
+        "read as numbers": [],
+        "dates, of which year, month, day, weekday, hour and elapsed days are features": [],
+        "kept as text because of leading zeros": [],
+        "taken as missing": [],
     }
-    return tuple(
-        f"{what}: {quoted_list(items, quote=str)}" for what, items in notes.items() if items
-    )
+    numbers, dates, codes, missing = notes.values()
+    for name, kind in kinds.items():
+        form = str(kind.written).removeprefix("numbers with ").removeprefix("dates such as ")
+        text = f"{name!r} ({form})" if kind.written is not None else repr(name)
+        if kind.values == "dates":
+            dates.append(text)
+        elif kind.written is not None:
+            numbers.append(text)
+        if kind.is_code:
+            codes.append(text)
+        if kind.missing != options.na_values:
+            missing.append(f"{kind.missing[-1]!r} in {name!r}")
+    return tuple(f"{what}: {quoted_list(x, 6, quote=str)}" for what, x in notes.items() if x)
 
 
 def _names_rows(name: str, counts: pl.DataFrame) -> bool:
