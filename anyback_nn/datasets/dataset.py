@@ -10,7 +10,8 @@ import numpy as np
 
 from anyback_nn.datasets.columns import Column, Table, find_distinct
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Features, Scaling
+from anyback_nn.datasets.features import Columns, Features, Scaling
+from anyback_nn.datasets.formats import ClockFormat, NumberFormat
 from anyback_nn.datasets.split import split_rows
 from anyback_nn.datasets.targets import Task, fit_target
 from anyback_nn.utils.messages import prefix_errors, quoted_list
@@ -119,31 +120,36 @@ def build_dataset(
     task: Task,
     *,
     target: str | None = None,
+    written: NumberFormat | ClockFormat | None = None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
     """Fit the target's encoding on the training part, and encode both parts.
 
-    The features were fitted before, which the first notes are about; a table has a target column.
+    The features were fitted before, which the first notes are about; a table has a target column,
+    in which numbers may be written in some form.
     """
-    encoding = Encoding(features, fit_target(train.y, task, target))
-    x_train, train_notes = _encode(train.x, features)
+    encoding = Encoding(features, fit_target(train.y, task, target, written))
+    train_table = _name_columns(train.x, features)
+    x_train = features.encode(train_table)
     y_train = encoding.target.encode(train.y)
     with prefix_errors("test part"):
-        x_test, test_notes = _encode(test.x, features)
+        test_table = _name_columns(test.x, features)
+        x_test = features.encode(test_table)
         y_test = encoding.target.encode(test.y)
-    all_notes = (
-        *notes,
-        *(f"training part: {note}" for note in train_notes),
-        *(f"test part: {note}" for note in (*test_notes, *_untested(encoding, y_test))),
-    )
-    return Dataset(name, x_train, y_train, x_test, y_test, encoding, all_notes)
+    if isinstance(features, Columns):
+        notes = (*notes, *features.notes(train_table, test_table))
+    notes = (*notes, *(f"test part: {note}" for note in _untested(encoding, y_test)))
+    return Dataset(name, x_train, y_train, x_test, y_test, encoding, notes)
 
 
 def encode_rows(
     x: np.ndarray | Table, y: Column | None, encoding: Encoding, *, is_test_part: bool = False
 ) -> Rows:
     """Encode raw features, and the target's column if there is one."""
-    encoded, notes = _encode(x, encoding.features)
+    features = encoding.features
+    table = _name_columns(x, features)
+    encoded = features.encode(table)
+    notes = features.notes(table) if isinstance(features, Columns) else ()
     targets = None if y is None else encoding.target.encode(y)
     return Rows(encoded, targets, notes, is_test_part)
 
@@ -156,8 +162,8 @@ def _untested(encoding: Encoding, y_test: np.ndarray) -> tuple[str, ...]:
     return (f"no row of the class {quoted_list(absent)}",) if absent else ()
 
 
-def _encode(x: np.ndarray | Table, features: Features) -> tuple[np.ndarray, tuple[str, ...]]:
+def _name_columns(x: Any, features: Features) -> Any:
+    """Return what an encoding takes: an array, or a table."""
     if isinstance(features, Scaling):
-        return features.encode(np.asarray(x)), ()
-    table = features.name_columns(x) if isinstance(x, np.ndarray) else x
-    return features.encode(table), features.notes(table)
+        return np.asarray(x)
+    return features.name_columns(x) if isinstance(x, np.ndarray) else x

@@ -10,10 +10,12 @@ import numpy as np
 from anyback_nn.datasets.features import (
     CategoricalColumn,
     Columns,
+    DateColumn,
     Features,
     NumericColumn,
     Scaling,
 )
+from anyback_nn.datasets.formats import ClockFormat, DateFormat, NumberFormat
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget, Target, Task
 from anyback_nn.errors import DataError
@@ -111,7 +113,8 @@ def encoding_from_json(data: Any) -> Encoding:
     return encoding
 
 
-_TABLE = (Columns, NumericColumn, CategoricalColumn)
+_FORMATS = (NumberFormat, ClockFormat, DateFormat)
+_TABLE = (Columns, NumericColumn, DateColumn, CategoricalColumn, *_FORMATS)
 _KINDS = {
     kind.__name__: kind
     for kind in (Encoding, Scaling, *_TABLE, ClassLabels, ContinuousTarget, TableOptions)

@@ -7,6 +7,8 @@ data, stored with the encoding, so that other files are read as the one of train
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,6 +51,16 @@ _DAYS = (
     "%d-%b-%Y",
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p")
+_FIELDS = {"%Y": r"\d{4}", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]+", "%p": "[AaPp]", "%.f": r"\.\d"}
+
+
+def _date_expression(pattern: str) -> re.Pattern[str]:
+    """Return an expression that a date of this pattern has at its beginning."""
+    parts = re.split(r"(%\.?[A-Za-z])", pattern.replace(" ", "[T ]", pattern.startswith("%Y")))
+    return re.compile("^" + "".join(_FIELDS.get(x, r"\d+" if x[:1] == "%" else x) for x in parts))
+
+
+_DATES = {day + time: _date_expression(day + time) for day in _DAYS for time in _TIMES}
 
 
 @dataclass(frozen=True)
@@ -71,8 +83,11 @@ class NumberFormat:
 
     def parse(self, strings: pl.Series) -> pl.Series:
         """Return the numbers (Float64), null where a string is not of this format."""
+        return self.join(_split_numbers(strings))
+
+    def join(self, parts: pl.DataFrame) -> pl.Series:
+        """Return the numbers of strings that `_split_numbers` has divided."""
         pl = polars()
-        parts = _split_numbers(strings)
         has_unit = parts["unit"].str.to_lowercase() == self.unit.lower()
         is_bare = parts["unit"] == ""
         numbers = _parse_digits(parts, self.thousands, self.decimal)
@@ -168,44 +183,39 @@ def find_formats(strings: pl.Series, *, decimal: str | None = None) -> list[Form
     >>> import polars as pl
     >>> find_formats(pl.Series(["1.250,50 kg", "3 kg"]))
     [NumberFormat(unit='kg', thousands='.', decimal=',')]
-    >>> [str(format) for format in find_formats(pl.Series(["1,234", "5,678"]))]
-    ['numbers with commas between thousands', 'numbers with decimal commas']
+    >>> [str(form) for form in find_formats(pl.Series(["1,234", "5,678"]))]
+    ['numbers with decimal commas', 'numbers with commas between thousands']
     """
-    distinct = strings.unique()
-    sample = distinct.head(100)
-    found: list[Format] = []
-    values: list[pl.Series] = []
-    for candidate in _candidates(distinct, decimal):
-        if candidate.parse(sample).null_count():
-            continue
-        parsed = candidate.parse(distinct)
-        if not parsed.null_count() and not any(parsed.equals(other) for other in values):
-            found.append(candidate)
-            values.append(parsed)
-    return found
+    formats: dict[Format, pl.Series] = {}
+    for form, parsed in _parse_all(strings.unique(), decimal):
+        if not parsed.null_count() and not any(map(parsed.equals, formats.values())):
+            formats[form] = parsed
+    return list(formats)
 
 
-def _candidates(strings: pl.Series, decimal: str | None) -> Iterator[Format]:
-    unit = _find_unit(strings)
-    if unit is not None:
-        for thousands in _THOUSANDS:
-            for mark in (".", ",") if decimal is None else decimal:
-                if mark != thousands:
-                    yield NumberFormat(unit, thousands, mark)
-    first = str(strings[0]) if len(strings) else ""
+def _parse_all(strings: pl.Series, decimal: str | None) -> Iterator[tuple[Format, pl.Series]]:
+    """Yield the strings as each format reads them, less most formats that read some as null."""
+    if not len(strings):
+        return
+    parts = _split_numbers(strings)
+    units = {unit.lower(): unit for unit in parts["unit"].unique().sort() if unit}
+    if not parts["digits"].null_count() and len(units) <= 1:
+        unit = next(iter(units.values()), "")
+        marks = (".", ",") if decimal is None else decimal
+        for thousands, mark in itertools.product(_THOUSANDS, marks):
+            if mark != thousands:
+                number = NumberFormat(unit, thousands, mark)
+                yield number, number.join(parts)
+    first = strings[0]
     if ":" in first:
-        yield ClockFormat(2)
-        yield ClockFormat(3)
-    if any(mark in first for mark in "-/. "):
-        for day in _DAYS:
-            for time in _TIMES:
-                yield DateFormat(day + time)
-
-
-def _find_unit(strings: pl.Series) -> str | None:
-    """Return the one unit of the strings; None if there are several."""
-    units = {unit.lower(): unit for unit in _split_numbers(strings)["unit"].unique().sort() if unit}
-    return None if len(units) > 1 else next(iter(units.values()), "")
+        for n_parts in (2, 3):
+            clock = ClockFormat(n_parts)
+            yield clock, clock.parse(strings)
+    # One string rules most of the many formats of dates out.
+    for pattern, expression in _DATES.items():
+        if expression.search(first):
+            date = DateFormat(pattern)
+            yield date, date.parse(strings)
 
 
 def _split_numbers(strings: pl.Series) -> pl.DataFrame:

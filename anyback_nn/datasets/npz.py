@@ -45,7 +45,7 @@ def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Datas
         width = math.prod(x.shape[1:])
         if isinstance(train.x, np.ndarray):
             return build_dataset(path.stem, train, test, Scaling(width, scale=255.0), chosen)
-        columns, notes = fit_columns(train.x)
+        columns, notes = fit_columns(train.x, keep_all=True)
         _require_all(columns, width)
         return build_dataset(path.stem, train, test, columns, chosen, notes=notes)
 

@@ -1,13 +1,13 @@
 """Tables for training and for a trained network, and Parquet files of which parts are read.
 
-What a column is follows from all of its values. In a text file all values are strings at first; a
-column of strings which are all numbers is a column of numbers. Rows are counted from 1, the first
-row of data; blank lines do not count.
+What a column is follows from all of its values (`kinds`); in a text file all of them are strings at
+first. Rows are counted from 1, the first row of data; blank lines do not count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyback_nn.datasets.answers import AnswerFinder
 from anyback_nn.datasets.columns import (
     Column,
     Strings,
     Table,
     encode_strings,
+    find_missing,
     polars,
-    read_column,
+    read_dates,
+    read_labels,
     read_numbers,
     read_strings,
     require_column,
@@ -31,13 +34,21 @@ from anyback_nn.datasets.columns import (
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Features, Scaling, fit_columns
+from anyback_nn.datasets.formats import ClockFormat, NumberFormat
 from anyback_nn.datasets.frames import read_raw_table, table_label
-from anyback_nn.datasets.options import TableOptions
-from anyback_nn.datasets.targets import choose_task
+from anyback_nn.datasets.kinds import (
+    Kind,
+    exclude_identifiers,
+    is_identifier,
+    note_kinds,
+    read_column,
+)
+from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
+from anyback_nn.datasets.targets import ClassLabels, Target, choose_task, refuse_dates
 from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import is_frame
-from anyback_nn.utils.messages import prefix_errors, quoted_list
+from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,13 +57,15 @@ __all__ = [
     "ParquetFile",
     "choose_features",
     "load_table",
+    "note_identifiers",
+    "note_unlabelled",
     "open_parquet",
     "read_table",
     "read_target",
+    "reread_target",
     "select_features",
 ]
 
-_IDENTIFIER_ROWS = 50
 _PARQUET = "Parquet; files of a folder need the same columns"
 _TARGET = "target= (--target COL)"
 
@@ -64,7 +77,7 @@ def load_table(
     task: str,
     test_fraction: float,
     seed: int,
-    options: TableOptions,
+    options: TableOptions = NO_OPTIONS,
 ) -> Dataset:
     """Load a table for training.
 
@@ -75,24 +88,33 @@ def load_table(
         frame = raw.frame
         target = require_target(target, frame.columns, option=_TARGET)
         if is_frame(source):
-            frame = _booleans_as_numbers(frame, target)
-        y = read_target(frame[target], task)
-        chosen = choose_task(y, task, target)
+            frame = _booleans_as_numbers(frame, {target, *options.categorical})
         names = choose_features(frame.columns, target, options)
-        table = {name: read_column(frame[name]) for name in names}
-        identifiers = [name for name, column in table.items() if _is_identifier(column)]
-        features = {name: table[name] for name in table if name not in identifiers}
-        if not features:
-            raise DataError(f"has no column but the target {target!r}: expected features as well")
-        train, test = Part(features, y).split(chosen, test_fraction=test_fraction, seed=seed)
+        y, written = read_target(frame[target], task, raw.options)
+        kinds, features, identifiers = _read_features(frame.select(names), raw.options)
+        whole, n_missing = _drop_unlabelled(Part(features, y), target)
+        chosen = choose_task(whole.y, task, target)
+        train, test = whole.split(chosen, test_fraction=test_fraction, seed=seed)
         fitted, notes = fit_columns(train.x)
-        left_out = (
-            f"column {name!r} was left out: it has another string in each row, like an "
-            "identifier; drop it from the file"
-            for name in identifiers
+        answers = AnswerFinder(fitted.names, target, frame.height)
+        answers.update(frame)
+        dataset = build_dataset(
+            raw.name,
+            train,
+            test,
+            fitted.with_kinds(kinds),
+            chosen,
+            target=target,
+            written=written,
+            notes=(
+                *raw.notes,
+                *note_unlabelled(n_missing, target),
+                *note_identifiers(identifiers),
+                *note_kinds({name: kinds[name] for name in fitted.names}, options),
+                *notes,
+                *answers.notes,
+            ),
         )
-        notes = (*raw.notes, *left_out, *notes)
-        dataset = build_dataset(raw.name, train, test, fitted, chosen, target=target, notes=notes)
         return replace(dataset, encoding=replace(dataset.encoding, options=options))
 
 
@@ -109,44 +131,38 @@ def read_table(
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
     raw = read_raw_table(source, encoding.options if options is None else options)
+    options = raw.options
     with prefix_errors(table_label(source)):
         frame = raw.frame
         target = encoding.target.name if target is None else target
-        y = None
+        others = _list_features(frame.columns, target, options)
+        x = select_features(frame, encoding.features, others, options)
+        y, n_missing = None, 0
         if with_target:
             reason = ", and the model was not trained on a table"
             target = require_target(target, frame.columns, reason=reason, option=_TARGET)
-            y = read_target(frame[target], encoding.task)
-        others = choose_features(frame.columns, target, raw.options)
-        rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
-        ids, absent = ({}, ()) if with_target else _read_ids(frame, raw.options, encoding.options)
-        rows = replace(rows, ids=ids, notes=(*raw.notes, *absent, *rows.notes))
+            y = reread_target(frame[target], encoding.target, options)
+            part, n_missing = _drop_unlabelled(Part(x, y), target)
+            x, y = part.x, part.y
+        rows = encode_rows(x, y, encoding)
+        ids, absent = ({}, ()) if with_target else _read_ids(frame, options, encoding.options)
+        notes = [*raw.notes, *absent, *note_unlabelled(n_missing, str(target))]
         if isinstance(encoding.features, Scaling):
-            return rows
-        notes = []
+            return replace(rows, ids=ids, notes=(*notes, *rows.notes))
         if unused := [name for name in others if name not in encoding.features.names]:
             notes.append(f"ignored columns that the model does not use: {quoted_list(unused)}")
         if with_target and target != encoding.target.name:
             notes.append(
                 f"measured against {target!r}; the model predicts {encoding.target.name!r}"
             )
-        return replace(rows, notes=(*notes, *rows.notes))
+        return replace(rows, ids=ids, notes=(*notes, *rows.notes))
 
 
-def _booleans_as_numbers(frame: pl.DataFrame, target: str) -> pl.DataFrame:
-    """Return a data frame whose booleans are 0 and 1, but for those of the target."""
+def _booleans_as_numbers(frame: pl.DataFrame, others: Collection[str]) -> pl.DataFrame:
+    """Return a data frame whose booleans are 0 and 1, but for those of other columns."""
     pl = polars()
     booleans = [name for name, dtype in frame.schema.items() if dtype == pl.Boolean]
-    return frame.with_columns(pl.col(name).cast(pl.Int8) for name in booleans if name != target)
-
-
-def choose_features(columns: Sequence[str], target: str | None, options: TableOptions) -> list[str]:
-    """Return the columns that may be features, by the options."""
-    excluded = {target, *options.drop, *options.ids}
-    chosen = columns if options.features is None else options.features
-    for name in chosen:
-        require_column(name, columns)
-    return [name for name in chosen if name not in excluded]
+    return frame.with_columns(pl.col(name).cast(pl.Int8) for name in booleans if name not in others)
 
 
 def _read_ids(
@@ -167,24 +183,114 @@ def _read_ids(
     return ids, (f"has no column {quoted_list(absent)}, which named the rows in training",)
 
 
-def read_target(series: pl.Series, task: str) -> Column:
-    """Return the targets of a column: numbers, or labels."""
-    hint = ". Where the strings are labels, use --task classification (task=)"
+def choose_features(columns: Sequence[str], target: str, options: TableOptions) -> list[str]:
+    """Return the columns that may be features, by the options, which must name columns."""
+    named = (options.features or (), options.drop, options.ids, options.categorical)
+    for name in (*itertools.chain(*named), *options.numeric):
+        require_column(name, columns)
+    names = _list_features(columns, target, options)
+    if not names:
+        raise DataError(f"has no column but the target {target!r}: expected features as well")
+    return names
+
+
+def _list_features(columns: Sequence[str], target: str | None, options: TableOptions) -> list[str]:
+    chosen = columns if options.features is None else options.features
+    return [name for name in chosen if name not in {target, *options.drop, *options.ids}]
+
+
+def read_target(
+    series: pl.Series, task: str, options: TableOptions = NO_OPTIONS
+) -> tuple[Column, NumberFormat | ClockFormat | None]:
+    """Return the targets of a column, and how numbers are written.
+
+    They are `Strings` if they are classes, or else numbers. Some may be missing.
+    """
+    name = series.name
+    if task == "classification" or (task == "auto" and name in options.categorical):
+        return read_labels(series, options.na_values), None
     if task == "regression":
-        return read_numbers(series, hint)
-    return read_column(series, mixed=task == "classification", hint=hint)
+        options = replace(options, categorical=(), numeric=(name,))
+    kind, column = read_column(series, options, is_target=True)
+    if kind.values == "dates":
+        raise refuse_dates(name)
+    present = column[~find_missing(column)]
+    if isinstance(present, Strings) or choose_task(present, task, name) == "classification":
+        return read_labels(series, options.na_values), None
+    return column, kind.written  # type: ignore[return-value]  # dates are refused above
+
+
+def reread_target(series: pl.Series, target: Target, options: TableOptions) -> Column:
+    """Return the targets of a column as those of training were read."""
+    if isinstance(target, ClassLabels):
+        return read_labels(series, options.na_values)
+    return read_numbers(series, target.written, options.na_values)
 
 
 def select_features(
-    frame: pl.DataFrame, features: Features, names: Sequence[str]
+    frame: pl.DataFrame,
+    features: Features,
+    names: Sequence[str],
+    options: TableOptions = NO_OPTIONS,
 ) -> np.ndarray | Table:
     """Return the columns that an encoding of tables needs, or for one of arrays those named."""
+    markers = options.na_values
     if isinstance(features, Scaling):
-        return np.column_stack([read_numbers(frame[name]) for name in names])
+        return np.column_stack([read_numbers(frame[name], None, markers) for name in names])
     require_columns(features.names, names)
-    numbers = {c.name: read_numbers(frame[c.name]) for c in features.numbers}
-    strings = {c.name: encode_strings(read_strings(frame[c.name])) for c in features.categories}
-    return {**numbers, **strings}
+    table: dict[str, Column] = {}
+    for number in features.numbers:
+        missing = (*number.missing, *markers)
+        table[number.name] = read_numbers(frame[number.name], number.written, missing)
+    for date in features.dates:
+        missing = (*date.missing, *markers)
+        table[date.name] = read_dates(frame[date.name], date.written, missing)
+    for category in features.categories:
+        strings = read_strings(frame[category.name], (*category.missing, *markers))
+        table[category.name] = encode_strings(strings)
+    return table
+
+
+def note_unlabelled(n_rows: int, target: str) -> tuple[str, ...]:
+    """Describe how many rows were left out because they have no target."""
+    if not n_rows:
+        return ()
+    return (f"left out {plural(n_rows, 'row')} in which the target {target!r} is missing",)
+
+
+def note_identifiers(names: Sequence[str]) -> tuple[str, ...]:
+    """Describe which columns were left out because they name or number the rows."""
+    if not names:
+        return ()
+    return (
+        "left out, because they name or number the rows (--features or --numeric takes them): "
+        f"{quoted_list(names)}",
+    )
+
+
+def _read_features(
+    frame: pl.DataFrame, options: TableOptions
+) -> tuple[dict[str, Kind], dict[str, Column], list[str]]:
+    """Return what the columns are, those that are features, and the names of those that are not."""
+    read = {name: read_column(frame[name], options) for name in frame.columns}
+    identifiers = [
+        name for name, (_, column) in read.items() if is_identifier(frame[name], column, options)
+    ]
+    texts = [name for name, (_, column) in read.items() if isinstance(column, Strings)]
+    identifiers = exclude_identifiers(frame.columns, identifiers, texts)
+    kinds = {name: kind for name, (kind, _) in read.items()}
+    table = {name: column for name, (_, column) in read.items() if name not in identifiers}
+    return kinds, table, identifiers
+
+
+def _drop_unlabelled(part: Part, target: str) -> tuple[Part, int]:
+    """Leave out the rows without a target, and return how many there were."""
+    missing = find_missing(part.y)
+    if not missing.any():
+        return part, 0
+    if missing.all():
+        raise DataError(f"the target {target!r} is missing in every row: expected values")
+    return part.take(np.nonzero(~missing)[0]), int(missing.sum())
 
 
 @dataclass(frozen=True)
@@ -230,8 +336,3 @@ def open_parquet(path: Path) -> ParquetFile:
 def _lazy(path: Path) -> pl.LazyFrame:
     # Without glob a path may have any characters.
     return polars().scan_parquet(path, glob=False)
-
-
-def _is_identifier(column: Column) -> bool:
-    """Return whether a column has many rows, each with another string."""
-    return isinstance(column, Strings) and len(column.values) == len(column) > _IDENTIFIER_ROWS

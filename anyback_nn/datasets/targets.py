@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Column, Strings, as_strings, find_distinct, find_missing
+from anyback_nn.datasets.columns import (
+    Column,
+    Strings,
+    as_strings,
+    find_distinct,
+    find_missing,
+    label,
+)
+from anyback_nn.datasets.formats import ClockFormat, NumberFormat
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
 
@@ -20,6 +30,7 @@ __all__ = [
     "Task",
     "choose_task",
     "fit_target",
+    "refuse_dates",
     "require_present",
     "require_task",
 ]
@@ -28,11 +39,14 @@ Task = Literal["classification", "regression"]
 TASKS = ("auto", "classification", "regression")
 
 _MOST_CLASSES_OF_INTEGERS = 20
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 
 
 @dataclass(frozen=True)
 class ClassLabels:
     """A target that is one of several classes.
+
+    Labels are strings and remain as they are written: 1, 01 and 1.0 are three classes.
 
     Parameters
     ----------
@@ -61,14 +75,13 @@ class ClassLabels:
                 f"the target has one class only, {quoted_list(self.labels) or '(none)'}: expected "
                 "at least two; give rows of other classes, or another target"
             )
-        if repeated := [label for label, count in Counter(self.labels).items() if count > 1]:
+        if repeated := [text for text, count in Counter(self.labels).items() if count > 1]:
             raise DataError(f"the classes {quoted_list(repeated)} are repeated: expected each once")
 
     @classmethod
     def fit(cls, column: Column, name: str | None = None) -> ClassLabels:
         """Learn the distinct labels of a column: numbers by size, strings by alphabet."""
-        values = column.counts if isinstance(column, Strings) else np.unique(column)
-        return cls(tuple(_label(value) for value in values), name)
+        return cls(tuple(_as_labels(column).counts), name)
 
     @property
     def n_outputs(self) -> int:
@@ -81,8 +94,8 @@ class ClassLabels:
         Parameters
         ----------
         column : column of n_rows
-            Numbers, or strings (`Strings`, or object). A number that is written in another way,
-            such as ``"1.0"`` for the class ``"1"``, is understood.
+            Numbers, or strings (`Strings`, or object). Only what other software writes for the same
+            value is understood: ``1.0`` for the class ``1``, ``True`` for ``true``, or the reverse.
 
         Returns
         -------
@@ -93,17 +106,20 @@ class ClassLabels:
         DataError
             If a label is missing or is not one of the classes; names the first such row.
         """
-        if isinstance(column, np.ndarray) and column.dtype.kind != "f":
+        if isinstance(column, np.ndarray) and column.dtype.kind not in "fiu":
             column = as_strings(column)
         require_present(column, self.name)
-        index = {label: i for i, label in enumerate(self.labels)}
-        values, codes = find_distinct(column)
-        known = [index.get(_label(v), index.get(_number_label(v), -1)) for v in values]
-        y: np.ndarray = np.array(known, dtype=np.int64)[codes]
+        labels = _as_labels(column)
+        index = {text: i for i, text in enumerate(self.labels)}
+        known = [
+            next((index[text] for text in _spellings(value) if text in index), -1)
+            for value in labels.values
+        ]
+        y: np.ndarray = np.array(known, dtype=np.int64)[labels.codes]
         if (y < 0).any():
             row = int((y < 0).argmax())
             raise DataError(
-                f"row {row + 1}: the label {_label(values[codes[row]])!r} is not one of the "
+                f"row {row + 1}: the label {labels.values[labels.codes[row]]!r} is not one of the "
                 f"classes: expected {quoted_list(self.labels, limit=20)}"
             )
         return y
@@ -124,6 +140,8 @@ class ContinuousTarget:
         Mean and standard deviation in the training part, in the target's own units.
     name : str, optional
         The target column of a table.
+    written : NumberFormat or ClockFormat, optional
+        How the numbers are written in a column of strings; None for plain numbers.
 
     Examples
     --------
@@ -137,6 +155,7 @@ class ContinuousTarget:
     mean: float
     scale: float
     name: str | None = None
+    written: NumberFormat | ClockFormat | None = None
 
     task: ClassVar[Task] = "regression"
     labels: ClassVar[None] = None
@@ -215,27 +234,47 @@ def require_task(task: str) -> None:
         raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
 
 
-def fit_target(column: Column, task: Task, name: str | None = None) -> Target:
+def fit_target(
+    column: Column,
+    task: Task,
+    name: str | None = None,
+    written: NumberFormat | ClockFormat | None = None,
+) -> Target:
     """Learn the classes, or the mean and the scale, of the training part's target."""
     if task == "classification":
         return ClassLabels.fit(column, name)
-    return ContinuousTarget.fit(_require_numbers(column), name)
+    return replace(ContinuousTarget.fit(_require_numbers(column), name), written=written)
 
 
-def _label(value: Any) -> str:
-    """Return a label as a string; an integer without its fraction."""
-    if isinstance(value, str):
-        return value
-    number = float(value)
-    return str(int(number)) if number.is_integer() else repr(number)
+def _as_labels(column: Column) -> Strings:
+    """Return the labels of a column, none of which is missing."""
+    if isinstance(column, Strings):
+        return column
+    values, codes = find_distinct(column)
+    return Strings(tuple(map(label, values)), codes)
 
 
-def _number_label(value: Any) -> str:
-    """Return a label as the number that it is written as, if it is one."""
-    try:
-        return _label(float(value))
-    except ValueError:
-        return _label(value)
+def _spellings(text: str) -> Iterator[str]:
+    """Yield a label, then how else the same value is written by software.
+
+    >>> list(_spellings("1.0")), list(_spellings("01"))
+    (['1.0', '1'], ['01'])
+    """
+    yield text
+    if _INTEGER.fullmatch(text):
+        yield f"{text}.0"
+    elif text.endswith(".0") and _INTEGER.fullmatch(text[:-2]):
+        yield text[:-2]
+    elif text.lower() in ("true", "false"):
+        yield from (text.lower(), text.title(), text.upper())
+
+
+def refuse_dates(name: str) -> DataError:
+    """Return the error about a target of dates."""
+    return DataError(
+        f"the target {name!r} holds dates: expected numbers or labels; turn them into numbers, "
+        "such as days, or use --task classification (task=)"
+    )
 
 
 def require_present(column: Column, name: str | None) -> None:

@@ -78,7 +78,7 @@ def test_if_polars_is_absent_the_error_says_how_to_install_it(csv, monkeypatch):
 
 def test_tables_need_no_scikit_learn(csv, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    assert load(csv("a,b,y\n" + "1,u,0\n,v,1\n" * 5), target="y").x_train.shape == (8, 3)
+    assert load(csv("a,b,y\n" + "1,u,0\n2,v,1\n" * 5), target="y").x_train.shape == (8, 3)
 
 
 def test_a_seed_gives_the_same_parts(csv):

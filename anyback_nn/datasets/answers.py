@@ -1,0 +1,99 @@
+"""Find columns that alone give the target away, such as a code of the target or a copy of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from anyback_nn.utils.messages import quoted_list
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["AnswerFinder"]
+
+_LEAST_ROWS = 20
+_ROWS_PER_VALUE = 10
+# A first look at so many rows tells most columns from answers: if nearly all of their values
+# differ, or two rows of one value have different targets.
+_GLANCE, _DISTINCT = 1000, 0.98
+
+
+class AnswerFinder:
+    """Finds columns that give the target away, from one part of a table after the other.
+
+    They are equal to the target; or each of their values has one target, while at least ten rows
+    share a value on average.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The columns.
+    target : str
+    n_rows : int
+        Rows of the whole table.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"code": ["x", "y"] * 20, "size": [1, 2, 3, 4] * 10,
+    ...                       "sort": ["a", "b"] * 20}).with_columns(age=pl.Series(range(40)) % 3)
+    >>> finder = AnswerFinder(["code", "size", "age"], "sort", n_rows=40)
+    >>> finder.update(frame)
+    >>> finder.names
+    ['code', 'size']
+    """
+
+    def __init__(self, names: Iterable[str], target: str, n_rows: int) -> None:
+        self.target = target
+        self.most = n_rows // _ROWS_PER_VALUE if n_rows >= _LEAST_ROWS else 0
+        self.columns = tuple(names)
+        self._equal = set(self.columns)
+        self._pairs: dict[str, pl.DataFrame | None] = dict.fromkeys(self.columns)
+
+    def update(self, frame: pl.DataFrame) -> None:
+        """Look at some rows."""
+        target = frame[self.target]
+        for name in list(self._equal):
+            column = frame[name]
+            if column.dtype != target.dtype or not column.equals(target):
+                self._equal.discard(name)
+        glance = frame.head(_GLANCE)
+        for name, known in list(self._pairs.items()):
+            if known is None:
+                few = _pairs(glance, name, self.target)
+                if not self._determines(few) or few.height >= _DISTINCT * glance.height:
+                    del self._pairs[name]
+                    continue
+            pairs = _pairs(frame, name, self.target)
+            pairs = pairs if known is None else known.vstack(pairs).unique()
+            if self._determines(pairs):
+                self._pairs[name] = pairs
+            else:
+                del self._pairs[name]
+
+    def _determines(self, pairs: pl.DataFrame) -> bool:
+        is_function: bool = pairs["value"].n_unique() == pairs.height
+        return is_function and pairs.height <= self.most
+
+    @property
+    def names(self) -> list[str]:
+        """The columns, in their order."""
+        pairs = self._pairs
+        several = {name for name, known in pairs.items() if known is not None and known.height > 1}
+        return [name for name in self.columns if name in several | self._equal]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A warning that names the columns."""
+        if not self.names:
+            return ()
+        return (
+            f"alone enough to know {self.target!r}: {quoted_list(self.names)}; if you will not "
+            "know it when you predict, leave it out (--drop, drop=)",
+        )
+
+
+def _pairs(frame: pl.DataFrame, name: str, target: str) -> pl.DataFrame:
+    """Return the distinct pairs of a value and a target."""
+    return frame.select(value=name, target=target).unique()
