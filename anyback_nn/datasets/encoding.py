@@ -14,7 +14,14 @@ from anyback_nn.datasets.features import (
     NumericColumn,
     Scaling,
 )
-from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget, Target, Task
+from anyback_nn.datasets.targets import (
+    ClassLabels,
+    ContinuousTarget,
+    ContinuousTargets,
+    LogTarget,
+    Target,
+    Task,
+)
 from anyback_nn.errors import DataError
 from anyback_nn.utils.serialization import Serializer
 
@@ -29,7 +36,7 @@ class Encoding:
     ----------
     features : Scaling or Columns
         Encoding of an array, or of a table.
-    target : ClassLabels or ContinuousTarget
+    target : ClassLabels, ContinuousTarget or ContinuousTargets
         Encoding of the target, for classification or for regression.
 
     Examples
@@ -61,7 +68,7 @@ class Encoding:
 
     @property
     def n_outputs(self) -> int:
-        """The number of classes, or 1 for regression."""
+        """The number of classes; for regression that of targets."""
         return self.target.n_outputs
 
     def decode(self, values: Any) -> np.ndarray:
@@ -70,7 +77,8 @@ class Encoding:
         Parameters
         ----------
         values : array_like, any shape
-            Classification: class indices. Regression: standardised predictions.
+            Classification: class indices. Regression: standardised predictions; of several targets,
+            shape (..., n_targets).
 
         Returns
         -------
@@ -106,9 +114,8 @@ def encoding_from_json(data: Any) -> Encoding:
 
 
 _TABLE = (Columns, NumericColumn, CategoricalColumn)
-_KINDS = {
-    kind.__name__: kind for kind in (Encoding, Scaling, *_TABLE, ClassLabels, ContinuousTarget)
-}
+_TARGETS = (ClassLabels, ContinuousTarget, LogTarget, ContinuousTargets)
+_KINDS = {kind.__name__: kind for kind in (Encoding, Scaling, *_TABLE, *_TARGETS)}
 # As they are called in files of format 1.
 _KINDS |= {"scaling": Scaling, "columns": Columns}
 _KINDS |= {"classes": ClassLabels, "quantity": ContinuousTarget}

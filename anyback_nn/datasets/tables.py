@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyback_nn.datasets.blocks import list_block_columns, read_blocks
 from anyback_nn.datasets.columns import (
     Column,
     Strings,
@@ -26,13 +27,15 @@ from anyback_nn.datasets.columns import (
     read_column,
     read_numbers,
     read_strings,
+    require_column,
     require_columns,
     require_target,
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Features, Scaling, fit_columns
-from anyback_nn.datasets.targets import choose_task
+from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
+from anyback_nn.datasets.split import DEFAULT_FRACTION
+from anyback_nn.datasets.targets import TargetScaling, Task, choose_task, target_names
 from anyback_nn.errors import DataError
 from anyback_nn.utils.files import read_bytes
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
@@ -46,7 +49,9 @@ __all__ = [
     "open_parquet",
     "read_table",
     "read_target",
+    "read_targets",
     "select_features",
+    "split_target",
 ]
 
 _IDENTIFIER_ROWS = 50
@@ -55,7 +60,16 @@ _TARGET = "target= (--target COL)"
 
 
 def load_table(
-    path: Path, *, target: str | None, task: str, test_fraction: float, seed: int
+    path: Path,
+    *,
+    target: str | Sequence[str] | None,
+    task: str,
+    test_fraction: float | None,
+    seed: int,
+    test_file: Path | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    scaling: TargetScaling = "standard",
 ) -> Dataset:
     """Load a table for training.
 
@@ -63,52 +77,130 @@ def load_table(
     """
     with prefix_errors(path):
         frame = _read(path)
-        target = require_target(target, frame.columns, option=_TARGET)
-        y = read_target(frame[target], task)
-        chosen = choose_task(y, task, target)
-        table = {name: read_column(frame[name]) for name in frame.columns if name != target}
+        targets = split_target(target, frame.columns)
+        y, chosen = read_targets(frame, targets, task)
+        blocks = read_blocks(frame, group, time)
+        dividing = list_block_columns(frame, group, time)
+        no_features = {*targets, *dividing}
+        table = {
+            name: read_column(frame[name]) for name in frame.columns if name not in no_features
+        }
         identifiers = [name for name, column in table.items() if _is_identifier(column)]
         features = {name: table[name] for name in table if name not in identifiers}
         if not features:
-            raise DataError(f"has no column but the target {target!r}: expected features as well")
-        train, test = Part(features, y).split(chosen, test_fraction=test_fraction, seed=seed)
+            raise DataError(
+                f"has no column but the target {quoted_list(targets)}: expected features as well"
+            )
+        train = Part(features, y, blocks)
+        if test_file is None:
+            fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
+            train, test = train.split(chosen, test_fraction=fraction, seed=seed)
         fitted, notes = fit_columns(train.x)
+        if test_file is not None:
+            test = _read_test_part(test_file, fitted, targets, chosen)
         left_out = (
             f"column {name!r} was left out: it has another string in each row, like an "
             "identifier; drop it from the file"
             for name in identifiers
         )
+        apart = [f"column {name!r} is no feature: it divides the rows" for name in dividing]
         name = path.stem.removesuffix(".csv")  # of .csv.gz
         return build_dataset(
-            name, train, test, fitted, chosen, target=target, notes=(*left_out, *notes)
+            name,
+            train,
+            test,
+            fitted,
+            chosen,
+            target=targets[0] if len(targets) == 1 else targets,
+            scaling=scaling,
+            notes=(*apart, *left_out, *notes),
         )
 
 
-def read_table(path: Path, encoding: Encoding, *, target: str | None, with_target: bool) -> Rows:
+def _read_test_part(path: Path, features: Columns, targets: tuple[str, ...], task: Task) -> Part:
+    """Read the test part from a file of its own."""
+    with prefix_errors(path):
+        frame = _read(path)
+        for name in targets:
+            require_column(name, frame.columns)
+        y, _ = read_targets(frame, targets, task)
+        return Part(select_features(frame, features, features.names), y)
+
+
+def read_table(
+    path: Path, encoding: Encoding, *, target: str | Sequence[str] | None, with_target: bool
+) -> Rows:
     """Read all rows of a table with a fitted encoding.
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
     with prefix_errors(path):
         frame = _read(path)
-        target = encoding.target.name if target is None else target
-        y = None
+        trained = target_names(encoding.target)
+        targets, y = trained, None
         if with_target:
             reason = ", and the model was not trained on a table"
-            target = require_target(target, frame.columns, reason=reason, option=_TARGET)
-            y = read_target(frame[target], encoding.task)
-        others = [name for name in frame.columns if name != target]
+            targets = split_target(target or trained or None, frame.columns, reason=reason)
+            y, _ = read_targets(frame, targets, encoding.task)
+        elif target is not None:
+            targets = split_target(target, frame.columns)
+        others = [name for name in frame.columns if name not in targets]
         rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
         if isinstance(encoding.features, Scaling):
             return rows
         notes = []
         if unused := [name for name in others if name not in encoding.features.names]:
             notes.append(f"ignored columns that the model does not use: {quoted_list(unused)}")
-        if with_target and target != encoding.target.name:
+        if with_target and targets != trained:
             notes.append(
-                f"measured against {target!r}; the model predicts {encoding.target.name!r}"
+                f"measured against {quoted_list(targets)}; the model predicts "
+                f"{quoted_list(trained) or None}"
             )
         return replace(rows, notes=(*notes, *rows.notes))
+
+
+def split_target(
+    target: str | Sequence[str] | None, columns: Collection[str], *, reason: str = ""
+) -> tuple[str, ...]:
+    """Return the names of the target columns, which a string separates by commas.
+
+    Raises
+    ------
+    DataError
+        If none is named, if there is no such column, or if a name is repeated.
+    """
+    names: list[str | None]
+    if target is None or (isinstance(target, str) and target in columns):
+        names = [target]
+    else:
+        words = target.split(",") if isinstance(target, str) else target
+        names = [word.strip() for word in words] or [None]
+    targets = tuple(require_target(name, columns, reason=reason, option=_TARGET) for name in names)
+    if len(set(targets)) < len(targets):
+        raise DataError(f"the targets are {quoted_list(targets)}: expected each once")
+    return targets
+
+
+def read_targets(frame: pl.DataFrame, targets: tuple[str, ...], task: str) -> tuple[Column, Task]:
+    """Return the target's column, or an array of shape (n_rows, n_targets), and its task.
+
+    Raises
+    ------
+    DataError
+        If values are missing, or if one of several targets is for classification.
+    """
+    columns: list[Any] = [read_target(frame[name], task) for name in targets]
+    tasks = [choose_task(column, task, name) for name, column in zip(targets, columns)]
+    if len(targets) == 1:
+        return columns[0], tasks[0]
+    if "classification" in tasks:
+        name = targets[tasks.index("classification")]
+        raise DataError(
+            f"several targets are predicted together if all are continuous, but {name!r} has "
+            "classes: train a model for each target; for numbers that are no classes use the task "
+            "'regression' (--task regression)"
+        )
+    return np.column_stack(columns), "regression"
 
 
 def read_target(series: pl.Series, task: str) -> Column:
