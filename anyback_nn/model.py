@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.training import checkpoint, evaluation
-from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
+from anyback_nn.training.callbacks import Callback, check_callbacks, choose_progress
 from anyback_nn.training.engine import Engine, LayerSummary, choose_compute_dtype, is_own
 from anyback_nn.training.fit import (
     FitContext,
@@ -193,7 +192,8 @@ class Model(Engine):
         callbacks : sequence of Callback
             Callbacks, see `anyback_nn.training.callbacks`.
         progress : bool, optional
-            Whether to show a progress bar. Default: only on a terminal.
+            Whether to show progress: a bar on a terminal, else a line an epoch. Default: only on a
+            terminal or in a notebook.
 
         Returns
         -------
@@ -221,8 +221,7 @@ class Model(Engine):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"expected optimizer to be an Optimizer, got {optimizer!r}")
         optimizer = to_python_scalars(optimizer)
-        show = sys.stderr.isatty() if progress is None else progress
-        bar = ProgressBar() if show else None
+        bar = choose_progress(progress)
         try:
             if self.feature_names is None:
                 self.feature_names = find_feature_names(x)

@@ -18,10 +18,12 @@ from anyback_nn.datasets.targets import TASKS
 from anyback_nn.errors import DataError
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.network.losses import LOSSES
 from anyback_nn.optim.optimizers import OPTIMIZERS
 from anyback_nn.utils.messages import did_you_mean
 
 SCHEDULES = ("cosine", "constant")
+PARTS = ("auto", "test", "all")
 
 # Reading and checking ----------------------------------------------------------------------------
 
@@ -175,7 +177,10 @@ Run = Annotated[
         metavar="RUN", show_default=False, help="A folder that train wrote, or a model file."
     ),
 ]
-Target = Annotated[str | None, _data("COL", "Column of a table to predict.")]
+Target = Annotated[
+    str | None,
+    _data("COL", "Column of a table to predict; several continuous ones as A,B.", default=False),
+]
 KnownTarget = Annotated[
     str | None,
     _data("COL", "Column of a table with the targets.", default="the one used in training"),
@@ -214,6 +219,39 @@ KnownNaValues = Annotated[list[str] | None, _data(*_NA_VALUES, default=_KNOWN)]
 KnownDrop = Annotated[list[str] | None, _data(*_DROP, default=_KNOWN)]
 KnownFeatures = Annotated[list[str] | None, _data(*_FEATURES, default=_KNOWN)]
 KnownIds = Annotated[list[str] | None, _data(*_IDS, default=_KNOWN)]
+TestFile = Annotated[
+    Path | None, _data("FILE", "File whose rows are the test part.", "--test-file", default=False)
+]
+TestShare = Annotated[
+    float | None,
+    _data(
+        "SHARE",
+        "Share of the rows to test with, unless the data come with a test part.",
+        "--test-share",
+        check=_check(lambda value: 0 < value < 1, "a share between 0 and 1"),
+        default="0.2",
+    ),
+]
+Group = Annotated[
+    str | None,
+    _data("COL", "Column whose rows of one value stay in one part; no feature.", default=False),
+]
+Time = Annotated[
+    str | None,
+    _data("COL", "Column of times: the last rows are the test part.", default=False),
+]
+LogTarget = Annotated[
+    bool, _data("", "Learn the logarithm of 1 + target; predict the target.", "--log-target")
+]
+Part = Annotated[
+    str,
+    _data(
+        "PART",
+        "Rows to measure: test, all, or auto (the test part if the data come with one, else all). "
+        "Of the file of training, test takes the rows that it was tested with.",
+        check=_one_of(PARTS),
+    ),
+]
 Validation = Annotated[
     float,
     _data(
@@ -244,6 +282,26 @@ Dropout = Annotated[
 
 _training = partial(_option, "Training")
 
+LossName = Annotated[
+    str | None,
+    _training(
+        "NAME",
+        f"{_join_with_or(LOSSES)}.",
+        "--loss",
+        check=_one_of(LOSSES),
+        default="by the task",
+    ),
+]
+ClassWeight = Annotated[
+    str | None,
+    _training(
+        "WEIGHT",
+        "balanced: all classes weigh the same, however many rows they have.",
+        "--class-weight",
+        check=_one_of(["balanced"]),
+        default=False,
+    ),
+]
 OptimizerName = Annotated[str, _choice("Training", "NAME", OPTIMIZERS)]
 LearningRate = Annotated[
     float | None,
@@ -349,3 +407,6 @@ Probabilities = Annotated[
 ]
 Json = Annotated[bool, _output("", "Print one JSON object instead of text.", "--json")]
 Quiet = Annotated[bool, _output("", "Omit tables, progress and notes.", "--quiet")]
+Log = Annotated[
+    bool, _output("", "Write a line an epoch to standard error, for a log file.", "--log")
+]

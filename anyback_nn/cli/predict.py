@@ -13,6 +13,7 @@ import typer
 from anyback_nn.cli import options, run_folder
 from anyback_nn.cli.printing import Printer
 from anyback_nn.datasets import Encoding, read
+from anyback_nn.datasets.targets import target_names
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
 
@@ -75,6 +76,9 @@ def predict_columns(
     model: Model, encoding: Encoding, x: Any, *, probabilities: bool
 ) -> list[tuple[str, list[Any]]]:
     """Compute the columns of the CSV file, each with its name."""
+    if encoding.classes is None and encoding.n_outputs > 1:
+        names = [f"prediction_{name}" for name in target_names(encoding.target)]
+        return list(zip(names, map(list, encoding.decode(model.predict(x)).T)))
     if encoding.classes is None:
         return [("prediction", list(encoding.decode(model.predict(x)[:, 0])))]
     columns = [("prediction", list(encoding.decode(model.predict_classes(x))))]

@@ -10,7 +10,7 @@ from anyback_nn.utils.messages import quoted_list
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["AnswerFinder"]
+__all__ = ["AnswerFinder", "note_answers"]
 
 _LEAST_ROWS = 20
 _ROWS_PER_VALUE = 10
@@ -92,6 +92,18 @@ class AnswerFinder:
             f"alone enough to know {self.target!r}: {quoted_list(self.names)}; if you will not "
             "know it when you predict, leave it out (--drop, drop=)",
         )
+
+
+def note_answers(
+    frame: pl.DataFrame, names: Iterable[str], targets: Iterable[str]
+) -> tuple[str, ...]:
+    """Return a warning for each target that some of the columns give away."""
+    notes: list[str] = []
+    for target in targets:
+        finder = AnswerFinder(names, target, frame.height)
+        finder.update(frame)
+        notes += finder.notes
+    return tuple(notes)
 
 
 def _pairs(frame: pl.DataFrame, name: str, target: str) -> pl.DataFrame:

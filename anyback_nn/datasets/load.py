@@ -16,10 +16,11 @@ from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, enco
 from anyback_nn.datasets.digits import DIGITS, digits_parts
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Scaling
-from anyback_nn.datasets.frames import STANDARD_INPUT, is_table
+from anyback_nn.datasets.frames import STANDARD_INPUT, is_table, table_label
 from anyback_nn.datasets.idx import PARTS, read_idx_images, read_idx_labels
 from anyback_nn.datasets.npz import load_npz, read_npz
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
+from anyback_nn.datasets.split import DEFAULT_FRACTION, note_parts
 from anyback_nn.datasets.synthetic import (
     make_blobs,
     make_circles,
@@ -28,7 +29,7 @@ from anyback_nn.datasets.synthetic import (
     make_xor,
 )
 from anyback_nn.datasets.tables import load_table, read_table
-from anyback_nn.datasets.targets import Task, require_task
+from anyback_nn.datasets.targets import TargetScaling, Task, require_task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import did_you_mean, prefix_errors, quoted_list
 
@@ -47,16 +48,21 @@ _READABLE = (
     "a .csv, .tsv, .txt or .parquet file, also compressed (.gz, .bz2, .zip), an .npz file, or a "
     "folder with IDX files"
 )
-_DEFAULT_FRACTION, _DEFAULT_SEED = 0.2, 0
+_DEFAULT_SEED = 0
 
 
 def load(
     source: Any,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     task: str = "auto",
-    test_fraction: float = _DEFAULT_FRACTION,
+    test_fraction: float | None = None,
     seed: int = _DEFAULT_SEED,
+    test_file: Any = None,
+    group: str | None = None,
+    time: str | None = None,
+    log_target: bool = False,
+    center_target: bool = True,
     separator: str | None = None,
     decimal: str | None = None,
     encoding: str = "utf-8",
@@ -78,18 +84,34 @@ def load(
         table from standard input; an open file; or a data frame of pandas or polars, of which
         booleans are numbers and the index is no column. A built-in name takes precedence over a
         file of that name; write ``./digits`` for the file.
-    target : str, optional
+    target : str or sequence of str, optional
         The column of a table that is to be predicted; needed for tables, refused for others.
+        Several continuous targets, also ``"a,b"``, are predicted together.
     task : {"auto", "classification", "regression"}
         With ``"auto"``, built-in data and IDX folders are for classification. For other files,
         strings and booleans are classes; numbers that are not all integers are a continuous target;
         integers are classes if there are at most 20 distinct ones, else a continuous target.
-    test_fraction : float
+    test_fraction : float, optional
         Share of the rows for the test part, for data that are not split already: tables, an
         ``.npz`` file with x and y, the shapes. For classification each class is split
-        separately, and a class of a single row stays in the training part.
+        separately, and a class of a single row stays in the training part. Default: 0.2.
     seed : int
         Seed for the split, and for the random numbers of the synthetic shapes.
+    test_file : str, path-like, file object or data frame, optional
+        A source of the same kind whose rows are the test part; those of the source are then all for
+        training.
+    group : str, optional
+        A column of a table whose rows of one value stay in one part, such as the patient of each
+        measurement. It is no feature.
+    time : str, optional
+        A column of a table, of numbers or dates, by which the last rows are the test part. Rows of
+        one time stay together. It is a feature if it holds numbers.
+    log_target : bool
+        Whether a continuous target is learned on the scale of ``log1p``, for targets above -1 of
+        many sizes; `Encoding.decode` still returns its own units.
+    center_target : bool
+        Whether the mean is subtracted from a continuous target, and it is divided by its standard
+        deviation. If not, it is divided by its mean, for losses of counts such as `nn.Poisson`.
     separator, decimal, encoding, na_values, drop, features, categorical, numeric, ids
         How a table is read, and what its columns are, see `TableOptions`. One name stands for a
         sequence of it. They are kept in the dataset's encoding.
@@ -112,6 +134,9 @@ def load(
     ((1437, 64), ('0', '1', '2'))
     """
     require_task(task)
+    if log_target and not center_target:
+        raise DataError("log_target and center_target=False were given: expected one of them")
+    scaling: TargetScaling = "log" if log_target else "standard" if center_target else "mean"
     labelled: Task = "regression" if task == "regression" else "classification"
     options = TableOptions(
         separator=separator,
@@ -126,11 +151,31 @@ def load(
     )
     if _is_built_in(source):
         name = str(source)
-        _refuse_table_options(source, target, options)
+        _refuse_columns(source, target=target, group=group, time=time)
+        _refuse_options(source, options)
+        with prefix_errors(name):
+            notes = note_parts(test_file, test_fraction if name == "digits" else None)
         train, test = _built_in_parts(name, test_fraction, seed)
-        scaling = DIGITS if name == "digits" else Scaling(n_features=2)
-        return build_dataset(name, train, test, scaling, labelled)
+        scaled = DIGITS if name == "digits" else Scaling(n_features=2)
+        return build_dataset(name, train, test, scaled, labelled, scaling=scaling, notes=notes)
     _require_existing(source)
+    if test_file is not None:
+        _require_existing(test_file)
+        if group is not None or time is not None:
+            raise DataError(
+                "test_file (--test-file) is the test part, so the rows are not divided: leave "
+                "group (--group) and time (--time) out"
+            )
+        if test_fraction is not None:
+            raise DataError(
+                "both test_file (--test-file) and test_fraction (--test-share) were given: "
+                "expected one"
+            )
+        if is_table(test_file) != is_table(source):
+            raise DataError(
+                f"{table_label(test_file)}: expected a file of the same kind as "
+                f"{table_label(source)}"
+            )
     if is_table(source):
         return load_table(
             source,
@@ -139,25 +184,41 @@ def load(
             test_fraction=test_fraction,
             seed=seed,
             options=options,
+            test_file=test_file,
+            group=group,
+            time=time,
+            scaling=scaling,
         )
-    _refuse_table_options(source, target, options)
+    _refuse_columns(source, target=target, group=group, time=time)
+    _refuse_options(source, options)
     path = Path(source)
     if path.is_dir():
+        with prefix_errors(path):
+            notes = note_parts(test_file, test_fraction)
         train, test = (
             Part(x := read_idx_images(path, name), read_idx_labels(path, name, len(x)))
             for name in PARTS
         )
-        scaling = Scaling(math.prod(train.x.shape[1:]), scale=255.0)
+        scaled = Scaling(math.prod(train.x.shape[1:]), scale=255.0)
         with prefix_errors(path):
-            return build_dataset(path.resolve().name, train, test, scaling, labelled)
-    return load_npz(path, task=task, test_fraction=test_fraction, seed=seed)
+            return build_dataset(
+                path.resolve().name, train, test, scaled, labelled, scaling=scaling, notes=notes
+            )
+    return load_npz(
+        path,
+        task=task,
+        test_fraction=test_fraction,
+        seed=seed,
+        test_file=None if test_file is None else Path(test_file),
+        scaling=scaling,
+    )
 
 
 def read(
     source: Any,
     encoding: Encoding,
     *,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     with_target: bool,
     options: TableOptions | None = None,
 ) -> Rows:
@@ -172,8 +233,8 @@ def read(
     encoding : Encoding
         Fitted by `load`. A table needs its columns, in any order; others are ignored. For an
         encoding of arrays, all columns of a table but the target are the features.
-    target : str, optional
-        The column with the targets, if it is not the one of the encoding.
+    target : str or sequence of str, optional
+        The columns with the targets, if they are not those of the encoding.
     with_target : bool
         Whether to read the targets too.
     options : TableOptions, optional
@@ -198,7 +259,8 @@ def read(
     """
     if _is_built_in(source):
         name = str(source)
-        _refuse_table_options(source, target, options, encoding.options)
+        _refuse_columns(source, target=target)
+        _refuse_options(source, options, encoding.options)
         _, test = _built_in_parts(name)
         with prefix_errors(name):
             y = test.y if with_target else None
@@ -206,7 +268,8 @@ def read(
     _require_existing(source)
     if is_table(source):
         return read_table(source, encoding, target=target, with_target=with_target, options=options)
-    _refuse_table_options(source, target, options, encoding.options)
+    _refuse_columns(source, target=target)
+    _refuse_options(source, options, encoding.options)
     path = Path(source)
     if path.is_dir():
         images = read_idx_images(path, "t10k")
@@ -217,14 +280,13 @@ def read(
 
 
 def _built_in_parts(
-    name: str, test_fraction: float = _DEFAULT_FRACTION, seed: int = _DEFAULT_SEED
+    name: str, test_fraction: float | None = None, seed: int = _DEFAULT_SEED
 ) -> tuple[Part, Part]:
     if name == "digits":
         return digits_parts()
     x, y = _SHAPES[name](seed=seed)
-    return Part(x, as_column("y", y)).split(
-        "classification", test_fraction=test_fraction, seed=seed
-    )
+    fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
+    return Part(x, as_column("y", y)).split("classification", test_fraction=fraction, seed=seed)
 
 
 def _is_built_in(source: Any) -> bool:
@@ -253,17 +315,18 @@ def _require_existing(source: Any) -> None:
         )
 
 
-def _refuse_table_options(
-    source: str | PathLike[str],
-    target: str | None,
-    options: TableOptions | None,
-    known: TableOptions = NO_OPTIONS,
+def _refuse_columns(source: str | PathLike[str], **columns: str | Sequence[str] | None) -> None:
+    for role, column in columns.items():
+        if column is not None:
+            raise DataError(
+                f"{fspath(source)}: has no columns to choose the {role} {column!r} from: leave "
+                f"{role} (--{role}) out; only tables take it"
+            )
+
+
+def _refuse_options(
+    source: str | PathLike[str], options: TableOptions | None, known: TableOptions = NO_OPTIONS
 ) -> None:
-    if target is not None:
-        raise DataError(
-            f"{fspath(source)}: has no columns to choose the target {target!r} from: leave target "
-            "(--target) out; only tables take it"
-        )
     if options not in (None, known):
         given = [
             f.name for f in fields(known) if getattr(options, f.name) != getattr(known, f.name)

@@ -27,10 +27,10 @@ from anyback_nn.datasets.tables import (
     ParquetFile,
     choose_features,
     open_parquet,
-    reread_target,
+    reread_targets,
     select_features,
 )
-from anyback_nn.datasets.targets import require_task
+from anyback_nn.datasets.targets import require_task, written_forms
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator
 from anyback_nn.utils.arguments import as_integer
@@ -121,11 +121,14 @@ class ParquetBatches:
         features: Any = self.encoding.features
         with self.file.prefix_errors(start):
             x = features.encode(select_features(frame, features, self.columns, self.options))
-            targets = reread_target(frame[self.target], self.encoding.target, self.options)
+            target = self.encoding.target
+            targets = reread_targets(
+                frame, (self.target,), target.task, written_forms(target), self.options
+            )
             gaps = find_missing(targets)
             if gaps.any():
                 x, targets = x[~gaps], targets[~gaps]
-            return x, self.encoding.target.encode(targets)
+            return x, target.encode(targets)
 
 
 def _cut(blocks: Iterable[Pair], size: int) -> Iterator[Pair]:
@@ -278,7 +281,7 @@ def _choose_features(
         columns = encoding.features.names
         require_columns(columns, file.types)
     elif columns is None:
-        columns = choose_features(list(file.types), target, options)
+        columns = choose_features(list(file.types), (target,), options)
     for name in columns:
         require_column(name, file.types)
     if target in columns or not columns or len(set(columns)) < len(columns):

@@ -188,10 +188,14 @@ def fit_file(
         encoding = Encoding(features.with_kinds(kinds), labels.fit(), options)
     gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
     answers.columns = features.names
+    form = getattr(encoding.target, "written", None)
+    forms = {target: Kind("numbers", form, options.na_values)}
     all_notes = (
         *note_unlabelled(file.n_rows - n_rows, target),
         *note_identifiers([name for name in columns if name in identifiers]),
-        *note_kinds({name: kinds[name] for name in columns if name in features.names}, options),
+        *note_kinds(
+            forms | {name: kinds[name] for name in columns if name in features.names}, options
+        ),
         *notes,
         *note_gaps(features, gaps),
         *answers.notes,

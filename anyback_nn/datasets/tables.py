@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.datasets.answers import AnswerFinder
+from anyback_nn.datasets.answers import note_answers
+from anyback_nn.datasets.blocks import list_block_columns, read_blocks
 from anyback_nn.datasets.columns import (
     Column,
     Strings,
@@ -33,8 +34,7 @@ from anyback_nn.datasets.columns import (
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Features, Scaling, fit_columns
-from anyback_nn.datasets.formats import ClockFormat, NumberFormat
+from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
 from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
     Kind,
@@ -44,7 +44,16 @@ from anyback_nn.datasets.kinds import (
     read_column,
 )
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
-from anyback_nn.datasets.targets import ClassLabels, Target, choose_task, refuse_dates
+from anyback_nn.datasets.split import DEFAULT_FRACTION
+from anyback_nn.datasets.targets import (
+    TargetScaling,
+    Task,
+    Written,
+    choose_task,
+    refuse_dates,
+    target_names,
+    written_forms,
+)
 from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import is_frame
@@ -62,7 +71,7 @@ __all__ = [
     "open_parquet",
     "read_table",
     "read_target",
-    "reread_target",
+    "reread_targets",
     "select_features",
 ]
 
@@ -73,11 +82,15 @@ _TARGET = "target= (--target COL)"
 def load_table(
     source: Any,
     *,
-    target: str | None,
+    target: str | Sequence[str] | None,
     task: str,
-    test_fraction: float,
+    test_fraction: float | None,
     seed: int,
     options: TableOptions = NO_OPTIONS,
+    test_file: Any = None,
+    group: str | None = None,
+    time: str | None = None,
+    scaling: TargetScaling = "standard",
 ) -> Dataset:
     """Load a table for training.
 
@@ -86,43 +99,72 @@ def load_table(
     raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
         frame = raw.frame
-        target = require_target(target, frame.columns, option=_TARGET)
+        targets = split_target(target, frame.columns)
         if is_frame(source):
-            frame = _booleans_as_numbers(frame, {target, *options.categorical})
-        names = choose_features(frame.columns, target, options)
-        y, written = read_target(frame[target], task, raw.options)
+            frame = _booleans_as_numbers(frame, {*targets, *options.categorical})
+        blocks = read_blocks(frame, group, time, raw.options)
+        dividing = list_block_columns(frame, group, time)
+        names = choose_features(frame.columns, targets, options, dividing)
+        y, chosen, written = _read_targets(frame, targets, task, raw.options)
         kinds, features, identifiers = _read_features(frame.select(names), raw.options)
-        whole, n_missing = _drop_unlabelled(Part(features, y), target)
-        chosen = choose_task(whole.y, task, target)
-        train, test = whole.split(chosen, test_fraction=test_fraction, seed=seed)
+        train, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
+        if test_file is None:
+            fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
+            train, test = train.split(chosen, test_fraction=fraction, seed=seed)
         fitted, notes = fit_columns(train.x)
-        answers = AnswerFinder(fitted.names, target, frame.height)
-        answers.update(frame)
+        fitted = fitted.with_kinds(kinds)
+        if test_file is not None:
+            test = _read_test_part(test_file, fitted, targets, chosen, written, options)
+        forms = {
+            name: Kind("numbers", form, options.na_values) for name, form in zip(targets, written)
+        }
+        apart = [f"column {name!r} is no feature: it divides the rows" for name in dividing]
         dataset = build_dataset(
             raw.name,
             train,
             test,
-            fitted.with_kinds(kinds),
+            fitted,
             chosen,
-            target=target,
-            written=written,
+            target=targets if len(targets) > 1 else targets[0],
+            scaling=scaling,
+            written=written if len(targets) > 1 else written[0],
             notes=(
                 *raw.notes,
-                *note_unlabelled(n_missing, target),
+                *apart,
+                *note_unlabelled(n_missing, *targets),
                 *note_identifiers(identifiers),
-                *note_kinds({name: kinds[name] for name in fitted.names}, options),
+                *note_kinds(forms | {name: kinds[name] for name in fitted.names}, options),
                 *notes,
-                *answers.notes,
+                *note_answers(frame, fitted.names, targets),
             ),
         )
         return replace(dataset, encoding=replace(dataset.encoding, options=options))
+
+
+def _read_test_part(
+    source: Any,
+    features: Columns,
+    targets: tuple[str, ...],
+    task: Task,
+    written: Sequence[Written],
+    options: TableOptions,
+) -> Part:
+    """Read the test part from a file of its own, less rows without a target."""
+    raw = read_raw_table(source, options)
+    with prefix_errors(table_label(source)):
+        for name in targets:
+            require_column(name, raw.frame.columns)
+        y = reread_targets(raw.frame, targets, task, written, raw.options)
+        names = [name for name in raw.frame.columns if name not in targets]
+        x = select_features(raw.frame, features, names, raw.options)
+        return _drop_unlabelled(Part(x, y), targets)[0]
 
 
 def read_table(
     source: Any,
     encoding: Encoding,
     *,
-    target: str | None,
+    target: str | Sequence[str] | None,
     with_target: bool,
     options: TableOptions | None = None,
 ) -> Rows:
@@ -134,28 +176,56 @@ def read_table(
     options = raw.options
     with prefix_errors(table_label(source)):
         frame = raw.frame
-        target = encoding.target.name if target is None else target
-        others = _list_features(frame.columns, target, options)
+        trained = target_names(encoding.target)
+        targets = trained
+        if with_target:
+            reason = ", and the model was not trained on a table"
+            targets = split_target(target or trained or None, frame.columns, reason=reason)
+        elif target is not None:
+            targets = split_target(target, frame.columns)
+        others = _list_features(frame.columns, targets, options)
         x = select_features(frame, encoding.features, others, options)
         y, n_missing = None, 0
         if with_target:
-            reason = ", and the model was not trained on a table"
-            target = require_target(target, frame.columns, reason=reason, option=_TARGET)
-            y = reread_target(frame[target], encoding.target, options)
-            part, n_missing = _drop_unlabelled(Part(x, y), target)
+            forms = written_forms(encoding.target)
+            y = reread_targets(frame, targets, encoding.task, forms, options)
+            part, n_missing = _drop_unlabelled(Part(x, y), targets)
             x, y = part.x, part.y
         rows = encode_rows(x, y, encoding)
         ids, absent = ({}, ()) if with_target else _read_ids(frame, options, encoding.options)
-        notes = [*raw.notes, *absent, *note_unlabelled(n_missing, str(target))]
+        notes = [*raw.notes, *absent, *note_unlabelled(n_missing, *targets)]
         if isinstance(encoding.features, Scaling):
             return replace(rows, ids=ids, notes=(*notes, *rows.notes))
         if unused := [name for name in others if name not in encoding.features.names]:
             notes.append(f"ignored columns that the model does not use: {quoted_list(unused)}")
-        if with_target and target != encoding.target.name:
+        if with_target and targets != trained:
             notes.append(
-                f"measured against {target!r}; the model predicts {encoding.target.name!r}"
+                f"measured against {quoted_list(targets)}; the model predicts "
+                f"{quoted_list(trained) or None}"
             )
         return replace(rows, ids=ids, notes=(*notes, *rows.notes))
+
+
+def split_target(
+    target: str | Sequence[str] | None, columns: Collection[str], *, reason: str = ""
+) -> tuple[str, ...]:
+    """Return the names of the target columns, which a string separates by commas.
+
+    Raises
+    ------
+    DataError
+        If none is named, if there is no such column, or if a name is repeated.
+    """
+    names: list[str | None]
+    if target is None or (isinstance(target, str) and target in columns):
+        names = [target]
+    else:
+        words = target.split(",") if isinstance(target, str) else target
+        names = [word.strip() for word in words] or [None]
+    targets = tuple(require_target(name, columns, reason=reason, option=_TARGET) for name in names)
+    if len(set(targets)) < len(targets):
+        raise DataError(f"the targets are {quoted_list(targets)}: expected each once")
+    return targets
 
 
 def _booleans_as_numbers(frame: pl.DataFrame, others: Collection[str]) -> pl.DataFrame:
@@ -183,25 +253,69 @@ def _read_ids(
     return ids, (f"has no column {quoted_list(absent)}, which named the rows in training",)
 
 
-def choose_features(columns: Sequence[str], target: str, options: TableOptions) -> list[str]:
+def choose_features(
+    columns: Sequence[str],
+    targets: Collection[str],
+    options: TableOptions,
+    dividing: Collection[str] = (),
+) -> list[str]:
     """Return the columns that may be features, by the options, which must name columns."""
     named = (options.features or (), options.drop, options.ids, options.categorical)
     for name in (*itertools.chain(*named), *options.numeric):
         require_column(name, columns)
-    names = _list_features(columns, target, options)
+    names = _list_features(columns, (*targets, *dividing), options)
     if not names:
-        raise DataError(f"has no column but the target {target!r}: expected features as well")
+        raise DataError(
+            f"has no column but the target {quoted_list(targets)}: expected features as well"
+        )
     return names
 
 
-def _list_features(columns: Sequence[str], target: str | None, options: TableOptions) -> list[str]:
+def _list_features(
+    columns: Sequence[str], others: Collection[str], options: TableOptions
+) -> list[str]:
     chosen = columns if options.features is None else options.features
-    return [name for name in chosen if name not in {target, *options.drop, *options.ids}]
+    return [name for name in chosen if name not in {*others, *options.drop, *options.ids}]
+
+
+def _read_targets(
+    frame: pl.DataFrame, targets: tuple[str, ...], task: str, options: TableOptions
+) -> tuple[Column, Task, tuple[Written, ...]]:
+    """Return the target's column or an array (n_rows, n_targets), its task, and how it is written.
+
+    Values may be missing, but not all.
+
+    Raises
+    ------
+    DataError
+        If a target has no value, or if one of several targets is for classification.
+    """
+    columns: list[Any] = []
+    tasks: list[Task] = []
+    written: list[Written] = []
+    for name in targets:
+        column, form = read_target(frame[name], task, options)
+        present = ~find_missing(column)
+        if not present.any():
+            raise _refuse_unlabelled(name)
+        columns.append(column)
+        tasks.append(choose_task(column[present], task, name))
+        written.append(form)
+    if len(targets) == 1:
+        return columns[0], tasks[0], tuple(written)
+    if "classification" in tasks:
+        name = targets[tasks.index("classification")]
+        raise DataError(
+            f"several targets are predicted together if all are continuous, but {name!r} has "
+            "classes: train a model for each target; for numbers that are no classes use the task "
+            "'regression' (--task regression)"
+        )
+    return np.column_stack(columns), "regression", tuple(written)
 
 
 def read_target(
     series: pl.Series, task: str, options: TableOptions = NO_OPTIONS
-) -> tuple[Column, NumberFormat | ClockFormat | None]:
+) -> tuple[Column, Written]:
     """Return the targets of a column, and how numbers are written.
 
     They are `Strings` if they are classes, or else numbers. Some may be missing.
@@ -220,11 +334,25 @@ def read_target(
     return column, kind.written  # type: ignore[return-value]  # dates are refused above
 
 
-def reread_target(series: pl.Series, target: Target, options: TableOptions) -> Column:
-    """Return the targets of a column as those of training were read."""
-    if isinstance(target, ClassLabels):
-        return read_labels(series, options.na_values)
-    return read_numbers(series, target.written, options.na_values)
+def reread_targets(
+    frame: pl.DataFrame,
+    targets: tuple[str, ...],
+    task: Task,
+    written: Sequence[Written],
+    options: TableOptions,
+) -> Column:
+    """Return the target's column or an array (n_rows, n_targets), read as those of training."""
+    if len(targets) != len(written):
+        raise DataError(
+            f"{plural(len(targets), 'target')} given: expected {len(written)}, as in training"
+        )
+    columns: list[Any] = [
+        read_labels(frame[name], options.na_values)
+        if task == "classification"
+        else read_numbers(frame[name], form, options.na_values)
+        for name, form in zip(targets, written)
+    ]
+    return columns[0] if len(targets) == 1 else np.column_stack(columns)
 
 
 def select_features(
@@ -251,11 +379,13 @@ def select_features(
     return table
 
 
-def note_unlabelled(n_rows: int, target: str) -> tuple[str, ...]:
+def note_unlabelled(n_rows: int, *targets: str) -> tuple[str, ...]:
     """Describe how many rows were left out because they have no target."""
     if not n_rows:
         return ()
-    return (f"left out {plural(n_rows, 'row')} in which the target {target!r} is missing",)
+    return (
+        f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing",
+    )
 
 
 def note_identifiers(names: Sequence[str]) -> tuple[str, ...]:
@@ -283,14 +413,18 @@ def _read_features(
     return kinds, table, identifiers
 
 
-def _drop_unlabelled(part: Part, target: str) -> tuple[Part, int]:
-    """Leave out the rows without a target, and return how many there were."""
-    missing = find_missing(part.y)
+def _drop_unlabelled(part: Part, targets: Sequence[str]) -> tuple[Part, int]:
+    """Leave out the rows without a target, or one of several; return how many there were."""
+    missing = find_missing(part.y).reshape(len(part.y), -1).any(axis=1)
     if not missing.any():
         return part, 0
     if missing.all():
-        raise DataError(f"the target {target!r} is missing in every row: expected values")
+        raise _refuse_unlabelled(*targets)
     return part.take(np.nonzero(~missing)[0]), int(missing.sum())
+
+
+def _refuse_unlabelled(*targets: str) -> DataError:
+    return DataError(f"the target {quoted_list(targets)} is missing in every row: expected values")
 
 
 @dataclass(frozen=True)
