@@ -241,9 +241,9 @@ class Model(Engine):
             explain_setup(error, self, x)
             raise
         finally:
-            self.drop_large_programs()
             if bar:
                 bar.close()
+            self.drop_large_programs()
         return self.history.copy()
 
     def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:

@@ -7,6 +7,7 @@ Linux, the process is forked from a server that has imported the libraries, but 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import importlib.util
 import io
 import multiprocessing
@@ -49,6 +50,7 @@ def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _call(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    faulthandler.dump_traceback_later(LIMIT - 10)  # in which line it hangs
     try:
         sender.send(function(*arguments))
     except Exception as error:

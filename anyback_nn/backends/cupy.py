@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -105,12 +105,10 @@ class CupyBackend(Backend):
     def scan(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
-        run = TracedScan(step, donate, RULES)
-
         def move(leaf: Any) -> Any:
             return leaf if leaf is None or isinstance(leaf, list) else cupy.asarray(leaf)
 
-        def steps(carried: Any, fixed: Any, xs: Any) -> Any:
+        def move_together(xs: Iterable[Any]) -> Iterator[Any]:
             # Each kind of array is moved to the device once for all steps.
             xs = list(xs)
             stacked = tree_map(move, tree_stack(xs))
@@ -118,9 +116,9 @@ class CupyBackend(Backend):
             def take(i: int) -> Any:
                 return tree_map(lambda leaf: None if leaf is None else leaf[i], stacked)
 
-            return run(carried, fixed, map(take, range(len(xs))))
+            return map(take, range(len(xs)))
 
-        return steps
+        return TracedScan(step, donate, RULES, move_together)
 
     def synchronize(self, *arrays: Array) -> None:
         self.device.synchronize()

@@ -27,6 +27,7 @@ from anyback_nn.jit.functions import (
 )
 from anyback_nn.jit.graph import Buffer, Op, TraceError, View
 from anyback_nn.jit.rules import TraceRules
+from anyback_nn.jit.scan import TracedScan
 from anyback_nn.jit.tracer import ScalarTracer, Tracer
 from anyback_nn.tree import tree_map
 
@@ -86,14 +87,14 @@ class TorchBackend(Backend):
     def scan(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
     ) -> Callable[..., Any] | None:
-        run = super().scan(step, donate)
-        if run is None:
-            return None
-
         def as_tensor(leaf: Any) -> Any:
             return leaf if leaf is None or isinstance(leaf, float) else torch.from_numpy(leaf)
 
-        return lambda carried, fixed, xs: run(carried, fixed, (tree_map(as_tensor, x) for x in xs))
+        def as_tensors(xs: Iterable[Any]) -> Iterator[Any]:
+            return (tree_map(as_tensor, x) for x in xs)
+
+        rules = self.trace_rules
+        return None if rules is None else TracedScan(step, donate, rules, as_tensors)
 
     def transfer(self) -> Callable[[Sequence[tuple[Any, str]]], list[Array]]:
         if not self.has_device_memory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.inputs.frames import frame_to_numpy
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
+from anyback_nn.utils.arguments import check_numeric
 from anyback_nn.utils.frames import is_frame, is_series, to_numeric
 
 __all__ = [
@@ -45,15 +45,6 @@ def as_array(x: Any) -> Array:
     if is_series(x) and (numbers := to_numeric(x)) is not None:
         return numbers
     return x if is_array_api_obj(x) else to_numpy(x)
-
-
-def _check_numeric(x: Array, name: str, advice: str = "") -> None:
-    """Raise `DataError` unless the dtype is boolean, integer or real floating."""
-    # NumPy's dtypes of strings and objects are not in the standard.
-    with contextlib.suppress(TypeError):
-        if array_namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating")):
-            return
-    raise DataError(f"expected numeric {name}, got dtype {x.dtype}{advice}")
 
 
 def count_rows(x: Array) -> int:
@@ -115,7 +106,7 @@ def check_inputs(
             1: "use x[:, None] for one feature, or x[None, :] for one sample",
         }.get(len(shape), "flatten each sample: x.reshape(len(x), -1)")
         raise ShapeError(f"expected inputs of shape (n_samples, n_features), got {shape}: {hint}")
-    _check_numeric(x, "inputs", ". Encode strings and categories first")
+    check_numeric(x, "inputs", ". Encode strings and categories first")
     if 0 in shape:
         raise DataError(
             f"expected at least one sample and one feature, got inputs of shape {shape}"
@@ -176,8 +167,6 @@ def check_batch(
     x = check_inputs(x, n_in, finite=values, feature_names=feature_names)
     n_out = network.output_size(int(x.shape[1]))
     y = as_array(y)
-    advice = "Number the labels first, for example with numpy.unique(labels, return_inverse=True)"
-    _check_numeric(y, "targets", f". {advice}")
     y = loss.check_targets(y, n_out, values=values)
     if count_rows(x) != count_rows(y):
         raise ShapeError(
@@ -204,7 +193,7 @@ def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array
         raise ShapeError(
             f"expected sample weights of shape ({n_samples},), got {tuple(weights.shape)}"
         )
-    _check_numeric(weights, "sample weights")
+    check_numeric(weights, "sample weights")
     if xp.isdtype(weights.dtype, ("bool", "integral")):
         weights = xp.astype(weights, xp.float32)
     if values and not to_numpy(xp.all((weights >= 0) & (weights < float("inf")))):

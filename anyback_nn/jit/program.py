@@ -39,7 +39,7 @@ class Program:
     first : tuple
         What the step returned when it was traced, until `first_results` is called.
     nbytes : int
-        The memory of its own and of the donated arrays that it writes.
+        The memory of the results that it stores.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Program:
                 result.tree if result.fixed else tree_map(self._clone, tree)
                 for result, tree in zip(self.replay.results, values)
             )
+            del values  # On a device, this is memory that the replay needs.
             if rules.verify is not None:
                 others = tuple(x for i, x in enumerate(arguments) if i not in donate)
                 self._verify(arrays, before, [x for x in tree_leaves(others) if x is not None])

@@ -25,6 +25,8 @@ class TracedScan:
         The positions of the arguments that are donated, the first ones.
     rules : TraceRules
         The rules of the arrays' library.
+    convert : callable, optional
+        Makes arrays of that library of the NumPy arrays among the ``xs`` of all steps.
 
     Examples
     --------
@@ -41,9 +43,14 @@ class TracedScan:
     """
 
     def __init__(
-        self, step: Callable[..., Any], donate: tuple[int, ...], rules: TraceRules
+        self,
+        step: Callable[..., Any],
+        donate: tuple[int, ...],
+        rules: TraceRules,
+        convert: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     ) -> None:
         self.traced, self.n_donated = Traced(step, donate, rules), len(donate)
+        self.convert = convert
 
     def drop_large_programs(self) -> None:
         """Drop the programs whose memory is worth more than tracing them again."""
@@ -70,7 +77,7 @@ class TracedScan:
             Each has an element for each step.
         """
         results: list[Any] = []
-        remaining = iter(xs)
+        remaining = iter(self.convert(xs))
         for x in remaining:
             arguments = (*carried, *fixed, *x)
             program, _ = self.traced.program_for(arguments)

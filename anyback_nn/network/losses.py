@@ -20,7 +20,7 @@ from array_api_compat import device
 from anyback_nn.array_api import Array, array_namespace, to_numpy
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.activations import sigmoid, softmax
-from anyback_nn.utils.arguments import check_range
+from anyback_nn.utils.arguments import check_numeric, check_range
 
 __all__ = [
     "LOSSES",
@@ -35,6 +35,8 @@ __all__ = [
     "mean_loss",
     "weighted_mean",
 ]
+
+_NUMBER_LABELS = ". Number labels first, for example with numpy.unique(labels, return_inverse=True)"
 
 
 class Loss(ABC):
@@ -118,7 +120,7 @@ class Loss(ABC):
         Parameters
         ----------
         targets : array, shape (n_samples,) or (n_samples, n_out)
-            Booleans, integers or real floating numbers; `Model.fit` has checked the dtype.
+            Booleans, integers or real floating numbers.
         n_out : int
             The number of the network's outputs.
         values : bool
@@ -136,6 +138,7 @@ class Loss(ABC):
         DataError
             The values are not valid for this loss.
         """
+        check_numeric(targets, "targets", _NUMBER_LABELS)
         xp = array_namespace(targets)
         if targets.ndim == 1:
             targets = targets[:, None]
@@ -473,6 +476,7 @@ class SoftmaxCrossEntropy(Loss):
         if targets.ndim == 2 and targets.shape[1] == 1 and n_out != 1:
             targets = targets[:, 0]
         if targets.ndim == 1:
+            check_numeric(targets, "targets", _NUMBER_LABELS)
             return self._check_classes(targets, n_out, values=values)
         targets = super().check_targets(targets, n_out, values=values)
         if not xp.isdtype(targets.dtype, "real floating"):

@@ -40,7 +40,6 @@ __all__ = [
     "Optimizer",
     "RMSProp",
     "Slots",
-    "add_l2",
 ]
 
 Slots = tuple[Array, ...]
@@ -194,22 +193,8 @@ class Optimizer(ABC):
         if self.l1:
             g += (self.l1 * mask) * array_namespace(p).sign(p)
         if self.l2:
-            g, _ = add_l2(g, p, mask, self.l2)
+            g += (self.l2 * mask) * p
         return g
-
-
-def add_l2(g: Array, p: Array, mask: Array | float, strength: Array | float) -> tuple[Array, Array]:
-    """Add the gradient of ``strength/2 sum w^2`` to ``g``, which is donated.
-
-    Returns
-    -------
-    g : array
-    penalized : array
-        The parameters that the penalty acts on, and 0 in place of the others.
-    """
-    penalized = mask * p
-    g += strength * penalized
-    return g, penalized
 
 
 @dataclass(frozen=True)

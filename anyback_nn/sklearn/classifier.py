@@ -34,9 +34,6 @@ from anyback_nn.sklearn.convert import COUNTERPARTS
 
 __all__ = ["MLPClassifier"]
 
-LOSSES = ("log_loss", "binary_cross_entropy", "softmax_cross_entropy")
-"""The names that ``loss`` takes."""
-
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """scikit-learn's `MLPClassifier` on any backend: the same parameters, attributes and results.
@@ -191,7 +188,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(LOSSES)), Loss],
+        "loss": [StrOptions({"log_loss", "binary_cross_entropy", "softmax_cross_entropy"}), Loss],
         "class_weight": [None, dict, list, StrOptions({"balanced"})],
         "label_smoothing": [Interval(Real, 0, 1, closed="both")],
     }

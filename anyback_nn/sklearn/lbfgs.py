@@ -121,6 +121,10 @@ def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., tuple
     return gradient
 
 
+class _StopTraining(Exception):
+    """A callback has ended training."""
+
+
 def train(mlp: Estimator, source: ArraySource, validation: Validation | None) -> None:
     """Minimise the loss of all samples together; callbacks take an iteration for an epoch.
 
@@ -154,18 +158,21 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
         fit.epochs_done += 1
         if mlp.verbose:
             print(f"Iteration {fit.epochs_done}, loss = {value:.8f}")
-        call("on_epoch_end")
+        try:
+            call("on_epoch_end")
+        except _StopTraining:
+            raise StopIteration from None  # which SciPy takes for its end
 
     with mlp._open_callbacks() as callbacks:
 
         def call(event: str) -> None:
-            """Call the callbacks; raise `StopIteration` if one has ended training."""
+            """Call the callbacks; raise `_StopTraining` if one has ended training."""
             for callback in callbacks:
                 getattr(callback, event)(fit)
             if fit.stop_reason is not None:
-                raise StopIteration
+                raise _StopTraining
 
-        with suppress(StopIteration):
+        with suppress(_StopTraining):
             call("on_train_begin")
             options = {"maxiter": fit.epochs, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)}
             result = scipy_minimize(
@@ -188,7 +195,7 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
                     stacklevel=5,
                 )
             mlp.loss_, mlp.n_iter_, mlp.converged_ = float(result.fun), n_iter, converged
-        with suppress(StopIteration):
+        with suppress(_StopTraining):
             call("on_train_end")
     if not np.all(np.isfinite(problem.start())):
         raise ValueError(

@@ -15,7 +15,7 @@ from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.optim.averaging import update_average
-from anyback_nn.optim.optimizers import Optimizer, add_l2
+from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.step import Step, StepArguments, StepReport, value_and_grad
 
 __all__ = ["Objective", "Scaled"]
@@ -140,7 +140,8 @@ def _with_penalty(
     added, squares = [], []
     for g, p, marked in zip(grads, params, mask):
         xp = array_namespace(p)
-        g, penalized = add_l2(g, p, marked, strength)
+        penalized = marked * p
+        g += strength * penalized
         squares.append(xp.vecdot(xp.reshape(penalized, (-1,)), xp.reshape(p, (-1,))))
         added.append(g)
     return tuple(added), sum(squares[1:], squares[0])

@@ -88,12 +88,14 @@ def _resume_or_begin(mlp: Estimator, *, incremental: bool) -> None:
     """Put back the parameters that training resumes from, and begin an optimiser if needed."""
     training = mlp.model_.training
     restored, averages = mlp._restore_training_params(), mlp.average_weights is not None
-    unchanged = mlp._optimizer_settings == mlp._last_optimizer_settings
-    mlp._last_optimizer_settings = mlp._optimizer_settings
+    last_settings, mlp._last_optimizer_settings = (
+        mlp._last_optimizer_settings,
+        mlp._optimizer_settings,
+    )
     resumes = (
         incremental
         and training.optimizer is not None
-        and unchanged
+        and mlp._optimizer_settings == last_settings
         and averages == ("average" in training.optimizer_state)
     )
     if resumes:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from operator import index
 from typing import Any
 
-__all__ = ["as_integer", "check_range", "require_extra", "to_python_scalars"]
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.errors import DataError
+
+__all__ = ["as_integer", "check_numeric", "check_range", "require_extra", "to_python_scalars"]
 
 _RANGES: dict[str, Callable[[Any], bool]] = {
     "above 0": lambda value: value > 0,
@@ -101,3 +105,12 @@ def to_python_scalars(settings: Any) -> Any:
         if (new := to_python_scalars(value)) is not value:
             changed[field.name] = new
     return replace(settings, **changed) if changed else settings
+
+
+def check_numeric(x: Array, name: str, advice: str = "") -> None:
+    """Raise `DataError` unless the dtype is boolean, integer or real floating."""
+    # NumPy's dtypes of strings and objects are not in the standard.
+    with contextlib.suppress(TypeError):
+        if array_namespace(x).isdtype(x.dtype, ("bool", "integral", "real floating")):
+            return
+    raise DataError(f"expected numeric {name}, got dtype {x.dtype}{advice}")

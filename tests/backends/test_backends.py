@@ -395,6 +395,13 @@ def test_the_backend_of_an_array(backend):
     assert select_for(select(backend.name).asarray([1.0], "float32")) == select(backend.name)
 
 
+def test_the_backend_of_an_array_moves_others_to_it(backend):
+    x = backend.asarray(NUMBERS, "float32")
+    for other in other_libraries():
+        moved = select_for(x).asarray(select(other).asarray(NUMBERS, "float32"))
+        assert_array(moved, NUMBERS.astype("float32"), backend)
+
+
 @pytest.mark.parametrize("wrong", [1.0, [1.0, 2.0], None, "text"])
 def test_what_is_no_array_has_neither_backend_nor_namespace(wrong):
     kind = f"{type(wrong).__module__}.{type(wrong).__name__}"

@@ -21,6 +21,8 @@ from traced_steps import (
     each_loss,
     each_network,
     each_optimizer,
+    fit_twice,
+    partial_fit_twice,
     train,
 )
 
@@ -44,6 +46,15 @@ def cupy():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("train_twice", [fit_twice, partial_fit_twice])
+@pytest.mark.parametrize(("width", "n_traces"), [(8, 1), (512, 2)])
+def test_programs_of_more_than_a_megabyte_do_not_outlive_training(
+    train_twice, width, n_traces, programs
+):
+    train_twice(CupyBackend(), width)
+    assert len(programs) == n_traces
 
 
 # Training -----------------------------------------------------------------------------------------

@@ -23,7 +23,9 @@ from traced_steps import (
     each_loss,
     each_network,
     each_optimizer,
+    fit_twice,
     numbers_of,
+    partial_fit_twice,
     train,
 )
 
@@ -142,6 +144,15 @@ def test_a_program_works_in_other_memory_without_another_trace(train, backend, p
         results.append(numbers_of(train(fit)))
     assert len(programs) == 1
     assert_same(*results)
+
+
+@pytest.mark.parametrize("train_twice", [fit_twice, partial_fit_twice])
+@pytest.mark.parametrize(("width", "n_traces"), [(8, 1), (512, 2)])
+def test_programs_of_more_than_a_megabyte_do_not_outlive_training(
+    train_twice, width, n_traces, backend, programs
+):
+    train_twice(backend, width)
+    assert len(programs) == n_traces
 
 
 def test_a_copy_of_a_model_has_memory_and_programs_of_its_own(backend, programs):

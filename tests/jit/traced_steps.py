@@ -8,6 +8,7 @@ import pytest
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.tree import tree_named_leaves
 
 N_SAMPLES = 50
@@ -87,3 +88,20 @@ def assert_same(results, expected):
     """Compare arrays bit for bit."""
     for result, right in zip(results, expected, strict=True):
         np.testing.assert_array_equal(to_numpy(result), to_numpy(right), strict=True)
+
+
+def fit_twice(backend, width):
+    """Train a model twice, in batches of one shape."""
+    layers = (nn.Dense(width), nn.Dense(width), nn.Dense(3))
+    model = nn.Model(*layers, loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    x = np.random.default_rng(0).standard_normal((40, 4))
+    for _ in range(2):
+        model.fit(x, CLASSES[:40], epochs=2, batch_size=10, progress=False)
+
+
+def partial_fit_twice(backend, width):
+    """Train an estimator twice, in batches of one shape."""
+    mlp = MLPClassifier(hidden_layer_sizes=(width, width), batch_size=10, backend=backend)
+    x = np.random.default_rng(0).standard_normal((40, 4))
+    for _ in range(2):
+        mlp.partial_fit(x, CLASSES[:40], classes=[0, 1, 2])

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from network_cases import (
     LAYERS,
+    N_SAMPLES,
     TOLERANCE,
     arrays,
     assert_close,
     each_layer,
+    each_loss,
     move,
     pick,
 )
@@ -79,3 +81,12 @@ def test_batch_norm_averages_the_mean_and_the_unbiased_variance(backend, finest)
         "variance": 0.7 * variance + 0.3 * x.var(axis=0, ddof=1),
     }
     assert_close(layer.next_state(own, cache), expected, TOLERANCE[finest])
+
+
+@each_loss
+def test_weights_that_are_all_zero(case, backend, finest):
+    outputs, targets = case.draw(3)
+    numbers = move((outputs, targets, np.zeros(N_SAMPLES)), backend, finest)
+    value, d_outputs = nn.mean_loss(case.loss, *numbers)
+    assert float(to_numpy(value)) == 0.0
+    assert not np.any(to_numpy(d_outputs))

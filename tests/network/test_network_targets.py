@@ -102,6 +102,13 @@ def test_wrong_numbers(loss, targets, part, backend):
     assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("targets", [["cat", "dog"], [1j, 2.0]])
+def test_dtypes_that_are_not_numeric(targets):
+    for loss, n_out in [*((loss, 1) for loss in (*REGRESSION, *LABELS)), (CLASSES, 3)]:
+        with pytest.raises(nn.DataError, match=r"expected numeric targets, got .* numpy.unique"):
+            loss.check_targets(np.asarray(targets), n_out)
+
+
 @pytest.mark.parametrize(
     ("loss", "targets", "n_out"),
     [

@@ -73,6 +73,13 @@ def test_an_error_in_lbfgs_leaves_what_was_reached(iris):
     assert ours.loss_ == ours.loss_curve_[-1] == pytest.approx(cross_entropy(x, y)(ours))
 
 
+@pytest.mark.parametrize("event", ["train_begin", "epoch_begin", "train_end"])
+def test_an_iterator_that_ends_in_a_callback_does_not_end_lbfgs_silently(event, iris):
+    exhausted = Events(event, 1, lambda fit: next(iter(())))
+    with pytest.raises(StopIteration):
+        classifier(solver="lbfgs", max_iter=3, callbacks=[exhausted]).fit(*iris)
+
+
 @pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 def test_a_callback_can_stop_training(solver, iris):

@@ -18,6 +18,8 @@ from sklearn_cases import (
     train_pair,
 )
 
+from anyback_nn.sklearn import MLPRegressor
+
 WRONG = {
     "activation": ["none", 3],
     "solver": ["newton", None],
@@ -145,3 +147,10 @@ def test_weights_that_become_infinite(size):
                 mlp.fit(size * x, y)
     # At once, so not after 1000 epochs.
     assert len(ours.loss_curve_) < 100 < len(theirs.loss_curve_)
+
+
+@pytest.mark.parametrize("targets", [["1.5"] * 20, ["high"] * 20], ids=["digits", "words"])
+def test_targets_of_a_regression_that_are_strings(targets):
+    x = np.arange(40.0).reshape(20, 2)
+    with pytest.raises(ValueError, match="expected numeric targets, got dtype <U"):
+        MLPRegressor().fit(x, np.array(targets))

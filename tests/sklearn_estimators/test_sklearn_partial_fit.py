@@ -84,6 +84,14 @@ def test_partial_fit_with_a_generator_continues_to_draw_from_it():
     train_pair("values", train)
 
 
+def test_partial_fit_of_classes_that_come_later():
+    def train(mlp, x, y):
+        mlp.partial_fit(x[:60], y[:60], classes=[2, 1, 0])
+
+    _, ours = train_pair("classes", train)
+    assert ours.predict_proba(load_problem("classes")[0]).shape == (150, 3)
+
+
 def test_partial_fit_needs_the_classes_first():
     x, y = load_problem("classes")
     _, text = same_error(make_pair("classes"), lambda mlp: mlp.partial_fit(x, y))
