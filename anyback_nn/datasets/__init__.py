@@ -5,6 +5,7 @@ from anyback_nn.datasets.digits import load_digits
 from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.idx import read_idx
 from anyback_nn.datasets.load import BUILT_IN, load, read
+from anyback_nn.datasets.options import TableOptions
 from anyback_nn.datasets.parquet import ParquetBatches, parquet_batches
 from anyback_nn.datasets.synthetic import (
     make_blobs,
@@ -20,6 +21,7 @@ __all__ = [
     "Encoding",
     "ParquetBatches",
     "Rows",
+    "TableOptions",
     "encoding_from_json",
     "load",
     "load_digits",

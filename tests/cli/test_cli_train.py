@@ -135,7 +135,7 @@ def test_notes_go_to_stderr(program, tmp_path):
     arguments = ("train", path, "--target", "kind", "--epochs", "1")
     outcome = program(*arguments, "--json")
     assert outcome.json["output"] == "runs/gaps-1"
-    assert "note: training part: missing numbers filled" in outcome.err
+    assert "note: missing numbers filled" in outcome.err
     assert program(*arguments, "--quiet").err == ""
 
 
