@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from anyback_nn.datasets.columns import polars
 from anyback_nn.utils.messages import quoted_list
 
 if TYPE_CHECKING:
@@ -53,23 +54,33 @@ class AnswerFinder:
 
     def update(self, frame: pl.DataFrame) -> None:
         """Look at some rows."""
+        self._glance(frame.head(_GLANCE))
         target = frame[self.target]
-        for name in list(self._equal):
-            column = frame[name]
-            if column.dtype != target.dtype or not column.equals(target):
-                self._equal.discard(name)
-        glance = frame.head(_GLANCE)
+        self._equal = {name for name in self._equal if frame[name].equals(target)}
         for name, known in list(self._pairs.items()):
-            if known is None:
-                few = _pairs(glance, name, self.target)
-                if not self._determines(few) or few.height >= _DISTINCT * glance.height:
-                    del self._pairs[name]
-                    continue
-            pairs = _pairs(frame, name, self.target)
+            pairs = frame.select(value=name, target=self.target).unique()
             pairs = pairs if known is None else known.vstack(pairs).unique()
             if self._determines(pairs):
                 self._pairs[name] = pairs
             else:
+                del self._pairs[name]
+
+    def _glance(self, frame: pl.DataFrame) -> None:
+        """Rule most columns out by a few rows, in one query."""
+        pl = polars()
+        target = pl.col(self.target)
+        same_type = {name for name in self._equal if frame[name].dtype == frame[self.target].dtype}
+        rows = frame.select(
+            *(pl.col(name).eq_missing(target).all().alias(f"= {name}") for name in same_type),
+            *(pl.struct(name, target).n_unique().alias(f"? {name}") for name in self._pairs),
+            *(pl.col(name).n_unique().alias(f"! {name}") for name in self._pairs),
+        )
+        results = {name: column[0] for name, column in rows.to_dict().items()}
+        self._equal = {name for name in same_type if results[f"= {name}"]}
+        for name, known in list(self._pairs.items()):
+            n_pairs = results[f"? {name}"]
+            all_differ = known is None and n_pairs >= _DISTINCT * frame.height
+            if all_differ or n_pairs > min(results[f"! {name}"], self.most):
                 del self._pairs[name]
 
     def _determines(self, pairs: pl.DataFrame) -> bool:
@@ -104,8 +115,3 @@ def note_answers(
         finder.update(frame)
         notes += finder.notes
     return tuple(notes)
-
-
-def _pairs(frame: pl.DataFrame, name: str, target: str) -> pl.DataFrame:
-    """Return the distinct pairs of a value and a target."""
-    return frame.select(value=name, target=target).unique()

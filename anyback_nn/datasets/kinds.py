@@ -233,10 +233,12 @@ def is_identifier(series: pl.Series, column: Column, options: TableOptions) -> b
         is_unique = len(column.values) == n_rows
         return identifies_rows(name, n_rows, options, is_unique=is_unique, counts_rows=is_unique)
     counts_rows = is_unique = False
-    if column.dtype.kind != "M" and _are_integers(series):
+    if column.dtype.kind != "M":
         counts_rows = column[0] in (0, 1) and bool((np.diff(column) == 1).all())
         is_named = _IDENTIFIER_NAME.fullmatch(name) is not None
         is_unique = counts_rows or (is_named and len(np.unique(column)) == n_rows)
+        if is_unique and not _are_integers(series):
+            counts_rows = is_unique = False
     return identifies_rows(name, n_rows, options, is_unique=is_unique, counts_rows=counts_rows)
 
 
@@ -335,16 +337,16 @@ def _uses_commas(strings: pl.Series, options: TableOptions) -> bool:
 
 def _are_codes(strings: pl.Series) -> bool:
     """Return whether numbers are digits only, some of which begin with a zero."""
-    return _are_integers(strings) and bool(strings.str.contains(_LEADING_ZERO).any())
+    first = strings[strings.is_not_null().arg_max() or 0]
+    if first is None or not _INTEGER.fullmatch(first):  # which is fast
+        return False
+    return bool(strings.str.contains(_LEADING_ZERO).any()) and _are_integers(strings)
 
 
 def _are_integers(series: pl.Series) -> bool:
     """Return whether all values of a column of numbers are integers without a point."""
     if series.dtype != polars().String:
         return bool(series.dtype.is_integer())
-    first = series[series.is_not_null().arg_max() or 0]
-    if first is None or not _INTEGER.fullmatch(first):  # which is fast
-        return False
     return not bool(series.str.contains(r"[^\d\s+-]").any())
 
 
