@@ -260,7 +260,8 @@ def read_numbers(series: pl.Series, hint: str = "") -> np.ndarray:
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         return _fill_gaps(series.cast(pl.Float64))
     strings = read_strings(series)
-    if strings.drop_nulls().is_in(list(_NUMBERS)).all():
+    present = strings.drop_nulls()
+    if len(present) and present[0] in _NUMBERS and present.is_in(list(_NUMBERS)).all():
         strings = strings.replace(_NUMBERS)
     return _require_parsed(strings.cast(pl.Float64, strict=False), strings, hint)
 

@@ -110,20 +110,26 @@ def load(
     >>> digits = load("digits")
     >>> digits.x_train.shape, digits.encoding.classes[:3]
     ((1437, 64), ('0', '1', '2'))
+
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"area": range(9), "no": range(9), "rent": [i / 4 for i in range(9)]})
+    >>> load(frame, target="rent", ids="no").encoding.features.names
+    ('area',)
     """
     require_task(task)
     labelled: Task = "regression" if task == "regression" else "classification"
-    options = TableOptions(
-        separator=separator,
-        decimal=decimal,
-        encoding=encoding,
-        na_values=na_values,  # type: ignore[arg-type]
-        drop=drop,  # type: ignore[arg-type]
-        features=features,  # type: ignore[arg-type]
-        categorical=categorical,  # type: ignore[arg-type]
-        numeric=numeric,  # type: ignore[arg-type]
-        ids=ids,  # type: ignore[arg-type]
-    )
+    given: dict[str, Any] = {
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+        "na_values": na_values,
+        "drop": drop,
+        "features": features,
+        "categorical": categorical,
+        "numeric": numeric,
+        "ids": ids,
+    }
+    options = TableOptions(**given)
     if _is_built_in(source):
         name = str(source)
         _refuse_table_options(source, target, options)
