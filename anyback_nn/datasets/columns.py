@@ -286,7 +286,8 @@ def read_numbers(
         whole = series.to_physical() if is_time else series.dt.total_nanoseconds()
         return fill_gaps(whole / 1e9)
     strings = read_strings(series, missing)
-    if written is None and strings.drop_nulls().is_in(list(_NUMBERS)).all():
+    first = strings[strings.is_not_null().arg_max() or 0] if len(strings) else None
+    if written is None and first in _NUMBERS and strings.drop_nulls().is_in(list(_NUMBERS)).all():
         strings = strings.replace(_NUMBERS)
     parsed = parse_plain(strings) if written is None else written.parse(strings)
     require_parsed(parsed, strings, str(written or "numbers"), hint)

@@ -132,23 +132,29 @@ def load(
     >>> digits = load("digits")
     >>> digits.x_train.shape, digits.encoding.classes[:3]
     ((1437, 64), ('0', '1', '2'))
+
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"area": range(9), "no": range(9), "rent": [i / 4 for i in range(9)]})
+    >>> load(frame, target="rent", ids="no").encoding.features.names
+    ('area',)
     """
     require_task(task)
     if log_target and not center_target:
         raise DataError("log_target and center_target=False were given: expected one of them")
     scaling: TargetScaling = "log" if log_target else "standard" if center_target else "mean"
     labelled: Task = "regression" if task == "regression" else "classification"
-    options = TableOptions(
-        separator=separator,
-        decimal=decimal,
-        encoding=encoding,
-        na_values=na_values,  # type: ignore[arg-type]
-        drop=drop,  # type: ignore[arg-type]
-        features=features,  # type: ignore[arg-type]
-        categorical=categorical,  # type: ignore[arg-type]
-        numeric=numeric,  # type: ignore[arg-type]
-        ids=ids,  # type: ignore[arg-type]
-    )
+    given: dict[str, Any] = {
+        "separator": separator,
+        "decimal": decimal,
+        "encoding": encoding,
+        "na_values": na_values,
+        "drop": drop,
+        "features": features,
+        "categorical": categorical,
+        "numeric": numeric,
+        "ids": ids,
+    }
+    options = TableOptions(**given)
     if _is_built_in(source):
         name = str(source)
         _refuse_columns(source, target=target, group=group, time=time)

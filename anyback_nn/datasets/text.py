@@ -32,14 +32,13 @@ __all__ = ["check_names", "read_text", "refuse_unreadable"]
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SAMPLE_LINES, _SAMPLE_LENGTH = 200, 2**18
 _BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before that of UTF-16, which it begins with
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _FIRST_ROW = re.compile(rb'(?:[^"\r\n]|"[^"]*")*')
-_SEPARATOR_LINE = re.compile(rb'"?sep=(.)"?\r?\n')
+_SEPARATOR_LINE = re.compile(rb'"?sep=([\t !#-~])"?\r?\n')
 # Signs, currencies and units may stand around a number; three digits after a mark are unclear.
 _NUMBER = r"^[^\d.,]{{0,4}}(?:{})[^\d.,]{{0,8}}$"
 _DECIMAL_COMMA = _NUMBER.format(r"\d+,(?:\d{1,2}|\d{4,})|0,\d+|\d{1,3}(?:\.\d{3})+,\d+")
@@ -83,13 +82,14 @@ def read_text(
     """
     content = _unify_line_ends(_encode_utf8(content, options.encoding))
     declared = _SEPARATOR_LINE.match(content)  # Excel writes it before the header
-    content = content[declared.end() if declared else 0 :].lstrip(b"\r\n")
+    whole, content = content, content[declared.end() if declared else 0 :].lstrip(b"\r\n")
+    n_skipped = whole[: len(whole) - len(content)].count(b"\n")
     if not content.strip():
         raise DataError("is empty: expected a line of column names, then rows of data")
     separator, decimal = options.separator, options.decimal
     if separator is None:
         separator = declared[1].decode("latin-1") if declared else _find_separator(content)
-    frame = _parse(content, separator)
+    frame = _parse(content, separator, n_skipped)
     if decimal is None and separator == ";":
         decimal = _find_decimal(frame)
     marks = []
@@ -136,7 +136,7 @@ def _encode_utf8(content: bytes, encoding: str) -> bytes:
         encoding = next(marked, encoding)
     if encoding == "utf-8":
         _require_text(content)
-        return content
+        return content.removeprefix(codecs.BOM_UTF8)
     try:
         return content.decode(encoding).removeprefix("\ufeff").encode()
     except UnicodeError as error:
@@ -169,16 +169,17 @@ def _unify_line_ends(content: bytes) -> bytes:
 
 def _find_separator(content: bytes) -> str:
     """Return the separator that divides the first lines equally; commas come first."""
-    text = content[:_SAMPLE_LENGTH].decode(errors="replace")
-    if len(content) > _SAMPLE_LENGTH:
-        text = text.rpartition("\n")[0]
+    end = content.find(b"\n", _SAMPLE_LENGTH)
+    text = content[: end if end >= 0 else None].decode(errors="replace")
     best, most = ",", 1
     for separator in _SEPARATORS:
-        rows = islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), _SAMPLE_LINES)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         try:
-            widths = [len(row) for row in rows if row]
+            widths = [len(row) for row in islice(reader, _SAMPLE_LINES) if row]
         except csv.Error:  # a field is too long
             continue
+        if end >= 0 and len(widths) > 1:
+            widths.pop()  # what was cut may end inside of quotes
         if widths[0] > 1 and len(set(widths)) == 1:
             return separator
         if widths[0] > most:
@@ -186,18 +187,18 @@ def _find_separator(content: bytes) -> str:
     return best  # a line will be refused
 
 
-def _parse(content: bytes, separator: str) -> pl.DataFrame:
-    """Return the rows after the header, without blank lines."""
+def _parse(content: bytes, separator: str, n_skipped: int) -> pl.DataFrame:
+    """Return the rows after the header, which some lines were before, without blank lines."""
     pl = polars()
     try:
         with refuse_unreadable(f"text with {separator!r} between the columns"):
             # The header is read as a row, since polars would rename columns of the same name.
             frame = pl.read_csv(content, has_header=False, infer_schema=False, separator=separator)
     except DataError:
-        _find_blank_lines(content, separator)  # names the line, if one is too long
+        _find_blank_lines(content, separator, n_skipped)  # names the line, if one is too long
         raise
     if frame[:, -1].null_count():  # polars fills rows that are too short with nulls
-        frame = frame.filter(~pl.Series(_find_blank_lines(content, separator)))
+        frame = frame.filter(~pl.Series(_find_blank_lines(content, separator, n_skipped)))
     names = [(name or "").strip() for name in frame.row(0)]
     frame = frame[1:]
     while len(names) > 1 and not names[-1] and frame[:, -1].null_count() == frame.height:
@@ -207,7 +208,7 @@ def _parse(content: bytes, separator: str) -> pl.DataFrame:
     return frame
 
 
-def _find_blank_lines(content: bytes, separator: str) -> list[bool]:
+def _find_blank_lines(content: bytes, separator: str, n_skipped: int) -> list[bool]:
     """Return which lines are blank; refuse rows that are longer or shorter than the header."""
     try:
         text = content.decode().replace("\r\n", "\n")
@@ -222,20 +223,21 @@ def _find_blank_lines(content: bytes, separator: str) -> list[bool]:
             blank.append(not row)
             if row and len(row) != width:
                 raise DataError(
-                    f"row {blank.count(False) - 1} (line {reader.line_num}) has "
+                    f"row {blank.count(False) - 1} (line {n_skipped + reader.line_num}) has "
                     f"{plural(len(row), 'value')}: expected {width}, as many as the header has "
                     f"names; complete the row, quote values that contain {separator!r}, or pass "
                     "another separator= (--separator)"
                 )
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + n_skipped + 1
         raise DataError(
             f"line {line} is not UTF-8 ({error.reason}): expected text in UTF-8, or the name of "
             "its encoding; for one of western Europe pass encoding='latin-1' (--encoding latin-1)"
         ) from error
     except csv.Error as error:
         raise DataError(
-            f"line {reader.line_num}: {error}: expected text with {separator!r} between the columns"
+            f"line {n_skipped + reader.line_num}: {error}: expected text with {separator!r} "
+            "between the columns"
         ) from error
     return blank
 

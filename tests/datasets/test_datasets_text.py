@@ -128,6 +128,18 @@ def test_the_line_of_excel_that_names_the_separator():
     assert (frame.columns, options.separator) == (["a", "b,c"], ";")
 
 
+def test_lines_before_the_header_count_in_messages():
+    for content in b"sep=;\na;b\n1;2\n3\n", b"\n\r\na;b\n1;2;3\n":
+        with pytest.raises(DataError, match=r"\(line 4\)"):
+            read(content)
+
+
+def test_a_very_wide_table():
+    names = [f"gene {i}" for i in range(50_000)]
+    frame, options, _ = read(write([names, ["1,5"] * 50_000], separator="\t"))
+    assert (frame.shape, options.separator) == ((1, 50_000), "\t")
+
+
 def test_lines_that_end_with_a_separator_have_no_column_more():
     frame, _, _ = read(b"a;b;;\n1;2;;\n3;;;\n")
     assert frame.rows() == [("1", "2"), ("3", None)]
@@ -136,6 +148,11 @@ def test_lines_that_end_with_a_separator_have_no_column_more():
 def test_values_with_line_ends_in_a_file_of_carriage_returns():
     frame, _, _ = read(b'a,b\r"1\n2",3\r4,5\r')
     assert frame.rows() == [("1\n2", "3"), ("4", "5")]
+
+
+def test_commas_in_the_header_are_no_separators():
+    frame, options, _ = read(b"a, b;c\n1;2\n3;4\n")
+    assert (frame.columns, options.separator) == (["a, b", "c"], ";")
 
 
 def test_commas_are_found_first_and_without_a_note():
