@@ -28,6 +28,9 @@ __all__ = ["train"]
 FAR = 10
 """How many times as large as that of outputs of 0 a loss may be."""
 
+SOME_ROWS = 4096
+"""The most rows, in random order, whose loss with outputs of 0 is computed."""
+
 
 def train(
     data: options.Data,
@@ -192,6 +195,7 @@ def divide(dataset: Dataset, share: float) -> tuple[Any, Any, Any]:
 
 def describe_explosion(model: Model, y: Any, train_loss: float) -> str | None:
     """Return a sentence if training has made the loss far larger than that of outputs of 0."""
+    y = y[:SOME_ROWS]
     zeros = np.zeros((len(y), model.n_out))
     targets = model.loss.check_targets(y, model.n_out)
     start = float(model.loss.forward(zeros, targets)[0].mean())
