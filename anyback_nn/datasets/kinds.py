@@ -53,7 +53,7 @@ _IDENTIFIER_ROWS = 50
 # As pandas names an index that has no name, in Parquet and in CSV.
 _INDEX_NAME = re.compile(r"(__index_level_\d+__|Unnamed: \d+|)")
 _IDENTIFIER_NAME = re.compile(
-    r"(?i:id|index|idx|key|no|nr|row|row ?names?|.*[_ .-](id|idx|index|key|no|nr))|.*[a-z]I[dD]"
+    r"(?i:(.*[_ .-])?(id|u?uid|guid|index|idx|key|no|nr|row|row ?names?))|.*[a-z]I[dD]"
 )
 # A sign or bracket, a currency, a sign, then a digit.
 _BEGINS_WITH_DIGIT = (
@@ -62,6 +62,10 @@ _BEGINS_WITH_DIGIT = (
 _INTEGER = re.compile(r"\s*[-+]?\d+\s*")
 _LEADING_ZERO = r"^0\d+$"
 _LABELS = ". Where the strings are labels, use --task classification (task=)"
+_REMEDIES = (
+    "take the values as categories with --categorical (categorical=), or leave the column out with "
+    "--drop (drop=)"
+)
 
 
 @dataclass(frozen=True)
@@ -164,11 +168,11 @@ def decide_kind(
         return Kind("categories", None, markers)
     if len(forms) > 1:
         first, second = (repr(str(form)) for form in forms[:2])
-        remedy = "" if isinstance(forms[0], DateFormat) else "say which with --decimal (decimal=), "
+        is_date = isinstance(forms[0], DateFormat)
+        remedy = "write them like 2024-01-31, " if is_date else "use --decimal , or . (decimal=), "
         raise DataError(
             f"column {name!r}: {_examples(values)} can be read as {first} or as {second}: "
-            f"expected one reading; {remedy}write it in another way, or take the values as "
-            f"categories with --categorical (categorical=){hint}"
+            f"expected one reading; {remedy}{_REMEDIES}{hint}"
         )
     if forms:
         (form,) = forms
@@ -194,6 +198,7 @@ def _refuse_numbers(
     parsed = parse_plain(values)
     most = 2 * counts.filter(parsed.is_not_null()).sum() > n_rows
     if parsed.null_count() and (most or values.name in options.numeric):
+        hint = hint or f". Where it is no number, {_REMEDIES}"
         if strings is not None:
             require_parsed(parse_plain(strings), strings, "numbers", hint)
         wrong = values.filter(parsed.is_null())[0]
@@ -208,8 +213,7 @@ def _refuse_numbers(
         raise DataError(
             f"{row}column {values.name!r}: {_examples(examples)} begin with digits but have no "
             "common form: expected numbers such as 1234.5, all with one unit, or dates in one "
-            "format; take them as categories with --categorical (categorical=), or leave the "
-            f"column out with --drop (drop=){hint}"
+            f"format; {_REMEDIES}{hint}"
         )
 
 

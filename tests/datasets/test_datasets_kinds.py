@@ -106,12 +106,12 @@ def test_a_target_as_people_write_it(learn, task):
     ("strings", "message"),
     [
         (["1,234", "5,678"], "can be read as .*commas.* or as .*--decimal .*--categorical"),
-        (["01/02/2024", "03/04/2024"], r"as 'dates such as %d/%m/%Y' or as .*write it in"),
+        (["01/02/2024", "03/04/2024"], r"as 'dates such as %d/%m/%Y' or as .*write them like"),
         (["12 kg", "30 lb"], "'12 kg', '30 lb' begin with digits .*--categorical .*--drop"),
         (["10-20", "20-30", "n/k"], "'10-20', '20-30' begin with digits"),
         (["192.168.0.1", "10.0.0.1"], "begin with digits"),
         (["$5", "€7"], "begin with digits"),
-        (["3", "4", "5", "4+"], "non-numeric value '4\\+' in column 'a'"),
+        (["3", "4", "5", "4+"], "non-numeric value '4\\+' in column 'a'.*--(categorical|task)"),
     ],
 )
 @pytest.mark.parametrize("name", ["a", "y"])
@@ -233,6 +233,7 @@ def shuffled(n=N):
         ("anything", list(range(1, N + 1))),
         ("PassengerId", [7 * i for i in range(N)]),
         ("id", [f"2024-{i}" for i in range(N)]),
+        ("uuid", [f"{i:032x}" for i in range(N, 3 * N, 2)]),
         ("name", [f"name {i}" for i in range(N)]),
     ],
 )
