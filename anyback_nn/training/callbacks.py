@@ -162,7 +162,9 @@ class EpochLog(Callback):
 
     def on_epoch_end(self, fit: FitContext) -> None:
         row = fit.history.last
-        line = f"epoch {fit.epoch}/{self._last}  {describe_losses(row)}  {row['seconds']:.2f} s"
+        line = f"epoch {fit.epoch}/{self._last}  {describe_losses(row)}"
+        if "seconds" in row:  # iterations of L-BFGS are not timed
+            line += f"  {row['seconds']:.2f} s"
         # Flushed, because someone follows the file meanwhile.
         print(line, file=self.file or sys.stderr, flush=True)
 
