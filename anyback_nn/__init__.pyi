@@ -80,6 +80,7 @@ from .optim.schedules import Schedule as Schedule
 from .optim.schedules import StepDecay as StepDecay
 from .training.callbacks import Callback as Callback
 from .training.callbacks import EarlyStopping as EarlyStopping
+from .training.callbacks import EpochLog as EpochLog
 from .training.history import History as History
 from .training.metrics import EpochMetric as EpochMetric
 from .training.metrics import absolute_error as absolute_error

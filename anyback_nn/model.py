@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from anyback_nn.backends import Backend, select
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
+from anyback_nn.inputs.frames import find_feature_names
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import (
@@ -25,7 +25,7 @@ from anyback_nn.network.losses import (
 from anyback_nn.optim.optimizers import OPTIMIZERS, Adam, Optimizer, set_schedule
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.training import checkpoint, evaluation
-from anyback_nn.training.callbacks import Callback, ProgressBar, check_callbacks
+from anyback_nn.training.callbacks import Callback, check_callbacks, choose_progress
 from anyback_nn.training.custom import is_own
 from anyback_nn.training.engine import Engine, LayerSummary, choose_compute_dtype
 from anyback_nn.training.fit import (
@@ -84,6 +84,9 @@ class Model(Engine):
     encoding : dict, optional
         Encoding of raw data as inputs, as plain JSON. It is saved with the model, and not used
         otherwise.
+    feature_names : tuple of str, optional
+        The columns of the data frame that the model was fitted on. Other data frames must have
+        them, in any order; arrays have them in this one.
 
     Examples
     --------
@@ -175,8 +178,9 @@ class Model(Engine):
         Parameters
         ----------
         x : array, shape (n_samples, n_features), or iterable
-            Inputs of any array library, or a NumPy memory map (read batch by batch), or, with
-            ``y=None``, an iterable of batches ``(x, y)`` or ``(x, y, weights)``, such as
+            Inputs of any array library, a data frame of pandas or polars with numbers and
+            booleans, or a NumPy memory map (read batch by batch), or, with ``y=None``, an iterable
+            of batches ``(x, y)`` or ``(x, y, weights)``, such as
             `anyback_nn.datasets.parquet_batches`. Arrays that do not fit on a GPU are moved there
             batch by batch, too.
         y : array, shape (n_samples,) or (n_samples, n_outputs)
@@ -207,7 +211,8 @@ class Model(Engine):
         callbacks : sequence of Callback
             Callbacks, see `anyback_nn.training.callbacks`.
         progress : bool, optional
-            Whether to show a progress bar. Default: only on a terminal.
+            Whether to show progress: a bar on a terminal, else a line an epoch. Default: only on a
+            terminal or in a notebook.
 
         Returns
         -------
@@ -229,7 +234,7 @@ class Model(Engine):
         if batch_size is not None:
             batch_size = as_integer("batch_size", batch_size, least=1)
         check_callbacks(callbacks)
-        before, n_in = self._training, self.n_in
+        before, n_in, feature_names = self._training, self.n_in, self.feature_names
         if optimizer is None:
             optimizer = (before and before.optimizer) or Adam()
         if isinstance(optimizer, str):
@@ -240,9 +245,10 @@ class Model(Engine):
         if schedule is not None:
             optimizer = set_schedule(optimizer, schedule, context.epochs)
         rule: Optimizer = to_python_scalars(optimizer)
-        show = sys.stderr.isatty() if progress is None else progress
-        bar = ProgressBar() if show else None
+        bar = choose_progress(progress)
         try:
+            if self.feature_names is None:
+                self.feature_names = find_feature_names(x)
             with self.backend.scope(self.dtype):
                 training_source, validation_source = build_sources(
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
@@ -257,6 +263,7 @@ class Model(Engine):
             if context.epochs_done == 0:
                 diverged = isinstance(error, DivergenceError)
                 self._undo(before, n_in, keep_parameters=diverged)
+                self.feature_names = feature_names
             explain_setup(error, self, x)
             raise
         finally:
@@ -325,6 +332,7 @@ class Model(Engine):
         Parameters
         ----------
         x : array, shape (n_samples, n_features)
+            Or a data frame, of which the columns are taken by the names that those of `fit` had.
         batch_size : int
             The number of samples that are computed at once.
 
@@ -354,7 +362,7 @@ class Model(Engine):
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            rows = Samples(check_inputs(x, self.n_inputs))
+            rows = Samples(check_inputs(x, self.n_inputs, feature_names=self.feature_names))
             source = batch_arrays(self, rows, batch_size, resident=False)
             if is_own(self.loss):
                 result = evaluation.compute_outputs(self, source, method).outputs

@@ -102,6 +102,10 @@ def files(tmp_path_factory) -> Path:
     table.write_csv(folder / "table.csv")
     table.drop("price").write_csv(folder / "new.csv")
     table.write_parquet(folder / "homes.parquet")
+    patients, weeks = draw.integers(1, 20, 200), draw.integers(1, 52, 200)
+    visits = {"patient": patients, "week": weeks, "age": patients + 20}
+    values = {"cost": draw.uniform(10, 90, 200), "hours": draw.uniform(1, 9, 200)}
+    pl.DataFrame(visits | values).write_csv(folder / "visits.csv")
     table.write_parquet(folder / "later.parquet")
     (folder / "fashion-mnist").mkdir()
     for part, n_rows in (("train", 200), ("t10k", 50)):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import csv
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +13,17 @@ from typing import Annotated, Any
 import typer
 
 from anyback_nn.backends import Backend, select
+from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.targets import TASKS
+from anyback_nn.errors import DataError
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
+from anyback_nn.network.losses import LOSSES
 from anyback_nn.optim.optimizers import OPTIMIZERS
 from anyback_nn.optim.schedules import SCHEDULES
 from anyback_nn.utils.messages import did_you_mean
+
+PARTS = ("auto", "test", "all")
 
 # Reading and checking ----------------------------------------------------------------------------
 
@@ -33,6 +40,29 @@ def parse_widths(text: str) -> tuple[int, ...]:
             f"expected the widths of the hidden layers, such as 128,64, or none; got {text!r}"
         )
     return tuple(map(int, words))
+
+
+def parse_columns(texts: Sequence[str]) -> list[str]:
+    """Read values that are separated by commas, in any of some texts; quotes enclose commas.
+
+    >>> parse_columns(["id, town", '"area, m2"'])
+    ['id', 'town', 'area, m2']
+    """
+    return [value.strip() for row in csv.reader(texts, skipinitialspace=True) for value in row]
+
+
+def table_options(arguments: Mapping[str, Any], known: TableOptions = NO_OPTIONS) -> TableOptions:
+    """Return the options of a table, with those among a command's arguments that are not None."""
+    arguments = {**arguments, "encoding": arguments["text_encoding"]}
+    names = {field.name for field in fields(TableOptions)} & arguments.keys()
+    changes = {name: value for name in names if (value := arguments[name]) is not None}
+    for name, value in changes.items():
+        if isinstance(value, list):
+            changes[name] = tuple(parse_columns(value))
+    try:
+        return replace(known, **changes)
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def parse_names(text: str) -> list[str]:
@@ -88,6 +118,11 @@ def _check_widths(text: str) -> str:
     return text
 
 
+def _read_separator(word: str | None) -> str | None:
+    """Return a separator, of which a tab is hard to type."""
+    return "\t" if word in ("tab", "\\t") else word
+
+
 def _join_with_or(names: Collection[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} or {last}"
@@ -130,8 +165,9 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         show_default=False,
-        help="A .csv, .csv.gz, .parquet or .npz file, a folder with IDX files, or one of digits, "
-        "xor, circles, moons, spirals, blobs.",
+        help="A .csv, .tsv, .txt or .parquet file, also compressed (.gz, .bz2, .zip), - for "
+        "standard input, an .npz file, a folder with IDX files, or one of digits, xor, circles, "
+        "moons, spirals, blobs.",
     ),
 ]
 OptionalData = Annotated[str, typer.Argument(metavar="DATA", help="As for train.")]
@@ -141,12 +177,81 @@ Run = Annotated[
         metavar="RUN", show_default=False, help="A folder that train wrote, or a model file."
     ),
 ]
-Target = Annotated[str | None, _data("COL", "Column of a table to predict.")]
+Target = Annotated[
+    str | None,
+    _data("COL", "Column of a table to predict; several continuous ones as A,B.", default=False),
+]
 KnownTarget = Annotated[
     str | None,
     _data("COL", "Column of a table with the targets.", default="the one used in training"),
 ]
 Task = Annotated[str, _choice("Data", "TASK", TASKS)]
+
+_SEPARATOR = ("CHAR", "Character between the columns of a text file, or tab.")
+_DECIMAL = ("MARK", "Mark before the fraction of a number, a point or a comma.")
+_ENCODING = ("NAME", "Encoding of a text file, such as latin-1 or utf-16.")
+_NA_VALUES = ("VALUES", "Further values that are missing, separated by commas.")
+_DROP = ("COLS", "Columns that are no features, separated by commas.")
+_FEATURES = ("COLS", "Columns that are features, separated by commas.")
+_IDS = ("COLS", "Columns that name the rows, written next to the predictions.", "--id")
+_KNOWN = "as in training"
+
+Separator = Annotated[
+    str | None, _data(*_SEPARATOR, check=_read_separator, default="the one that fits")
+]
+Decimal = Annotated[str | None, _data(*_DECIMAL, default="the one that fits")]
+TextEncoding = Annotated[str | None, _data(*_ENCODING, "--encoding", default="utf-8")]
+NaValues = Annotated[list[str] | None, _data(*_NA_VALUES, default=False)]
+Drop = Annotated[list[str] | None, _data(*_DROP, default=False)]
+Features = Annotated[list[str] | None, _data(*_FEATURES, default="all that can be")]
+Categorical = Annotated[
+    list[str] | None, _data("COLS", "Columns whose values are categories.", default=False)
+]
+Numeric = Annotated[
+    list[str] | None, _data("COLS", "Columns whose values are numbers.", default=False)
+]
+Ids = Annotated[list[str] | None, _data(*_IDS, default=False)]
+
+KnownSeparator = Annotated[str | None, _data(*_SEPARATOR, check=_read_separator, default=_KNOWN)]
+KnownDecimal = Annotated[str | None, _data(*_DECIMAL, default=_KNOWN)]
+KnownTextEncoding = Annotated[str | None, _data(*_ENCODING, "--encoding", default=_KNOWN)]
+KnownNaValues = Annotated[list[str] | None, _data(*_NA_VALUES, default=_KNOWN)]
+KnownDrop = Annotated[list[str] | None, _data(*_DROP, default=_KNOWN)]
+KnownFeatures = Annotated[list[str] | None, _data(*_FEATURES, default=_KNOWN)]
+KnownIds = Annotated[list[str] | None, _data(*_IDS, default=_KNOWN)]
+TestFile = Annotated[
+    Path | None, _data("FILE", "File whose rows are the test part.", "--test-file", default=False)
+]
+TestShare = Annotated[
+    float | None,
+    _data(
+        "SHARE",
+        "Share of the rows to test with, unless the data come with a test part.",
+        "--test-share",
+        check=_check(lambda value: 0 < value < 1, "a share between 0 and 1"),
+        default="0.2",
+    ),
+]
+Group = Annotated[
+    str | None,
+    _data("COL", "Column whose rows of one value stay in one part; no feature.", default=False),
+]
+Time = Annotated[
+    str | None,
+    _data("COL", "Column of times: the last rows are the test part.", default=False),
+]
+LogTarget = Annotated[
+    bool, _data("", "Learn the logarithm of 1 + target; predict the target.", "--log-target")
+]
+Part = Annotated[
+    str,
+    _data(
+        "PART",
+        "Rows to measure: test, all, or auto (the test part if the data come with one, else all). "
+        "Of the file of training, test takes the rows that it was tested with.",
+        check=_one_of(PARTS),
+    ),
+]
 Validation = Annotated[
     float,
     _data(
@@ -177,6 +282,26 @@ Dropout = Annotated[
 
 _training = partial(_option, "Training")
 
+LossName = Annotated[
+    str | None,
+    _training(
+        "NAME",
+        f"{_join_with_or(LOSSES)}.",
+        "--loss",
+        check=_one_of(LOSSES),
+        default="by the task",
+    ),
+]
+ClassWeight = Annotated[
+    str | None,
+    _training(
+        "WEIGHT",
+        "balanced: all classes weigh the same, however many rows they have.",
+        "--class-weight",
+        check=_one_of(["balanced"]),
+        default=False,
+    ),
+]
 OptimizerName = Annotated[str, _choice("Training", "NAME", OPTIMIZERS)]
 LearningRate = Annotated[
     float | None,
@@ -282,3 +407,6 @@ Probabilities = Annotated[
 ]
 Json = Annotated[bool, _output("", "Print one JSON object instead of text.", "--json")]
 Quiet = Annotated[bool, _output("", "Omit tables, progress and notes.", "--quiet")]
+Log = Annotated[
+    bool, _output("", "Write a line an epoch to standard error, for a log file.", "--log")
+]

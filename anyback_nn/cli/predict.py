@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from anyback_nn.cli import options, run_folder
 from anyback_nn.cli.printing import Printer
 from anyback_nn.datasets import Encoding, read
+from anyback_nn.datasets.targets import target_names
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
 
@@ -22,6 +24,13 @@ def predict(
     run: options.Run,
     data: options.Data,
     probabilities: options.Probabilities = False,
+    drop: options.KnownDrop = None,
+    features: options.KnownFeatures = None,
+    ids: options.KnownIds = None,
+    na_values: options.KnownNaValues = None,
+    separator: options.KnownSeparator = None,
+    decimal: options.KnownDecimal = None,
+    text_encoding: options.KnownTextEncoding = None,
     backend: options.BackendSpec = None,
     output: options.PredictionFile = None,
     force: options.Force = False,
@@ -31,6 +40,7 @@ def predict(
 
     DATA need not have the target. If the data come with a test part, that part is predicted.
     """
+    arguments = dict(locals())
     device = options.select_backend(backend)
     if output is not None:
         run_folder.check_file(output, force=force)
@@ -40,8 +50,12 @@ def predict(
             "the model predicts a continuous target, which has no probabilities",
             param_hint="'--probabilities'",
         )
-    rows = read(data, encoding, with_target=False)
-    columns = predict_columns(model, encoding, rows.x, probabilities=probabilities)
+    table = options.table_options(arguments, encoding.options)
+    rows = read(data, encoding, with_target=False, options=table)
+    columns: list[tuple[str, Sequence[Any]]] = [
+        *rows.ids.items(),
+        *predict_columns(model, encoding, rows.x, probabilities=probabilities),
+    ]
 
     printer = Printer(quiet=quiet)
     printer.notes(rows.notes)
@@ -62,6 +76,9 @@ def predict_columns(
     model: Model, encoding: Encoding, x: Any, *, probabilities: bool
 ) -> list[tuple[str, list[Any]]]:
     """Compute the columns of the CSV file, each with its name."""
+    if encoding.classes is None and encoding.n_outputs > 1:
+        names = [f"prediction_{name}" for name in target_names(encoding.target)]
+        return list(zip(names, map(list, encoding.decode(model.predict(x)).T)))
     if encoding.classes is None:
         return [("prediction", list(encoding.decode(model.predict(x)[:, 0])))]
     columns = [("prediction", list(encoding.decode(model.predict_classes(x))))]
@@ -71,7 +88,7 @@ def predict_columns(
     return columns
 
 
-def write_csv(file: TextIO, columns: list[tuple[str, list[Any]]]) -> None:
+def write_csv(file: TextIO, columns: Sequence[tuple[str, Sequence[Any]]]) -> None:
     """Write columns below their names."""
     names, values = zip(*columns)
     writer = csv.writer(file, lineterminator="\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import typer
+
 from anyback_nn.backends import Backend
 from anyback_nn.cli import options
 from anyback_nn.datasets import Dataset
@@ -12,12 +14,33 @@ from anyback_nn.model import Model
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.layers import Dense, Dropout
-from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
+from anyback_nn.network.losses import LOSSES, SoftmaxCrossEntropy
 from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.optim.schedules import CosineDecay
 from anyback_nn.utils.messages import plural
 
-__all__ = ["build_model", "build_optimizer", "describe_data"]
+__all__ = ["build_model", "build_optimizer", "choose_loss", "describe_data"]
+
+
+def choose_loss(loss: str | None, task: str) -> str:
+    """Choose the loss by its name, else the first one for the task.
+
+    Raises
+    ------
+    typer.BadParameter
+        The loss is for another task.
+    """
+    if task == "classification":
+        # An output a class; the other losses that classify take labels that are 0 or 1.
+        fitting = [name for name, kind in LOSSES.items() if kind is SoftmaxCrossEntropy]
+    else:
+        fitting = [name for name, kind in LOSSES.items() if not kind.classifies]
+    if loss is not None and loss not in fitting:
+        raise typer.BadParameter(
+            f"{loss} does not fit the task, {task}: expected {' or '.join(fitting)}",
+            param_hint="'--loss'",
+        )
+    return loss or fitting[0]
 
 
 def build_model(
@@ -30,6 +53,7 @@ def build_model(
     seed: int,
     dtype: str,
     compute_dtype: str | None = None,
+    loss: str | None = None,
 ) -> Model:
     """Build the model for a dataset, with its initial parameters.
 
@@ -43,7 +67,7 @@ def build_model(
     model = Model(
         *layers,
         Dense(dataset.n_outputs),
-        loss=SoftmaxCrossEntropy() if dataset.task == "classification" else MeanSquaredError(),
+        loss=LOSSES[choose_loss(loss, dataset.task)](),
         backend=backend,
         seed=seed,
         dtype=dtype,
@@ -69,7 +93,11 @@ def build_optimizer(
 def describe_data(dataset: Dataset) -> str:
     """Return what is to be learned from what, in a sentence."""
     classes = dataset.encoding.classes
-    target = "a continuous target" if classes is None else f"one of {len(classes)} classes"
+    if classes is not None:
+        target = f"one of {len(classes)} classes"
+    else:
+        several = dataset.n_outputs > 1
+        target = f"{dataset.n_outputs} continuous targets" if several else "a continuous target"
     return (
         f"{dataset.name}: {dataset.task} ({target}) of {plural(dataset.n_features, 'feature')}, "
         f"{plural(len(dataset.x_train), 'row')} to train and validate with, "

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,14 +15,66 @@ from typing import Any
 
 from anyback_nn.backends import Backend
 from anyback_nn.cli.printing import to_json
-from anyback_nn.datasets import Encoding, encoding_from_json
+from anyback_nn.datasets import BUILT_IN, Dataset, Encoding, encoding_from_json
 from anyback_nn.errors import AnybackError, CheckpointError
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write, existing_folder
 
-__all__ = ["check_file", "find_free", "load", "write"]
+__all__ = ["TrainingData", "check_file", "find_free", "load", "write"]
 
 MODEL, HISTORY, SETTINGS = "model.safetensors", "history.csv", "settings.json"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The data that a run was trained and tested with.
+
+    Parameters
+    ----------
+    fingerprint : str, optional
+        Of the contents of the file; None if it has none, as a folder.
+    options : dict of str
+        The arguments of `anyback_nn.datasets.load` that divide the rows again.
+    train_rows : int
+        The number of rows that training has seen, those for validation included.
+    """
+
+    fingerprint: str | None
+    options: dict[str, Any]
+    train_rows: int
+
+    @classmethod
+    def describe(cls, data: str, options: dict[str, Any], dataset: Dataset) -> TrainingData:
+        """Describe the data of a run."""
+        return cls(compute_fingerprint(data), options, len(dataset.x_train))
+
+    @classmethod
+    def read(cls, run: Path) -> TrainingData | None:
+        """Read what `write` has written; None if it did not, or if a model file is alone."""
+        path = (run if run.is_dir() else run.parent) / SETTINGS
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8"))["data"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def is_of(self, data: str) -> bool:
+        """Return whether these are the data, by their contents."""
+        return self.fingerprint is not None and self.fingerprint == compute_fingerprint(data)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold of it."""
+        return asdict(self)
+
+
+def compute_fingerprint(data: str) -> str | None:
+    """Return what tells data from others: the name of built-in ones, or a file's SHA-256."""
+    if data in BUILT_IN:
+        return data
+    try:
+        with open(data, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # a folder
+        return None
 
 
 def find_free(path: Path | None, name: str) -> Path:

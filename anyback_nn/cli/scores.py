@@ -1,9 +1,9 @@
-"""How well a model predicts rows whose targets are known."""
+"""How well a model predicts rows whose targets are known, and how well a constant would."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -12,81 +12,192 @@ from rich.table import Table
 from rich.text import Text
 
 from anyback_nn.array_api import to_numpy
+from anyback_nn.cli.metrics import count_confusion, score_classes, score_values
 from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.datasets import Encoding
+from anyback_nn.datasets.targets import LogTarget, target_names
 from anyback_nn.model import Model
+from anyback_nn.network.losses import MeanSquaredError
 from anyback_nn.training.evaluation import evaluate_and_predict
 from anyback_nn.training.fit import batch_arrays, check_arrays
 
-__all__ = ["Scores", "compute_scores", "confusion_table", "count_confusion", "show_scores"]
+__all__ = ["Scores", "choose_judge", "compute_scores", "confusion_table", "show_scores"]
 
-LABELS = {"r2": "R2"}
+LABELS = {"r2": "R2", "f1_macro": "F1 (macro)", "roc_auc": "ROC AUC"}
 BATCH_SIZE = 4096
 MOST_PAIRS = 10
 """The largest number of rows in the table of confused classes."""
 
 
-class Scores(NamedTuple):
-    """The scores by their names and, for classification, the confusion matrix."""
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores by their names, beside those of the best constant prediction.
+
+    Parameters
+    ----------
+    n_rows : int
+    values : dict of str to float
+    baseline : dict of str to float
+        Those of always predicting the same, where it has them.
+    constant : str
+        What the baseline predicts.
+    confusion : ndarray of int, shape (n_classes, n_classes), optional
+        Actual classes on the first axis, predicted ones on the second.
+    targets : dict of str to Scores
+        Those of each of several targets.
+    """
 
     n_rows: int
     values: dict[str, float]
+    baseline: dict[str, float]
+    constant: str
     confusion: Any = None
+    targets: dict[str, Scores] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold of them."""
+        result: dict[str, Any] = {**self.values, "baseline": self.baseline}
+        if self.targets:
+            result["targets"] = {name: part.to_json() for name, part in self.targets.items()}
+        return result
+
+    def compare(self, judge: str) -> str | None:
+        """Return a sentence if the model is not better than the baseline.
+
+        Parameters
+        ----------
+        judge : str
+            The score to compare by, see `choose_judge`.
+        """
+        value, constant = self.values[judge], self.baseline[judge]
+        is_error = judge.endswith("error")
+        if constant == (0.0 if is_error else 1.0):  # all targets are the same
+            return None
+        if value < constant if is_error else value > constant:
+            return None
+        return (
+            f"the {label(judge)}, {value:.4g}, is not better than the {constant:.4g} of "
+            f"{self.constant}: the model is of no use for these rows. Try more epochs, another "
+            "learning rate, or other features"
+        )
+
+
+def label(name: str) -> str:
+    """Return the words for a score."""
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def choose_judge(model: Model, encoding: Encoding, *, balanced: bool) -> str:
+    """Choose the score that training aims at.
+
+    Parameters
+    ----------
+    model : Model
+    encoding : Encoding
+    balanced : bool
+        Whether all classes had the same weight.
+    """
+    if encoding.classes is not None:
+        return "balanced_accuracy" if balanced else "accuracy"
+    aims_at_mean = isinstance(model.loss, MeanSquaredError) and not isinstance(
+        encoding.target, LogTarget
+    )
+    return "r2" if aims_at_mean or encoding.n_outputs > 1 else "mean_absolute_error"
 
 
 def compute_scores(model: Model, encoding: Encoding, x: Any, y: Any) -> Scores:
     """Compute the scores of a model, in one pass over encoded rows.
 
-    They are ``loss``, and either ``accuracy`` or ``r2``, ``mean_absolute_error`` and
-    ``root_mean_squared_error``, the last two in the target's own units.
+    They are ``loss`` and those of `score_classes` or `score_values`, the latter in the target's own
+    units. The baseline always predicts the most frequent class, or the mean, of the same rows.
     """
     with model.backend.scope(model.dtype):
         rows = check_arrays(model, x, y, None)
         source = batch_arrays(model, rows, BATCH_SIZE, resident=False)
         means, outputs = evaluate_and_predict(model, source)
-        read = model.loss.decide if encoding.classes is not None else model.loss.link
-        predicted = to_numpy(read(outputs))
+        predicted = to_numpy(model.loss.link(outputs))
+        classes = to_numpy(model.loss.decide(outputs)) if encoding.classes is not None else None
+    loss = {"loss": means["loss"]}
     if encoding.classes is not None:
-        confusion = count_confusion(y, predicted, len(encoding.classes))
-        values = {"loss": means["loss"], "accuracy": float(np.trace(confusion) / len(x))}
-        return Scores(len(x), values, confusion)
-    errors = encoding.decode(predicted[:, 0]) - encoding.decode(y)
-    values = {
-        "loss": means["loss"],
-        "r2": means["r2"],
-        "mean_absolute_error": float(np.mean(np.abs(errors))),
-        "root_mean_squared_error": math.sqrt(np.mean(errors**2)),
-    }
-    return Scores(len(x), values)
+        return _score_classes(loss, y, predicted, classes, encoding.classes)
+    if encoding.n_outputs == 1:
+        actual = encoding.decode(y)
+        return _score_values(loss, actual, encoding.decode(predicted[:, 0]))
+    names = target_names(encoding.target)
+    columns = zip(names, encoding.decode(y).T, encoding.decode(predicted).T)
+    targets = {name: _score_values({}, *pair) for name, *pair in columns}
+    r2, constant = (
+        float(np.mean([getattr(part, side)["r2"] for part in targets.values()]))
+        for side in ("values", "baseline")
+    )
+    first, *_ = targets.values()
+    return Scores(len(x), {**loss, "r2": r2}, {"r2": constant}, first.constant, targets=targets)
 
 
-def count_confusion(actual: Any, predicted: Any, n_classes: int) -> Any:
-    """Count the rows of each actual class (first axis) by predicted class (second axis).
+def _score_classes(
+    loss: dict[str, float], y: Any, probabilities: Any, predicted: Any, labels: tuple[str, ...]
+) -> Scores:
+    confusion = count_confusion(y, predicted, len(labels))
+    most = int(confusion.sum(axis=1).argmax())
+    always = np.zeros_like(confusion)
+    always[:, most] = confusion.sum(axis=1)
+    return Scores(
+        len(y),
+        loss | score_classes(y, probabilities, confusion),
+        score_classes(y, np.zeros(probabilities.shape), always),
+        f"always predicting {labels[most]!r}, the most frequent class",
+        confusion,
+    )
 
-    >>> count_confusion(np.asarray([0, 1, 1]), np.asarray([0, 0, 1]), 2)
-    array([[1, 0],
-           [1, 1]])
-    """
-    pairs = np.bincount(actual * n_classes + predicted, minlength=n_classes**2)
-    return pairs.reshape(n_classes, n_classes)
+
+def _score_values(loss: dict[str, float], actual: Any, predicted: Any) -> Scores:
+    mean = np.broadcast_to(actual.mean(), actual.shape)
+    baseline = score_values(actual, mean)
+    return Scores(
+        len(actual),
+        loss | score_values(actual, predicted),
+        # Rounding of the mean is no score.
+        baseline | {"r2": float(actual.min() == actual.max())},
+        "always predicting the mean",
+    )
 
 
 def show_scores(printer: Printer, source: str, encoding: Encoding, scores: Scores) -> None:
     """Print the scores and, unless asked to be quiet, which classes were confused."""
-    labels = {name: LABELS.get(name, name.replace("_", " ")) for name in scores.values}
-    width = max(map(len, labels.values()))
+    width = max(len(label(name)) for name in scores.values)
     printer.show(Text(f"{source}: {scores.n_rows:,} rows", style="bold"), even_if_quiet=True)
     for name, value in scores.values.items():
-        number = f"{value:.4f}"
-        if name.endswith("error"):
-            number = f"{value:.6g} (units of the target)"
-        elif name == "loss" and encoding.classes is None:
-            number += " (of the standardised target)"
-        printer.show(f"  {labels[name]:<{width}}  {number}", even_if_quiet=True)
+        line = f"  {label(name):<{width}}  {_number(name, value)}"
+        if name in scores.baseline:
+            line += f"  (baseline {_number(name, scores.baseline[name])})"
+        elif encoding.classes is None:
+            line += " (of the standardised target)"
+        printer.show(line, even_if_quiet=True)
+    if scores.targets:
+        printer.show(targets_table(scores.targets), even_if_quiet=True)
+    errors = " Errors are in units of the target." if encoding.classes is None else ""
+    printer.show(f"  Baseline: {scores.constant}.{errors}")
     if encoding.classes is not None:
         printer.show("")
         printer.show(confusion_table(scores.confusion, encoding.classes, Console().width))
         printer.show("")
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.6g}" if name.endswith("error") else f"{value:.4f}"
+
+
+def targets_table(targets: dict[str, Scores]) -> Table:
+    """Create the table of the scores of each target, with the errors of the baseline."""
+    names = ("r2", "mean_absolute_error", "root_mean_squared_error")
+    headers = ("R2", "mean abs. error", "baseline", "root mean sq. error", "baseline ")
+    table = create_table("target", *headers, numeric=headers)
+    for target, scores in targets.items():
+        cells = [_number("r2", scores.values["r2"])]
+        for name in names[1:]:
+            cells += [_number(name, part[name]) for part in (scores.values, scores.baseline)]
+        table.add_row(Text(target), *cells)
+    return table
 
 
 def confusion_table(counts: Any, labels: tuple[str, ...], width: int) -> Table:

@@ -5,32 +5,57 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import typer
 from rich.table import Table
 
 from anyback_nn import __version__
 from anyback_nn.cli import options, recipe, run_folder
 from anyback_nn.cli.printing import Printer, create_table
-from anyback_nn.cli.scores import compute_scores, show_scores
-from anyback_nn.datasets import load
+from anyback_nn.cli.run_folder import TrainingData
+from anyback_nn.cli.scores import choose_judge, compute_scores, show_scores
+from anyback_nn.datasets import Dataset, load
 from anyback_nn.errors import AnybackError
 from anyback_nn.inputs.checks import check_compute_dtype
 from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
-from anyback_nn.training.callbacks import EarlyStopping
+from anyback_nn.network.losses import LOSSES, Poisson
+from anyback_nn.training.callbacks import EarlyStopping, EpochLog
 from anyback_nn.utils.messages import plural
 
 __all__ = ["train"]
+
+FAR = 10
+"""How many times as large as that of outputs of 0 a loss may be."""
+
+SOME_ROWS = 4096
+"""The most rows, in random order, whose loss with outputs of 0 is computed."""
 
 
 def train(
     data: options.Data,
     target: options.Target = None,
     task: options.Task = "auto",
+    test_file: options.TestFile = None,
+    test_share: options.TestShare = None,
+    group: options.Group = None,
+    time: options.Time = None,
+    log_target: options.LogTarget = False,
+    drop: options.Drop = None,
+    features: options.Features = None,
+    categorical: options.Categorical = None,
+    numeric: options.Numeric = None,
+    ids: options.Ids = None,
+    na_values: options.NaValues = None,
+    separator: options.Separator = None,
+    decimal: options.Decimal = None,
+    text_encoding: options.TextEncoding = None,
     validation: options.Validation = 0.1,
     hidden: options.Hidden = "256,128",
     activation: options.Activation = "relu",
     dropout: options.Dropout = 0.1,
+    loss: options.LossName = None,
+    class_weight: options.ClassWeight = None,
     optimizer: options.OptimizerName = "adam",
     learning_rate: options.LearningRate = None,
     schedule: options.Schedule = "cosine",
@@ -45,10 +70,12 @@ def train(
     output: options.RunFolder = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
+    log: options.Log = False,
 ) -> None:
     """Train a network on DATA, test it, and write it to a new folder.
 
-    The test part is the one that the data come with, else a fifth of the rows.
+    The test part is the one that the data come with, else a fifth of the rows, or what --test-file,
+    --test-share, --group or --time say.
     """
     arguments = dict(locals())
     if early_stopping is not None and not validation:
@@ -60,7 +87,31 @@ def train(
     with options.usage_error("--compute-dtype"):
         check_compute_dtype(compute_dtype, dtype, device)
 
-    dataset = load(data, target=target, task=task)
+    counts = loss is not None and LOSSES[loss] is Poisson
+    if counts and log_target:
+        raise typer.BadParameter(
+            "it predicts the logarithm itself: leave --log-target out", param_hint="'--loss'"
+        )
+    if loss is not None and task == "auto":
+        task = "classification" if LOSSES[loss].classifies else "regression"
+    recipe.choose_loss(loss, task)
+    reading: dict[str, Any] = {
+        "target": target,
+        "task": task,
+        "test_fraction": test_share,
+        "test_file": None if test_file is None else str(test_file),
+        "group": group,
+        "time": time,
+        "log_target": log_target,
+        "center_target": not counts,
+        **vars(options.table_options(arguments)),
+    }
+    dataset = load(data, **reading)
+    if class_weight is not None and dataset.task == "regression":
+        raise typer.BadParameter(
+            "a continuous target has no classes: leave it out, or use --task classification",
+            param_hint="'--class-weight'",
+        )
     run_folder.find_free(output, dataset.name)  # hours of training should not end with this error
     model = recipe.build_model(
         dataset,
@@ -71,7 +122,9 @@ def train(
         seed=seed,
         dtype=dtype,
         compute_dtype=compute_dtype,
+        loss=loss,
     )
+    x, y, held_out = divide(dataset, validation)
 
     printer = Printer(as_json=json, quiet=quiet)
     printer.notes(dataset.notes)
@@ -82,8 +135,8 @@ def train(
     interrupted = False
     try:
         model.fit(
-            dataset.x_train,
-            dataset.y_train,
+            x,
+            y,
             optimizer=recipe.build_optimizer(
                 optimizer,
                 learning_rate=learning_rate,
@@ -92,9 +145,10 @@ def train(
             ),
             epochs=epochs,
             batch_size=batch_size,
-            validation=validation or None,
-            callbacks=[stopping] if stopping else [],
-            progress=False if quiet else None,
+            validation=held_out,
+            class_weight=class_weight,
+            callbacks=[*([stopping] if stopping else []), *([EpochLog()] if log else [])],
+            progress=False if quiet or log else None,
         )
     except KeyboardInterrupt:
         if not model.history:
@@ -105,19 +159,53 @@ def train(
     scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
     result = {
         **summarize(model, best_epoch or len(model.history)),
-        **{f"test_{name}": value for name, value in scores.values.items()},
+        **{f"test_{name}": value for name, value in scores.to_json().items()},
         "interrupted": interrupted,
     }
     # Written before anything is printed: what reads the output may be gone, or fail.
-    settings = {"anyback_nn": __version__, "asked": arguments, "result": result}
+    settings = {
+        "anyback_nn": __version__,
+        "asked": arguments,
+        "data": TrainingData.describe(data, reading, dataset).to_json(),
+        "result": result,
+    }
     folder = run_folder.write(model, settings, output, dataset.name)
     printer.show(describe_training(result, epochs) + "\n")
     show_scores(printer, f"{dataset.name}, test part", dataset.encoding, scores)
+    judge = choose_judge(model, dataset.encoding, balanced=class_weight is not None)
+    warnings = (describe_explosion(model, y, result["train_loss"]), scores.compare(judge))
+    printer.notes(filter(None, warnings))
     printer.end({**result, "output": folder}, written=folder)
     if interrupted:
         raise AnybackError(
             f"interrupted: {len(model.history)} of {epochs} epochs were finished and are kept"
         )
+
+
+def divide(dataset: Dataset, share: float) -> tuple[Any, Any, Any]:
+    """Return ``x``, ``y`` and the validation data for `Model.fit`.
+
+    It draws a share of the rows itself, unless rows stay together.
+    """
+    if dataset.blocks is None or not share:
+        return dataset.x_train, dataset.y_train, share or None
+    (x, y), validation = dataset.split_validation(share)
+    return x, y, validation
+
+
+def describe_explosion(model: Model, y: Any, train_loss: float) -> str | None:
+    """Return a sentence if training has made the loss far larger than that of outputs of 0."""
+    y = y[:SOME_ROWS]
+    zeros = np.zeros((len(y), model.n_out))
+    targets = model.loss.check_targets(y, model.n_out)
+    start = float(model.loss.forward(zeros, targets)[0].mean())
+    if train_loss < FAR * start:
+        return None
+    return (
+        f"the training loss, {train_loss:.4g}, is far above the {start:.4g} of a network whose "
+        "outputs are all 0: training has gone astray, though the loss has stayed finite. Use a "
+        "smaller --learning-rate, or another --optimizer"
+    )
 
 
 def network_table(model: Model) -> Table:

@@ -1,18 +1,20 @@
 """Columns of raw data, before any encoding.
 
-There are two kinds of columns:
+There are three kinds of columns:
 
-- *numbers*: an array of float64, in which NaN is a missing value;
+- *numbers*: an array of float64, in which NaN is a missing value, or one of integers;
+- *dates*: an array of datetime64 in microseconds, in which NaT is a missing value;
 - *strings*: `Strings`, the distinct values and the code of each row.
 
 A table is a mapping of column names to columns of one length. Rows are counted from 1 in messages.
 
-In files, spaces around a string do not count, ``True`` and ``true`` are the same, and empty, NA,
-NaN, null and ? are missing values.
+In files, spaces around a string do not count, ``True`` and ``true`` are the same feature, and the
+strings of `MISSING_MARKERS` are missing values: those of pandas, and ? and -.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,10 @@ from anyback_nn.utils.messages import did_you_mean, plural, quoted_list
 if TYPE_CHECKING:
     import polars as pl
 
+    from anyback_nn.datasets.formats import Format
+
 __all__ = [
+    "MISSING_MARKERS",
     "Column",
     "Strings",
     "Table",
@@ -34,28 +39,35 @@ __all__ = [
     "as_numbers",
     "as_strings",
     "encode_strings",
+    "fill_gaps",
     "find_distinct",
+    "find_gaps",
     "find_missing",
+    "label",
+    "non_numeric",
+    "parse_plain",
     "polars",
-    "read_column",
+    "read_dates",
+    "read_labels",
     "read_numbers",
     "read_strings",
-    "read_typed",
     "require_column",
     "require_columns",
+    "require_parsed",
     "require_target",
 ]
 
 _LARGEST = float(np.finfo(np.float32).max)
-_MISSING = ("", "NA", "NaN", "nan", "NAN", "null", "NULL", "Null", "?")
-_BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
-_ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
-# Numbers for a reader but not for a program: 0,43 and 12 % and $3 and 23.01.2024
-_WRITTEN_NUMBER = (
-    r"^[-+$€£]?\s*\d[\d.,]*(,\d+|\s*[%$€£])$"  # decimal commas, units after
-    r"|^[$€£]\s*\d"  # units before
-    r"|^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}$"  # dates
+MISSING_MARKERS = (
+    *("", "?", "-", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "None", "NULL", "Null"),
+    *("null", "NaN", "NAN", "nan", "-NaN", "-nan", "1.#IND", "1.#QNAN", "-1.#IND", "-1.#QNAN"),
 )
+"""Strings that are missing values; - is a value like others in a column that has a + too."""
+
+_BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+_NUMBERS = {"false": "0", "true": "1"}
+"""Booleans as the numbers that they are in data frames."""
+_INTEGER = re.compile(r"[-+]?\d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +77,8 @@ class Strings:
     Parameters
     ----------
     values : tuple of str
-        Distinct strings in sorted order; after rows were taken, some may be in no row.
+        Distinct strings in sorted order, labels that are numbers by size; after rows were taken,
+        some may be in no row.
     codes : ndarray of int, shape (n_rows,)
         The index of each row's value, or -1 for a missing value.
 
@@ -99,7 +112,20 @@ Table = Mapping[str, Any]
 
 def find_missing(column: Column) -> np.ndarray:
     """Return a mask of the missing values."""
-    mask: np.ndarray = column.codes < 0 if isinstance(column, Strings) else np.isnan(column)
+    if isinstance(column, Strings):
+        return column.codes < 0
+    mask: np.ndarray = np.isnat(column) if column.dtype.kind == "M" else np.isnan(column)
+    return mask
+
+
+def find_gaps(series: pl.Series, missing: Sequence[str] = ()) -> np.ndarray:
+    """Return a mask of the missing values of a column of a polars frame."""
+    pl = polars()
+    if series.dtype.is_float():
+        series = series.fill_nan(None)
+    elif series.dtype in (pl.String, pl.Categorical, pl.Enum):
+        series = read_strings(series, missing)
+    mask: np.ndarray = series.is_null().to_numpy()
     return mask
 
 
@@ -151,6 +177,8 @@ def as_strings(values: np.ndarray | Strings) -> Strings:
 def as_column(name: str, values: np.ndarray) -> Column:
     """Return a column of an array: of numbers, or of strings or booleans.
 
+    Integers remain what they are: as labels they may have more digits than float64.
+
     Raises
     ------
     DataError
@@ -164,7 +192,9 @@ def as_column(name: str, values: np.ndarray) -> Column:
     if values.ndim != 1:
         raise DataError(f"{name!r} has the shape {values.shape}: expected one value a row")
     match values.dtype.kind:
-        case "i" | "u" | "f":
+        case "i" | "u":
+            return values
+        case "f":
             return as_numbers(name, values)
         case "b":
             return as_strings(np.where(values, "true", "false"))
@@ -216,95 +246,169 @@ def require_columns(names: Sequence[str], columns: Collection[str]) -> None:
         )
 
 
-def read_column(series: pl.Series, *, mixed: bool = False, hint: str = "") -> Column:
-    """Return the numbers or strings of a column, by its values.
+def label(value: Any) -> str:
+    """Return a label as a string; a float that is an integer without its fraction.
 
-    Unless ``mixed``, if most strings of a column are numbers, all must be: otherwise a single
-    typing error would silently turn numbers into categories. A hint may end the error.
+    >>> label(2), label(2.0), label(2.5), label("2.0")
+    ('2', '2', '2.5', '2.0')
+    """
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def read_numbers(
+    series: pl.Series,
+    written: Format | None = None,
+    missing: Sequence[str] = (),
+    *,
+    hint: str = "",
+) -> np.ndarray:
+    """Return the numbers of a column, all of whose values must be numbers.
+
+    Times and durations are seconds.
+
+    Parameters
+    ----------
+    series : polars.Series
+    written : NumberFormat or ClockFormat, optional
+        How strings are written. Default: plainly, such as 1234.5.
+    missing : sequence of str
+        Strings that are missing values, in addition to `MISSING_MARKERS`.
+    hint : str
+        The end of the error.
     """
     pl = polars()
-    if series.dtype.is_numeric():
-        return read_numbers(series)
-    strings = read_strings(series)
-    if series.dtype != pl.String:
-        return encode_strings(strings)
-    parsed = strings.cast(pl.Float64, strict=False)
-    n_values, n_numbers = strings.count(), parsed.count()
-    if n_numbers == n_values or (not mixed and 2 * n_numbers > n_values):
-        return _require_parsed(parsed, strings, hint)
-    if not mixed and strings.drop_nulls().str.contains(_ISO_DATE).all():
-        raise _unusable(series, "dates")
-    written = strings.str.contains(_WRITTEN_NUMBER)
-    if not mixed and 2 * (written.sum() or 0) > n_values:
-        row = int(written.fill_null(False).arg_max() or 0)
-        raise DataError(
-            f"row {row + 1}, column {series.name!r}: {strings[row]!r} is a number or date in a "
-            "form that is not read: expected numbers such as 1234.5, without units and with a "
-            "decimal point; rewrite the column, or drop it from the file"
-        )
-    return encode_strings(strings)
+    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+        return fill_gaps(series.cast(pl.Float64))
+    if series.dtype in (pl.Time, pl.Duration):
+        is_time = series.dtype == pl.Time
+        whole = series.to_physical() if is_time else series.dt.total_nanoseconds()
+        return fill_gaps(whole / 1e9)
+    strings = read_strings(series, missing)
+    first = strings[strings.is_not_null().arg_max() or 0] if len(strings) else None
+    if written is None and first in _NUMBERS and strings.drop_nulls().is_in(list(_NUMBERS)).all():
+        strings = strings.replace(_NUMBERS)
+    parsed = parse_plain(strings) if written is None else written.parse(strings)
+    require_parsed(parsed, strings, str(written or "numbers"), hint)
+    return fill_gaps(parsed)
 
 
-def read_typed(series: pl.Series) -> Column:
-    """Return the numbers or strings of a column, by its type."""
-    if series.dtype.is_numeric():
-        return read_numbers(series)
-    return encode_strings(read_strings(series))
-
-
-def read_numbers(series: pl.Series, hint: str = "") -> np.ndarray:
-    """Return the numbers of a column. All values must be numbers; a hint may end the error."""
+def read_dates(
+    series: pl.Series, written: Format | None = None, missing: Sequence[str] = ()
+) -> np.ndarray:
+    """Return the dates of a column (datetime64[us]), all of whose values must be dates."""
     pl = polars()
-    if series.dtype.is_numeric():
-        return _fill_gaps(series.cast(pl.Float64))
-    strings = read_strings(series)
-    return _require_parsed(strings.cast(pl.Float64, strict=False), strings, hint)
+    if series.dtype in (pl.Date, pl.Datetime):
+        dates = series
+    elif written is None:
+        raise DataError(
+            f"column {series.name!r} holds {series.dtype} values: expected dates, as in training"
+        )
+    else:
+        strings = read_strings(series, missing)
+        dates = written.parse(strings)
+        require_parsed(dates, strings, str(written))
+    if isinstance(dates.dtype, pl.Datetime) and dates.dtype.time_zone is not None:
+        dates = dates.dt.replace_time_zone(None)
+    values: np.ndarray = dates.cast(pl.Datetime("us")).to_numpy()
+    return values
 
 
-def read_strings(series: pl.Series, *, remedy: str = "drop it from the file") -> pl.Series:
+def read_strings(
+    series: pl.Series,
+    missing: Sequence[str] = (),
+    *,
+    remedy: str = "drop it (drop=, --drop)",
+    merge_booleans: bool = True,
+) -> pl.Series:
     """Return the values of a column as strings: stripped, missing values as nulls.
 
-    The remedy is what the error advises if the column is of another type.
+    The remedy is what the error advises if the column is of another type. Spellings of true and
+    false are one each, unless ``merge_booleans`` is False.
     """
     pl = polars()
     dtype = series.dtype
-    if dtype.is_temporal():
-        raise _unusable(series, f"dates or times ({dtype})", remedy)
+    if dtype.is_float():
+        values = series.fill_nan(None)
+        distinct = values.unique().drop_nulls()
+        labels = pl.Series(map(label, distinct.to_list()), dtype=pl.String)
+        return values.replace_strict(distinct, labels, default=None, return_dtype=pl.String)
     known = (pl.String, pl.Boolean, pl.Null, pl.Categorical, pl.Enum)
     if not dtype.is_numeric() and dtype not in known:
+        what = f"dates or times ({dtype})" if dtype.is_temporal() else f"{dtype} values"
         raise DataError(
-            f"column {series.name!r} holds {dtype} values: expected numbers, strings or booleans; "
-            f"spread it over several columns, or {remedy}"
+            f"column {series.name!r} holds {what}: expected numbers, strings or booleans; spread "
+            f"it over several columns, or {remedy}"
         )
     strings = series.cast(pl.String).str.strip_chars()
-    return strings.replace({**dict.fromkeys(_MISSING), **_BOOLEANS})
+    changes: dict[str, str | None] = dict.fromkeys((*MISSING_MARKERS, *missing))
+    changes |= _BOOLEANS if merge_booleans else {}
+    if not strings.is_in(list(changes)).any():  # which is fast
+        return strings
+    if (strings == "+").any() and "-" not in missing:
+        del changes["-"]
+    return strings.replace(changes)
+
+
+def read_labels(series: pl.Series, missing: Sequence[str] = ()) -> Strings:
+    """Return a column of labels, as they are written; labels that are numbers are sorted by size.
+
+    Only where true or false is written in several ways, they are merged.
+
+    >>> import polars as pl
+    >>> read_labels(pl.Series(["10", "9", "09", "1E1"])).values
+    ('09', '9', '10', '1E1')
+    """
+    pl = polars()
+    strings = read_strings(series, missing, merge_booleans=False)
+    values = strings.unique().drop_nulls().sort()
+    if values.replace(_BOOLEANS).n_unique() < len(values):
+        strings = strings.replace(_BOOLEANS)
+        values = strings.unique().drop_nulls().sort()
+    if not values.cast(pl.Float64, strict=False).null_count():
+        values = pl.Series(sorted(values.to_list(), key=_size), dtype=pl.String)
+    return _encode(strings, values)
 
 
 def encode_strings(strings: pl.Series) -> Strings:
     """Return a column of strings from a series of them."""
-    pl = polars()
-    values = strings.unique().drop_nulls().sort()
-    codes = strings.cast(pl.Enum(values)).to_physical().cast(pl.Int64).fill_null(-1)
-    return Strings(tuple(values.to_list()), codes.to_numpy())
+    return _encode(strings, strings.unique().drop_nulls().sort())
 
 
-def _require_parsed(parsed: pl.Series, strings: pl.Series, hint: str) -> np.ndarray:
-    wrong = (parsed.is_null() & strings.is_not_null()).arg_true()
-    if len(wrong):
-        raise DataError(
-            f"non-numeric value {strings[wrong[0]]!r} in column {strings.name!r}, row "
-            f"{wrong[0] + 1}, where numbers are expected: correct it or leave it empty; "
-            f"empty, NA, NaN, null and ? count as missing{hint}"
-        )
-    return _fill_gaps(parsed)
-
-
-def _fill_gaps(series: pl.Series) -> np.ndarray:
+def fill_gaps(series: pl.Series) -> np.ndarray:
+    """Return a series of numbers as a column, null as NaN."""
     return as_numbers(series.name, series.fill_null(float("nan")).to_numpy())
 
 
-def _unusable(series: pl.Series, what: str, remedy: str = "drop it from the file") -> DataError:
+def parse_plain(strings: pl.Series) -> pl.Series:
+    """Return the numbers of plain strings such as 1234.5 (Float64), null where there is none."""
+    return strings.cast(polars().Float64, strict=False)
+
+
+def require_parsed(parsed: pl.Series, strings: pl.Series, expected: str, hint: str = "") -> None:
+    """Raise `DataError` if a string could not be parsed; names the first such row."""
+    wrong = (parsed.is_null() & strings.is_not_null()).arg_true()
+    if len(wrong):
+        where = f", row {wrong[0] + 1}"
+        raise non_numeric(strings[wrong[0]], strings.name, where, expected, hint)
+
+
+def non_numeric(value: str, name: str, where: str, expected: str, hint: str) -> DataError:
+    """Return the error about a string where numbers or dates are expected."""
     return DataError(
-        f"column {series.name!r} holds {what}: expected numbers, strings or booleans; turn it into "
-        f"numbers, such as the year or the days since a fixed day, or {remedy}"
+        f"non-numeric value {value!r} in column {name!r}{where}, where {expected} are expected: "
+        "correct it or leave it empty; empty, NA, NaN, null, ? and others (na_values=, "
+        f"--na-values) count as missing{hint}"
     )
+
+
+def _size(value: str) -> tuple[float, str]:
+    # An int has all of its digits, and is compared with a float exactly.
+    return (int(value) if _INTEGER.fullmatch(value) else float(value), value)
+
+
+def _encode(strings: pl.Series, values: pl.Series) -> Strings:
+    pl = polars()
+    codes = strings.cast(pl.Enum(values)).to_physical().cast(pl.Int64).fill_null(-1)
+    return Strings(tuple(values.to_list()), codes.to_numpy())

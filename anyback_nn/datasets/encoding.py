@@ -10,11 +10,21 @@ import numpy as np
 from anyback_nn.datasets.features import (
     CategoricalColumn,
     Columns,
+    DateColumn,
     Features,
     NumericColumn,
     Scaling,
 )
-from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget, Target, Task
+from anyback_nn.datasets.formats import ClockFormat, DateFormat, NumberFormat
+from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
+from anyback_nn.datasets.targets import (
+    ClassLabels,
+    ContinuousTarget,
+    ContinuousTargets,
+    LogTarget,
+    Target,
+    Task,
+)
 from anyback_nn.errors import DataError
 from anyback_nn.utils.serialization import Serializer
 
@@ -29,8 +39,10 @@ class Encoding:
     ----------
     features : Scaling or Columns
         Encoding of an array, or of a table.
-    target : ClassLabels or ContinuousTarget
+    target : ClassLabels, ContinuousTarget or ContinuousTargets
         Encoding of the target, for classification or for regression.
+    options : TableOptions
+        What was said about the table of training; other tables are read in the same way.
 
     Examples
     --------
@@ -43,6 +55,7 @@ class Encoding:
 
     features: Features
     target: Target
+    options: TableOptions = NO_OPTIONS
 
     @property
     def task(self) -> Task:
@@ -61,7 +74,7 @@ class Encoding:
 
     @property
     def n_outputs(self) -> int:
-        """The number of classes, or 1 for regression."""
+        """The number of classes; for regression that of targets."""
         return self.target.n_outputs
 
     def decode(self, values: Any) -> np.ndarray:
@@ -70,7 +83,8 @@ class Encoding:
         Parameters
         ----------
         values : array_like, any shape
-            Classification: class indices. Regression: standardised predictions.
+            Classification: class indices. Regression: standardised predictions; of several targets,
+            shape (..., n_targets).
 
         Returns
         -------
@@ -82,6 +96,8 @@ class Encoding:
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON; `encoding_from_json` reads them back without a loss."""
         data: dict[str, Any] = _SERIALIZER.to_json(self)
+        if self.options == NO_OPTIONS:
+            del data["settings"]["options"]  # arrays and most tables have none
         return data
 
 
@@ -105,10 +121,10 @@ def encoding_from_json(data: Any) -> Encoding:
     return encoding
 
 
-_TABLE = (Columns, NumericColumn, CategoricalColumn)
-_KINDS = {
-    kind.__name__: kind for kind in (Encoding, Scaling, *_TABLE, ClassLabels, ContinuousTarget)
-}
+_FORMATS = (NumberFormat, ClockFormat, DateFormat)
+_TABLE = (Columns, NumericColumn, DateColumn, CategoricalColumn, TableOptions, *_FORMATS)
+_TARGETS = (ClassLabels, ContinuousTarget, LogTarget, ContinuousTargets)
+_KINDS = {kind.__name__: kind for kind in (Encoding, Scaling, *_TABLE, *_TARGETS)}
 # As they are called in files of format 1.
 _KINDS |= {"scaling": Scaling, "columns": Columns}
 _KINDS |= {"classes": ClassLabels, "quantity": ContinuousTarget}

@@ -5,34 +5,47 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing
+from anyback_nn.datasets.formats import ClockFormat, DateFormat, NumberFormat
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
+
+if TYPE_CHECKING:
+    from anyback_nn.datasets.kinds import Kind
 
 __all__ = [
     "MISSING",
     "MOST_CATEGORIES",
+    "RARE",
     "CategoricalColumn",
     "Columns",
+    "DateColumn",
     "Features",
     "NumericColumn",
     "Scaling",
+    "drop_columns",
     "fit_categories",
     "fit_columns",
-    "note_columns",
     "note_gaps",
+    "split_dates",
     "standard_deviation",
 ]
 
 MISSING = "(missing)"
 """The category of missing values; in brackets, because a value of a file hardly is."""
 
+RARE = "(rare)"
+"""The category that rare ones share, and those that were not seen in training."""
+
 MOST_CATEGORIES = 1000
+_MANY_CATEGORIES = 50
+_RARE_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -103,12 +116,25 @@ class Scaling:
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """A column of numbers: what fills gaps, what is subtracted, what it is divided by."""
+    """A column of numbers, or one part of a column of dates.
+
+    Parameters
+    ----------
+    name : str
+    median, mean, scale : float
+        What fills gaps, what is subtracted, what it is divided by.
+    written : NumberFormat or ClockFormat, optional
+        How the numbers are written in a column of strings; None for plain numbers.
+    missing : tuple of str
+        Strings that are missing values, in addition to the known markers.
+    """
 
     name: str
     median: float
     mean: float
     scale: float
+    written: NumberFormat | ClockFormat | None = None
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.scale > 0:
@@ -123,11 +149,75 @@ class NumericColumn:
 
 
 @dataclass(frozen=True)
+class DateColumn:
+    """A column of dates: some of its parts become features, as numbers do.
+
+    Parameters
+    ----------
+    name : str
+    parts : tuple of NumericColumn
+        Have the names of parts that `split_dates` returns.
+    written : DateFormat, optional
+        How the dates are written in a column of strings; None for a type of dates.
+    missing : tuple of str
+        Strings that are missing values, in addition to the known markers.
+    """
+
+    name: str
+    parts: tuple[NumericColumn, ...]
+    written: DateFormat | None = None
+    missing: tuple[str, ...] = ()
+
+
+def split_dates(dates: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the parts of dates as numbers; a missing date has no part (NaN).
+
+    Parameters
+    ----------
+    dates : ndarray of datetime64, shape (n_rows,)
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (n_rows,)
+        ``year``; ``month`` and ``day`` from 1; ``weekday`` from 0, a Monday; ``hour`` with its
+        fraction; ``elapsed``, the days since 1970.
+
+    Examples
+    --------
+    >>> parts = split_dates(np.array(["2024-02-29T18:30"], dtype="datetime64[us]"))
+    >>> {name: part.item() for name, part in parts.items()}
+    {'year': 2024.0, 'month': 2.0, 'day': 29.0, 'weekday': 3.0, 'hour': 18.5, 'elapsed': 19782.7...}
+    """
+    years, months, days = (dates.astype(f"datetime64[{unit}]") for unit in "YMD")
+    day = np.timedelta64(1, "D")
+    elapsed = (days - np.datetime64(0, "D")) / day
+    fraction = (dates - days) / day
+    return {
+        "year": (years - np.datetime64(0, "Y")) / np.timedelta64(1, "Y") + 1970,
+        "month": (months - years) / np.timedelta64(1, "M") + 1,
+        "day": (days - months) / day + 1,
+        "weekday": (elapsed + 3) % 7,
+        "hour": fraction * 24,
+        "elapsed": elapsed + fraction,
+    }
+
+
+@dataclass(frozen=True)
 class CategoricalColumn:
-    """A column of strings: the categories of the training part, each of which becomes a feature."""
+    """A column of strings: the categories of the training part, each of which becomes a feature.
+
+    Parameters
+    ----------
+    name : str
+    values : tuple of str
+        The categories. If ``"(rare)"`` is one, all others are in it.
+    missing : tuple of str
+        Strings that are missing values, in addition to the known markers.
+    """
 
     name: str
     values: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.values or len(set(self.values)) < len(self.values):
@@ -139,8 +229,9 @@ class CategoricalColumn:
     def index(self, strings: Strings) -> np.ndarray:
         """Return the category's index in each row, or -1 if it was not seen in training."""
         known = {value: i for i, value in enumerate(self.values)}
+        other = known.get(RARE, -1)
         # The last is that of missing values, whose code is -1.
-        indices = [known.get(value, -1) for value in (*strings.values, MISSING)]
+        indices = [known.get(value, other) for value in (*strings.values, MISSING)]
         index: np.ndarray = np.array(indices)[strings.codes]
         return index
 
@@ -149,9 +240,11 @@ class CategoricalColumn:
 class Columns:
     """Features of a table.
 
-    Numbers: a missing value becomes the training median, then the column is standardised. Strings:
-    a missing value becomes the category ``"(missing)"``, then each category becomes a feature of 0
-    or 1; a category that was not seen in training is 0 everywhere. The numbers come first.
+    Numbers: a missing value becomes the training median, then the column is standardised. Dates:
+    their parts are numbers. Strings: a missing value becomes the category ``"(missing)"``, then
+    each category becomes a feature of 0 or 1; a category that was not seen in training is
+    ``"(rare)"`` where there is such a category, or else 0 everywhere. The numbers come first, then
+    the dates.
 
     The results are those of scikit-learn's ``SimpleImputer``, ``StandardScaler`` and
     ``OneHotEncoder``, to the last bit.
@@ -160,6 +253,7 @@ class Columns:
     ----------
     numbers : tuple of NumericColumn
     categories : tuple of CategoricalColumn
+    dates : tuple of DateColumn
 
     Examples
     --------
@@ -173,6 +267,7 @@ class Columns:
 
     numbers: tuple[NumericColumn, ...]
     categories: tuple[CategoricalColumn, ...]
+    dates: tuple[DateColumn, ...] = ()
 
     def __post_init__(self) -> None:
         repeated = [name for name, count in Counter(self.names).items() if count > 1]
@@ -185,12 +280,15 @@ class Columns:
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that are needed, in any order."""
-        return (*(c.name for c in self.numbers), *(c.name for c in self.categories))
+        columns: tuple[NumericColumn | DateColumn | CategoricalColumn, ...]
+        columns = (*self.numbers, *self.dates, *self.categories)
+        return tuple(column.name for column in columns)
 
     @property
     def n_features(self) -> int:
         """Width of the encoded rows."""
-        return len(self.numbers) + sum(len(column.values) for column in self.categories)
+        n_parts = sum(len(date.parts) for date in self.dates)
+        return len(self.numbers) + n_parts + sum(len(column.values) for column in self.categories)
 
     def encode(self, table: Table) -> np.ndarray:
         """Encode the columns of a table.
@@ -198,7 +296,8 @@ class Columns:
         Parameters
         ----------
         table : mapping of str to column of n_rows
-            Numbers (float64, NaN is missing), and strings (`Strings`, or object, None is missing).
+            Numbers (float64, NaN is missing), dates (datetime64, NaT is missing) and strings
+            (`Strings`, or object, None is missing).
 
         Returns
         -------
@@ -215,6 +314,11 @@ class Columns:
                 x[:, i] = number.standardize(table[number.name])
         self._require_finite(x, table)
         start = len(self.numbers)
+        for date in self.dates:
+            parts = split_dates(table[date.name])
+            for i, part in enumerate(date.parts, start):
+                x[:, i] = part.standardize(parts[part.name])
+            start += len(date.parts)
         for column in self.categories:
             index = column.index(as_strings(table[column.name]))
             (rows,) = np.nonzero(index >= 0)
@@ -222,29 +326,50 @@ class Columns:
             start += len(column.values)
         return x
 
-    def notes(self, table: Table) -> tuple[str, ...]:
-        """Describe which values were filled in, and which categories training has not seen."""
-        notes = [*note_gaps((c, int(find_missing(table[c.name]).sum())) for c in self.numbers)]
+    def with_kinds(self, kinds: Mapping[str, Kind]) -> Columns:
+        """Return these columns as their values are written in a file."""
+
+        def mark(column: Any) -> Any:
+            kind = kinds[column.name]
+            if isinstance(column, CategoricalColumn):
+                return replace(column, missing=kind.missing)
+            return replace(column, written=kind.written, missing=kind.missing)
+
+        return Columns(
+            tuple(map(mark, self.numbers)),
+            tuple(map(mark, self.categories)),
+            tuple(map(mark, self.dates)),
+        )
+
+    def notes(self, *tables: Table) -> tuple[str, ...]:
+        """Describe which values of some tables were filled in, and which were not seen in training.
+
+        Each kind has one note for all columns and tables.
+        """
+        n_missing = {
+            name: sum(int(find_missing(table[name]).sum()) for table in tables)
+            for name in self.names
+        }
+        missing, unseen = [], []
         for column in self.categories:
-            strings = table[column.name]
-            n_missing = int(find_missing(strings).sum())
-            known = set(column.values)
-            unseen = {v: n for v, n in strings.counts.items() if v not in known}
-            if n_missing and MISSING in known:
-                notes.append(
-                    f"column {column.name!r}: {plural(n_missing, 'missing value')} taken as a "
-                    f"category of its own, {MISSING!r}"
-                )
-            elif n_missing:
-                unseen[MISSING] = unseen.get(MISSING, 0) + n_missing
-            if unseen:
-                rows = sum(unseen.values())
-                notes.append(
-                    f"column {column.name!r}: {plural(rows, 'row')} "
-                    f"{'has a category' if rows == 1 else 'have categories'} not seen in training "
-                    f"({quoted_list(sorted(unseen))}): treated as none of the known ones"
-                )
-        return tuple(notes)
+            counts = Counter({MISSING: n_missing[column.name]})
+            for table in tables:
+                counts.update(table[column.name].counts)
+            if counts[MISSING] and MISSING in column.values:
+                missing.append(f"{counts[MISSING]:,} in {column.name!r}")
+            for value in column.values:
+                del counts[value]
+            if RARE not in column.values and (n_rows := counts.total()):
+                values = quoted_list(sorted(value for value, n in counts.items() if n), limit=5)
+                unseen.append(f"{plural(n_rows, 'row')} in {column.name!r} ({values})")
+        notes = {
+            f"missing strings taken as a category of their own, {MISSING!r}": missing,
+            "categories not seen in training, treated as none of the known ones": unseen,
+        }
+        return (
+            *note_gaps(self, n_missing),
+            *(f"{what}: {quoted_list(x, 6, quote=str)}" for what, x in notes.items() if x),
+        )
 
     def name_columns(self, raw: np.ndarray) -> Table:
         """Return an array as a table with the names of these columns.
@@ -259,10 +384,11 @@ class Columns:
             If the columns hold strings, which an array of numbers cannot hold, or if the number of
             features differs.
         """
-        if self.categories:
+        if self.categories or self.dates:
             raise DataError(
                 "an array of numbers does not fit: expected a table with the columns "
-                f"{quoted_list(self.names)}, some of which hold strings; give a CSV or Parquet file"
+                f"{quoted_list(self.names)}, some of which hold strings or dates; give a CSV or "
+                "Parquet file"
             )
         flat = flatten(raw, len(self.numbers))
         return {c.name: as_numbers(c.name, flat[:, i]) for i, c in enumerate(self.numbers)}
@@ -282,19 +408,25 @@ class Columns:
 Features = Scaling | Columns
 
 
-def fit_columns(table: Table) -> tuple[Columns, tuple[str, ...]]:
+def fit_columns(table: Table, *, keep_all: bool = False) -> tuple[Columns, tuple[str, ...]]:
     """Learn the encoding of a table from its training part.
+
+    Columns that teach nothing are left out: those without a value, and if there are others, those
+    that are constant and those whose strings are all rare.
 
     Parameters
     ----------
     table : mapping of str to column of n_rows
-        The feature columns: numbers (float64, NaN is missing) and `Strings`.
+        The feature columns: numbers (float64, NaN is missing), dates (datetime64, NaT is missing)
+        and `Strings`.
+    keep_all : bool
+        Whether columns that teach nothing but have values are kept.
 
     Returns
     -------
     columns : Columns
     notes : tuple of str
-        The columns that were left out because they have no value, and those that are constant.
+        The columns that were left out, and those whose rare strings share a category.
 
     Raises
     ------
@@ -306,22 +438,32 @@ def fit_columns(table: Table) -> tuple[Columns, tuple[str, ...]]:
     >>> columns, notes = fit_columns({"age": np.array([30.0, 50.0, np.nan]),
     ...                               "town": as_strings(np.array(["Rome", "Oslo", "Rome"]))})
     >>> columns.numbers
-    (NumericColumn(name='age', median=40.0, mean=40.0, scale=8.16...),)
-    >>> columns.categories
-    (CategoricalColumn(name='town', values=('Oslo', 'Rome')),)
+    (NumericColumn(name='age', median=40.0, mean=40.0, scale=8.16..., written=None, missing=()),)
+    >>> columns.categories[0].values
+    ('Oslo', 'Rome')
     """
     used = {name: column for name, column in table.items() if not find_missing(column).all()}
     strings = {name: column for name, column in used.items() if isinstance(column, Strings)}
-    numbers = {name: column for name, column in used.items() if name not in strings}
-    columns = Columns(
-        _fit_numbers(numbers),
-        tuple(
-            fit_categories(name, column.counts, has_gaps=bool(find_missing(column).any()))
-            for name, column in strings.items()
-        ),
+    arrays = {name: column for name, column in used.items() if name not in strings}
+    numbers = {name: column for name, column in arrays.items() if column.dtype.kind != "M"}
+    dates = tuple(_fit_dates(name, arrays[name]) for name in arrays if name not in numbers)
+    categories = tuple(
+        fit_categories(name, column.counts, int(find_missing(column).sum()))
+        for name, column in strings.items()
     )
-    constant = [name for name, column in numbers.items() if np.nanmin(column) == np.nanmax(column)]
-    return columns, note_columns(table, columns, constant)
+    columns = Columns(_fit_numbers(numbers), categories, dates)
+    constant = [name for name, column in arrays.items() if _is_constant(column)]
+    return drop_columns(table, columns, constant, keep_all=keep_all)
+
+
+def _fit_dates(name: str, dates: np.ndarray) -> DateColumn:
+    parts = split_dates(dates)
+    varying = {part: values for part, values in parts.items() if not _is_constant(values)}
+    return DateColumn(name, _fit_numbers(varying or {"elapsed": parts["elapsed"]}))
+
+
+def _is_constant(column: np.ndarray) -> bool:
+    return bool(np.nanmin(column) == np.nanmax(column))
 
 
 def _fit_numbers(table: dict[str, np.ndarray]) -> tuple[NumericColumn, ...]:
@@ -344,15 +486,22 @@ def _fit_numbers(table: dict[str, np.ndarray]) -> tuple[NumericColumn, ...]:
     return tuple(NumericColumn(*settings) for settings in fitted)
 
 
-def fit_categories(name: str, values: Iterable[str], *, has_gaps: bool) -> CategoricalColumn:
-    """Learn the categories of a column of strings from its different values."""
-    categories = sorted({*values, MISSING} if has_gaps else set(values))
+def fit_categories(name: str, counts: Mapping[str, int], n_missing: int) -> CategoricalColumn:
+    """Learn the categories of a column of strings from how many rows have each of them.
+
+    If there are more than 50, those in fewer than 5 rows share one.
+    """
+    categories = {*counts, MISSING} if n_missing else set(counts)
+    if len(counts) > _MANY_CATEGORIES:
+        rare = {value for value, n in counts.items() if n < _RARE_ROWS}
+        categories = (categories - rare) | {RARE} if rare else categories
     if len(categories) > MOST_CATEGORIES:
         raise DataError(
             f"column {name!r} has {len(categories):,} different strings: expected at most "
-            f"{MOST_CATEGORIES:,} categories; leave the column out of the file, or group its values"
+            f"{MOST_CATEGORIES:,} categories; leave the column out with --drop (drop=), or group "
+            "its values"
         )
-    return CategoricalColumn(name, tuple(categories))
+    return CategoricalColumn(name, tuple(sorted(categories)))
 
 
 def standard_deviation(mean: float, variance: float, count: int) -> float:
@@ -367,10 +516,10 @@ def standard_deviation(mean: float, variance: float, count: int) -> float:
     return 0.0 if is_constant else math.sqrt(variance)
 
 
-def note_columns(
-    names: Collection[str], columns: Columns, constant: Iterable[str]
-) -> tuple[str, ...]:
-    """Describe which columns were left out because they have no value, and which are constant.
+def drop_columns(
+    names: Collection[str], columns: Columns, constant: Collection[str], *, keep_all: bool = False
+) -> tuple[Columns, tuple[str, ...]]:
+    """Leave out columns that teach nothing, unless there is no other.
 
     Parameters
     ----------
@@ -378,25 +527,51 @@ def note_columns(
         All columns, in their order.
     columns : Columns
         Those that have values.
-    constant : iterable of str
-        Those of numbers that are all equal.
+    constant : collection of str
+        Those of numbers and dates that are all equal.
+    keep_all : bool
+        Whether such columns are kept.
+
+    Returns
+    -------
+    columns : Columns
+    notes : tuple of str
+        The columns that were left out or are constant, and those with rare categories.
     """
-    equal = {*constant, *(column.name for column in columns.categories if len(column.values) == 1)}
+    single = {c.name: c.values[0] for c in columns.categories if len(c.values) == 1}
+    rare = [name for name, value in single.items() if value == RARE]
+    equal = {*constant, *single} - {*rare}
+    useless = {*equal, *rare}
+    if keep_all or useless.issuperset(columns.names):
+        useless = set()
+    grouped = {c.name for c in columns.categories if RARE in c.values} - useless
+    left_out = "left out, because " if useless else ""
     notes = {
         "left out, because no row of the training part has a value": set(names) - {*columns.names},
-        "constant in the training part, which teaches nothing": equal,
+        f"{left_out}constant in the training part, which teaches nothing": equal,
+        f"left out, because no string is in {_RARE_ROWS} rows of the training part": {
+            *rare
+        }.intersection(useless),
+        f"strings in fewer than {_RARE_ROWS} rows of the training part became {RARE!r}": grouped,
     }
-    return tuple(
+    columns = Columns(
+        tuple(c for c in columns.numbers if c.name not in useless),
+        tuple(c for c in columns.categories if c.name not in useless),
+        tuple(c for c in columns.dates if c.name not in useless),
+    )
+    return columns, tuple(
         f"{what}: {quoted_list(name for name in names if name in some)}"
         for what, some in notes.items()
         if some
     )
 
 
-def note_gaps(counts: Iterable[tuple[NumericColumn, int]]) -> tuple[str, ...]:
-    """Describe which numbers were missing, and how often."""
-    gaps = [f"{n:,} in {column.name!r} ({column.median:.6g})" for column, n in counts if n]
-    note = f"missing numbers filled with the training median: {quoted_list(gaps, quote=str)}"
+def note_gaps(columns: Columns, n_missing: Mapping[str, int]) -> tuple[str, ...]:
+    """Describe which numbers and dates were missing, and how often."""
+    medians = {column.name: f" ({column.median:.6g})" for column in columns.numbers}
+    medians |= dict.fromkeys((column.name for column in columns.dates), "")
+    gaps = [f"{n_missing[n]:,} in {n!r}{text}" for n, text in medians.items() if n_missing[n]]
+    note = f"missing numbers filled with the training median: {quoted_list(gaps, 6, quote=str)}"
     return (note,) if gaps else ()
 
 

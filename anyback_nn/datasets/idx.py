@@ -8,6 +8,7 @@ the length of each axis as four bytes, then the values; everything big-endian.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from os import PathLike
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from anyback_nn.datasets.columns import Column, as_column
 from anyback_nn.errors import DataError
 from anyback_nn.utils.files import read_bytes
-from anyback_nn.utils.messages import prefix_errors
+from anyback_nn.utils.messages import prefix_errors, quoted_list
 
 __all__ = ["PARTS", "read_idx", "read_idx_images", "read_idx_labels"]
 
@@ -33,6 +34,8 @@ _TYPES: dict[int, np.dtype[Any]] = {
 
 PARTS = ("train", "t10k")
 """How the names of the files for training and for testing begin."""
+
+_PATTERNS = {"train": "train", "t10k": "t10k|test"}
 
 
 def read_idx(path: str | PathLike[str]) -> np.ndarray:
@@ -92,14 +95,25 @@ def read_idx_labels(folder: Path, part: str, n_images: int) -> Column:
 
 
 def _find(folder: Path, part: str, content: str, n_axes: int) -> Path:
-    stems = [f"{part}-{content}{mark}idx{n_axes}-ubyte" for mark in "-."]
-    names = [stem + end for stem in stems for end in ("", ".gz")]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
+    """Find a file by the names of MNIST, or by those of EMNIST, which begin with the set's."""
+    end = rf"-{content}[-.]idx{n_axes}-ubyte(\.gz)?"
+    known = re.compile(rf"(?P<name>.*?)(?:{_PATTERNS[part]}){end}")
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    files: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (name.endswith(".gz"), name)):
+        if match := known.fullmatch(name):
+            files.setdefault(match["name"], name)
+    if "" in files or len(files) == 1:
+        return folder / files.get("", next(iter(files.values())))
+    if files:
+        raise DataError(
+            f"{folder}: has several sets of images, {quoted_list(sorted(files))}: expected one; "
+            "move the four files of one set into a folder of its own"
+        )
     raise DataError(
-        f"{folder}: has no {names[0]}: expected a folder with train-images, train-labels, "
-        f"t10k-images and t10k-labels in the IDX format; any of {', '.join(names)} would do"
+        f"{folder}: has no {part}-{content}-idx{n_axes}-ubyte: expected a folder with "
+        "train-images, train-labels, t10k-images and t10k-labels in the IDX format, also gzipped "
+        "(.gz) or with a dot (.idx), or with the names of EMNIST"
     )
 
 

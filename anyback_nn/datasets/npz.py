@@ -12,8 +12,9 @@ import numpy as np
 from anyback_nn.datasets.columns import Column, Table, as_column, as_numbers
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Columns, Scaling, fit_columns
-from anyback_nn.datasets.targets import choose_task
+from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
+from anyback_nn.datasets.split import DEFAULT_FRACTION, note_parts
+from anyback_nn.datasets.targets import TargetScaling, choose_task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
@@ -23,7 +24,15 @@ _NAMES = ("x_train", "y_train", "x_test", "y_test", "x", "X", "y")
 _EXPECTED = "x_train, y_train, x_test and y_test, or x (or X) and y"
 
 
-def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Dataset:
+def load_npz(
+    path: Path,
+    *,
+    task: str,
+    test_fraction: float | None,
+    seed: int,
+    test_file: Path | None = None,
+    scaling: TargetScaling = "standard",
+) -> Dataset:
     """Load a file for training.
 
     It has ``x_train, y_train, x_test, y_test``, which are split already, or ``x`` (or ``X``)
@@ -37,17 +46,24 @@ def load_npz(path: Path, *, task: str, test_fraction: float, seed: int) -> Datas
         x_name, y_name = _names(arrays, "train")
         x = _features(arrays, x_name)
         train = Part(_fittable(x), _target(arrays, y_name, x_name))
+        notes: tuple[str, ...] = ()
         chosen = choose_task(train.y, task, y_name)
         if x_name == "x_train":
+            notes = note_parts(test_file, test_fraction)
             test = Part(_features(arrays, "x_test"), _target(arrays, "y_test", "x_test"))
+        elif test_file is not None:
+            test = _read_test_part(test_file)
         else:
-            train, test = train.split(chosen, test_fraction=test_fraction, seed=seed)
+            fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
+            train, test = train.split(chosen, test_fraction=fraction, seed=seed)
         width = math.prod(x.shape[1:])
         if isinstance(train.x, np.ndarray):
-            return build_dataset(path.stem, train, test, Scaling(width, scale=255.0), chosen)
-        columns, notes = fit_columns(train.x)
-        _require_all(columns, width)
-        return build_dataset(path.stem, train, test, columns, chosen, notes=notes)
+            features: Features = Scaling(width, scale=255.0)
+        else:
+            features, further = fit_columns(train.x, keep_all=True)
+            notes += further
+            _require_all(features, width)
+        return build_dataset(path.stem, train, test, features, chosen, scaling=scaling, notes=notes)
 
 
 def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
@@ -61,6 +77,14 @@ def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:
         x = _features(arrays, x_name)
         y = _target(arrays, y_name, x_name) if with_target else None
         return encode_rows(x, y, encoding, is_test_part=x_name == "x_test")
+
+
+def _read_test_part(path: Path) -> Part:
+    """Read the test part from a file of its own."""
+    with prefix_errors(path):
+        arrays = _open(path)
+        x_name, y_name = _names(arrays, "test")
+        return Part(_features(arrays, x_name), _target(arrays, y_name, x_name))
 
 
 def _open(path: Path) -> dict[str, np.ndarray]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,24 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.datasets.columns import (
-    read_numbers,
-    read_typed,
+    find_gaps,
+    find_missing,
     require_column,
     require_columns,
     require_target,
 )
 from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.features import Columns
+from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.streaming import fit_file
-from anyback_nn.datasets.tables import ParquetFile, open_parquet, select_features
-from anyback_nn.datasets.targets import require_task
+from anyback_nn.datasets.tables import (
+    ParquetFile,
+    choose_features,
+    open_parquet,
+    reread_targets,
+    select_features,
+)
+from anyback_nn.datasets.targets import require_task, written_forms
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator
 from anyback_nn.utils.arguments import as_integer
@@ -47,7 +56,9 @@ class ParquetBatches:
     encoding : Encoding
         How raw rows become ``x``, and outputs become predictions.
     notes : tuple of str
-        Messages for the user: filled gaps, columns left out.
+        Messages for the user: what columns are, filled gaps, columns and rows left out.
+    n_labelled : int, optional
+        The rows that have a target, if the encoding was learned from this file.
     """
 
     file: ParquetFile
@@ -60,11 +71,21 @@ class ParquetBatches:
     stretch: int
     places: int
     notes: tuple[str, ...] = ()
+    options: TableOptions = NO_OPTIONS
+    n_labelled: int | None = None
 
     def __len__(self) -> int:
-        """Count the batches of an epoch."""
-        whole, rest = divmod(self.file.n_rows, self.batch_size)
-        return whole + (rest > 0)
+        """Count the batches of an epoch; for an encoding that was given, this reads the target."""
+        n_labelled = self._n_counted if self.n_labelled is None else self.n_labelled
+        return math.ceil(n_labelled / self.batch_size)
+
+    @cached_property
+    def _n_counted(self) -> int:
+        n_gaps, size = 0, self.stretch * self.places
+        for start in range(0, self.file.n_rows, size):
+            targets = self.file.read([self.target], start, size)[self.target]
+            n_gaps += int(find_gaps(targets, self.options.na_values).sum())
+        return self.file.n_rows - n_gaps
 
     def __iter__(self) -> Iterator[Pair]:
         return self.epoch(0)
@@ -98,10 +119,16 @@ class ParquetBatches:
         """Read and encode a stretch."""
         frame = self.file.read([*self.columns, self.target], start, self.stretch)
         features: Any = self.encoding.features
-        read = read_numbers if self.encoding.task == "regression" else read_typed
         with self.file.prefix_errors(start):
-            x = features.encode(select_features(frame, features, self.columns))
-            return x, self.encoding.target.encode(read(frame[self.target]))
+            x = features.encode(select_features(frame, features, self.columns, self.options))
+            target = self.encoding.target
+            targets = reread_targets(
+                frame, (self.target,), target.task, written_forms(target), self.options
+            )
+            gaps = find_missing(targets)
+            if gaps.any():
+                x, targets = x[~gaps], targets[~gaps]
+            return x, target.encode(targets)
 
 
 def _cut(blocks: Iterable[Pair], size: int) -> Iterator[Pair]:
@@ -131,11 +158,12 @@ def parquet_batches(
     seed: int = 0,
     buffer: int | None = None,
     places: int = 1,
+    options: TableOptions | None = None,
 ) -> ParquetBatches:
     """Train from a Parquet file in bounded memory, however large it is.
 
-    The file is read once to learn its encoding, as `load` learns that of a table, and then once an
-    epoch.
+    The file is read once to learn its encoding, as `load` learns that of a table, its columns of
+    strings twice, and then once an epoch. Rows without a target are left out.
 
     Parameters
     ----------
@@ -146,8 +174,9 @@ def parquet_batches(
     batch_size : int
         The last batch of an epoch may be smaller.
     columns : sequence of str, optional
-        The features: columns of numbers, or of booleans or strings with at most 1,000 different
-        values. Default: all columns but the target.
+        The features: columns of numbers, of dates, or of booleans or strings with at most 1,000
+        different values. Default: all columns but the target, and but those that name or number
+        the rows.
     task : {"auto", "classification", "regression"}
         As for `load`; ignored if an encoding is given.
     encoding : Encoding or dict, optional
@@ -165,6 +194,8 @@ def parquet_batches(
         From how many places of the file the rows in memory come. A file whose rows are in some
         order, such as that of their classes, needs several to be shuffled well; reading it takes
         longer then, if row groups are large.
+    options : TableOptions, optional
+        What columns are, and which strings are missing values. Default: those of the encoding.
 
     Returns
     -------
@@ -174,8 +205,8 @@ def parquet_batches(
     Raises
     ------
     DataError
-        If the file cannot be read or learned from, has no such column, or targets are missing; the
-        message names file, column and row. Iterating over the batches raises the same.
+        If the file cannot be read or learned from, or has no such column; the message names file,
+        column and row. Iterating over the batches raises the same.
 
     Examples
     --------
@@ -200,26 +231,48 @@ def parquet_batches(
     buffer = buffer if buffer is None else as_integer("buffer", buffer, least=1)
     file = open_parquet(Path(path))
     notes: tuple[str, ...] = ()
+    n_labelled = None
     if isinstance(encoding, dict):
         encoding = encoding_from_json(encoding)
+    if options is None:
+        options = NO_OPTIONS if encoding is None else encoding.options
     with file.prefix_errors():
         if encoding is not None and target is None:
             target = encoding.target.name
         target = require_target(target, file.types)
-        features = _choose_features(file, target, columns, encoding)
+        features = _choose_features(file, target, columns, encoding, options)
     if encoding is None:
         size = max(_BUFFER // (len(features) + 1), 1)
-        encoding, notes = fit_file(file, features, target, task=task, size=size)
-        features = _choose_features(file, target, None, encoding)
+        if columns is not None:
+            options = replace(options, features=features)
+        encoding, notes, n_labelled = fit_file(
+            file, features, target, task=task, size=size, options=options
+        )
+        features = _choose_features(file, target, None, encoding, options)
     width = max(len(features) + 1, encoding.n_features)
     stretch = max((buffer or max(_BUFFER // width, batch_size)) // places, 1)
     return ParquetBatches(
-        file, encoding, features, target, batch_size, shuffle, seed, stretch, places, notes
+        file,
+        encoding,
+        features,
+        target,
+        batch_size,
+        shuffle,
+        seed,
+        stretch,
+        places,
+        notes,
+        options,
+        n_labelled,
     )
 
 
 def _choose_features(
-    file: ParquetFile, target: str, columns: Sequence[str] | None, encoding: Encoding | None
+    file: ParquetFile,
+    target: str,
+    columns: Sequence[str] | None,
+    encoding: Encoding | None,
+    options: TableOptions,
 ) -> tuple[str, ...]:
     """Return the columns of the features: those named, of the encoding, or all but the target."""
     if encoding is not None and isinstance(encoding.features, Columns):
@@ -228,7 +281,7 @@ def _choose_features(
         columns = encoding.features.names
         require_columns(columns, file.types)
     elif columns is None:
-        columns = [name for name in file.types if name != target]
+        columns = choose_features(list(file.types), (target,), options)
     for name in columns:
         require_column(name, file.types)
     if target in columns or not columns or len(set(columns)) < len(columns):

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anyback_nn.datasets.answers import AnswerFinder
 from anyback_nn.datasets.columns import (
-    Column,
-    Strings,
-    encode_strings,
-    find_distinct,
+    find_gaps,
     polars,
-    read_column,
-    read_numbers,
+    read_labels,
     read_strings,
-    read_typed,
 )
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import (
-    MOST_CATEGORIES,
     CategoricalColumn,
     Columns,
+    DateColumn,
     NumericColumn,
+    drop_columns,
     fit_categories,
-    note_columns,
     note_gaps,
+    split_dates,
     standard_deviation,
 )
-from anyback_nn.datasets.tables import ParquetFile, read_target
+from anyback_nn.datasets.kinds import (
+    Kind,
+    decide_kind,
+    declare_kind,
+    exclude_identifiers,
+    identifies_rows,
+    note_kinds,
+    read_array,
+)
+from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
+from anyback_nn.datasets.tables import ParquetFile, note_identifiers, note_unlabelled
 from anyback_nn.datasets.targets import (
+    ClassLabels,
     ContinuousTarget,
     Target,
     choose_task,
-    fit_target,
-    require_present,
+    refuse_dates,
 )
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import prefix_errors
@@ -49,6 +56,9 @@ __all__ = ["Moments", "fit_file"]
 
 _SAMPLE = 2**22
 """How many numbers are kept, of all columns together, to find the medians of."""
+
+_MOST_STRINGS = 2**16
+"""How many distinct strings of a column are counted."""
 
 _MOST_CLASSES = 2**16
 
@@ -106,42 +116,194 @@ class Moments:
 
 
 def fit_file(
-    file: ParquetFile, columns: Sequence[str], target: str, *, task: str, size: int
-) -> tuple[Encoding, tuple[str, ...]]:
-    """Learn the encoding of a file, reading it once.
+    file: ParquetFile,
+    columns: Sequence[str],
+    target: str,
+    *,
+    task: str,
+    size: int,
+    options: TableOptions = NO_OPTIONS,
+) -> tuple[Encoding, tuple[str, ...], int]:
+    """Learn the encoding of a file, reading it once, and its columns of strings twice.
 
-    Except for rounding, it is that of `fit_columns` and `fit_target`, with two restrictions. A
-    column of strings may not hold numbers. In a file of more than 4 million numbers the medians are
-    those of some of the rows, at equal distances.
+    Except for rounding, it is that of `fit_columns` and `fit_target`. In a file of more than 4
+    million numbers the medians are those of some of the rows, at equal distances.
 
-    The notes are about columns that were left out or are constant, and about gaps that are filled.
-    ``size`` rows are read at a time.
+    Returned with it are notes about what columns are, those that were left out and gaps that are
+    filled, and the number of rows that have a target. ``size`` rows are read at a time.
     """
-    names = [name for name in columns if file.types[name].is_numeric()]
-    step = -(-file.n_rows * len(names) // _SAMPLE)
-    numbers = {name: _NumericLearner(step) for name in names}
-    strings = {name: _StringLearner() for name in columns if name not in numbers}
-    labels = _TargetLearner(target, task)
-    for start in range(0, file.n_rows, size):
-        frame = file.read([*columns, target], start, size)
-        with file.prefix_errors(start):
-            for name, number in numbers.items():
-                number.update(read_numbers(frame[name]), start)
-            for name, string in strings.items():
-                string.update(read_strings(frame[name], remedy=_REMEDY))
-            labels.update(read_typed(frame[target]))
+    parts = _Parts(file, target, size, options)
+    counts = _count_strings(parts, columns, task)
     with file.prefix_errors():
-        features = Columns(
-            tuple(x.fit(name, file.n_rows) for name, x in numbers.items() if x.moments.count),
-            tuple(
-                x.fit(name, file.types[name]) for name, x in strings.items() if x.distinct - {None}
-            ),
+        kinds = {name: _decide(name, file.types[name], counts, options) for name in columns}
+        labels = _TargetLearner(target, _decide_target(file, target, task, counts, options), task)
+    step = -(-file.n_rows * sum(kind.values != "categories" for kind in kinds.values()) // _SAMPLE)
+    learners: dict[str, _NumericLearner | _DateLearner] = {
+        name: (_NumericLearner if kind.values == "numbers" else _DateLearner)(max(step, 1))
+        for name, kind in kinds.items()
+        if kind.values != "categories"
+    }
+    answers = AnswerFinder(columns, target, file.n_rows)
+    for start, frame, present in parts.read([*columns, target]):
+        with file.prefix_errors(start):
+            for name, learner in learners.items():
+                learner.update(read_array(frame[name], kinds[name]), present, start)
+            labels.update(frame[target].filter(present), options)
+        answers.update(frame)
+    n_rows = parts.n_labelled
+    with file.prefix_errors():
+        if not n_rows:
+            raise DataError(f"the target {target!r} is missing in every row: expected values")
+        texts = {name: counts[name] for name in columns if name not in learners}
+        identifiers = exclude_identifiers(
+            columns,
+            [
+                *(name for name, x in texts.items() if x.identifies_rows(name, options)),
+                *(
+                    name
+                    for name, x in learners.items()
+                    if x.identifies_rows(name, file.types[name], file.n_rows, options)
+                ),
+            ],
+            texts,
         )
-        encoding = Encoding(features, labels.fit(file.types[target]))
-    fitted = {column: numbers[column.name].moments for column in features.numbers}
-    constant = [column.name for column, moments in fitted.items() if not moments.deviation]
-    gaps = ((column, file.n_rows - moments.count) for column, moments in fitted.items())
-    return encoding, (*note_columns(columns, features, constant), *note_gaps(gaps))
+        fitted = {
+            name: learner.fit(name, n_rows)
+            for name, learner in learners.items()
+            if name not in identifiers and learner.moments.count
+        }
+        features = Columns(
+            tuple(column for column in fitted.values() if isinstance(column, NumericColumn)),
+            tuple(
+                strings.fit(name, n_rows)
+                for name, strings in texts.items()
+                if strings.counts and name not in identifiers
+            ),
+            tuple(column for column in fitted.values() if isinstance(column, DateColumn)),
+        )
+        constant = [name for name in fitted if not learners[name].deviation]
+        features, notes = drop_columns(
+            [name for name in columns if name not in identifiers], features, constant
+        )
+        encoding = Encoding(features.with_kinds(kinds), labels.fit(), options)
+    gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
+    answers.columns = features.names
+    form = getattr(encoding.target, "written", None)
+    forms = {target: Kind("numbers", form, options.na_values)}
+    all_notes = (
+        *note_unlabelled(file.n_rows - n_rows, target),
+        *note_identifiers([name for name in columns if name in identifiers]),
+        *note_kinds(
+            forms | {name: kinds[name] for name in columns if name in features.names}, options
+        ),
+        *notes,
+        *note_gaps(features, gaps),
+        *answers.notes,
+    )
+    return encoding, all_notes, n_rows
+
+
+class _Parts:
+    """The parts of a file, with a mask of the rows that have a target."""
+
+    def __init__(self, file: ParquetFile, target: str, size: int, options: TableOptions) -> None:
+        self.file, self.target, self.size, self.options = file, target, size, options
+        self.n_labelled = 0
+
+    def read(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame, np.ndarray]]:
+        """Yield the first row of each part, the part, and which of its rows have a target."""
+        self.n_labelled = 0
+        for start in range(0, self.file.n_rows, self.size):
+            frame = self.file.read(columns, start, self.size)
+            with self.file.prefix_errors(start):
+                present = ~find_gaps(frame[self.target], self.options.na_values)
+                self.n_labelled += int(present.sum())
+                yield start, frame, present
+
+
+class _StringCounter:
+    """Counts the strings of a column until there are too many."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.n_rows = 0
+        self.is_full = False
+
+    def update(self, strings: pl.Series) -> None:
+        if not self.is_full:
+            values = strings.drop_nulls().rename("value").value_counts(name="count")
+            self.counts.update(dict(values.iter_rows()))
+            self.n_rows += len(strings)
+            self.is_full = len(self.counts) > _MOST_STRINGS
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        pl = polars()
+        values, counts = list(self.counts), list(self.counts.values())
+        return pl.DataFrame({"value": pl.Series(values, dtype=pl.String), "count": counts})
+
+    def identifies_rows(self, name: str, options: TableOptions) -> bool:
+        is_unique = len(self.counts) == self.n_rows
+        return identifies_rows(
+            name, self.n_rows, options, is_unique=is_unique, counts_rows=is_unique
+        )
+
+    def fit(self, name: str, n_rows: int) -> CategoricalColumn:
+        if self.is_full:
+            raise DataError(
+                f"column {name!r} has more than {_MOST_STRINGS:,} different strings: expected "
+                f"categories; {_REMEDY}, or group the values"
+            )
+        return fit_categories(name, self.counts, n_rows - self.counts.total())
+
+
+def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str, _StringCounter]:
+    """Count the strings of the columns that are no numbers and no dates by their type."""
+    types, options = parts.file.types, parts.options
+    declared = {name: declare_kind(name, types[name], options) for name in columns}
+    names = [name for name, kind in declared.items() if not kind or kind.values == "categories"]
+    if task != "classification" and types[parts.target] == polars().String:
+        names.append(parts.target)
+    counts = {name: _StringCounter() for name in names}
+    if names:
+        for start, frame, present in parts.read([*{*names, parts.target}]):
+            with parts.file.prefix_errors(start):
+                for name, counter in counts.items():
+                    strings = read_strings(frame[name], options.na_values, remedy=_REMEDY)
+                    counter.update(strings.filter(present))
+    return counts
+
+
+def _decide(
+    name: str,
+    dtype: pl.DataType,
+    counts: Mapping[str, _StringCounter],
+    options: TableOptions,
+    *,
+    is_target: bool = False,
+) -> Kind:
+    kind = declare_kind(name, dtype, options)
+    if kind is not None:
+        return kind
+    with prefix_errors("among its different strings"):
+        return decide_kind(name, counts[name].frame, options, is_target=is_target)
+
+
+def _decide_target(
+    file: ParquetFile,
+    name: str,
+    task: str,
+    counts: Mapping[str, _StringCounter],
+    options: TableOptions,
+) -> Kind:
+    if task == "classification":
+        return Kind("categories")
+    if task == "regression":
+        options = replace(options, categorical=(), numeric=(name,))
+    kind = _decide(name, file.types[name], counts, options, is_target=True)
+    if kind.values == "dates":
+        raise refuse_dates(name)
+    return kind
 
 
 class _NumericLearner:
@@ -150,12 +312,41 @@ class _NumericLearner:
     def __init__(self, step: int) -> None:
         self.step = step
         self.moments, self.sample = Moments(), [np.empty(0)]
+        self.last, self.counts_rows, self.is_rising = -np.inf, True, True
 
-    def update(self, values: np.ndarray, start: int) -> None:
-        """Learn from the rows from ``start`` on."""
+    def update(self, values: np.ndarray, present: np.ndarray, start: int) -> None:
+        """Learn from the rows from ``start`` on, of which some have a target."""
+        self._watch(values, start)
+        values = np.where(present, values, np.nan)
         self.moments += Moments.of(values)
         sample = values[-start % self.step :: self.step]
         self.sample.append(sample[~np.isnan(sample)])
+
+    def _watch(self, values: np.ndarray, start: int) -> None:
+        """Notice whether integers count the rows, or rise from row to row."""
+        if not self.is_rising:
+            return
+        steps = np.diff(values, prepend=self.last)
+        first = not start and values[0] in (0, 1)
+        self.is_rising = bool((steps > 0).all())
+        self.counts_rows &= bool((steps[first:] == 1).all())
+        self.last = values[-1]
+
+    def identifies_rows(
+        self, name: str, dtype: pl.DataType, n_rows: int, options: TableOptions
+    ) -> bool:
+        is_integer = dtype.is_integer()
+        return identifies_rows(
+            name,
+            n_rows,
+            options,
+            is_unique=is_integer and self.is_rising,
+            counts_rows=is_integer and self.is_rising and self.counts_rows,
+        )
+
+    @property
+    def deviation(self) -> float:
+        return self.moments.deviation
 
     def fit(self, name: str, n_rows: int) -> NumericColumn:
         sample = np.concatenate(self.sample)
@@ -164,80 +355,71 @@ class _NumericLearner:
         return NumericColumn(name, median, filled.mean, filled.deviation or 1.0)
 
 
-class _StringLearner:
-    """Learns the encoding of a column of strings from its distinct values."""
+class _DateLearner:
+    """Learns the encoding of a column of dates from that of their parts."""
 
-    def __init__(self) -> None:
-        self.distinct: set[str | None] = set()
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.parts: dict[str, _NumericLearner] = {}
 
-    def update(self, strings: pl.Series) -> None:
-        self.distinct.update(strings.unique())
-        if len(self.distinct) > MOST_CATEGORIES:
-            raise DataError(
-                f"column {strings.name!r} has more than {MOST_CATEGORIES:,} different strings: "
-                f"expected at most that many categories; {_REMEDY}, or group the values"
-            )
+    def update(self, dates: np.ndarray, present: np.ndarray, start: int) -> None:
+        """Learn from the rows from ``start`` on, of which some have a target."""
+        for name, values in split_dates(dates).items():
+            learner = self.parts.setdefault(name, _NumericLearner(self.step))
+            learner.update(values, present, start)
 
-    def fit(self, name: str, dtype: pl.DataType) -> CategoricalColumn:
-        values = sorted(value for value in self.distinct if value is not None)
-        if not isinstance(_read_distinct(name, dtype, values), Strings):
-            raise _numbers_as_strings(name)
-        return fit_categories(name, values, has_gaps=None in self.distinct)
+    def identifies_rows(
+        self, name: str, dtype: pl.DataType, n_rows: int, options: TableOptions
+    ) -> bool:
+        return identifies_rows(name, n_rows, options, is_unique=False, counts_rows=False)
+
+    @property
+    def moments(self) -> Moments:
+        return self.parts["elapsed"].moments
+
+    @property
+    def deviation(self) -> float:
+        return self.moments.deviation
+
+    def fit(self, name: str, n_rows: int) -> DateColumn:
+        varying = [part for part, learner in self.parts.items() if learner.deviation]
+        return DateColumn(
+            name, tuple(self.parts[part].fit(part, n_rows) for part in varying or ("elapsed",))
+        )
 
 
 class _TargetLearner:
-    """Learns the target; its distinct values are counted until there are too many."""
+    """Learns the target; its distinct labels are counted while it may be one of classes."""
 
-    def __init__(self, name: str, task: str) -> None:
-        self.name, self.task = name, task
+    def __init__(self, name: str, kind: Kind, task: str) -> None:
+        self.name, self.kind, self.task = name, kind, task
         self.moments = Moments()
-        self.distinct: set[Any] | None = set()
+        self.numbers: set[float] = set()
+        self.labels: set[str] = set()
+        self.is_continuous = task == "regression"
 
-    def update(self, column: Column) -> None:
-        require_present(column, self.name)
-        if not isinstance(column, Strings):
+    def update(self, series: pl.Series, options: TableOptions) -> None:
+        """Learn from the targets of a part, none of which is missing."""
+        if self.kind.values == "numbers":
+            column = read_array(series, replace(self.kind, missing=options.na_values))
             self.moments += Moments.of(column)
-        if self.distinct is None:
-            return
-        self.distinct.update(find_distinct(column)[0])
-        if len(self.distinct) > _MOST_CLASSES:
-            if self.task == "classification" or isinstance(column, Strings):
+            if not self.is_continuous:
+                self.numbers.update(np.unique(column).tolist())
+                self.is_continuous = self._choose() == "regression"
+        if not self.is_continuous:
+            self.labels.update(read_labels(series, options.na_values).values)
+            if len(self.labels) > _MOST_CLASSES:
                 raise DataError(
                     f"the target {self.name!r} has more than {_MOST_CLASSES:,} different labels: "
                     "expected at most that many classes"
                 )
-            self.distinct = None
 
-    def fit(self, dtype: pl.DataType) -> Target:
-        if self.distinct is not None:
-            values = sorted(self.distinct)
-            column = _read_distinct(self.name, dtype, values, partial(read_target, task=self.task))
-            chosen = choose_task(column, self.task, self.name)
-            if chosen == "classification":
-                return fit_target(column, chosen, self.name)
-            if not self.moments.count:
-                raise _numbers_as_strings(self.name)
-        return ContinuousTarget(self.moments.mean, self.moments.deviation, self.name)
+    def _choose(self) -> str:
+        return choose_task(np.array([*self.numbers]), "auto", self.name)
 
-
-def _read_distinct(
-    name: str,
-    dtype: pl.DataType,
-    values: list[Any],
-    read: Callable[[pl.Series], Column] = read_column,
-) -> Column:
-    """Read a column of distinct values; only strings of the type String may be numbers."""
-    if dtype.is_numeric():
-        return np.array(values)
-    strings = polars().Series(name, values, polars().String)
-    if dtype != polars().String:
-        return encode_strings(strings)
-    with prefix_errors("among its different strings"):
-        return read(strings)
-
-
-def _numbers_as_strings(name: str) -> DataError:
-    return DataError(
-        f"column {name!r} holds numbers written as strings: expected a type of numbers in a "
-        f"Parquet file; cast the column and write the file again, or {_REMEDY}"
-    )
+    def fit(self) -> Target:
+        if self.is_continuous:
+            target = ContinuousTarget(self.moments.mean, self.moments.deviation, self.name)
+            return replace(target, written=self.kind.written)  # type: ignore[arg-type]
+        labels = read_labels(polars().Series(self.name, sorted(self.labels), polars().String))
+        return ClassLabels.fit(labels, self.name)

@@ -1,40 +1,62 @@
-"""Tables in CSV and Parquet files, read by polars.
+"""Tables for training and for a trained network, and Parquet files of which parts are read.
 
-What a column is follows from all of its values. In a CSV file all values are strings at first; a
-column of strings which are all numbers is a column of numbers. Rows are counted from 1, the first
-row of data; blank lines do not count.
+What a column is follows from all of its values (`kinds`); in a text file all of them are strings at
+first. Rows are counted from 1, the first row of data; blank lines do not count.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyback_nn.datasets.answers import note_answers
+from anyback_nn.datasets.blocks import list_block_columns, read_blocks
 from anyback_nn.datasets.columns import (
     Column,
     Strings,
     Table,
     encode_strings,
+    find_missing,
     polars,
-    read_column,
+    read_dates,
+    read_labels,
     read_numbers,
     read_strings,
+    require_column,
     require_columns,
     require_target,
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Features, Scaling, fit_columns
-from anyback_nn.datasets.targets import choose_task
+from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
+from anyback_nn.datasets.frames import read_raw_table, table_label
+from anyback_nn.datasets.kinds import (
+    Kind,
+    exclude_identifiers,
+    is_identifier,
+    note_kinds,
+    read_column,
+)
+from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
+from anyback_nn.datasets.split import DEFAULT_FRACTION
+from anyback_nn.datasets.targets import (
+    TargetScaling,
+    Task,
+    Written,
+    choose_task,
+    refuse_dates,
+    target_names,
+    written_forms,
+)
+from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import DataError
-from anyback_nn.utils.files import read_bytes
+from anyback_nn.utils.frames import is_frame
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 if TYPE_CHECKING:
@@ -42,93 +64,367 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ParquetFile",
+    "choose_features",
     "load_table",
+    "note_identifiers",
+    "note_unlabelled",
     "open_parquet",
     "read_table",
     "read_target",
+    "reread_targets",
     "select_features",
 ]
 
-_IDENTIFIER_ROWS = 50
 _PARQUET = "Parquet; files of a folder need the same columns"
 _TARGET = "target= (--target COL)"
 
 
 def load_table(
-    path: Path, *, target: str | None, task: str, test_fraction: float, seed: int
+    source: Any,
+    *,
+    target: str | Sequence[str] | None,
+    task: str,
+    test_fraction: float | None,
+    seed: int,
+    options: TableOptions = NO_OPTIONS,
+    test_file: Any = None,
+    group: str | None = None,
+    time: str | None = None,
+    scaling: TargetScaling = "standard",
 ) -> Dataset:
     """Load a table for training.
 
     Parameters, result and errors are those of `anyback_nn.datasets.load`.
     """
-    with prefix_errors(path):
-        frame = _read(path)
-        target = require_target(target, frame.columns, option=_TARGET)
-        y = read_target(frame[target], task)
-        chosen = choose_task(y, task, target)
-        table = {name: read_column(frame[name]) for name in frame.columns if name != target}
-        identifiers = [name for name, column in table.items() if _is_identifier(column)]
-        features = {name: table[name] for name in table if name not in identifiers}
-        if not features:
-            raise DataError(f"has no column but the target {target!r}: expected features as well")
-        train, test = Part(features, y).split(chosen, test_fraction=test_fraction, seed=seed)
+    raw = read_raw_table(source, options)
+    with prefix_errors(table_label(source)):
+        frame = raw.frame
+        targets = split_target(target, frame.columns)
+        if is_frame(source):
+            frame = _booleans_as_numbers(frame, {*targets, *options.categorical})
+        blocks = read_blocks(frame, group, time, raw.options)
+        dividing = list_block_columns(frame, group, time)
+        names = choose_features(frame.columns, targets, options, dividing)
+        y, chosen, written = _read_targets(frame, targets, task, raw.options)
+        kinds, features, identifiers = _read_features(frame.select(names), raw.options)
+        train, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
+        if test_file is None:
+            fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
+            train, test = train.split(chosen, test_fraction=fraction, seed=seed)
         fitted, notes = fit_columns(train.x)
-        left_out = (
-            f"column {name!r} was left out: it has another string in each row, like an "
-            "identifier; drop it from the file"
-            for name in identifiers
+        fitted = fitted.with_kinds(kinds)
+        if test_file is not None:
+            test = _read_test_part(test_file, fitted, targets, chosen, written, options)
+        forms = {
+            name: Kind("numbers", form, options.na_values) for name, form in zip(targets, written)
+        }
+        apart = [f"column {name!r} is no feature: it divides the rows" for name in dividing]
+        dataset = build_dataset(
+            raw.name,
+            train,
+            test,
+            fitted,
+            chosen,
+            target=targets if len(targets) > 1 else targets[0],
+            scaling=scaling,
+            written=written if len(targets) > 1 else written[0],
+            notes=(
+                *raw.notes,
+                *apart,
+                *note_unlabelled(n_missing, *targets),
+                *note_identifiers(identifiers),
+                *note_kinds(forms | {name: kinds[name] for name in fitted.names}, options),
+                *notes,
+                *note_answers(frame, fitted.names, targets),
+            ),
         )
-        name = path.stem.removesuffix(".csv")  # of .csv.gz
-        return build_dataset(
-            name, train, test, fitted, chosen, target=target, notes=(*left_out, *notes)
-        )
+        return replace(dataset, encoding=replace(dataset.encoding, options=options))
 
 
-def read_table(path: Path, encoding: Encoding, *, target: str | None, with_target: bool) -> Rows:
+def _read_test_part(
+    source: Any,
+    features: Columns,
+    targets: tuple[str, ...],
+    task: Task,
+    written: Sequence[Written],
+    options: TableOptions,
+) -> Part:
+    """Read the test part from a file of its own, less rows without a target."""
+    raw = read_raw_table(source, options)
+    with prefix_errors(table_label(source)):
+        for name in targets:
+            require_column(name, raw.frame.columns)
+        y = reread_targets(raw.frame, targets, task, written, raw.options)
+        names = [name for name in raw.frame.columns if name not in targets]
+        x = select_features(raw.frame, features, names, raw.options)
+        return _drop_unlabelled(Part(x, y), targets)[0]
+
+
+def read_table(
+    source: Any,
+    encoding: Encoding,
+    *,
+    target: str | Sequence[str] | None,
+    with_target: bool,
+    options: TableOptions | None = None,
+) -> Rows:
     """Read all rows of a table with a fitted encoding.
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
-    with prefix_errors(path):
-        frame = _read(path)
-        target = encoding.target.name if target is None else target
-        y = None
+    raw = read_raw_table(source, encoding.options if options is None else options)
+    options = raw.options
+    with prefix_errors(table_label(source)):
+        frame = raw.frame
+        trained = target_names(encoding.target)
+        targets = trained
         if with_target:
             reason = ", and the model was not trained on a table"
-            target = require_target(target, frame.columns, reason=reason, option=_TARGET)
-            y = read_target(frame[target], encoding.task)
-        others = [name for name in frame.columns if name != target]
-        rows = encode_rows(select_features(frame, encoding.features, others), y, encoding)
+            targets = split_target(target or trained or None, frame.columns, reason=reason)
+        elif target is not None:
+            targets = split_target(target, frame.columns)
+        others = _list_features(frame.columns, targets, options)
+        x = select_features(frame, encoding.features, others, options)
+        y, n_missing = None, 0
+        if with_target:
+            forms = written_forms(encoding.target)
+            y = reread_targets(frame, targets, encoding.task, forms, options)
+            part, n_missing = _drop_unlabelled(Part(x, y), targets)
+            x, y = part.x, part.y
+        rows = encode_rows(x, y, encoding)
+        ids, absent = ({}, ()) if with_target else _read_ids(frame, options, encoding.options)
+        notes = [*raw.notes, *absent, *note_unlabelled(n_missing, *targets)]
         if isinstance(encoding.features, Scaling):
-            return rows
-        notes = []
+            return replace(rows, ids=ids, notes=(*notes, *rows.notes))
         if unused := [name for name in others if name not in encoding.features.names]:
             notes.append(f"ignored columns that the model does not use: {quoted_list(unused)}")
-        if with_target and target != encoding.target.name:
+        if with_target and targets != trained:
             notes.append(
-                f"measured against {target!r}; the model predicts {encoding.target.name!r}"
+                f"measured against {quoted_list(targets)}; the model predicts "
+                f"{quoted_list(trained) or None}"
             )
-        return replace(rows, notes=(*notes, *rows.notes))
+        return replace(rows, ids=ids, notes=(*notes, *rows.notes))
 
 
-def read_target(series: pl.Series, task: str) -> Column:
-    """Return the targets of a column: numbers, or labels."""
-    hint = ". Where the strings are labels, use --task classification (task=)"
+def split_target(
+    target: str | Sequence[str] | None, columns: Collection[str], *, reason: str = ""
+) -> tuple[str, ...]:
+    """Return the names of the target columns, which a string separates by commas.
+
+    Raises
+    ------
+    DataError
+        If none is named, if there is no such column, or if a name is repeated.
+    """
+    names: list[str | None]
+    if target is None or (isinstance(target, str) and target in columns):
+        names = [target]
+    else:
+        words = target.split(",") if isinstance(target, str) else target
+        names = [word.strip() for word in words] or [None]
+    targets = tuple(require_target(name, columns, reason=reason, option=_TARGET) for name in names)
+    if len(set(targets)) < len(targets):
+        raise DataError(f"the targets are {quoted_list(targets)}: expected each once")
+    return targets
+
+
+def _booleans_as_numbers(frame: pl.DataFrame, others: Collection[str]) -> pl.DataFrame:
+    """Return a data frame whose booleans are 0 and 1, but for those of other columns."""
+    pl = polars()
+    booleans = [name for name, dtype in frame.schema.items() if dtype == pl.Boolean]
+    return frame.with_columns(pl.col(name).cast(pl.Int8) for name in booleans if name not in others)
+
+
+def _read_ids(
+    frame: pl.DataFrame, options: TableOptions, known: TableOptions
+) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Return the columns that name the rows, as they are written, and a note on absent ones."""
+    pl = polars()
+    absent = [name for name in options.ids if name not in frame.columns]
+    if absent and options.ids != known.ids:
+        require_column(absent[0], frame.columns)
+    ids = {
+        name: frame[name].cast(pl.String).fill_null("").to_list()
+        for name in options.ids
+        if name not in absent
+    }
+    if not absent:
+        return ids, ()
+    return ids, (f"has no column {quoted_list(absent)}, which named the rows in training",)
+
+
+def choose_features(
+    columns: Sequence[str],
+    targets: Collection[str],
+    options: TableOptions,
+    dividing: Collection[str] = (),
+) -> list[str]:
+    """Return the columns that may be features, by the options, which must name columns."""
+    named = (options.features or (), options.drop, options.ids, options.categorical)
+    for name in (*itertools.chain(*named), *options.numeric):
+        require_column(name, columns)
+    names = _list_features(columns, (*targets, *dividing), options)
+    if not names:
+        raise DataError(
+            f"has no column but the target {quoted_list(targets)}: expected features as well"
+        )
+    return names
+
+
+def _list_features(
+    columns: Sequence[str], others: Collection[str], options: TableOptions
+) -> list[str]:
+    chosen = columns if options.features is None else options.features
+    return [name for name in chosen if name not in {*others, *options.drop, *options.ids}]
+
+
+def _read_targets(
+    frame: pl.DataFrame, targets: tuple[str, ...], task: str, options: TableOptions
+) -> tuple[Column, Task, tuple[Written, ...]]:
+    """Return the target's column or an array (n_rows, n_targets), its task, and how it is written.
+
+    Values may be missing, but not all.
+
+    Raises
+    ------
+    DataError
+        If a target has no value, or if one of several targets is for classification.
+    """
+    columns: list[Any] = []
+    tasks: list[Task] = []
+    written: list[Written] = []
+    for name in targets:
+        column, form = read_target(frame[name], task, options)
+        present = ~find_missing(column)
+        if not present.any():
+            raise _refuse_unlabelled(name)
+        columns.append(column)
+        tasks.append(choose_task(column[present], task, name))
+        written.append(form)
+    if len(targets) == 1:
+        return columns[0], tasks[0], tuple(written)
+    if "classification" in tasks:
+        name = targets[tasks.index("classification")]
+        raise DataError(
+            f"several targets are predicted together if all are continuous, but {name!r} has "
+            "classes: train a model for each target; for numbers that are no classes use the task "
+            "'regression' (--task regression)"
+        )
+    return np.column_stack(columns), "regression", tuple(written)
+
+
+def read_target(
+    series: pl.Series, task: str, options: TableOptions = NO_OPTIONS
+) -> tuple[Column, Written]:
+    """Return the targets of a column, and how numbers are written.
+
+    They are `Strings` if they are classes, or else numbers. Some may be missing.
+    """
+    name = series.name
+    if task == "classification" or (task == "auto" and name in options.categorical):
+        return read_labels(series, options.na_values), None
     if task == "regression":
-        return read_numbers(series, hint)
-    return read_column(series, mixed=task == "classification", hint=hint)
+        options = replace(options, categorical=(), numeric=(name,))
+    kind, column = read_column(series, options, is_target=True)
+    if kind.values == "dates":
+        raise refuse_dates(name)
+    present = column[~find_missing(column)]
+    if isinstance(present, Strings) or choose_task(present, task, name) == "classification":
+        return read_labels(series, options.na_values), None
+    return column, kind.written  # type: ignore[return-value]  # dates are refused above
+
+
+def reread_targets(
+    frame: pl.DataFrame,
+    targets: tuple[str, ...],
+    task: Task,
+    written: Sequence[Written],
+    options: TableOptions,
+) -> Column:
+    """Return the target's column or an array (n_rows, n_targets), read as those of training."""
+    if len(targets) != len(written):
+        raise DataError(
+            f"{plural(len(targets), 'target')} given: expected {len(written)}, as in training"
+        )
+    columns: list[Any] = [
+        read_labels(frame[name], options.na_values)
+        if task == "classification"
+        else read_numbers(frame[name], form, options.na_values)
+        for name, form in zip(targets, written)
+    ]
+    return columns[0] if len(targets) == 1 else np.column_stack(columns)
 
 
 def select_features(
-    frame: pl.DataFrame, features: Features, names: Sequence[str]
+    frame: pl.DataFrame,
+    features: Features,
+    names: Sequence[str],
+    options: TableOptions = NO_OPTIONS,
 ) -> np.ndarray | Table:
     """Return the columns that an encoding of tables needs, or for one of arrays those named."""
+    markers = options.na_values
     if isinstance(features, Scaling):
-        return np.column_stack([read_numbers(frame[name]) for name in names])
-    require_columns(features.names, frame.columns)
-    numbers = {c.name: read_numbers(frame[c.name]) for c in features.numbers}
-    strings = {c.name: encode_strings(read_strings(frame[c.name])) for c in features.categories}
-    return {**numbers, **strings}
+        return np.column_stack([read_numbers(frame[name], None, markers) for name in names])
+    require_columns(features.names, names)
+    table: dict[str, Column] = {}
+    for number in features.numbers:
+        missing = (*number.missing, *markers)
+        table[number.name] = read_numbers(frame[number.name], number.written, missing)
+    for date in features.dates:
+        missing = (*date.missing, *markers)
+        table[date.name] = read_dates(frame[date.name], date.written, missing)
+    for category in features.categories:
+        strings = read_strings(frame[category.name], (*category.missing, *markers))
+        table[category.name] = encode_strings(strings)
+    return table
+
+
+def note_unlabelled(n_rows: int, *targets: str) -> tuple[str, ...]:
+    """Describe how many rows were left out because they have no target."""
+    if not n_rows:
+        return ()
+    return (
+        f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing",
+    )
+
+
+def note_identifiers(names: Sequence[str]) -> tuple[str, ...]:
+    """Describe which columns were left out because they name or number the rows."""
+    if not names:
+        return ()
+    return (
+        "left out, because they name or number the rows (--features or --numeric takes them): "
+        f"{quoted_list(names)}",
+    )
+
+
+def _read_features(
+    frame: pl.DataFrame, options: TableOptions
+) -> tuple[dict[str, Kind], dict[str, Column], list[str]]:
+    """Return what the columns are, those that are features, and the names of those that are not."""
+    read = {name: read_column(frame[name], options) for name in frame.columns}
+    identifiers = [
+        name for name, (_, column) in read.items() if is_identifier(frame[name], column, options)
+    ]
+    texts = [name for name, (_, column) in read.items() if isinstance(column, Strings)]
+    identifiers = exclude_identifiers(frame.columns, identifiers, texts)
+    kinds = {name: kind for name, (kind, _) in read.items()}
+    table = {name: column for name, (_, column) in read.items() if name not in identifiers}
+    return kinds, table, identifiers
+
+
+def _drop_unlabelled(part: Part, targets: Sequence[str]) -> tuple[Part, int]:
+    """Leave out the rows without a target, or one of several; return how many there were."""
+    missing = find_missing(part.y).reshape(len(part.y), -1).any(axis=1)
+    if not missing.any():
+        return part, 0
+    if missing.all():
+        raise _refuse_unlabelled(*targets)
+    return part.take(np.nonzero(~missing)[0]), int(missing.sum())
+
+
+def _refuse_unlabelled(*targets: str) -> DataError:
+    return DataError(f"the target {quoted_list(targets)} is missing in every row: expected values")
 
 
 @dataclass(frozen=True)
@@ -150,7 +446,7 @@ class ParquetFile:
 
     def read(self, columns: Sequence[str], start: int, n_rows: int) -> pl.DataFrame:
         """Read these columns of some rows, as far as there are any."""
-        with self.prefix_errors(), _readable(_PARQUET):
+        with self.prefix_errors(), refuse_unreadable(_PARQUET):
             return _lazy(self.path).slice(start, n_rows).select(columns).collect()
 
     def prefix_errors(self, start: int = 0) -> AbstractContextManager[None]:
@@ -163,7 +459,7 @@ def open_parquet(path: Path) -> ParquetFile:
     with prefix_errors(path):
         if not path.exists():
             raise DataError("no such file: expected a Parquet file, or a folder of several")
-        with _readable(_PARQUET):
+        with refuse_unreadable(_PARQUET):
             pl, lazy = polars(), _lazy(path)
             types, n_rows = lazy.collect_schema(), lazy.select(pl.len()).collect().item()
         if not n_rows:
@@ -174,100 +470,3 @@ def open_parquet(path: Path) -> ParquetFile:
 def _lazy(path: Path) -> pl.LazyFrame:
     # Without glob a path may have any characters.
     return polars().scan_parquet(path, glob=False)
-
-
-@contextmanager
-def _readable(expected: str) -> Iterator[None]:
-    try:
-        yield
-    except (polars().exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"cannot be read ({reason}): expected {expected}") from error
-
-
-def _read(path: Path) -> pl.DataFrame:
-    """Read a file: the columns of a CSV file are strings, those of Parquet have their types."""
-    content = read_bytes(path)
-    if path.suffix.lower() == ".parquet":
-        with _readable("Parquet"):
-            frame = polars().read_parquet(io.BytesIO(content))
-    else:
-        with _readable("CSV in UTF-8 with commas between the columns"):
-            frame = _read_csv(content)
-    if not frame.height:
-        raise DataError(f"has the columns {quoted_list(frame.columns)} but no row: expected data")
-    return frame
-
-
-def _read_csv(content: bytes) -> pl.DataFrame:
-    pl = polars()
-    content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
-    if not content.strip():
-        raise DataError("is empty: expected a line of column names, then rows of data")
-    try:
-        # The header is read as a row, since polars would rename columns of the same name.
-        frame = pl.read_csv(content, has_header=False, infer_schema=False)
-    except pl.exceptions.ComputeError:
-        _find_blank_lines(content)  # names the row, if one is too long
-        raise
-    if frame[:, -1].null_count():  # polars fills rows that are too short with nulls
-        blank = _find_blank_lines(content)
-        frame = frame.filter(~pl.Series(blank))
-    names = [(name or "").strip() for name in frame.row(0)]
-    _check_header(names)
-    frame = frame[1:]
-    frame.columns = names
-    return frame
-
-
-def _check_header(names: list[str]) -> None:
-    if len(names) == 1 and (separators := [mark for mark in ";\t|" if mark in names[0]]):
-        raise DataError(
-            f"the columns seem to be separated by {separators[0]!r}: expected commas; write the "
-            "file again with commas"
-        )
-    if "" in names:
-        raise DataError(
-            f"column {names.index('') + 1} has no name: expected a name for each column; name or "
-            "drop it (pandas: to_csv(index=False))"
-        )
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"several columns have the same name, {quoted_list(repeated)}: expected each name "
-            "once; rename or drop them"
-        )
-
-
-def _find_blank_lines(content: bytes) -> list[bool]:
-    """Return which lines are blank; refuse rows that are longer or shorter than the header."""
-    try:
-        text = content.decode().replace("\r\n", "\n")
-        if '"' not in text and "\r" not in text:  # then counting commas is enough, and fast
-            lines = text.removesuffix("\n").split("\n")
-            n_commas = lines[0].count(",")
-            if all(not line or line.count(",") == n_commas for line in lines):
-                return [not line for line in lines]
-        reader = csv.reader(io.StringIO(text, newline=""))
-        width, blank = len(next(reader)), [False]
-        for row in reader:
-            blank.append(not row)
-            if row and len(row) != width:
-                raise DataError(
-                    f"row {blank.count(False) - 1} (line {reader.line_num}) has "
-                    f"{plural(len(row), 'value')}: expected {width}, as many as the header has "
-                    "names; complete the row, or quote values that contain commas"
-                )
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"line {line} is not UTF-8 ({error.reason}): expected text in UTF-8; save the file in "
-            "that encoding"
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"line {reader.line_num}: {error}: expected CSV") from error
-    return blank
-
-
-def _is_identifier(column: Column) -> bool:
-    """Return whether a column has many rows, each with another string."""
-    return isinstance(column, Strings) and len(column.values) == len(column) > _IDENTIFIER_ROWS

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Column, Strings, as_strings, find_distinct, find_missing
+from anyback_nn.datasets.columns import (
+    Column,
+    Strings,
+    as_strings,
+    find_distinct,
+    find_missing,
+    label,
+)
+from anyback_nn.datasets.formats import ClockFormat, NumberFormat
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
 
@@ -16,23 +26,36 @@ __all__ = [
     "TASKS",
     "ClassLabels",
     "ContinuousTarget",
+    "ContinuousTargets",
+    "LogTarget",
     "Target",
+    "TargetScaling",
     "Task",
+    "Written",
     "choose_task",
     "fit_target",
+    "refuse_dates",
     "require_present",
     "require_task",
+    "target_names",
+    "written_forms",
 ]
 
 Task = Literal["classification", "regression"]
 TASKS = ("auto", "classification", "regression")
+TargetScaling = Literal["standard", "log", "mean"]
+Written = NumberFormat | ClockFormat | None
+"""How numbers are written in a column of strings; None for plain numbers."""
 
 _MOST_CLASSES_OF_INTEGERS = 20
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 
 
 @dataclass(frozen=True)
 class ClassLabels:
     """A target that is one of several classes.
+
+    Labels are strings and remain as they are written: 1, 01 and 1.0 are three classes.
 
     Parameters
     ----------
@@ -61,14 +84,13 @@ class ClassLabels:
                 f"the target has one class only, {quoted_list(self.labels) or '(none)'}: expected "
                 "at least two; give rows of other classes, or another target"
             )
-        if repeated := [label for label, count in Counter(self.labels).items() if count > 1]:
+        if repeated := [text for text, count in Counter(self.labels).items() if count > 1]:
             raise DataError(f"the classes {quoted_list(repeated)} are repeated: expected each once")
 
     @classmethod
     def fit(cls, column: Column, name: str | None = None) -> ClassLabels:
         """Learn the distinct labels of a column: numbers by size, strings by alphabet."""
-        values = column.counts if isinstance(column, Strings) else np.unique(column)
-        return cls(tuple(_label(value) for value in values), name)
+        return cls(tuple(_as_labels(column).counts), name)
 
     @property
     def n_outputs(self) -> int:
@@ -81,8 +103,8 @@ class ClassLabels:
         Parameters
         ----------
         column : column of n_rows
-            Numbers, or strings (`Strings`, or object). A number that is written in another way,
-            such as ``"1.0"`` for the class ``"1"``, is understood.
+            Numbers, or strings (`Strings`, or object). Only what other software writes for the same
+            value is understood: ``1.0`` for the class ``1``, ``True`` for ``true``, or the reverse.
 
         Returns
         -------
@@ -93,17 +115,20 @@ class ClassLabels:
         DataError
             If a label is missing or is not one of the classes; names the first such row.
         """
-        if isinstance(column, np.ndarray) and column.dtype.kind != "f":
+        if isinstance(column, np.ndarray) and column.dtype.kind not in "fiu":
             column = as_strings(column)
         require_present(column, self.name)
-        index = {label: i for i, label in enumerate(self.labels)}
-        values, codes = find_distinct(column)
-        known = [index.get(_label(v), index.get(_number_label(v), -1)) for v in values]
-        y: np.ndarray = np.array(known, dtype=np.int64)[codes]
+        labels = _as_labels(column)
+        index = {text: i for i, text in enumerate(self.labels)}
+        known = [
+            next((index[text] for text in _spellings(value) if text in index), -1)
+            for value in labels.values
+        ]
+        y: np.ndarray = np.array(known, dtype=np.int64)[labels.codes]
         if (y < 0).any():
             row = int((y < 0).argmax())
             raise DataError(
-                f"row {row + 1}: the label {_label(values[codes[row]])!r} is not one of the "
+                f"row {row + 1}: the label {labels.values[labels.codes[row]]!r} is not one of the "
                 f"classes: expected {quoted_list(self.labels, limit=20)}"
             )
         return y
@@ -121,9 +146,12 @@ class ContinuousTarget:
     Parameters
     ----------
     mean, scale : float
-        Mean and standard deviation in the training part, in the target's own units.
+        Mean and standard deviation in the training part, in the target's own units. For losses of
+        counts the mean of the training part is the scale, and 0 is subtracted.
     name : str, optional
         The target column of a table.
+    written : NumberFormat or ClockFormat, optional
+        How the numbers are written in a column of strings; None for plain numbers.
 
     Examples
     --------
@@ -137,6 +165,7 @@ class ContinuousTarget:
     mean: float
     scale: float
     name: str | None = None
+    written: NumberFormat | ClockFormat | None = None
 
     task: ClassVar[Task] = "regression"
     labels: ClassVar[None] = None
@@ -152,8 +181,25 @@ class ContinuousTarget:
     @classmethod
     def fit(cls, column: np.ndarray, name: str | None = None) -> ContinuousTarget:
         """Measure the mean and the standard deviation of a column of numbers."""
-        constant = column.min() == column.max()  # rounding can leave a tiny deviation
-        return cls(float(column.mean()), 0.0 if constant else float(column.std()), name)
+        values = cls.transform(column)
+        constant = values.min() == values.max()  # rounding can leave a tiny deviation
+        return cls(float(values.mean()), 0.0 if constant else float(values.std()), name)
+
+    @classmethod
+    def fit_mean(cls, column: np.ndarray, name: str | None = None) -> ContinuousTarget:
+        """Measure the mean alone, of a column of numbers from 0, by which they are divided."""
+        if (column < 0).any() or not column.any():
+            row = int((column < 0).argmax())
+            raise DataError(
+                f"row {row + 1}: the target is {column[row]:g}: expected counts, which are 0 or "
+                "greater and not all 0; use another loss, such as the mean squared error"
+            )
+        return cls(0.0, float(column.mean()), name)
+
+    @staticmethod
+    def transform(values: Any) -> np.ndarray:
+        """Return the values that are standardised: here the target itself."""
+        return np.asarray(values, dtype=np.float64)
 
     def encode(self, column: Column) -> np.ndarray:
         """Turn a column of numbers into standardised float32 values, shape (n_rows,).
@@ -164,14 +210,117 @@ class ContinuousTarget:
             If a value is missing; names the first such row.
         """
         require_present(column, self.name)
-        return ((_require_numbers(column) - self.mean) / self.scale).astype(np.float32)
+        values = self.transform(_require_numbers(column))
+        return ((values - self.mean) / self.scale).astype(np.float32)
 
     def decode(self, values: Any) -> np.ndarray:
         """Turn standardised values, of any shape, into the target's own units (float64)."""
         return np.asarray(values, dtype=np.float64) * self.scale + self.mean
 
 
-Target = ClassLabels | ContinuousTarget
+@dataclass(frozen=True)
+class LogTarget(ContinuousTarget):
+    """A target whose logarithm is standardised: ``log1p(y)``, for numbers of many sizes.
+
+    Parameters
+    ----------
+    mean, scale : float
+        Mean and standard deviation of ``log1p(y)`` in the training part.
+    name : str, optional
+        The target column of a table.
+
+    Examples
+    --------
+    >>> price = LogTarget.fit(np.array([0.0, 9.0, 99.0]))
+    >>> price.decode(price.encode(np.array([9.0, 99.0]))).round(3)
+    array([ 9., 99.])
+    """
+
+    @staticmethod
+    def transform(values: Any) -> np.ndarray:
+        """Return the logarithms of ``1 + y``.
+
+        Raises
+        ------
+        DataError
+            If a value is -1 or less; names the first such row.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if (values <= -1).any():
+            row = int((values <= -1).argmax())
+            raise DataError(
+                f"row {row + 1}: the target is {values[row]:g}, and log1p has no value there: "
+                "expected numbers above -1; leave --log-target (log_target=) out"
+            )
+        logarithms: np.ndarray = np.log1p(values)
+        return logarithms
+
+    def decode(self, values: Any) -> np.ndarray:
+        """Turn standardised logarithms, of any shape, into the target's own units (float64)."""
+        decoded: np.ndarray = np.expm1(super().decode(values))
+        return decoded
+
+
+@dataclass(frozen=True)
+class ContinuousTargets:
+    """Several continuous targets, which one network predicts, each with an output of its own.
+
+    Parameters
+    ----------
+    targets : tuple of ContinuousTarget
+        In the order of the outputs.
+
+    Examples
+    --------
+    >>> a, b = ContinuousTarget(2.0, 1.0, "a"), ContinuousTarget(0.0, 2.0, "b")
+    >>> sides = ContinuousTargets((a, b))
+    >>> sides.encode(np.array([[3.0, 4.0]]))
+    array([[1., 2.]], dtype=float32)
+    >>> sides.decode([[1.0, 2.0]])
+    array([[3., 4.]])
+    """
+
+    targets: tuple[ContinuousTarget, ...]
+
+    task: ClassVar[Task] = "regression"
+    labels: ClassVar[None] = None
+    name: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        names = [target.name for target in self.targets]
+        if len(set(names)) < len(names) or len(names) < 2:
+            raise DataError(
+                f"the targets are {quoted_list(map(str, names)) or '(none)'}: expected at least "
+                "two, each once"
+            )
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of targets."""
+        return len(self.targets)
+
+    def encode(self, values: Column) -> np.ndarray:
+        """Turn numbers, shape (n_rows, n_targets), into standardised float32 values.
+
+        Raises
+        ------
+        DataError
+            If there is another number of targets, or if a value is missing.
+        """
+        if not isinstance(values, np.ndarray) or values.shape[1:] != (self.n_outputs,):
+            raise DataError(
+                f"one target was given: expected {self.n_outputs}, "
+                f"{quoted_list(str(target.name) for target in self.targets)}, as in training"
+            )
+        return np.column_stack([t.encode(column) for t, column in zip(self.targets, values.T)])
+
+    def decode(self, values: Any) -> np.ndarray:
+        """Turn standardised values, shape (..., n_targets), into the targets' own units."""
+        columns = np.moveaxis(np.asarray(values), -1, 0)
+        return np.stack([t.decode(column) for t, column in zip(self.targets, columns)], axis=-1)
+
+
+Target = ClassLabels | ContinuousTarget | ContinuousTargets
 
 
 def choose_task(column: Column, task: str = "auto", name: str | None = None) -> Task:
@@ -215,27 +364,91 @@ def require_task(task: str) -> None:
         raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
 
 
-def fit_target(column: Column, task: Task, name: str | None = None) -> Target:
-    """Learn the classes, or the mean and the scale, of the training part's target."""
-    if task == "classification":
-        return ClassLabels.fit(column, name)
-    return ContinuousTarget.fit(_require_numbers(column), name)
+def target_names(target: Target) -> tuple[str, ...]:
+    """Return the columns of a target; none if it is not from a table."""
+    if isinstance(target, ContinuousTargets):
+        return tuple(part.name for part in target.targets if part.name is not None)
+    return () if target.name is None else (target.name,)
 
 
-def _label(value: Any) -> str:
-    """Return a label as a string; an integer without its fraction."""
-    if isinstance(value, str):
-        return value
-    number = float(value)
-    return str(int(number)) if number.is_integer() else repr(number)
+def written_forms(target: Target) -> tuple[Written, ...]:
+    """Return how the numbers of each column of a target are written."""
+    if isinstance(target, ContinuousTargets):
+        return tuple(part.written for part in target.targets)
+    return (target.written if isinstance(target, ContinuousTarget) else None,)
 
 
-def _number_label(value: Any) -> str:
-    """Return a label as the number that it is written as, if it is one."""
-    try:
-        return _label(float(value))
-    except ValueError:
-        return _label(value)
+def fit_target(
+    column: Column,
+    task: Task,
+    name: str | tuple[str, ...] | None = None,
+    scaling: TargetScaling = "standard",
+    written: Written | tuple[Written, ...] = None,
+) -> Target:
+    """Learn the classes, or the mean and the scale, of the training part's target.
+
+    Parameters
+    ----------
+    column : column of n_rows, or ndarray of shape (n_rows, n_targets)
+    task : {"classification", "regression"}
+    name : str or tuple of str, optional
+        The target column of a table; several for several targets.
+    scaling : {"standard", "log", "mean"}
+        For regression: values or their logarithms are standardised, or values are divided by
+        their mean.
+    written : NumberFormat or ClockFormat, optional
+        How numbers are written in a column of strings; several for several targets.
+    """
+    if isinstance(name, tuple):
+        forms = written if isinstance(written, tuple) else (written,) * len(name)
+        columns = zip(np.asarray(column).T, name, forms, strict=True)
+        fitted: Any = (fit_target(x, task, part, scaling, form) for x, part, form in columns)
+        return ContinuousTargets(tuple(fitted))
+    if task == "regression":
+        fit = {
+            "standard": ContinuousTarget.fit,
+            "log": LogTarget.fit,
+            "mean": ContinuousTarget.fit_mean,
+        }
+        target = fit[scaling](_require_numbers(column), name)
+        return replace(target, written=written)  # type: ignore[arg-type]  # of one target
+    if scaling != "standard":
+        raise DataError(
+            "the target is one of several classes, which are not scaled: leave log_target "
+            "(--log-target) and center_target out, or use the task 'regression'"
+        )
+    return ClassLabels.fit(column, name)
+
+
+def _as_labels(column: Column) -> Strings:
+    """Return the labels of a column, none of which is missing."""
+    if isinstance(column, Strings):
+        return column
+    values, codes = find_distinct(column)
+    return Strings(tuple(map(label, values)), codes)
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """Yield a label, then how else the same value is written by software.
+
+    >>> list(_spellings("1.0")), list(_spellings("01"))
+    (['1.0', '1'], ['01'])
+    """
+    yield text
+    if _INTEGER.fullmatch(text):
+        yield f"{text}.0"
+    elif text.endswith(".0") and _INTEGER.fullmatch(text[:-2]):
+        yield text[:-2]
+    elif text.lower() in ("true", "false"):
+        yield from (text.lower(), text.title(), text.upper())
+
+
+def refuse_dates(name: str) -> DataError:
+    """Return the error about a target of dates."""
+    return DataError(
+        f"the target {name!r} holds dates: expected numbers or labels; turn them into numbers, "
+        "such as days, or use --task classification (task=)"
+    )
 
 
 def require_present(column: Column, name: str | None) -> None:

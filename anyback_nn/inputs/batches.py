@@ -249,6 +249,8 @@ class IterableSource(Source):
     network : Network
     n_in : int
         The number of features that each batch must have.
+    feature_names : tuple of str, optional
+        The columns that a batch must have, if it is a data frame.
     """
 
     backend: Backend
@@ -257,6 +259,7 @@ class IterableSource(Source):
     loss: Loss
     network: Network
     n_in: int
+    feature_names: tuple[str, ...] | None = None
     _checked: bool = field(default=False, init=False)
     _rows_a_batch: int = field(default=0, init=False)
 
@@ -308,7 +311,11 @@ class IterableSource(Source):
             parts = [array if is_numpy(array) else to_numpy(array) for array in batch]
         x, y, weights = (*parts, None)[:3]
         values = hosted or not self._checked
-        rows = check_batch(x, y, weights, self.loss, self.network, self.n_in, values=values)
+        rows = check_batch(
+            *(x, y, weights, self.loss, self.network, self.n_in),
+            values=values,
+            feature_names=self.feature_names,
+        )
         return rows if parts[0] is batch[0] else rows._replace(x=batch[0])
 
 

@@ -14,9 +14,11 @@ from array_api_compat import device
 from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DataError, ShapeError
+from anyback_nn.inputs.frames import frame_to_numpy
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.utils.arguments import check_numeric
+from anyback_nn.utils.frames import is_frame, is_series, to_numeric
 from anyback_nn.utils.messages import plural
 
 __all__ = [
@@ -55,6 +57,10 @@ def as_array(x: Any, name: str = "the inputs") -> Array:
     DataError
         Elements of a masked array are masked. ``name`` is that of the data in the message.
     """
+    if is_frame(x):
+        return frame_to_numpy(x)
+    if is_series(x) and (numbers := to_numeric(x)) is not None:
+        return numbers
     if type(x) is not np.ndarray:
         refuse_masked(x, name)
         if isinstance(x, np.memmap) or not is_numpy(x):
@@ -110,16 +116,24 @@ def _is_stream(x: Any) -> bool:
     return (isinstance(x, Iterable) or is_indexed(x)) and not array_like
 
 
-def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Array:
+def check_inputs(
+    x: Any,
+    n_in: int | None = None,
+    *,
+    finite: bool = True,
+    feature_names: Sequence[str] | None = None,
+) -> Array:
     """Check the inputs that a user passed.
 
     Parameters
     ----------
-    x : array_like
+    x : array_like or data frame
     n_in : int, optional
         The number of features that the model has.
     finite : bool
         Whether to check for NaN and infinite values, which takes a pass over the data.
+    feature_names : sequence of str, optional
+        The columns that a data frame must have.
 
     Returns
     -------
@@ -139,7 +153,9 @@ def check_inputs(x: Any, n_in: int | None = None, *, finite: bool = True) -> Arr
             "expected inputs as an array of shape (n_samples, n_features), got "
             f"{type(x).__name__}: read a file first, and pass batches one by one"
         )
-    x = as_array(x)
+    if hasattr(x, "collect_schema") and not is_frame(x):
+        raise DataError("expected data, got a lazy data frame: pass x.collect()")
+    x = frame_to_numpy(x, feature_names) if is_frame(x) else as_array(x)
     xp = array_namespace(x)
     shape = tuple(x.shape)
     if len(shape) != 2:
@@ -193,6 +209,7 @@ def check_batch(
     n_in: int | None = None,
     *,
     values: bool = True,
+    feature_names: Sequence[str] | None = None,
 ) -> Samples:
     """Check inputs, targets and weights that a user passed together.
 
@@ -207,13 +224,15 @@ def check_batch(
         The number of features that the model has. Default: the number of features of ``x``.
     values : bool
         Whether to check the values too, which reads them back from a device.
+    feature_names : sequence of str, optional
+        The columns that a data frame must have.
 
     Raises
     ------
     ShapeError, DataError
         The data do not fit each other or the model, or have invalid values.
     """
-    x = check_inputs(x, n_in, finite=values)
+    x = check_inputs(x, n_in, finite=values, feature_names=feature_names)
     n_out = network.output_size(int(x.shape[1]))
     y = as_array(y, "the targets")
     y = loss.check_targets(y, n_out, values=values)

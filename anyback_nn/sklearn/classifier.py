@@ -148,7 +148,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Callbacks of training; see `anyback_nn.Callback`. For L-BFGS, an iteration counts as an
         epoch, and there are no batches.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show progress: a bar on a terminal, else a line an epoch.
 
     Attributes
     ----------

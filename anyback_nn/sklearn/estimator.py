@@ -19,7 +19,7 @@ from anyback_nn.network.losses import Loss
 from anyback_nn.optim.averaging import debias
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.objective import Objective
-from anyback_nn.training.callbacks import Callback, ProgressBar
+from anyback_nn.training.callbacks import Callback, choose_progress
 from anyback_nn.tree import tree_copy, tree_map
 
 __all__ = ["Estimator"]
@@ -101,12 +101,12 @@ class Estimator(BaseEstimator, ABC):
 
     @contextmanager
     def _open_callbacks(self) -> Iterator[list[Callback]]:
-        """List the user's callbacks, and a progress bar that is closed after training."""
-        bars = [ProgressBar()] if self.progress else []
+        """List the user's callbacks, and what shows progress, which is closed after training."""
+        bar = choose_progress(bool(self.progress))
         try:
-            yield [*(self.callbacks or ()), *bars]
+            yield [*(self.callbacks or ()), *([bar] if bar else [])]
         finally:
-            for bar in bars:
+            if bar:
                 bar.close()
 
     def _check_rows(

@@ -1,8 +1,9 @@
-"""Callbacks: custom code, early stopping and the progress bar."""
+"""Callbacks: custom code, early stopping, and what shows progress."""
 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,11 +12,18 @@ from anyback_nn.tree import tree_copy
 from anyback_nn.utils.messages import suggest_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from anyback_nn.training.fit import FitContext
 
-__all__ = ["Callback", "EarlyStopping", "ProgressBar", "check_callbacks"]
+__all__ = [
+    "Callback",
+    "EarlyStopping",
+    "EpochLog",
+    "ProgressBar",
+    "check_callbacks",
+    "choose_progress",
+]
 
 
 class Callback:
@@ -143,6 +151,66 @@ class EarlyStopping(Callback):
         self._best_state = None
 
 
+def describe_losses(row: Mapping[str, float]) -> str:
+    """Return the losses of an epoch; two values, so that the line fits into 80 columns."""
+    labels = {"train_loss": "loss", "validation_loss": "validation"}
+    return "  ".join(f"{label} {row[key]:.4f}" for key, label in labels.items() if key in row)
+
+
+@dataclass
+class EpochLog(Callback):
+    """Write a line after each epoch, for log files and notebooks.
+
+    Parameters
+    ----------
+    file : text file, optional
+        Default: standard error.
+
+    Examples
+    --------
+    >>> import sys
+    >>> import anyback_nn as nn
+    >>> x, y = nn.datasets.make_moons(100, seed=0)
+    >>> model = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy())
+    >>> history = model.fit(x, y, epochs=2, callbacks=[nn.EpochLog(sys.stdout)])
+    epoch 1/2  loss ...
+    epoch 2/2  loss ...
+    """
+
+    every_batch = False
+    file: Any = field(default=None, repr=False)
+    _last: int = field(default=0, init=False, repr=False)
+
+    def on_train_begin(self, fit: FitContext) -> None:
+        self._last = fit.epoch + fit.epochs
+
+    def on_epoch_end(self, fit: FitContext) -> None:
+        row = fit.history.last
+        line = f"epoch {fit.epoch}/{self._last}  {describe_losses(row)}"
+        if "seconds" in row:  # iterations of L-BFGS are not timed
+            line += f"  {row['seconds']:.2f} s"
+        # Flushed, because someone follows the file meanwhile.
+        print(line, file=self.file or sys.stderr, flush=True)
+
+    def on_train_end(self, fit: FitContext) -> None:
+        if fit.stop_reason is not None:
+            print(f"stopped: {fit.stop_reason}", file=self.file or sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Do nothing: each line is complete."""
+
+
+def choose_progress(progress: bool | None) -> EpochLog | ProgressBar | None:
+    """Return the callback that shows progress, if anyone can see it.
+
+    A bar needs a terminal. Without one, lines are written if progress is wanted, or to a notebook.
+    """
+    if sys.stderr.isatty():
+        return None if progress is False else ProgressBar()
+    in_notebook = "ipykernel" in sys.modules
+    return EpochLog() if progress or (progress is None and in_notebook) else None
+
+
 @dataclass
 class ProgressBar(Callback):
     """Show the epoch, its batches and the last losses in the terminal."""
@@ -175,10 +243,7 @@ class ProgressBar(Callback):
             self._bar.update(self._epochs, completed=done)
 
     def on_epoch_end(self, fit: FitContext) -> None:
-        # Two values, so that the line fits into 80 columns.
-        labels = {"train_loss": "loss", "validation_loss": "validation"}
-        row = fit.history.last
-        losses = "  ".join(f"{label} {row[key]:.4f}" for key, label in labels.items() if key in row)
+        losses = describe_losses(fit.history.last)
         self._bar.update(
             self._epochs, completed=float(fit.epochs_done), epoch=fit.epoch, losses=losses
         )

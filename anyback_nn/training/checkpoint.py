@@ -203,6 +203,8 @@ def collect_contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "history": training.history.rows,
         "encoding": model.encoding,
     }
+    if model.feature_names is not None:
+        settings["feature_names"] = list(model.feature_names)
     return arrays, settings
 
 
@@ -219,6 +221,10 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
     backend = model.backend
     model.init(settings["n_in"], ZerosOnly(generator(model.seed, "weights"), backend, model.dtype))
     model.encoding = copy.deepcopy(settings["encoding"])
+    if (names := settings.get("feature_names")) is not None:
+        if len(names) != model.n_in or not all(isinstance(name, str) for name in names):
+            raise CheckpointError(f"feature_names is {names!r}: expected {model.n_in} strings")
+        model.feature_names = tuple(names)
     training = model.training
 
     def fill(part: str, tree: Any, dtype: str | None = model.dtype) -> Any:

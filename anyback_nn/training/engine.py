@@ -75,6 +75,8 @@ def _shared(*architecture: Any) -> dict[Any, Callable[..., Any]]:
 class Engine:
     """A network with its parameters on a backend; for the arguments see `anyback_nn.Model`."""
 
+    feature_names: tuple[str, ...] | None = None
+
     def __init__(
         self,
         *layers: Layer,

@@ -32,6 +32,7 @@ from anyback_nn.training.engine import Engine
 from anyback_nn.training.evaluation import evaluate
 from anyback_nn.training.history import History
 from anyback_nn.training.memory import has_room
+from anyback_nn.utils.frames import is_frame
 
 __all__ = ["FitContext", "batch_arrays", "batch_iterable", "build_sources", "check_arrays"]
 
@@ -190,7 +191,7 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
         )
     if is_indexed(batches):
         batches = IndexedBatches(batches)
-    if not isinstance(batches, Iterable) or hasattr(batches, "dtype"):
+    if not isinstance(batches, Iterable) or hasattr(batches, "dtype") or is_frame(batches):
         raise TypeError(
             "fit and evaluate need targets: pass y, or an iterable of (x, y) batches as x"
         )
@@ -198,7 +199,8 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
         batches, n_in = peek(batches)
         engine.build(n_in)
     return IterableSource(
-        engine.backend, engine.dtype, batches, engine.loss, engine.network, engine.n_inputs
+        *(engine.backend, engine.dtype, batches, engine.loss, engine.network, engine.n_inputs),
+        feature_names=engine.feature_names,
     )
 
 
@@ -206,7 +208,10 @@ def check_arrays(
     engine: Engine, x: Any, y: Any, weights: Any, name: str = "sample weights"
 ) -> Samples:
     """Check arrays, and scale the weights (``name`` in messages) to mean 1."""
-    rows = check_batch(x, y, weights, engine.loss, engine.network, engine.n_in)
+    rows = check_batch(
+        *(x, y, weights, engine.loss, engine.network, engine.n_in),
+        feature_names=engine.feature_names,
+    )
     if rows.weights is None:
         return rows
     return rows._replace(weights=scale_to_mean_one(to_numpy(rows.weights), name))

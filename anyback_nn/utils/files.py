@@ -1,21 +1,25 @@
-"""Read files, gzipped or plain, and write files and folders whole or not at all."""
+"""Read files, compressed or plain, and write files and folders whole or not at all."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import os
 import secrets
 import shutil
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from anyback_nn.errors import DataError
+from anyback_nn.utils.messages import quoted_list
 
-__all__ = ["atomic_write", "existing_folder", "read_bytes"]
+__all__ = ["atomic_write", "decompress", "existing_folder", "read_bytes"]
 
-_GZIP_MAGIC = b"\x1f\x8b"
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
 
 
 @contextmanager
@@ -49,7 +53,7 @@ def existing_folder(path: Path) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file; gzipped content is decompressed, whatever the file's name.
+    """Return the content of a file, decompressed, see `decompress`.
 
     Parameters
     ----------
@@ -58,18 +62,54 @@ def read_bytes(path: Path) -> bytes:
     Raises
     ------
     DataError
-        If the file cannot be opened, or is a gzip file that is damaged or cut short. The caller
-        names the file.
+        If the file cannot be opened, or is compressed and damaged. The caller names the file.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror}): expected a readable file") from error
-    if not content.startswith(_GZIP_MAGIC):
-        return content
+    return decompress(content)
+
+
+def decompress(content: bytes) -> bytes:
+    """Return what was compressed as gzip, bzip2 or a zip file of one file, else the content.
+
+    Which one it is shows in the first bytes, whatever the file's name.
+
+    Raises
+    ------
+    DataError
+        If it is damaged or cut short, or if a zip file has no file, several, or a password.
+    """
+    kind = next((kind for magic, kind in _MAGIC.items() if content.startswith(magic)), None)
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+        match kind:
+            case "gzip":
+                return gzip.decompress(content)
+            case "bzip2":
+                return bz2.decompress(content)
+            case "zip":
+                return _unzip(content)
+    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(
-            f"is a damaged gzip file ({error}): download or compress it again"
+            f"is a damaged {kind} file ({error}): download or compress it again"
         ) from error
+    return content
+
+
+def _unzip(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = [
+            info.filename
+            for info in archive.infolist()
+            if not info.is_dir() and not info.filename.startswith("__MACOSX/")
+        ]
+        if len(files) != 1:
+            raise DataError(
+                f"is a zip file with {quoted_list(files) or 'nothing'} in it: expected one file; "
+                "unpack it"
+            )
+        try:
+            return archive.read(files[0])
+        except (RuntimeError, NotImplementedError) as error:  # a password, or another method
+            raise DataError(f"cannot be unpacked ({error}): unpack it by other means") from error

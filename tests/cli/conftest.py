@@ -88,6 +88,18 @@ def houses(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def sizes(tmp_path_factory):
+    """A table with two continuous targets, a rare class, groups and times."""
+    x = np.random.default_rng(0).uniform(size=100)
+    rows = [
+        (f"{a:.4f}", f"{3 + a:.4f}", f"{100 * a:.3f}", "no" if a < 0.9 else "yes", i % 10, i // 4)
+        for i, a in enumerate(x)
+    ]
+    header = ("x", "width", "depth", "large", "owner", "week")
+    return write_csv(tmp_path_factory.mktemp("data") / "sizes.csv", header, rows)
+
+
+@pytest.fixture(scope="session")
 def classifier(flowers, backend, tmp_path_factory):
     """The run of a network for the flowers."""
     run = tmp_path_factory.mktemp("runs") / "flowers"

@@ -1,6 +1,7 @@
 """Measuring a run again."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -28,11 +29,14 @@ def test_the_test_part_again(program, backend):
 
 def test_all_rows_of_a_table(program, classifier, flowers, backend):
     outcome = program("evaluate", classifier, flowers, "--backend", backend.spec)
-    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.status == 0
+    assert "note: training had seen 96 of these 120 rows" in outcome.err
+    assert "--part test measures the other 24" in outcome.err
     assert outcome.out.startswith(f"{flowers}, all rows: 120 rows\n")
     assert "größe, [b]" in outcome.out
     quiet = program("evaluate", classifier, flowers, "--backend", backend.spec, "--quiet")
-    assert len(quiet.out.splitlines()) == 3
+    assert len(quiet.out.splitlines()) == 7
+    assert quiet.err == ""
 
 
 def test_regression(program, regressor, houses, backend):
@@ -72,3 +76,76 @@ def test_an_encoding_that_does_not_fit(fails, tmp_path):
         assert "does not fit its encoding" in fails("evaluate", path, "moons")
     path = saved(tmp_path / "own.safetensors", encoding={"features": {"kind": "magic"}})
     assert "own.safetensors: " in fails("evaluate", path, "moons")
+
+
+# The rows that training had seen ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--test-share", "0.3"],
+        ["--group", "owner"],
+        ["--time", "week"],
+        ["--target", "width,depth", "--log-target"],
+        ["--target", "large", "--class-weight", "balanced"],
+    ],
+)
+def test_the_rows_that_were_tested_can_be_measured_alone(program, sizes, options, tmp_path):
+    common = ("--hidden", "4", "--epochs", "2", "--output", "run", "--json")
+    trained = program("train", sizes, "--target", "depth", *options, *common).json
+    copy = shutil.copy(sizes, tmp_path / "copy.csv")  # the same by its contents
+    for run in "run", "run/model.safetensors":
+        result = program("evaluate", run, copy, "--part", "test", "--json").json
+        assert (result["part"], result["seen_in_training"]) == ("test part", 0)
+        assert result["loss"] == pytest.approx(trained["test_loss"], rel=1e-6)
+        assert result["baseline"] == trained["test_baseline"]
+    everything = program("evaluate", "run", copy, "--json").json
+    assert (everything["part"], everything["rows"]) == ("all rows", 100)
+    assert everything["seen_in_training"] == 100 - result["rows"]
+
+
+def test_the_test_file_of_training(program, sizes, tmp_path):
+    (tmp_path / "few.csv").write_text("".join(sizes.read_text().splitlines(keepends=True)[:31]))
+    options = ("--target", "depth", "--hidden", "4", "--epochs", "2", "--output", "run")
+    program("train", sizes, *options, "--test-file", "few.csv")
+    outcome = program("evaluate", "run", sizes)
+    assert "seen 100 of these 100 rows" in outcome.err
+    assert "--part test measures the test file" in outcome.err
+    result = program("evaluate", "run", sizes, "--part", "test", "--json").json
+    assert result["rows"] == 30
+
+
+def test_other_data_have_no_part_that_is_known(program, fails, sizes, flowers, tmp_path):
+    program(
+        "train", sizes, "--target", "depth", "--hidden", "4", "--epochs", "1", "--output", "run"
+    )
+    other = tmp_path / "other.csv"
+    other.write_text(sizes.read_text() + "0.5,3.5,50,no,1,1\n")
+    assert program("evaluate", "run", other, "--json").json["seen_in_training"] is None
+    message = fails("evaluate", "run", other, "--part", "test", status=2)
+    assert "it is not the file that run was trained with" in message
+    message = fails("evaluate", "run", sizes, "--part", "test", "--target", "width", status=2)
+    assert "leave --target out" in message
+    assert "'tst' is unknown" in fails("evaluate", "run", sizes, "--part", "tst", status=2)
+
+
+def test_a_model_file_alone_does_not_know_its_rows(program, fails, sizes, tmp_path):
+    program(
+        "train", sizes, "--target", "depth", "--hidden", "4", "--epochs", "1", "--output", "run"
+    )
+    shutil.move(tmp_path / "run" / "model.safetensors", tmp_path / "alone.safetensors")
+    assert program("evaluate", "alone.safetensors", sizes).err == ""
+    assert "is not the file" in fails(
+        "evaluate", "alone.safetensors", sizes, "--part", "test", status=2
+    )
+
+
+def test_built_in_data_are_divided_as_in_training(program, fails):
+    common = ("--hidden", "4", "--epochs", "2", "--json")
+    trained = program("train", "moons", "--test-share", "0.05", *common).json
+    result = program("evaluate", "runs/moons-1", "moons", "--json").json
+    assert (result["rows"], result["accuracy"]) == (50, trained["test_accuracy"])
+    message = fails("evaluate", "runs/moons-1", "moons", "--part", "all", status=2)
+    assert "comes with a test part" in message

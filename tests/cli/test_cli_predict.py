@@ -110,3 +110,52 @@ def test_stdout_is_utf_8_whatever_the_locale(program, classifier, flowers, monke
 @pytest.mark.parametrize("data", ["nowhere.csv", "digits"])
 def test_data_that_do_not_fit(fails, classifier, data):
     assert data in fails("predict", classifier, data)
+
+
+EUROPEAN = "kennung;fläche;ort;preis\n" + "".join(
+    f"00{i};{20 + i}.5;{'ab'[i % 2]};{100 + 2 * i}.25\n" for i in range(40)
+)
+QUICK = ("--epochs", "1", "--hidden", "none")
+
+
+@pytest.fixture
+def european(program, tmp_path):
+    """A run that was trained on a table in Latin-1, with a column that names the rows."""
+    (tmp_path / "haus.csv").write_text(EUROPEAN, encoding="latin-1")
+    options = ("--target", "preis", "--id", "kennung", "--encoding", "latin-1", "--drop", "ort")
+    outcome = program("train", "haus.csv", *options, *QUICK, "--output", "run")
+    assert outcome.status == 0, outcome.err
+    return tmp_path / "run"
+
+
+def test_columns_that_name_the_rows_come_before_the_prediction(program, european):
+    outcome = program("predict", european, "haus.csv")
+    header, *rows = parsed(outcome.out)
+    assert header == ["kennung", "prediction"]
+    assert [row[0] for row in rows] == [f"00{i}" for i in range(40)]
+    header, *rows = parsed(program("predict", european, "haus.csv", "--id", "ort,kennung").out)
+    assert header == ["ort", "kennung", "prediction"]
+    assert rows[1][:2] == ["b", "001"]
+
+
+def test_an_absent_column_that_names_the_rows(program, fails, european, tmp_path):
+    (tmp_path / "new.csv").write_text("fläche;ort\n30.5;a\n", encoding="latin-1")
+    outcome = program("predict", european, "new.csv")
+    assert parsed(outcome.out)[0] == ["prediction"]
+    assert "has no column 'kennung', which named the rows in training" in outcome.err
+    assert "new.csv: has no column 'nr'" in fails("predict", european, "new.csv", "--id", "nr")
+
+
+def test_a_file_may_be_written_in_another_way_than_that_of_training(program, european, tmp_path):
+    expected = program("predict", european, "haus.csv").out
+    text = EUROPEAN.replace(";", "~")
+    (tmp_path / "new.txt").write_text(text, encoding="utf-16")
+    options = ("--encoding", "utf-16", "--separator", "~", "--decimal", ".")
+    assert program("predict", european, "new.txt", *options).out == expected
+
+
+def test_a_table_from_standard_input(program, classifier, flowers, monkeypatch):
+    expected = program("predict", classifier, flowers).out
+    stdin = io.TextIOWrapper(io.BytesIO(flowers.read_bytes()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert program("predict", classifier, "-").out == expected

@@ -1,17 +1,29 @@
 """Scores, and the tables of confused classes."""
 
 import io
+import math
 
 import numpy as np
 import pytest
 import sklearn.metrics
 from rich.console import Console
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from anyback_nn.cli.scores import compute_scores, confusion_table, count_confusion
+from anyback_nn.cli.scores import (
+    Scores,
+    choose_judge,
+    compute_scores,
+    confusion_table,
+    targets_table,
+)
 from anyback_nn.datasets import load
 from anyback_nn.model import Model
 from anyback_nn.network.layers import Dense
-from anyback_nn.network.losses import MeanSquaredError, SoftmaxCrossEntropy
+from anyback_nn.network.losses import (
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SoftmaxCrossEntropy,
+)
 from anyback_nn.training import evaluation
 
 LABELS = tuple(f"class {i}" for i in range(30))
@@ -39,6 +51,14 @@ def test_classification(backend):
     assert scores.values == {
         "loss": pytest.approx(metrics.log_loss(data.y_test, model.predict(data.x_test)), rel=1e-5),
         "accuracy": metrics.accuracy_score(data.y_test, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(data.y_test, predicted),
+        "f1_macro": pytest.approx(metrics.f1_score(data.y_test, predicted, average="macro")),
+        "roc_auc": pytest.approx(
+            metrics.roc_auc_score(data.y_test, model.predict(data.x_test), multi_class="ovr")
+        ),
+        "average_precision": pytest.approx(
+            metrics.average_precision_score(data.y_test, model.predict(data.x_test))
+        ),
     }
 
 
@@ -73,10 +93,84 @@ def test_regression(backend, houses):
     }
 
 
-def test_confusion_matrix_has_classes_that_never_occur():
-    actual, predicted = np.asarray([0, 2, 2]), np.asarray([0, 2, 0])
-    expected = sklearn.metrics.confusion_matrix(actual, predicted, labels=range(4))
-    np.testing.assert_array_equal(count_confusion(actual, predicted, 4), expected)
+def test_several_targets_have_scores_of_their_own(sizes, backend):
+    data = load(sizes, target="width,depth")
+    model = build(data, MeanSquaredError(), backend)
+    scores = compute_scores(model, data.encoding, data.x_test, data.y_test)
+    actual = data.encoding.decode(data.y_test)
+    predicted = data.encoding.decode(model.predict(data.x_test))
+    metrics = sklearn.metrics
+    assert list(scores.targets) == ["width", "depth"]
+    assert scores.values["r2"] == pytest.approx(metrics.r2_score(actual, predicted), rel=1e-4)
+    for i, part in enumerate(scores.targets.values()):
+        expected = metrics.mean_absolute_error(actual[:, i], predicted[:, i])
+        assert part.values["mean_absolute_error"] == pytest.approx(expected, rel=1e-5)
+    assert scores.to_json()["targets"]["depth"]["r2"] == scores.targets["depth"].values["r2"]
+    text = render(targets_table(scores.targets), width=100)
+    assert [line.split()[0] for line in text.splitlines()[2:]] == ["width", "depth"]
+
+
+def test_the_baseline_is_that_of_scikit_learn(sizes, flowers, backend):
+    data = load(sizes, target="large")
+    model = build(data, SoftmaxCrossEntropy(), backend)
+    scores = compute_scores(model, data.encoding, data.x_test, data.y_test)
+    x, y = data.x_test, data.y_test
+    dummy = DummyClassifier(strategy="most_frequent").fit(x, y)
+    metrics, predicted = sklearn.metrics, dummy.predict(x)
+    assert scores.baseline == {
+        "accuracy": metrics.accuracy_score(y, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y, predicted),
+        "f1_macro": metrics.f1_score(y, predicted, average="macro"),
+        "roc_auc": 0.5,
+        "average_precision": metrics.average_precision_score(y, dummy.predict_proba(x)[:, 1]),
+    }
+    assert scores.constant == "always predicting 'no', the most frequent class"
+
+    data = load(sizes, target="depth")
+    model = build(data, MeanSquaredError(), backend)
+    scores = compute_scores(model, data.encoding, data.x_test, data.y_test)
+    actual = data.encoding.decode(data.y_test)
+    predicted = DummyRegressor().fit(data.x_test, actual).predict(data.x_test)
+    assert scores.baseline == {
+        "r2": 0.0,
+        "mean_absolute_error": pytest.approx(metrics.mean_absolute_error(actual, predicted)),
+        "root_mean_squared_error": pytest.approx(
+            metrics.root_mean_squared_error(actual, predicted)
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("judge", "value", "constant", "is_worse"),
+    [
+        ("accuracy", 0.4, 0.5, True),
+        ("accuracy", 0.5, 0.5, True),
+        ("accuracy", 0.6, 0.5, False),
+        ("accuracy", 1.0, 1.0, False),
+        ("r2", -0.1, 0.0, True),
+        ("r2", math.nan, 0.0, True),
+        ("mean_absolute_error", 3.0, 2.0, True),
+        ("mean_absolute_error", 1.0, 2.0, False),
+        ("mean_absolute_error", 0.0, 0.0, False),
+    ],
+)
+def test_what_is_not_better_than_the_baseline(judge, value, constant, is_worse):
+    sentence = Scores(9, {judge: value}, {judge: constant}, "always predicting 'a'").compare(judge)
+    assert (sentence is not None) == is_worse
+    assert not is_worse or "is not better than" in sentence
+
+
+def test_the_score_that_training_aims_at(sizes):
+    def judge(loss, *, balanced=False, **options):
+        data = load(sizes, **options)
+        return choose_judge(build(data, loss, "numpy"), data.encoding, balanced=balanced)
+
+    assert judge(SoftmaxCrossEntropy(), target="large") == "accuracy"
+    assert judge(SoftmaxCrossEntropy(), target="large", balanced=True) == "balanced_accuracy"
+    assert judge(MeanSquaredError(), target="depth") == "r2"
+    assert judge(MeanAbsoluteError(), target="depth") == "mean_absolute_error"
+    assert judge(MeanSquaredError(), target="depth", log_target=True) == "mean_absolute_error"
+    assert judge(MeanAbsoluteError(), target="width,depth") == "r2"
 
 
 def test_confusion_table():

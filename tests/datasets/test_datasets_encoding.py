@@ -67,7 +67,7 @@ def test_surface():
         (("features", "kind"), "pickle", "features is of the kind 'pickle', which is not defined"),
         (("features", "kind"), ["columns"], r"kind \['columns'\]"),
         (("target", "kind"), "scaling", "kind 'scaling': expected ClassLabels or Cont"),
-        (("features", "extra"), 1, "expected 'numbers', 'categories'; was it written by"),
+        (("features", "extra"), 1, "expected 'numbers', 'categories', 'dates'; was it written by"),
         (("features", "numbers"), "age", "features.numbers is 'age': expected a list"),
         (("features", "numbers", 0), 3, r"features.numbers\[0\] is 3: expected Nu"),
         (("features", "numbers", 0, "mean"), "0", "mean is '0': expected a finite number"),

@@ -30,7 +30,7 @@ def test_numbers_are_those_of_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     n_rows, n_columns = rng.choice([2, 9, 200, 3000]), rng.choice([1, 2, 5, 9])
     table = {f"x{i}": numbers(rng, n_rows) for i in range(n_columns)}
-    columns, _ = fit_columns(table)
+    columns, _ = fit_columns(table, keep_all=True)
     raw = np.column_stack(list(table.values()))
     oracle = make_pipeline(SimpleImputer(strategy="median"), StandardScaler()).fit(raw)
     assert [c.median for c in columns.numbers] == oracle[0].statistics_.tolist()
@@ -74,8 +74,8 @@ def test_gaps_that_training_had_not_are_unknown_categories():
     table = {"town": as_strings(np.array(["Ulm", None, "Oslo"], dtype=object))}
     assert columns.encode(table).tolist() == [[0, 1], [0, 0], [0, 0]]
     assert columns.notes(table) == (
-        "column 'town': 2 rows have categories not seen in training ('(missing)', 'Oslo'): "
-        "treated as none of the known ones",
+        "categories not seen in training, treated as none of the known ones: 2 rows in 'town' "
+        "('(missing)', 'Oslo')",
     )
 
 

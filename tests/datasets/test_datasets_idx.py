@@ -103,6 +103,34 @@ def test_folder_with_dots_and_gzip(folder):
     np.testing.assert_array_equal(load(folder).x_test, plain.x_test)
 
 
+def rename_as_in_emnist(folder, split):
+    for path in folder.glob("t*"):
+        name = path.name.replace("t10k", "test")
+        path.with_name(f"emnist-{split}-{name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+
+
+def test_the_file_names_of_emnist(folder):
+    expected = load(folder)
+    rename_as_in_emnist(folder, "letters")
+    assert load(folder).y_test.tolist() == expected.y_test.tolist()  # MNIST's names come first
+    for path in folder.glob("t*"):
+        path.unlink()
+    data = load(folder)
+    np.testing.assert_array_equal(data.x_train, expected.x_train)
+    np.testing.assert_array_equal(data.x_test, expected.x_test)
+    rows = read(folder, data.encoding, with_target=True)
+    np.testing.assert_array_equal(rows.x, data.x_test)
+
+
+def test_several_sets_in_one_folder_are_named(folder):
+    for split in ("letters", "digits"):
+        rename_as_in_emnist(folder, split)
+    for path in folder.glob("t*"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"'emnist-digits-', 'emnist-letters-'.* folder of its own"):
+        load(folder)
+
+
 def test_reading_needs_the_test_images_only(folder):
     encoding = load(folder).encoding
     for path in folder.iterdir():

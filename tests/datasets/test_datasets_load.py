@@ -46,9 +46,9 @@ def test_a_path_is_not_taken_for_a_name(tmp_path, monkeypatch):
     assert load("digits").n_features == 64
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.xlsx", "a.csv.bz2", "a"])
+@pytest.mark.parametrize("name", ["a.xlsx", "a.csv.xz", "a"])
 def test_other_suffixes(csv, name):
-    with pytest.raises(DataError, match=r"cannot be read: expected a \.csv, \.csv\.gz, \.parquet"):
+    with pytest.raises(DataError, match=r"cannot be read: expected a \.csv, \.tsv, .* compressed"):
         load(csv("a,b", name), target="b")
 
 
@@ -79,7 +79,7 @@ def test_if_polars_is_absent_the_error_says_how_to_install_it(csv, monkeypatch):
 
 def test_tables_need_no_scikit_learn(csv, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    assert load(csv("a,b,y\n" + "1,u,0\n,v,1\n" * 5), target="y").x_train.shape == (8, 3)
+    assert load(csv("a,b,y\n" + "1,u,0\n2,v,1\n" * 5), target="y").x_train.shape == (8, 3)
 
 
 def test_a_seed_gives_the_same_parts(csv):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import sys
 
 import numpy as np
 import pytest
@@ -203,9 +205,35 @@ def test_the_history_names_what_it_has():
         nn.History().last
 
 
-@pytest.mark.parametrize(("progress", "shown"), [(True, True), (False, False), (None, False)])
-def test_the_progress_bar_is_for_terminals(train, progress, shown, capfd):
+@pytest.mark.parametrize("in_notebook", [False, True])
+@pytest.mark.parametrize("progress", [True, False, None])
+def test_without_a_terminal_progress_is_a_line_an_epoch(
+    train, progress, in_notebook, capfd, monkeypatch
+):
+    if in_notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
     train(epochs=2, progress=progress)
     out, err = capfd.readouterr()
     assert out == ""
-    assert ("epoch 2/2" in err) is shown
+    is_shown = in_notebook if progress is None else progress
+    lines = [line.split("  ")[0] for line in err.splitlines()]
+    assert lines == ["epoch 1/2", "epoch 2/2"] * is_shown
+
+
+def test_a_log_has_what_the_history_has(train, backend):
+    file = io.StringIO()
+    model = train(nn.EpochLog(file), epochs=2, validation=0.2)
+    model.fit(
+        *nn.datasets.make_moons(100, noise=0.2, seed=0),
+        epochs=5,
+        callbacks=[nn.EpochLog(file), nn.EarlyStopping(1, monitor="train_loss", min_delta=9.0)],
+    )
+    lines = file.getvalue().splitlines()
+    rows = model.history.rows
+    assert lines[0].startswith(
+        f"epoch 1/2  loss {rows[0]['train_loss']:.4f}  "
+        f"validation {rows[0]['validation_loss']:.4f}  {rows[0]['seconds']:.2f} s"
+    )
+    assert lines[2].startswith(f"epoch 3/7  loss {rows[2]['train_loss']:.4f}  ")
+    assert lines[-1].startswith("stopped: train_loss has not improved for 1 epochs")
+    assert len(lines) == len(rows) + 1

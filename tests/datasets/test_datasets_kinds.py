@@ -1,0 +1,409 @@
+"""What a column of a table is: numbers, dates, categories or no feature, in each kind of file."""
+
+import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anyback_nn.datasets import parquet_batches
+from anyback_nn.datasets.encoding import encoding_from_json
+from anyback_nn.datasets.formats import ClockFormat, NumberFormat
+from anyback_nn.datasets.options import TableOptions
+from anyback_nn.datasets.tables import load_table, read_table
+from anyback_nn.errors import DataError
+
+N = 60
+
+
+def cycle(*values, n=N):
+    return [values[i % len(values)] for i in range(n)]
+
+
+class Loaded:
+    """What was learned from a file as a whole, or in parts."""
+
+    def __init__(self, encoding, notes, x, y):
+        self.encoding, self.notes, self.x, self.y = encoding, notes, x, y
+        features = encoding.features
+        self.numbers = {column.name: column for column in features.numbers}
+        self.dates = {column.name: column for column in features.dates}
+        self.categories = {column.name: column.values for column in features.categories}
+
+    def note(self, start):
+        """Return the rest of the only note that starts like this."""
+        (rest,) = [note.removeprefix(start) for note in self.notes if note.startswith(start)]
+        return rest
+
+
+@pytest.fixture(params=["csv", "parquet", "parts"])
+def learn(request, tmp_path):
+    """Return a function that learns from a frame that was written to a file."""
+
+    def learn_from(columns, target="y", task="auto", **options):
+        options, frame = TableOptions(**options), pl.DataFrame(columns)
+        path = tmp_path / ("table.csv" if request.param == "csv" else "table.parquet")
+        if request.param == "csv":
+            frame.write_csv(path)
+        else:
+            frame.write_parquet(path)
+        if request.param == "parts":
+            batches = parquet_batches(
+                path, target, task=task, options=options, shuffle=False, batch_size=7
+            )
+            x, y = map(np.concatenate, zip(*batches, strict=True))
+            return Loaded(batches.encoding, batches.notes, x, y)
+        data = load_table(
+            path, target=target, task=task, test_fraction=0.2, seed=0, options=options
+        )
+        # Plain data and back, as in the file of a model.
+        encoding = encoding_from_json(data.encoding.to_json())
+        rows = read_table(path, encoding, target=None, with_target=True, options=options)
+        return Loaded(encoding, data.notes, rows.x, rows.y)
+
+    return learn_from
+
+
+def encode_median(column):
+    """Return what a missing number becomes."""
+    return np.float32((column.median - column.mean) / column.scale)
+
+
+Y = cycle(0, 1, 1, 0, 1)
+
+
+# Numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strings", "numbers", "written", "words"),
+    [
+        (["$1,250.50", "$3", "$12"], [1250.5, 3, 12], NumberFormat("$", ","), "the unit '$' and c"),
+        (["12 kg", "3.5 kg", "7 kg"], [12, 3.5, 7], NumberFormat("kg"), "the unit 'kg'"),
+        (["1 234", "12", "5 000 000"], [1234, 12, 5e6], NumberFormat("", " "), "spaces between"),
+        (["0,5", "1,25", "3"], [0.5, 1.25, 3], NumberFormat("", "", ","), "decimal commas"),
+        (["12:30", "0:15", "1:00"], [750, 15, 60], ClockFormat(2), "times, in minutes"),
+    ],
+)
+def test_numbers_as_people_write_them(learn, strings, numbers, written, words):
+    data = learn({"a": cycle(*strings), "y": Y})
+    column = data.numbers["a"]
+    assert column.written == written
+    expected = (np.array(cycle(*numbers)) - column.mean) / column.scale
+    np.testing.assert_allclose(data.x[:, 0], expected, rtol=1e-6)
+    assert words in data.note("read as numbers: ")
+
+
+@pytest.mark.parametrize("task", ["auto", "regression"])
+def test_a_target_as_people_write_it(learn, task):
+    numbers = [1250.5 + i for i in range(N)]
+    data = learn({"a": cycle(1, 5, 2), "y": [f"{n:,.2f} €" for n in numbers]}, task=task)
+    assert data.encoding.target.written == NumberFormat("€", ",")
+    np.testing.assert_allclose(data.encoding.decode(data.y), numbers)
+
+
+@pytest.mark.parametrize(
+    ("strings", "message"),
+    [
+        (["1,234", "5,678"], "can be read as .*commas.* or as .*--decimal .*--categorical"),
+        (["01/02/2024", "03/04/2024"], r"as 'dates such as %d/%m/%Y' or as .*write them like"),
+        (["12 kg", "30 lb"], "'12 kg', '30 lb' begin with digits .*--categorical .*--drop"),
+        (["10-20", "20-30", "n/k"], "'10-20', '20-30' begin with digits"),
+        (["192.168.0.1", "10.0.0.1"], "begin with digits"),
+        (["$5", "€7"], "begin with digits"),
+        (["3", "4", "5", "4+"], "non-numeric value '4\\+' in column 'a'.*--(categorical|task)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a", "y"])
+def test_what_looks_like_numbers_is_no_category_and_no_class(learn, strings, message, name):
+    columns = {"a": cycle(1, 2, 4), "y": Y} | {name: cycle(*strings)}
+    with pytest.raises(DataError, match=message.replace("'a'", f"'{name}'")):
+        learn(columns)
+    options = {"task": "classification"} if name == "y" else {"categorical": ("a",)}
+    data = learn(columns, **options)
+    labels = data.categories["a"] if name == "a" else data.encoding.classes
+    assert set(labels) == set(strings)
+
+
+def test_different_numbers_in_each_row_are_no_identifier(learn):
+    with pytest.raises(DataError, match="'a': .* begin with digits but have no common form"):
+        learn({"a": [f"{i}-{i}" for i in range(N)], "b": cycle(1, 2, 4), "y": Y})
+
+
+@pytest.mark.parametrize("decimal", [",", "."])
+def test_the_decimal_mark_decides(learn, decimal):
+    data = learn({"a": cycle("1,234", "5,678", "2,000"), "y": Y}, decimal=decimal)
+    assert data.numbers["a"].median == (2000 if decimal == "." else 2)
+
+
+def test_points_are_no_decimal_points_if_a_comma_is(learn):
+    data = learn({"a": cycle("1.234", "5.678", "2.000"), "y": Y}, decimal=",")
+    assert data.numbers["a"].median == 2000
+    with pytest.raises(DataError, match="'1.5', '2.5' begin with digits"):
+        learn({"a": cycle("1.5", "2.5"), "y": Y}, decimal=",")
+
+
+# Missing values ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "marker", ["N/A", "n/a", "<NA>", "None", "#N/A", "-", "?", "", "NULL", "-nan", "1.#IND"]
+)
+def test_markers_of_missing_values(learn, marker):
+    columns = {"a": cycle("1.5", marker, "3"), "b": cycle("u", "v", marker, "w"), "y": Y}
+    data = learn(columns)
+    assert data.x[1, 0] == encode_median(data.numbers["a"])
+    assert data.categories["b"] == ("(missing)", "u", "v", "w")
+
+
+def test_a_minus_among_plus_is_a_value(learn):
+    data = learn({"a": cycle("+", "-", "?"), "b": cycle(1, 2, 4), "y": cycle("+", "-", "-")})
+    assert data.categories["a"] == ("(missing)", "+", "-")
+    assert data.encoding.classes == ("+", "-")
+
+
+def test_values_that_the_user_calls_missing(learn):
+    columns = {"a": cycle("1.5", "-999", "3"), "b": cycle("u", "none", "v", "w"), "y": Y}
+    data = learn(columns, na_values=("none", "-999"))
+    assert data.numbers["a"].median > 0
+    assert data.x[1, 0] == encode_median(data.numbers["a"])
+    assert data.categories["b"] == ("(missing)", "u", "v", "w")
+
+
+def test_a_repeated_text_among_numbers_is_missing_with_a_note(learn):
+    data = learn({"a": cycle("unknown", "unknown", "1", "2", "4"), "y": Y})
+    assert data.numbers["a"].median == 2
+    assert data.note("taken as missing: ") == "'unknown' in 'a'"
+    assert data.x[0, 0] == encode_median(data.numbers["a"])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{7: "unknown"}, {7: "oops", 8: "what"}, {7: "oops", 8: "oops", 9: "what"}]
+)
+def test_typing_errors_among_numbers_are_refused(learn, wrong):
+    strings = [wrong.get(i, str(i * i)) for i in range(N)]
+    with pytest.raises(DataError, match=f"non-numeric value '({'|'.join(wrong.values())})'"):
+        learn({"a": strings, "y": Y})
+
+
+def test_words_with_a_number_among_them_are_categories(learn):
+    data = learn({"a": cycle("Oslo", "Rome", "12"), "b": cycle("yes", "1"), "y": Y})
+    assert data.categories == {"a": ("12", "Oslo", "Rome"), "b": ("1", "yes")}
+
+
+@pytest.mark.parametrize("labels", [(0, 1), ("a", "b"), (0.5, 1.5)])
+def test_rows_without_a_target_are_left_out(learn, labels):
+    targets = [None if i in (3, 31) else value for i, value in enumerate(cycle(*labels))]
+    data = learn({"a": [i * i for i in range(N)], "y": targets})
+    assert data.note("left out 2 rows in which the target 'y' is missing") == ""
+    assert data.x.shape == (N - 2, 1)
+    present = [value for value in targets if value is not None]
+    decoded = data.encoding.decode(data.y)
+    if data.encoding.classes:
+        assert decoded.tolist() == list(map(str, present))
+    else:
+        np.testing.assert_allclose(decoded, present, rtol=1e-6)
+
+
+def test_only_rows_with_a_target_are_learned_from_in_parts(write_parquet):
+    columns = {"a": [1.0, 2.0, 600.0, 3.0], "b": ["u", "v", "z", "u"], "y": [0.5, 1.5, None, 2.5]}
+    batches = parquet_batches(write_parquet(columns), "y", batch_size=2)
+    (column,) = batches.encoding.features.numbers
+    assert (column.median, column.mean) == (2.0, 2.0)
+    assert batches.encoding.features.categories[0].values == ("u", "v")
+    assert len(batches) == len(list(batches)) == 2
+    again = parquet_batches(batches.file.path, encoding=batches.encoding, batch_size=1)
+    assert len(again) == len(list(again)) == 3
+
+
+# Columns that are no features --------------------------------------------------------------------
+
+
+def shuffled(n=N):
+    return np.random.default_rng(0).permutation(n).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("__index_level_0__", shuffled()),
+        ("Unnamed: 0", shuffled()),
+        ("Unnamed: 0", cycle(1, 2, 4)),
+        ("anything", list(range(N))),
+        ("anything", list(range(1, N + 1))),
+        ("PassengerId", [7 * i for i in range(N)]),
+        ("id", [f"2024-{i}" for i in range(N)]),
+        ("uuid", [f"{i:032x}" for i in range(N, 3 * N, 2)]),
+        ("name", [f"name {i}" for i in range(N)]),
+    ],
+)
+def test_columns_that_name_or_number_the_rows_are_left_out(learn, name, values):
+    data = learn({name: values, "b": cycle(1, 2, 4), "y": Y})
+    assert list(data.numbers) == ["b"]
+    assert f"rows (--features or --numeric takes them): {name!r}" in data.note("left out, because")
+    if isinstance(values[0], int):
+        data = learn({name: values, "b": cycle(1, 2, 4), "y": Y}, numeric=(name,))
+        assert list(data.numbers) == [name, "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("population", [i * 37 % 1009 for i in range(N)]),
+        ("rank", shuffled()),
+        ("year", list(range(1900, 1900 + N))),
+        ("price", [7 * i for i in range(N)]),
+        ("time", [float(i) for i in range(N)]),
+        ("id", cycle(1, 2, 4)),
+    ],
+)
+def test_integers_that_measure_something_are_features(learn, name, values):
+    data = learn({name: values, "b": cycle(1, 2, 4), "y": Y})
+    assert list(data.numbers) == [name, "b"]
+
+
+def test_row_numbers_are_better_than_no_feature(learn):
+    assert list(learn({"t": list(range(N)), "y": Y}).numbers) == ["t"]
+    with pytest.raises(DataError, match="the features are 'name', which name the rows"):
+        learn({"name": [f"name {i}" for i in range(N)], "y": Y})
+
+
+def test_digits_with_leading_zeros_are_text(learn):
+    data = learn({"zip": cycle("01234", "91234", "00501"), "b": cycle(1, 2, 4), "y": Y})
+    assert data.categories == {"zip": ("00501", "01234", "91234")}
+    assert data.note("kept as text because of leading zeros: ") == "'zip'"
+    data = learn({"zip": cycle("01234", "91234", "00501"), "y": Y}, numeric=("zip",))
+    assert data.numbers["zip"].median == 1234
+    assert learn({"a": cycle("0", "0.5", "10"), "y": Y}).numbers["a"].median == 0.5
+
+
+def test_columns_that_the_user_chooses(learn):
+    columns = {"a": cycle(1, 2), "b": cycle(1, 2, 4), "c": cycle("u", "v", "u"), "y": Y}
+    assert list(learn(columns, drop=("a",)).numbers) == ["b"]
+    assert list(learn(columns, ids=("b",)).numbers) == ["a"]
+    data = learn(columns, features=("c", "b"))
+    assert (list(data.numbers), list(data.categories)) == (["b"], ["c"])
+    assert learn(columns, categorical=("b",)).categories["b"] == ("1", "2", "4")
+    for option in ("drop", "ids", "features", "categorical", "numeric"):
+        with pytest.raises(DataError, match="has no column 'd'"):
+            learn(columns, **{option: ("d",)})
+    with pytest.raises(DataError, match="non-numeric value 'u' in column 'c'"):
+        learn(columns, numeric=("c",))
+
+
+def test_a_column_that_alone_gives_the_answer_is_named(learn):
+    rng = np.random.default_rng(0)
+    sorts = rng.integers(0, 3, 100)
+    columns = {
+        "grade": [f"grade {sort}" for sort in sorts],
+        "code": (sorts * 10 + rng.integers(0, 2, 100)).tolist(),
+        "size": rng.normal(size=100).tolist(),
+        "town": rng.choice(["Oslo", "Rome"], 100).tolist(),
+        "y": [f"sort {sort}" for sort in sorts],
+    }
+    data = learn(columns)
+    assert data.note("alone enough to know 'y': ").startswith("'code', 'grade'; if you will not")
+    assert set(data.numbers) | set(data.categories) == {"grade", "code", "size", "town"}
+
+
+def test_a_copy_of_the_target_is_named(learn):
+    numbers = np.random.default_rng(0).normal(size=N).tolist()
+    data = learn({"a": numbers, "b": numbers[::-1], "y": numbers})
+    assert data.note("alone enough to know 'y': ").startswith("'a'; if")
+
+
+# Dates ------------------------------------------------------------------------------------------
+
+
+DAYS = [
+    datetime.datetime(2019, 12, 30, 6, 15) + datetime.timedelta(days=11 * i, hours=5 * i)
+    for i in range(N)
+]
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%S", "%d.%m.%Y %H:%M", "%B %d, %Y %I:%M %p"])
+def test_dates_become_features(learn, form):
+    strings = [day.strftime(form) for day in DAYS]
+    data = learn({"when": strings, "y": Y})
+    column = data.dates["when"]
+    assert [part.name for part in column.parts] == [
+        *("year", "month", "day", "weekday", "hour", "elapsed")
+    ]
+    expected = [
+        [d.year, d.month, d.day, d.weekday(), d.hour + d.minute / 60, d.timestamp() / 86400]
+        for d in (day.replace(tzinfo=datetime.UTC) for day in DAYS)
+    ]
+    means, scales = np.array([[part.mean, part.scale] for part in column.parts]).T
+    np.testing.assert_allclose(data.x, (expected - means) / scales, rtol=1e-5, atol=1e-6)
+    assert data.note("dates, of which").startswith(" year, month, day, weekday, hour and elapsed")
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("us", "Europe/Rome")])
+def test_dates_by_type_are_those_that_are_written(learn, dtype, tmp_path):
+    days = pl.Series([day.replace(hour=0, minute=0) for day in DAYS]).dt.cast_time_unit("us")
+    typed = days.dt.replace_time_zone("Europe/Rome") if "Rome" in str(dtype) else days.cast(dtype)
+    pl.DataFrame({"when": typed, "y": Y}).write_parquet(tmp_path / "typed.parquet")
+    options = {"target": "y", "task": "auto", "test_fraction": 0.2, "seed": 0}
+    data = load_table(tmp_path / "typed.parquet", **options)
+    written = learn({"when": days.dt.strftime("%Y-%m-%d"), "y": Y})
+    parts = data.encoding.features.dates[0].parts
+    assert [part.name for part in parts] == ["year", "month", "day", "weekday", "elapsed"]
+    if len(written.x) == len(data.x_train):
+        assert parts == written.dates["when"].parts
+
+
+def test_a_missing_date_has_the_median_of_each_part(learn):
+    strings = [None if i % 5 == 0 else day.strftime("%Y-%m-%d") for i, day in enumerate(DAYS)]
+    data = learn({"when": strings, "y": Y})
+    parts = data.dates["when"].parts
+    assert data.x[0].tolist() == list(map(encode_median, parts))
+    assert "12 in 'when'" in data.note("missing numbers filled with the training median: ")
+
+
+def test_dates_are_no_target(learn):
+    with pytest.raises(DataError, match="the target 'y' holds dates"):
+        learn({"a": cycle(1, 2), "y": [day.strftime("%Y-%m-%d") for day in DAYS]})
+
+
+def test_durations_are_seconds(write_parquet):
+    columns = {"a": cycle(datetime.timedelta(minutes=1), datetime.timedelta(seconds=2)), "y": Y}
+    columns["b"] = cycle(datetime.time(1, 0), datetime.time(0, 0, 3))
+    batches = parquet_batches(write_parquet(columns), "y")
+    means = [column.mean for column in batches.encoding.features.numbers]
+    assert means == pytest.approx([31.0, 1801.5])
+
+
+# Categories --------------------------------------------------------------------------------------
+
+
+def test_rare_categories_share_one(learn):
+    towns = [f"town {i % 60}" if i < 600 else f"village {i}" for i in range(640)]
+    data = learn({"town": towns, "b": cycle(1, 2, 4, n=640), "y": cycle(0, 1, 1, n=640)})
+    assert len(data.categories["town"]) == 61
+    assert data.note("strings in fewer than 5 rows of the training part became '(rare)'") == (
+        ": 'town'"
+    )
+    rare = 1 + data.categories["town"].index("(rare)")
+    assert (data.x[600:, rare] == 1).all()
+    assert (data.x[:600, rare] == 0).all()
+
+
+def test_few_categories_remain_however_rare(learn):
+    data = learn({"town": [f"town {i % 49}" for i in range(60)], "b": cycle(1, 2, 4), "y": Y})
+    assert "(rare)" not in data.categories["town"]
+
+
+def test_a_column_of_rare_strings_is_left_out(learn):
+    names = [f"name {i // 2}" for i in range(400)]
+    data = learn({"name": names, "b": cycle(1, 2, 4, n=400), "y": cycle(0, 1, 1, n=400)})
+    assert data.note("left out, because no string is in 5 rows of the training part: ") == "'name'"
+
+
+def test_notes_have_one_line_a_kind(learn):
+    wide = {f"a{i}": cycle(f"{i} kg", None, "12 kg", "unknown", "unknown") for i in range(12)}
+    empty = {f"e{i}": cycle(None, "?") for i in range(12)}
+    dates = {f"d{i}": [day.strftime("%Y-%m-%d") for day in DAYS] for i in range(12)}
+    same = {f"s{i}": cycle("x") for i in range(12)}
+    data = learn({**wide, **empty, **dates, **same, "y": Y})
+    assert len(data.notes) == 6
+    assert max(map(len, data.notes)) < 300
