@@ -539,7 +539,7 @@ def test_held_out_rows_need_weights_too(backend, moons):
     _, validation = split(len(x), 0.1, seed=0)
     w = np.ones(len(x))
     w[validation] = 0.0
-    with pytest.raises(nn.DataError, match="all sample weights are 0"):
+    with pytest.raises(nn.DataError, match="all sample weights of the rows for validation"):
         classifier(backend).fit(x, y, sample_weight=w, validation=0.1)
 
 

@@ -86,7 +86,7 @@ def _check_class_weights(weights: Mapping[Any, Any], n_classes: int) -> None:
                 f"class_weight: expected a number as the weight of class {key}, got {value!r}"
             )
         if not 0.0 <= float(value) < math.inf:
-            raise ValueError(
+            raise DataError(
                 f"class_weight: expected the weight of class {key} to be finite and 0 or greater, "
                 f"got {value!r}"
             )
