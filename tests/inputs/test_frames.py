@@ -159,7 +159,7 @@ def test_frames_that_are_refused(library):
         model.fit(with_towns, Y)
     with pytest.raises(TypeError, match="need targets: pass y"):
         model.fit(frame)
-    with pytest.raises(DataError, match="got dtype .*Number the labels first"):
+    with pytest.raises(DataError, match="got dtype .*Number labels first"):
         model.fit(frame, towns)
     with pytest.raises(DataError, match="at least one sample"):
         model.fit(frame[:0], Y[:0])
