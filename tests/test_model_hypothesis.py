@@ -49,6 +49,7 @@ LOSSES = {  # the least and the largest target
     nn.MeanSquaredError(): (-4, 4),
     nn.MeanAbsoluteError(): (-4, 4),
     nn.Huber(0.7): (-4, 4),
+    nn.Quantile(0.3): (-4, 4),
     nn.Poisson(): (0, 5),
     nn.BinaryCrossEntropy(): (0, 1),
     nn.ProbabilityCrossEntropy(): (0, 1),

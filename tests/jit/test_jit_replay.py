@@ -73,7 +73,7 @@ def test_losses(loss, y, weighted, both):
 
 
 def test_no_loss_is_left_out():
-    assert {type(loss) for loss, _ in LOSSES.values()} == set(nn.LOSSES.values())
+    assert {type(loss) for loss, _ in LOSSES.values()} >= set(nn.LOSSES.values())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -47,7 +47,7 @@ def test_callbacks_are_called_in_order(solver, iris):
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("event", ["train_begin", "epoch_begin"])
 def test_a_callback_can_stop_training_before_it_begins(event, solver, iris):
-    first = classifier(solver=solver, optimizer=STILL).fit(*iris)
+    first = classifier(optimizer=STILL).fit(*iris)
     ours = classifier(solver=solver, callbacks=[Events(event, 1, stop)]).fit(*iris)
     assert (ours.n_iter_, ours.loss_curve_, ours.converged_) == (0, [], False)
     np.testing.assert_allclose(all_weights(ours), all_weights(first))
