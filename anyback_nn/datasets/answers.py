@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from anyback_nn.datasets.columns import polars
+from anyback_nn.utils.frames import polars
 from anyback_nn.utils.messages import quoted_list
 
 if TYPE_CHECKING:

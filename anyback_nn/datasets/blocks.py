@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyback_nn.datasets.columns import encode_strings, polars, read_strings, require_column
+from anyback_nn.datasets.columns import encode_strings, read_strings, require_column
 from anyback_nn.datasets.kinds import read_column
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.split import Blocks
 from anyback_nn.errors import DataError
+from anyback_nn.utils.frames import polars
 from anyback_nn.utils.messages import plural
 
 if TYPE_CHECKING:

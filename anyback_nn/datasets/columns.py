@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyback_nn.errors import DataError
-from anyback_nn.utils.arguments import require_extra
+from anyback_nn.utils.frames import polars
 from anyback_nn.utils.messages import did_you_mean, plural, quoted_list
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ __all__ = [
     "label",
     "non_numeric",
     "parse_plain",
-    "polars",
     "read_dates",
     "read_labels",
     "read_numbers",
@@ -207,11 +206,6 @@ def as_column(name: str, values: np.ndarray) -> Column:
 
 
 # Columns of polars frames -----------------------------------------------------------------------
-
-
-def polars() -> Any:
-    """Import polars, which only tables need."""
-    return require_extra("polars", "tabular", "reading tables", DataError)
 
 
 def require_column(name: str, columns: Collection[str]) -> None:

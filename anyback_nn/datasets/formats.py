@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anyback_nn.datasets.columns import polars
+from anyback_nn.utils.frames import polars
 
 if TYPE_CHECKING:
     import polars as pl

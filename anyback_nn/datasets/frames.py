@@ -9,12 +9,18 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyback_nn.datasets.columns import polars
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.datasets.text import check_names, read_text, refuse_unreadable
 from anyback_nn.errors import DataError
 from anyback_nn.utils.files import decompress, read_bytes
-from anyback_nn.utils.frames import column_names, get_column, is_frame, is_missing, is_pandas
+from anyback_nn.utils.frames import (
+    column_names,
+    get_column,
+    is_frame,
+    is_missing,
+    is_pandas,
+    polars,
+)
 from anyback_nn.utils.messages import prefix_errors, quoted_list
 
 if TYPE_CHECKING:

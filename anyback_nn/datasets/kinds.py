@@ -22,7 +22,6 @@ from anyback_nn.datasets.columns import (
     fill_gaps,
     non_numeric,
     parse_plain,
-    polars,
     read_dates,
     read_numbers,
     read_strings,
@@ -31,6 +30,7 @@ from anyback_nn.datasets.columns import (
 from anyback_nn.datasets.formats import DateFormat, Format, find_formats
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
+from anyback_nn.utils.frames import polars
 from anyback_nn.utils.messages import quoted_list
 
 if TYPE_CHECKING:

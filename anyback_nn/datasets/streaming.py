@@ -12,7 +12,6 @@ import numpy as np
 from anyback_nn.datasets.answers import AnswerFinder
 from anyback_nn.datasets.columns import (
     find_gaps,
-    polars,
     read_labels,
     read_strings,
 )
@@ -47,6 +46,7 @@ from anyback_nn.datasets.targets import (
     refuse_dates,
 )
 from anyback_nn.errors import DataError
+from anyback_nn.utils.frames import polars
 from anyback_nn.utils.messages import prefix_errors
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from anyback_nn.datasets.columns import (
     Table,
     encode_strings,
     find_missing,
-    polars,
     read_dates,
     read_labels,
     read_numbers,
@@ -56,7 +55,7 @@ from anyback_nn.datasets.targets import (
 )
 from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import DataError
-from anyback_nn.utils.frames import is_frame
+from anyback_nn.utils.frames import is_frame, polars
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from anyback_nn.datasets.columns import polars
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
+from anyback_nn.utils.frames import polars
 from anyback_nn.utils.messages import plural, quoted_list
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     loss : str or Loss
         ``"squared_error"`` (half the mean square), ``"poisson"``, the library's
         ``"mean_squared_error"``, ``"mean_absolute_error"``, ``"quantile"`` (the median) and
-        ``"huber"``, ``"quantile"`` (the median), or any loss that does not classify, such as ``Quantile(0.9)`` or your own; its
+        ``"huber"``, or any loss that does not classify, such as ``Quantile(0.9)`` or your own; its
         ``link`` turns outputs into predictions.
     hidden_layer_sizes : int or sequence of int
         Number of units of each hidden layer; ``()`` for none.

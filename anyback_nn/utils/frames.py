@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from anyback_nn.errors import DataError
+from anyback_nn.utils.arguments import require_extra
+
 __all__ = [
     "column_names",
     "get_column",
@@ -16,6 +19,7 @@ __all__ = [
     "is_missing",
     "is_pandas",
     "is_series",
+    "polars",
     "to_numeric",
 ]
 
@@ -86,3 +90,8 @@ def is_missing(value: Any) -> bool:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float) and math.isnan(value)
+
+
+def polars() -> Any:
+    """Import polars, which only tables need."""
+    return require_extra("polars", "tabular", "reading tables", DataError)
