@@ -141,6 +141,7 @@ def assert_close(actual, expected, dtype="float32"):
 # Training ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*constant in float32:UserWarning")
 def test_an_epoch_is_finite_or_diverges_and_is_the_same_again(backend):
     widths = st.sampled_from([32, 64])
 

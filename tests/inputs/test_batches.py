@@ -285,9 +285,9 @@ def test_batches_from_the_host_are_checked_in_every_epoch(backend, part, value, 
 
     class Batches:
         def epoch(self, number):
-            batch = [np.zeros((2, 2)), np.asarray([0, 2]), np.ones(2)]
+            batch = [np.zeros((2, 2), "float32"), np.asarray([0, 2]), np.ones(2, "float32")]
             if number == 2:
-                batch[part] = np.asarray(value)
+                batch[part] = np.asarray(value, dtype=batch[part].dtype)
             yield [backend.asarray(array) for array in batch] if own else batch
 
         def __iter__(self):
