@@ -280,7 +280,7 @@ def test_numbers_of_any_width_are_numbers(backend, dtype, tmp_path):
 )
 @pytest.mark.parametrize("own", [False, True], ids=["numpy", "own"])
 def test_batches_from_the_host_are_checked_in_every_epoch(backend, part, value, text, own):
-    if own and not on_host(backend.asarray([0.0])):
+    if own and not on_host(backend.asarray([0.0], "float32")):
         pytest.skip("its arrays are on a device")
 
     class Batches:
