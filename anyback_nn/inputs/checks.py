@@ -309,9 +309,11 @@ def _find_constant_in(x: Array, dtype: str) -> list[tuple[int, float, float]]:
     for part in (x[: min(1024, count_rows(x)), ...], x):
         index = xp.asarray(columns, device=device(x))
         values = part if len(columns) == x.shape[1] else xp.take(part, index, axis=1)
+        # Few numbers; and PyTorch has no extremes of unsigned integers.
+        on_host = to_numpy(values)
         with np.errstate(over="ignore"):
             # A cast keeps the order, so it maps two equal extremes and all between to one number.
-            extremes = [to_numpy(f(values, axis=0)) for f in (xp.min, xp.max)]
+            extremes = [on_host.min(axis=0), on_host.max(axis=0)]
             low, high = (limits.astype(dtype) for limits in extremes)
         columns = columns[same := low == high]
         if not same.any():
