@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
-from anyback_nn.utils.frames import polars
-from anyback_nn.utils.messages import plural, quoted_list
+from anyback_nn.utils.frames import polars, require_distinct_names
+from anyback_nn.utils.messages import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,11 +108,7 @@ def check_names(names: Sequence[str]) -> None:
             f"column {names.index('', 1) + 1} has no name: expected a name for each column; "
             "name or drop it (pandas: to_csv(index=False))"
         )
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"several columns have the same name, {quoted_list(repeated)}: expected each name "
-            "once; rename or drop them"
-        )
+    require_distinct_names(names)
 
 
 @contextmanager

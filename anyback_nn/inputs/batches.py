@@ -25,6 +25,7 @@ from anyback_nn.inputs.checks import (
     check_batch,
     check_inputs,
     count_rows,
+    is_sparse,
     warn_of_lost_variation,
 )
 from anyback_nn.inputs.memory_map import announce
@@ -39,7 +40,6 @@ __all__ = [
     "Source",
     "array_source",
     "batches_of",
-    "is_sparse",
     "move",
     "peek",
     "split",
@@ -377,11 +377,6 @@ def take(array: Any, rows: Any) -> Any:
     if isinstance(rows, slice):
         return array[rows, ...]
     return array_namespace(array).take(array, _index_of(array, rows), axis=0)
-
-
-def is_sparse(x: Any) -> bool:
-    """Return whether ``x`` is a sparse matrix or array of SciPy."""
-    return hasattr(x, "toarray")
 
 
 def _index_of(array: Array, rows: Any) -> Array:

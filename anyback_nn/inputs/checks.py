@@ -34,6 +34,7 @@ __all__ = [
     "count_rows",
     "is_extended",
     "is_indexed",
+    "is_sparse",
     "refuse_masked",
     "warn_of_lost_variation",
 ]
@@ -104,6 +105,11 @@ def count_rows(x: Array) -> int:
     return int(x.shape[0])
 
 
+def is_sparse(x: Any) -> bool:
+    """Return whether ``x`` is a sparse matrix or array of SciPy."""
+    return hasattr(x, "toarray")
+
+
 def is_indexed(x: Any) -> bool:
     """Return whether ``x`` has elements by their numbers and a length, but cannot be iterated."""
     indexed = hasattr(x, "__getitem__") and hasattr(x, "__len__")
@@ -146,7 +152,7 @@ def check_inputs(
     DataError
         There are no samples, or values are not numeric or not finite.
     """
-    if hasattr(x, "toarray"):
+    if is_sparse(x):
         raise DataError("expected a dense array, got a sparse one: pass x.toarray()")
     if isinstance(x, str | PathLike) or _is_stream(x):
         raise DataError(
@@ -289,7 +295,7 @@ def warn_of_lost_variation(rows: Samples, dtype: str, stacklevel: int = 2) -> No
         # Class indices have one axis.
         if dtype == "float64" or x is None or isinstance(x, np.memmap) or x.ndim != 2:
             continue
-        if hasattr(x, "toarray") or str(x.dtype).rpartition(".")[2] not in WIDE:
+        if is_sparse(x) or str(x.dtype).rpartition(".")[2] not in WIDE:
             continue
         if columns := _find_constant_in(x, dtype):
             column, low, high = columns[0]
@@ -309,11 +315,11 @@ def _find_constant_in(x: Array, dtype: str) -> list[tuple[int, float, float]]:
     for part in (x[: min(1024, count_rows(x)), ...], x):
         index = xp.asarray(columns, device=device(x))
         values = part if len(columns) == x.shape[1] else xp.take(part, index, axis=1)
-        # Few numbers; and PyTorch has no extremes of unsigned integers.
-        on_host = to_numpy(values)
+        # Mostly a few rows; and PyTorch has no extremes of unsigned integers.
+        numbers = to_numpy(values)
         with np.errstate(over="ignore"):
             # A cast keeps the order, so it maps two equal extremes and all between to one number.
-            extremes = [on_host.min(axis=0), on_host.max(axis=0)]
+            extremes = [numbers.min(axis=0), numbers.max(axis=0)]
             low, high = (limits.astype(dtype) for limits in extremes)
         columns = columns[same := low == high]
         if not same.any():

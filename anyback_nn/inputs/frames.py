@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.errors import DataError
-from anyback_nn.utils.frames import column_names, get_column, is_frame, to_numeric
+from anyback_nn.utils.frames import (
+    column_names,
+    get_column,
+    is_frame,
+    require_distinct_names,
+    to_numeric,
+)
 from anyback_nn.utils.messages import plural, quoted_list
 
 __all__ = ["find_feature_names", "frame_to_numpy"]
@@ -25,11 +31,7 @@ def find_feature_names(x: Any) -> tuple[str, ...] | None:
     if not is_frame(x) or not all(isinstance(name, str) for name in x.columns):
         return None
     names = column_names(x)
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"several columns have the same name, {quoted_list(repeated)}: expected each name "
-            "once; rename or drop them"
-        )
+    require_distinct_names(names)
     return names
 
 

@@ -19,8 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError
-from anyback_nn.inputs.batches import ArraySource, is_sparse
-from anyback_nn.inputs.checks import Samples, warn_of_lost_variation
+from anyback_nn.inputs.batches import ArraySource
+from anyback_nn.inputs.checks import Samples, is_sparse, warn_of_lost_variation
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.network import Network

@@ -16,13 +16,14 @@ from sklearn.utils.validation import validate_data
 from anyback_nn.array_api import Array, is_numpy, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select, select_for
 from anyback_nn.errors import DataError
-from anyback_nn.inputs.batches import is_sparse, take
+from anyback_nn.inputs.batches import take
 from anyback_nn.inputs.checks import (
     DTYPES,
     check_inputs,
     check_weights,
     count_rows,
     is_extended,
+    is_sparse,
     refuse_masked,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from anyback_nn.errors import DataError
 from anyback_nn.utils.arguments import require_extra
+from anyback_nn.utils.messages import quoted_list
 
 __all__ = [
     "column_names",
@@ -20,6 +22,7 @@ __all__ = [
     "is_pandas",
     "is_series",
     "polars",
+    "require_distinct_names",
     "to_numeric",
 ]
 
@@ -54,6 +57,15 @@ def is_series(x: object) -> bool:
 def column_names(frame: Any) -> tuple[str, ...]:
     """Return the names of the columns of a data frame, in order."""
     return tuple(map(str, frame.columns))
+
+
+def require_distinct_names(names: Sequence[str]) -> None:
+    """Raise `DataError` if several columns have the same name."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"several columns have the same name, {quoted_list(repeated)}: expected each name "
+            "once; rename or drop them"
+        )
 
 
 def get_column(frame: Any, index: int) -> Any:
