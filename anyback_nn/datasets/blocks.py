@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anyback_nn.datasets.columns import encode_strings, read_strings, require_column
+from anyback_nn.datasets.columns import (
+    encode_strings,
+    find_gaps,
+    read_strings,
+    require_column,
+    require_present,
+)
 from anyback_nn.datasets.kinds import read_column
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.split import Blocks
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
-from anyback_nn.utils.messages import plural
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +61,7 @@ def read_blocks(
         codes = np.unique(_read_times(frame[time], options), return_inverse=True)[1]
         return Blocks(codes, in_order=True)
     strings = read_strings(frame[name].cast(polars().String), options.na_values)
-    _require_present(strings, "group")
+    require_present(strings.is_null().to_numpy(), f"the group {name!r}")
     return Blocks(encode_strings(strings).codes)
 
 
@@ -77,11 +82,11 @@ def _read_times(series: pl.Series, options: TableOptions) -> np.ndarray:
     """Return numbers that are in the order of the times."""
     pl = polars()
     if series.dtype.is_temporal() or series.dtype.is_numeric():
-        _require_present(series.fill_nan(None) if series.dtype.is_float() else series, "time")
+        require_present(find_gaps(series), f"the time {series.name!r}")
         times: np.ndarray = series.to_physical().to_numpy()
         return times
     strings = read_strings(series, options.na_values)
-    _require_present(strings, "time")
+    require_present(strings.is_null().to_numpy(), f"the time {series.name!r}")
     numbers = strings.cast(pl.Float64, strict=False)
     if not numbers.null_count():
         times = numbers.to_numpy()
@@ -102,13 +107,3 @@ def _read_times(series: pl.Series, options: TableOptions) -> np.ndarray:
         )
     times = parsed.to_physical().to_numpy()
     return times
-
-
-def _require_present(series: pl.Series, word: str) -> None:
-    missing = series.is_null().arg_true()
-    if len(missing):
-        raise DataError(
-            f"the {word} {series.name!r} is missing in {plural(len(missing), 'row')}, first in row "
-            f"{missing[0] + 1}: expected a value in every row; fill the values in or remove the "
-            "rows"
-        )

@@ -53,6 +53,7 @@ __all__ = [
     "require_column",
     "require_columns",
     "require_parsed",
+    "require_present",
     "require_target",
 ]
 
@@ -115,6 +116,16 @@ def find_missing(column: Column) -> np.ndarray:
         return column.codes < 0
     mask: np.ndarray = np.isnat(column) if column.dtype.kind == "M" else np.isnan(column)
     return mask
+
+
+def require_present(missing: np.ndarray, what: str) -> None:
+    """Raise `DataError` if ``what`` is missing in a row, by a mask of the rows."""
+    if missing.any():
+        raise DataError(
+            f"{what} is missing in {plural(int(missing.sum()), 'row')}, first in row "
+            f"{int(missing.argmax()) + 1}: expected a value in every row; fill the values in or "
+            "remove the rows"
+        )
 
 
 def find_gaps(series: pl.Series, missing: Sequence[str] = ()) -> np.ndarray:

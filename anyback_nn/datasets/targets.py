@@ -17,10 +17,11 @@ from anyback_nn.datasets.columns import (
     find_distinct,
     find_missing,
     label,
+    require_present,
 )
 from anyback_nn.datasets.formats import ClockFormat, NumberFormat
 from anyback_nn.errors import DataError
-from anyback_nn.utils.messages import plural, quoted_list
+from anyback_nn.utils.messages import quoted_list
 
 __all__ = [
     "TASKS",
@@ -35,7 +36,6 @@ __all__ = [
     "choose_task",
     "fit_target",
     "refuse_dates",
-    "require_present",
     "require_task",
     "target_names",
     "written_forms",
@@ -117,7 +117,7 @@ class ClassLabels:
         """
         if isinstance(column, np.ndarray) and column.dtype.kind not in "fiu":
             column = as_strings(column)
-        require_present(column, self.name)
+        _require_target(column, self.name)
         labels = _as_labels(column)
         index = {text: i for i, text in enumerate(self.labels)}
         known = [
@@ -209,7 +209,7 @@ class ContinuousTarget:
         DataError
             If a value is missing; names the first such row.
         """
-        require_present(column, self.name)
+        _require_target(column, self.name)
         values = self.transform(_require_numbers(column))
         return ((values - self.mean) / self.scale).astype(np.float32)
 
@@ -347,7 +347,7 @@ def choose_task(column: Column, task: str = "auto", name: str | None = None) -> 
     >>> choose_task(np.array([0.0, 1.0, 1.0])), choose_task(np.array([0.5, 1.0, 1.0]))
     ('classification', 'regression')
     """
-    require_present(column, name)
+    _require_target(column, name)
     if task == "regression":
         _require_numbers(column)
         return "regression"
@@ -451,15 +451,9 @@ def refuse_dates(name: str) -> DataError:
     )
 
 
-def require_present(column: Column, name: str | None) -> None:
+def _require_target(column: Column, name: str | None) -> None:
     """Raise `DataError` if a target is missing."""
-    missing = find_missing(column)
-    if missing.any():
-        raise DataError(
-            f"the target{f' {name!r}' if name else ''} is missing in "
-            f"{plural(int(missing.sum()), 'row')}, first in row {int(missing.argmax()) + 1}: "
-            "expected a value in every row; fill the values in or remove the rows"
-        )
+    require_present(find_missing(column), f"the target{f' {name!r}' if name else ''}")
 
 
 def _require_numbers(column: Column) -> np.ndarray:

@@ -58,11 +58,11 @@ def as_array(x: Any, name: str = "the inputs") -> Array:
     DataError
         Elements of a masked array are masked. ``name`` is that of the data in the message.
     """
-    if is_frame(x):
-        return frame_to_numpy(x)
-    if is_series(x) and (numbers := to_numeric(x)) is not None:
-        return numbers
     if type(x) is not np.ndarray:
+        if is_frame(x):
+            return frame_to_numpy(x)
+        if is_series(x) and (numbers := to_numeric(x)) is not None:
+            return numbers
         refuse_masked(x, name)
         if isinstance(x, np.memmap) or not is_numpy(x):
             return x
