@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from custom_losses import TimesSquared
 from sklearn.metrics import log_loss
 from sklearn_cases import (
     all_weights,
@@ -115,17 +116,6 @@ def test_a_loss_that_cannot_be_hashed(solver, values):
     # And another one on top of it.
     mine.set_params(loss=Absolute(3.0)).fit(x, y)
     assert mine.loss_ > 2 * known.fit(x, y).loss_
-
-
-@dataclass(frozen=True)
-class TimesSquared(nn.MeanSquaredError):
-    """Two of them are equal, whatever their factors."""
-
-    factor: float = field(compare=False)
-
-    def forward(self, outputs, targets):
-        values, cache = super().forward(outputs, targets)
-        return self.factor * values, cache
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
