@@ -19,6 +19,7 @@ for profile, examples in {"people": 4, "ci": 12}.items():
         database=None,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.generate, Phase.shrink],
     )
 settings.load_profile("ci" if os.environ.get("CI") else "people")
 
@@ -28,15 +29,17 @@ MOST = {"array-api-strict": 8, "jax": 2}
 
 def for_all(backend, *drawn, examples=None):
     """Try a property on drawn examples, at most ``examples``, the same ones in every run."""
+    limits = (settings.default.max_examples, MOST.get(backend.name), examples)
+    # To look for smaller examples takes JAX minutes.
+    phases = [Phase.generate] if backend.name == "jax" else settings.default.phases
+    return try_property(*drawn, max_examples=min(filter(None, limits)), phases=phases)
+
+
+def try_property(*drawn, **options):
+    """Try a property on drawn examples, the same ones in every run."""
 
     def try_it(holds):
-        limits = (settings.default.max_examples, MOST.get(backend.name), examples)
-        options = settings(
-            max_examples=min(filter(None, limits)),
-            # To look for smaller examples takes JAX minutes.
-            phases=[Phase.generate] if backend.name == "jax" else [Phase.generate, Phase.shrink],
-        )
-        seed(number_of_test())(options(given(*drawn)(holds)))()
+        seed(number_of_test())(settings(**options)(given(*drawn)(holds)))()
 
     return try_it
 

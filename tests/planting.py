@@ -18,7 +18,9 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
+import drawn_examples  # noqa: F401  first, since it loads a profile of its own
 import pytest
+from hypothesis import Phase, settings
 
 HOME = Path(__file__).parents[1]
 LIBRARIES = ["numpy", "pytest", "hypothesis", "array_api_strict", "safetensors", "sklearn.base"]
@@ -122,6 +124,9 @@ def run(
         "ANYBACK_NN_BACKEND": "",
     }
     os.chdir(HOME)
+    # A mistake need not be found in its smallest example, which Hypothesis would take minutes for.
+    settings.register_profile("planted", settings.default, phases=[Phase.generate])
+    settings.load_profile("planted")
     outcomes, output = Outcomes(), io.StringIO()
     # Without what takes longer than the test: tracebacks, and collections of garbage at the end.
     plugins = ["no:cacheprovider", "no:unraisableexception", "anyback_nn.testing.pytest_entry"]

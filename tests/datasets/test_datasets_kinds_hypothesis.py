@@ -6,8 +6,8 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 import pytest
-from drawn_examples import number_of_test
-from hypothesis import assume, given, seed, settings
+from drawn_examples import try_property
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from anyback_nn.datasets import parquet_batches
@@ -18,16 +18,6 @@ from anyback_nn.datasets.tables import load_table, read_table
 from anyback_nn.errors import DataError
 
 N_EXAMPLES = 30
-
-
-def for_all(*drawn, n_examples):
-    """Try a property on drawn examples, the same ones in every run."""
-
-    def try_it(holds):
-        seed(number_of_test())(settings(max_examples=n_examples)(given(*drawn)(holds)))()
-
-    return try_it
-
 
 NUMBERS = st.lists(
     st.decimals(-(10**9), 10**9, places=2) | st.integers(-(10**7), 10**7).map(Decimal),
@@ -59,7 +49,7 @@ def forms(draw):
 
 
 def test_numbers_in_any_form_are_read_or_refused():
-    @for_all(NUMBERS, forms(), n_examples=N_EXAMPLES)
+    @try_property(NUMBERS, forms(), max_examples=N_EXAMPLES)
     def holds(numbers, write):
         series = pl.Series("a", [write(number) for number in numbers])
         plain = series.cast(pl.Float64, strict=False)
@@ -75,7 +65,7 @@ def test_numbers_in_any_form_are_read_or_refused():
 
 @pytest.mark.parametrize("decimal", [".", ","])
 def test_numbers_in_any_form_are_read_if_the_decimal_mark_is_given(decimal):
-    @for_all(NUMBERS, forms(), n_examples=N_EXAMPLES)
+    @try_property(NUMBERS, forms(), max_examples=N_EXAMPLES)
     def holds(numbers, write):
         texts = [write(number) for number in numbers]
         fraction = write(Decimal("0.25"))
@@ -115,7 +105,9 @@ def read_labels_again(path, whole):
 def test_any_labels_come_back_as_they_were(tmp_path, source):
     path = tmp_path / f"labels.{'csv' if source == 'csv' else 'parquet'}"
 
-    @for_all(st.lists(LABELS.filter(is_label), min_size=2, unique=True), n_examples=30)
+    @try_property(
+        st.lists(LABELS.filter(is_label), min_size=2, unique=True), max_examples=N_EXAMPLES
+    )
     def holds(labels):
         assume(len({label.lower() for label in labels if label.lower() in ("true", "false")}) < 2)
         assume(sum(label.lower() == "true" for label in labels) < 2)
@@ -128,7 +120,9 @@ def test_any_labels_come_back_as_they_were(tmp_path, source):
 def test_integers_keep_all_of_their_digits(tmp_path, source):
     path = tmp_path / f"labels.{'csv' if source == 'csv' else 'parquet'}"
 
-    @for_all(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, unique=True), n_examples=30)
+    @try_property(
+        st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, unique=True), max_examples=N_EXAMPLES
+    )
     def holds(labels):
         frame = pl.DataFrame({"a": range(2 * len(labels)), "y": labels * 2})
         frame.write_csv(path) if source == "csv" else frame.write_parquet(path)
