@@ -210,15 +210,16 @@ def _limit_norm(grads: Packed, limit: float) -> Packed:
     """Scale down a gradient that is longer than ``limit``.
 
     With ``u = g / max |g|`` the length is ``max |g| |u|``. The squares of ``u`` neither overflow
-    nor vanish, as those of ``g`` may, and ``g`` is too long if ``max |g| > limit / |u|``.
+    nor vanish, as those of ``g`` may, and ``g`` is too long if ``max |g| > limit / |u|``. As
+    divisor, any number near ``max |g|`` does.
     """
     xp = array_namespace(grads[0])
     maxima = [xp.max(xp.abs(g)) for g in grads if 0 not in g.shape]
     if not maxima:
         return grads
-    # A zero gradient is divided by it, too.
+    # A zero gradient is divided by it, too, and a compiler may multiply by the reciprocal.
     smallest = float(xp.finfo(grads[0].dtype).smallest_normal)
-    largest = xp.maximum(reduce(xp.maximum, maxima), smallest)
+    largest = xp.minimum(xp.maximum(reduce(xp.maximum, maxima), smallest), 1 / smallest)
     units = tuple(g / largest for g in grads)
     # At least 1, but for a zero gradient.
     length = xp.maximum(xp.sqrt(sum(xp.sum(u * u) for u in units)), 1.0)

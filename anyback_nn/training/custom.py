@@ -39,15 +39,21 @@ class Recompiled:
 
     Parameters
     ----------
+    function : callable
     build : callable
-        Builds and compiles the function.
+        Builds and compiles the function again.
     parts : sequence
         The custom parts whose attributes it contains as constants.
     """
 
-    def __init__(self, build: Callable[[], Callable[..., Any]], parts: list[Any]) -> None:
-        self.build, self.parts = build, parts
-        self.function, self.attributes = build(), _describe(parts)
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        build: Callable[[], Callable[..., Any]],
+        parts: list[Any],
+    ) -> None:
+        self.function, self.build, self.parts = function, build, parts
+        self.attributes = _describe(parts)
 
     def __call__(self, *arguments: Any) -> Any:
         if self.attributes != _describe(self.parts):

@@ -348,7 +348,9 @@ class Engine:
         if key not in own:
             if len(own) >= most:
                 del own[next(iter(own))]
-            function = Recompiled(build, custom) if custom and compiles else build()
+            function = build()
+            if custom and compiles and function is not None:
+                function = Recompiled(function, build, custom)
             # The parts are kept, so that their ids stay theirs.
             own[key] = (function, (*parts, *custom))
         return own[key][0]
