@@ -118,7 +118,8 @@ class CupyBackend(Backend):
 
             return map(take, range(len(xs)))
 
-        return TracedScan(step, donate, RULES, move_together)
+        rules = self.trace_rules
+        return None if rules is None else TracedScan(step, donate, rules, move_together)
 
     def synchronize(self, *arrays: Array) -> None:
         self.device.synchronize()

@@ -111,4 +111,7 @@ class JaxBackend(Backend):
                 settings.enter_context(jax.enable_x64(True))
             if self.tf32:
                 settings.enter_context(jax.default_matmul_precision("tensorfloat32"))
+            elif jax.config.jax_default_matmul_precision is None:
+                # JAX's own default is TF32 on GPUs and bfloat16 on TPUs.
+                settings.enter_context(jax.default_matmul_precision("float32"))
             yield

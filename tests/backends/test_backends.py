@@ -249,7 +249,8 @@ def test_a_custom_backend_is_pickled_as_what_it_is():
 
 def test_version(backend):
     installed, *_ = metadata.packages_distributions()[backend.library.module]
-    assert backend.version == metadata.version(installed)
+    # A build for some version of CUDA may say so in one of the two.
+    assert backend.version.split("+")[0] == metadata.version(installed).split("+")[0]
 
 
 def test_requirements_are_extras_of_the_package():
@@ -355,7 +356,10 @@ def test_a_tensor_with_a_gradient_is_detached(backend):
 def test_own_arrays_are_not_copied(backend):
     x = backend.asarray(NUMBERS, "float32")
     for y in (backend.asarray(x), backend.asarray(x, "float32")):
-        assert y is x or np.shares_memory(to_numpy(x), to_numpy(y))
+        if y is x or np.shares_memory(to_numpy(x), to_numpy(y)):
+            continue
+        y += 1.0  # in memory of a device
+        np.testing.assert_array_equal(to_numpy(x), to_numpy(y))
 
 
 @pytest.mark.parametrize("name", ["numpy", pytest.param("torch", marks=pytest.mark.needs("torch"))])

@@ -82,6 +82,22 @@ def test_other_options_do_not_change_it(backend, tf32):
     assert pickle.loads(pickle.dumps(on_tf32)) == on_tf32
 
 
+@pytest.mark.needs("jax")
+def test_jax_multiplies_in_float32_unless_the_user_has_set_something_else():
+    import jax
+
+    backend = select("jax")
+
+    def precision():
+        with backend.scope("float32"):
+            return jax.config.jax_default_matmul_precision
+
+    assert precision() == "float32"
+    with jax.default_matmul_precision("bfloat16"):
+        assert precision() == "bfloat16"
+    assert jax.config.jax_default_matmul_precision is None
+
+
 @pytest.mark.parametrize("spec", ["numpy", "array-api-strict"])
 def test_refused_without_it(spec, monkeypatch):
     message = f"backend '{spec}': it has no TF32.* use one of cupy, torch, jax"

@@ -73,7 +73,7 @@ def assert_close(model, other):
     *arrays, _ = numbers_of(model)
     *expected, _ = numbers_of(other)
     for array, right in zip(arrays, expected, strict=True):
-        np.testing.assert_allclose(array, right, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(array, right, rtol=1e-9, atol=1e-9)
     assert model.training.step == other.training.step
 
 
@@ -128,10 +128,12 @@ def test_nothing_is_compiled_again_in_later_epochs(data, monkeypatch):
     monkeypatch.setattr(kind, "jit", counted)
     model = nn.Model(nn.Dense(7), nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend="jax")
     model.fit(*data, epochs=1, batch_size=16, progress=False)
-    # A copy to go back to, three steps in one call, the last batch, and what is read.
-    assert len(compiled) == 4
+    # A copy to go back to, three steps in one call, the last batch, and what is read; before that,
+    # on a device, what two small batches take there.
+    n_compiled = 6 if model.backend.has_device_memory else 4
+    assert len(compiled) == n_compiled
     model.fit(*data, epochs=3, batch_size=16, progress=False)
-    assert len(compiled) == 4
+    assert len(compiled) == n_compiled
 
 
 def test_an_epoch_that_diverges_is_undone(backend, data):

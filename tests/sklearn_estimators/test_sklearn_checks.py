@@ -141,6 +141,7 @@ NAMESPACES = {
     "array-api-strict:device1": ("array_api_strict", "device1"),
     "array-api-strict:no_float64": ("array_api_strict", "no_float64"),
     "torch": ("torch", "cpu"),
+    "torch:cuda": ("torch", "cuda"),
     "jax": ("jax.numpy", None),
     "cupy": ("cupy", None),
 }
