@@ -229,7 +229,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def gpu(session: nox.Session) -> None:
-    """Test and measure on an NVIDIA GPU (on Linux) within 6 minutes; nothing is installed."""
+    """Test and measure on an NVIDIA GPU (on Linux) within 8 minutes; nothing is installed."""
     session.run("python", "-m", "benchmarks", "gpu", *session.posargs, external=True)
 
 

@@ -1,7 +1,7 @@
 """Neural networks written once, forward and backward by hand, on the array API standard.
 
-The same lines train on NumPy on the CPU (the default), on CuPy on the GPU (``backend="cupy"``,
-untested on a GPU so far), and on PyTorch, JAX and array-api-strict arrays.
+The same lines train on NumPy on the CPU (the default), on CuPy on the GPU (``backend="cupy"``),
+and on PyTorch, JAX and array-api-strict arrays.
 
 >>> import anyback_nn as nn
 >>> model = nn.Model(nn.Dense(32), nn.ReLU(), nn.Dense(10), loss=nn.SoftmaxCrossEntropy())

@@ -69,8 +69,7 @@ class Model(Engine):
         Dtype of the forward and backward pass of training, ``"float16"`` or ``"bfloat16"``, while
         parameters, optimiser, loss and reports stay in float32, see
         `anyback_nn.training.mixed_precision`. PyTorch and JAX have both, CuPy and NumPy float16.
-        It is for GPUs (not yet run on one) and slower on CPUs, above all with NumPy. Default:
-        ``dtype``.
+        It is for GPUs and slower on CPUs, above all with NumPy. Default: ``dtype``.
     metrics : sequence of callable or str, optional
         Metrics that are recorded in addition to the loss: ``"accuracy"``, ``"absolute_error"``,
         functions ``(loss, outputs, targets)`` that return one value per sample, and `EpochMetric`

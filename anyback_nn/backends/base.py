@@ -35,12 +35,12 @@ class Backend:
     masks_on_device : bool
         Whether dropout masks are computed on the device, where it has int64, instead of on the
         host: the same bits. Slower on the CPUs where it was measured, see
-        ``benchmarks/results/dropout_masks.md``, and untested on a GPU.
+        ``benchmarks/results/dropout_masks.md``, and not measured on a GPU.
     tf32 : bool
         Whether products of float32 matrices may round their operands to the 11 binary digits of
         TF32, which NVIDIA GPUs multiply several times as fast from Ampere on; sums are in float32.
-        Elsewhere it has no effect. If False, it is left to the library: CuPy and PyTorch then use
-        float32, but JAX uses TF32 (see ``jax.default_matmul_precision``). Untested on a GPU.
+        Elsewhere it has no effect. If False, products are in float32, unless something else was set
+        by `jax.default_matmul_precision` or ``torch.backends.cuda.matmul.fp32_precision``.
 
     Notes
     -----

@@ -1,6 +1,6 @@
-"""CuPy: NVIDIA GPUs. Not yet run on a GPU.
+"""CuPy: NVIDIA GPUs.
 
-Traced steps are therefore verified: a program is replayed at once, which compiles all of its
+Traced steps are verified: a program is replayed at once, which compiles all of its
 kernels, and used only if it computes what the step itself did.
 """
 

@@ -427,7 +427,7 @@ def time_batches(backend: Any, x: Any, width: int, sizes: Sizes) -> float:
     return median(model.history["seconds"][1:]) / sizes.n_batches
 
 
-PARTS = {part.__name__: part for part in (tests, launches, verify, training, prediction, overlap)}
+PARTS = {part.__name__: part for part in (tests, launches, verify, prediction, overlap, training)}
 
 
 def main(name: str, folder: str, *options: str) -> None:
