@@ -27,7 +27,7 @@ from anyback_nn.datasets.columns import (
     read_strings,
     require_parsed,
 )
-from anyback_nn.datasets.formats import DateFormat, Format, find_formats
+from anyback_nn.datasets.formats import DateFormat, Format, NumberFormat, find_formats
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "AmbiguousNumbersError",
     "Kind",
     "decide_kind",
     "declare_kind",
     "exclude_identifiers",
+    "find_decimal",
     "identifies_rows",
     "is_identifier",
     "note_kinds",
@@ -61,11 +63,17 @@ _BEGINS_WITH_DIGIT = (
 )
 _INTEGER = re.compile(r"\s*[-+]?\d+\s*")
 _LEADING_ZERO = r"^0\d+$"
+# Three digits may be thousands.
+_FRACTION = r"\.(\d{1,2}|\d{4,})(\D|$)"
 _LABELS = ". Where the strings are labels, use --task classification (task=)"
 _REMEDIES = (
     "take the values as categories with --categorical (categorical=), or leave the column out with "
     "--drop (drop=)"
 )
+
+
+class AmbiguousNumbersError(DataError):
+    """A column of numbers can be read in several ways: other columns may show which is right."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,33 @@ def read_column(
     counts = strings.drop_nulls().rename("value").value_counts(name="count")
     kind = decide_kind(series.name, counts, options, is_target=is_target, strings=strings)
     return kind, read_as(strings, kind)
+
+
+def find_decimal(frame: pl.DataFrame, options: TableOptions) -> str | None:
+    """Return what stands before fractions in all columns that show it; None if there is no such.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"size": ["1,018 m", "2,250 m"], "price": ["$1,250.00", "$99.50"]})
+    >>> find_decimal(frame, TableOptions())
+    '.'
+    """
+    marks = set()
+    for series in frame:
+        if declare_kind(series.name, series.dtype, options) is not None:
+            continue
+        values = read_strings(series, options.na_values).drop_nulls().unique()
+        forms = _find_forms(values, options)
+        if len(forms) == 1 and isinstance(form := forms[0], NumberFormat):
+            is_comma = form.decimal == "," and values.str.contains(",", literal=True).any()
+            if is_comma or form.thousands == ".":
+                marks.add(",")
+            elif form.thousands == "," or values.str.contains(_FRACTION).any():
+                marks.add(".")
+        elif forms == [None] and values.str.contains(_FRACTION).any():
+            marks.add(".")
+    return marks.pop() if len(marks) == 1 else None
 
 
 def declare_kind(name: str, dtype: pl.DataType, options: TableOptions) -> Kind | None:
@@ -170,7 +205,7 @@ def decide_kind(
         first, second = (repr(str(form)) for form in forms[:2])
         is_date = isinstance(forms[0], DateFormat)
         remedy = "write them like 2024-01-31, " if is_date else "use --decimal , or . (decimal=), "
-        raise DataError(
+        raise (DataError if is_date else AmbiguousNumbersError)(
             f"column {name!r}: {_examples(values)} can be read as {first} or as {second}: "
             f"expected one reading; {remedy}{_REMEDIES}{hint}"
         )

@@ -36,8 +36,10 @@ from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
 from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
+    AmbiguousNumbersError,
     Kind,
     exclude_identifiers,
+    find_decimal,
     is_identifier,
     note_kinds,
     read_column,
@@ -104,8 +106,9 @@ def load_table(
         blocks = read_blocks(frame, group, time, raw.options)
         dividing = list_block_columns(frame, group, time)
         names = choose_features(frame.columns, targets, options, dividing)
-        y, chosen, written = _read_targets(frame, targets, task, raw.options)
-        kinds, features, identifiers = _read_features(frame.select(names), raw.options)
+        (y, chosen, written), (kinds, features, identifiers) = _read_columns(
+            frame, targets, task, names, raw.options
+        )
         train, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
         if test_file is None:
             fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
@@ -277,6 +280,24 @@ def _list_features(
     return [name for name in chosen if name not in {*others, *options.drop, *options.ids}]
 
 
+def _read_columns(
+    frame: pl.DataFrame,
+    targets: tuple[str, ...],
+    task: str,
+    names: Sequence[str],
+    options: TableOptions,
+) -> tuple[Any, Any]:
+    """Return the targets and the features; columns that are clear show how others are written."""
+    try:
+        target = _read_targets(frame, targets, task, options)
+        return target, _read_features(frame.select(names), options)
+    except AmbiguousNumbersError:
+        decimal = find_decimal(frame.select(*names, *targets), options)
+        if decimal is None or options.decimal is not None:
+            raise
+        return _read_columns(frame, targets, task, names, replace(options, decimal=decimal))
+
+
 def _read_targets(
     frame: pl.DataFrame, targets: tuple[str, ...], task: str, options: TableOptions
 ) -> tuple[Column, Task, tuple[Written, ...]]:
@@ -401,7 +422,15 @@ def _read_features(
     frame: pl.DataFrame, options: TableOptions
 ) -> tuple[dict[str, Kind], dict[str, Column], list[str]]:
     """Return what the columns are, those that are features, and the names of those that are not."""
-    read = {name: read_column(frame[name], options) for name in frame.columns}
+    read: dict[str, tuple[Kind, Column]] = {}
+    refused: dict[str, DataError] = {}
+    for name in frame.columns:
+        try:
+            read[name] = read_column(frame[name], options)
+        except DataError as error:
+            refused[name] = error
+    if refused:
+        raise _refuse_columns(refused)
     identifiers = [
         name for name, (_, column) in read.items() if is_identifier(frame[name], column, options)
     ]
@@ -410,6 +439,14 @@ def _read_features(
     kinds = {name: kind for name, (kind, _) in read.items()}
     table = {name: column for name, (_, column) in read.items() if name not in identifiers}
     return kinds, table, identifiers
+
+
+def _refuse_columns(refused: Mapping[str, DataError]) -> DataError:
+    """Return the error of the first column, which names the others."""
+    ambiguous = [error for error in refused.values() if isinstance(error, AmbiguousNumbersError)]
+    first = (*ambiguous, *refused.values())[0]
+    names = [name for name, error in refused.items() if error is not first]
+    return type(first)(f"{first}. Refused as well: {quoted_list(names)}") if names else first
 
 
 def _drop_unlabelled(part: Part, targets: Sequence[str]) -> tuple[Part, int]:

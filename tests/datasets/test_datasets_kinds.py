@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anyback_nn.datasets import parquet_batches
+from anyback_nn.datasets import load, parquet_batches
 from anyback_nn.datasets.encoding import encoding_from_json
 from anyback_nn.datasets.formats import ClockFormat, NumberFormat
 from anyback_nn.datasets.options import TableOptions
@@ -407,3 +407,44 @@ def test_notes_have_one_line_a_kind(learn):
     data = learn({**wide, **empty, **dates, **same, "y": Y})
     assert len(data.notes) == 6
     assert max(map(len, data.notes)) < 300
+
+
+# Columns that show how others are written ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("others", "thousand"),
+    [
+        (["$1,250.50", "$9,999.50"], 1000),
+        (["3.25", "4.5"], 1000),
+        (["1.250,50", "2"], 1),
+        (["0,5", "0,25"], 1),
+        (["1.250.000", "2.250.000"], 1),
+    ],
+)
+@pytest.mark.parametrize("target", ["a", "y"])
+def test_another_column_shows_what_a_comma_is(csv, target, others, thousand):
+    """The target shows it for a feature, and a feature for the target."""
+    rows = [f'"{a}","{other}"' for a, other in zip(["1,018 m", "2,018 m"], others)] * 8
+    data = load(csv("\n".join(["a,y", *rows])), target=target, task="regression")
+    if target == "a":
+        found = data.encoding.decode(data.y_test)
+    else:
+        found = data.x_test @ [data.encoding.features.numbers[0].scale]
+        found += data.encoding.features.numbers[0].mean
+    assert set(found.round(3)) == {round(1.018 * thousand, 3), round(2.018 * thousand, 3)}
+    assert any("'a' (the unit 'm' and " in note for note in data.notes)
+
+
+@pytest.mark.parametrize("others", [["12", "13"], ["1.250,50", "1,250.50"], ["3.125", "2.250"]])
+def test_columns_that_do_not_show_it(csv, others):
+    """Not where two contradict each other, or where a point may stand before thousands."""
+    rows = "".join(f'"1,018 m","{others[0]}","{others[1]}"\n' for _ in range(8))
+    with pytest.raises(DataError, match="column 'a': .* can be read as"):
+        load(csv(f"a,b,y\n{rows}"), target="y", task="regression")
+
+
+def test_all_columns_that_are_refused_are_named(csv):
+    rows = "".join(f"{i},{i}x,{i}.5,{'PC' if i == 3 else i}\n" for i in range(9))
+    with pytest.raises(DataError, match=r"'PC' in column 'd'.* Refused as well: 'e'"):
+        load(csv("y,u,v,d,e\n" + rows.replace("\n", ",9-1-\n")), target="y")
