@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anyback_nn.datasets.formats import DateFormat, Format, find_formats
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
 from anyback_nn.utils.messages import did_you_mean, plural, quoted_list
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from anyback_nn.datasets.formats import Format
 
 __all__ = [
     "MISSING_MARKERS",
@@ -306,12 +305,15 @@ def read_dates(
     pl = polars()
     if series.dtype in (pl.Date, pl.Datetime):
         dates = series
-    elif written is None:
+    elif series.dtype != pl.String:
         raise DataError(
             f"column {series.name!r} holds {series.dtype} values: expected dates, as in training"
         )
     else:
         strings = read_strings(series, missing)
+        if written is None:  # typed dates in training
+            forms = find_formats(strings.drop_nulls())
+            written = next((form for form in forms if isinstance(form, DateFormat)), DateFormat())
         dates = written.parse(strings)
         require_parsed(dates, strings, str(written))
     if isinstance(dates.dtype, pl.Datetime) and dates.dtype.time_zone is not None:

@@ -7,6 +7,7 @@ data, stored with the encoding, so that other files are read as the one of train
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import re
 from collections.abc import Iterator
@@ -149,6 +150,10 @@ class DateFormat:
         plain = strings.set(~years, None).str.replace(r"^(\d{4}-\d\d-\d\d)T", "${1} ")
         plain = plain.str.replace(r"(Z|[+-]\d\d:?\d\d)$", "")
         has_time = "%H" in self.pattern or "%I" in self.pattern
+        if has_time and self.pattern.startswith("%Y-%m-%d "):
+            # A date alone is its first moment.
+            midnight = datetime.time().strftime(self.pattern[9:].replace("%.f", ".0"))
+            plain = plain.str.replace(r"^(\d{4}-\d\d-\d\d)$", f"${{1}} {midnight}")
         try:
             if has_time:
                 return plain.str.to_datetime(self.pattern, strict=False, time_unit="us")
@@ -211,7 +216,8 @@ def _parse_all(strings: pl.Series, decimal: str | None) -> Iterator[tuple[Format
         for n_parts in (2, 3):
             clock = ClockFormat(n_parts)
             yield clock, clock.parse(strings)
-    # One string rules most of the many formats of dates out.
+    # One string rules most of the many formats of dates out; not a date alone among times.
+    first = strings[strings.str.len_chars().arg_max() or 0]
     for pattern, expression in _DATES.items():
         if expression.search(first):
             date = DateFormat(pattern)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anyback_nn.datasets.answers import note_answers
-from anyback_nn.datasets.blocks import list_block_columns, read_blocks
+from anyback_nn.datasets.blocks import read_blocks
 from anyback_nn.datasets.columns import (
     Column,
     Strings,
@@ -103,8 +103,7 @@ def load_table(
         targets = split_target(target, frame.columns)
         if is_frame(source):
             frame = _booleans_as_numbers(frame, {*targets, *options.categorical})
-        blocks = read_blocks(frame, group, time, raw.options)
-        dividing = list_block_columns(frame, group, time)
+        blocks, dividing = read_blocks(frame, group, time, raw.options)
         names = choose_features(frame.columns, targets, options, dividing)
         (y, chosen, written), (kinds, features, identifiers) = _read_columns(
             frame, targets, task, names, raw.options

@@ -350,6 +350,21 @@ def test_dates_by_type_are_those_that_are_written(learn, dtype, tmp_path):
     assert [part.name for part in parts] == ["year", "month", "day", "weekday", "elapsed"]
     if len(written.x) == len(data.x_train):
         assert parts == written.dates["when"].parts
+    # Written down, they are the same dates.
+    pl.DataFrame({"when": days.dt.strftime("%d.%m.%Y")}).write_csv(tmp_path / "written.csv")
+    expected, given = (
+        read_table(tmp_path / name, data.encoding, target=None, with_target=False).x
+        for name in ("typed.parquet", "written.csv")
+    )
+    np.testing.assert_array_equal(given, expected)
+
+
+def test_a_date_among_times_is_its_first_moment(learn):
+    strings = [day.strftime("%Y-%m-%d %H:%M") for day in DAYS]
+    moments = [day.replace(hour=0, minute=0) for day in DAYS[:2]] + DAYS[2:]
+    data = learn({"when": [text[:10] for text in strings[:2]] + strings[2:], "y": Y})
+    expected = learn({"when": [day.strftime("%Y-%m-%d %H:%M") for day in moments], "y": Y})
+    np.testing.assert_array_equal(data.x, expected.x)
 
 
 def test_a_missing_date_has_the_median_of_each_part(learn):

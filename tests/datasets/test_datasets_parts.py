@@ -96,7 +96,7 @@ def test_times_in_a_csv_file_are_read(csv, days, last):
         (
             "time",
             ["2024-01-31", "soon"],
-            "row 2, column 'w': 'soon' is neither a number nor a date",
+            "column 'w': '2024-01-31', 'soon' have no form in which times can be read",
         ),
         ("time", ["1", ""], "the time 'w' is missing in 1 row, first in row 2"),
         ("group", ["1", "NA"], "the group 'w' is missing in 1 row, first in row 2"),

@@ -334,7 +334,7 @@ GOOD = "age,town,y\n" + ROWS
         ("a,y\n,0\n,1\n,0\n,1\n", {}, r"the columns \(none\): expected at least one"),
         (GOOD, {"test_fraction": 1.5}, "test_fraction is 1.5"),
         (GOOD, {"task": "clustering"}, "'clustering': expected one of 'auto'"),
-        (GOOD.replace("a,", "2020-01-02,").replace("b,", "2020-01-03 10:00,"), {}, "begin with"),
+        (GOOD.replace("a,", "2020-01-02,").replace("b,", "03.01.2020,"), {}, "begin with"),
         (GOOD.encode() + b"1,\xe9,1\n", {}, "line 22 is not UTF-8.*--encoding latin-1"),
         (GOOD + f'1,"{"a" * 140_000}",\n', {}, "line 22: field larger than field limit"),
         ('y\n"0\n', {}, r"cannot be read \(.*: expected text with ','"),
