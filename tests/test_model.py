@@ -389,6 +389,11 @@ def test_two_metrics_need_two_names(backend):
         classifier(backend, metrics=[lambda *a: a[1][:, 0], lambda *a: a[1][:, 1]])
 
 
+class RisesFromZero(nn.Schedule):
+    def __call__(self, epoch, history):
+        return epoch / 10
+
+
 def test_names_are_those_of_the_command_line(backend, moons):
     x, y = moons
     layers = nn.Dense(4), nn.Tanh(), nn.Dense(2)
@@ -408,6 +413,8 @@ def test_names_are_those_of_the_command_line(backend, moons):
     ]
     named.fit(x, y, schedule="constant", epochs=1)
     assert named.history["learning_rate"][-1] == rate
+    with pytest.raises(ValueError, match=r"learning rate of .* to begin above 0 .*'cosine', got 0"):
+        named.fit(x, y, optimizer=nn.Adam(RisesFromZero()), schedule="cosine")
 
 
 def test_a_named_schedule_that_did_not_begin_leaves_the_old_one(backend, moons):

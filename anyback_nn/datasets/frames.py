@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,9 @@ def read_raw_table(source: Any, options: TableOptions) -> RawTable:
             name, frame = "frame", _to_polars(source)
         else:
             name, content = _read_content(source)
+            if isinstance(content, str):  # a stream that has decoded it
+                content, options = content.encode(), replace(options, encoding="utf-8")
+            content = decompress(content)
             if content.startswith(_PARQUET_MAGIC) or _split_suffixes(Path(name))[1] == ".parquet":
                 with refuse_unreadable("Parquet"):
                     frame = polars().read_parquet(io.BytesIO(content))
@@ -120,16 +123,14 @@ def read_raw_table(source: Any, options: TableOptions) -> RawTable:
         return RawTable(name, frame, options, notes)
 
 
-def _read_content(source: Any) -> tuple[str, bytes]:
-    """Return the name and the decompressed content of a file or a stream."""
+def _read_content(source: Any) -> tuple[str, bytes | str]:
+    """Return the name and the content of a file or a stream, which may be compressed."""
     if source == STANDARD_INPUT:
-        return "stdin", decompress(sys.stdin.buffer.read())
+        return "stdin", sys.stdin.buffer.read()
     if not hasattr(source, "read"):
         return Path(source).name, read_bytes(Path(source))
-    content = source.read()
     name = getattr(source, "name", None)
-    content = content.encode() if isinstance(content, str) else content
-    return Path(name).name if isinstance(name, str) else "stream", decompress(content)
+    return Path(name).name if isinstance(name, str) else "stream", source.read()
 
 
 def _split_suffixes(path: Path) -> tuple[str, str]:
@@ -161,7 +162,9 @@ def _to_series(name: str, column: Any) -> pl.Series:
     if kind in "biuf" and hasattr(dtype, "numpy_dtype"):  # nullable
         values = column.to_numpy(dtype=dtype.numpy_dtype, na_value=0)
         return pl.Series(name, values).set(pl.Series(column.isna().to_numpy()), None)
-    if kind in "biufmM":
+    if kind in "mM":  # of which polars has no whole seconds and days
+        return pl.Series(name, column.to_numpy().astype(f"{kind}8[us]"))
+    if kind in "biuf":
         return pl.Series(name, column.to_numpy())
     values = [None if is_missing(value) else value for value in column.tolist()]
     if hasattr(dtype, "categories"):

@@ -131,24 +131,27 @@ def _draw_blocks(
     codes: np.ndarray, classes: np.ndarray, test_fraction: float, random: np.random.Generator
 ) -> np.ndarray:
     """Return which rows are tested: those of blocks in random order, while they fit."""
-    shape = (int(codes.max()) + 1, int(classes.max()) + 1)
-    _require_blocks(shape[0], "group")
-    counts = np.bincount(codes * shape[1] + classes, minlength=shape[0] * shape[1]).reshape(shape)
-    sizes, left = counts.sum(axis=1), counts.sum(axis=0)
+    sizes, left = np.bincount(codes), np.bincount(classes)
+    _require_blocks(len(sizes), "group")
+    # The classes of each block, and in how many of its rows they are.
+    pairs, counts = np.unique(codes * len(left) + classes, return_counts=True)
+    ends = np.searchsorted(pairs, np.arange(1, len(sizes)) * len(left))
+    members = np.split(pairs % len(left), ends)
+    counts_of = np.split(counts, ends)
     room = len(codes) * test_fraction
-    least, chosen = sizes.min(), np.zeros(shape[0], dtype=bool)
+    least, chosen = sizes.min(), np.zeros(len(sizes), dtype=bool)
 
     def leaves_each_class(block: int) -> bool:
-        return bool((left - counts[block])[counts[block] > 0].all())
+        return bool((left[members[block]] > counts_of[block]).all())
 
-    for block in random.permutation(shape[0]).tolist():
+    for block in random.permutation(len(sizes)).tolist():
         if 2 * room < least:
             break
         # Half of a block may be too much: then the share is closer than without it.
         if 2 * room >= sizes[block] and leaves_each_class(block):
             chosen[block] = True
             room -= sizes[block]
-            left = left - counts[block]
+            left[members[block]] -= counts_of[block]
     if not chosen.any():  # every block is larger than the test part should be
         smallest_first = np.argsort(sizes, kind="stable").tolist()
         smallest = next(filter(leaves_each_class, smallest_first), None)

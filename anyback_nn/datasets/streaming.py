@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyback_nn.datasets.answers import AnswerFinder
-from anyback_nn.datasets.columns import (
-    find_gaps,
-    read_labels,
-    read_strings,
-)
+from anyback_nn.datasets.columns import find_gaps, read_labels, read_strings
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import (
     CategoricalColumn,
@@ -61,6 +57,9 @@ _MOST_STRINGS = 2**16
 """How many distinct strings of a column are counted."""
 
 _MOST_CLASSES = 2**16
+
+_MOST_KEPT = 2**20
+"""How many integers of a column are kept that has the name of an identifier, to see them repeat."""
 
 _REMEDY = "leave it out with columns="
 
@@ -137,9 +136,20 @@ def fit_file(
     with file.prefix_errors():
         kinds = {name: _decide(name, file.types[name], counts, options) for name in columns}
         labels = _TargetLearner(target, _decide_target(file, target, task, counts, options), task)
-    step = -(-file.n_rows * sum(kind.values != "categories" for kind in kinds.values()) // _SAMPLE)
+    n_numeric = sum(kind.values != "categories" for kind in kinds.values())
+    step = max(-(-file.n_rows * n_numeric // _SAMPLE), 1)
     learners: dict[str, _NumericLearner | _DateLearner] = {
-        name: (_NumericLearner if kind.values == "numbers" else _DateLearner)(max(step, 1))
+        name: (
+            _NumericLearner(
+                step,
+                is_integer=file.types[name].is_integer(),
+                is_named=identifies_rows(
+                    name, file.n_rows, options, is_unique=True, counts_rows=False
+                ),
+            )
+            if kind.values == "numbers"
+            else _DateLearner(step)
+        )
         for name, kind in kinds.items()
         if kind.values != "categories"
     }
@@ -158,12 +168,11 @@ def fit_file(
         identifiers = exclude_identifiers(
             columns,
             [
-                *(name for name, x in texts.items() if x.identifies_rows(name, options)),
-                *(
-                    name
-                    for name, x in learners.items()
-                    if x.identifies_rows(name, file.types[name], file.n_rows, options)
-                ),
+                name
+                for name, x in (texts | learners).items()
+                if identifies_rows(
+                    *(name, x.n_rows, options), is_unique=x.is_unique, counts_rows=x.counts_rows
+                )
             ],
             texts,
         )
@@ -181,7 +190,7 @@ def fit_file(
             ),
             tuple(column for column in fitted.values() if isinstance(column, DateColumn)),
         )
-        constant = [name for name in fitted if not learners[name].deviation]
+        constant = [name for name in fitted if not learners[name].moments.deviation]
         features, notes = drop_columns(
             [name for name in columns if name not in identifiers], features, constant
         )
@@ -222,31 +231,45 @@ class _Parts:
 
 
 class _StringCounter:
-    """Counts the strings of a column until there are too many."""
+    """Counts the strings of a column until there are too many.
+
+    Attributes
+    ----------
+    counts, unlabelled : Counter
+        Of rows that have a target, and of those that have none.
+    """
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.n_rows = 0
-        self.is_full = False
+        self.counts, self.unlabelled = Counter[str](), Counter[str]()
+        self.n_rows, self.is_unique, self.is_full = 0, True, False
 
-    def update(self, strings: pl.Series) -> None:
-        if not self.is_full:
-            values = strings.drop_nulls().rename("value").value_counts(name="count")
-            self.counts.update(dict(values.iter_rows()))
-            self.n_rows += len(strings)
-            self.is_full = len(self.counts) > _MOST_STRINGS
+    def update(self, strings: pl.Series, present: np.ndarray) -> None:
+        """Count the strings of a part, of whose rows some have a target."""
+        self.n_rows += len(strings)
+        if self.is_full:
+            if self.is_unique:
+                known = polars().Series([*self.all]).implode()
+                self.is_unique = not strings.is_in(known).any()
+            return
+        for counter, rows in ((self.counts, present), (self.unlabelled, ~present)):
+            values = strings.filter(rows).drop_nulls().rename("value").value_counts(name="count")
+            counter.update(dict(values.iter_rows()))
+        self.is_unique = len(self.all) == self.n_rows
+        self.is_full = len(self.counts) > _MOST_STRINGS
+
+    @property
+    def all(self) -> Counter[str]:
+        return self.counts + self.unlabelled
+
+    @property
+    def counts_rows(self) -> bool:
+        return self.is_unique
 
     @property
     def frame(self) -> pl.DataFrame:
-        pl = polars()
-        values, counts = list(self.counts), list(self.counts.values())
-        return pl.DataFrame({"value": pl.Series(values, dtype=pl.String), "count": counts})
-
-    def identifies_rows(self, name: str, options: TableOptions) -> bool:
-        is_unique = len(self.counts) == self.n_rows
-        return identifies_rows(
-            name, self.n_rows, options, is_unique=is_unique, counts_rows=is_unique
-        )
+        pl, counts = polars(), self.all
+        values = pl.Series([*counts], dtype=pl.String)
+        return pl.DataFrame({"value": values, "count": [*counts.values()]})
 
     def fit(self, name: str, n_rows: int) -> CategoricalColumn:
         if self.is_full:
@@ -262,7 +285,8 @@ def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str
     types, options = parts.file.types, parts.options
     declared = {name: declare_kind(name, types[name], options) for name in columns}
     names = [name for name, kind in declared.items() if not kind or kind.values == "categories"]
-    if task != "classification" and types[parts.target] == polars().String:
+    asked = _target_options(parts.target, task, options)
+    if task != "classification" and declare_kind(parts.target, types[parts.target], asked) is None:
         names.append(parts.target)
     counts = {name: _StringCounter() for name in names}
     if names:
@@ -270,7 +294,7 @@ def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str
             with parts.file.prefix_errors(start):
                 for name, counter in counts.items():
                     strings = read_strings(frame[name], options.na_values, remedy=_REMEDY)
-                    counter.update(strings.filter(present))
+                    counter.update(strings, present)
     return counts
 
 
@@ -289,6 +313,13 @@ def _decide(
         return decide_kind(name, counts[name].frame, options, is_target=is_target)
 
 
+def _target_options(name: str, task: str, options: TableOptions) -> TableOptions:
+    """Return the options with which a target is read."""
+    if task != "regression":
+        return options
+    return replace(options, categorical=(), numeric=(name,))
+
+
 def _decide_target(
     file: ParquetFile,
     name: str,
@@ -298,8 +329,7 @@ def _decide_target(
 ) -> Kind:
     if task == "classification":
         return Kind("categories")
-    if task == "regression":
-        options = replace(options, categorical=(), numeric=(name,))
+    options = _target_options(name, task, options)
     kind = _decide(name, file.types[name], counts, options, is_target=True)
     if kind.values == "dates":
         raise refuse_dates(name)
@@ -307,46 +337,36 @@ def _decide_target(
 
 
 class _NumericLearner:
-    """Learns the encoding of a column of numbers; every ``step``-th row is kept for the median."""
+    """Learns the encoding of a column of numbers; every ``step``-th row is kept for the median.
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    It also finds out whether integers count the rows, and if they have the name of an identifier,
+    whether the first million are all different.
+    """
+
+    def __init__(self, step: int, *, is_integer: bool = False, is_named: bool = False) -> None:
+        self.step, self.n_rows = step, 0
         self.moments, self.sample = Moments(), [np.empty(0)]
-        self.last, self.counts_rows, self.is_rising = -np.inf, True, True
+        self.first, self.counts_rows = 0.0, is_integer
+        self.kept, self.room = [np.empty(0)], _MOST_KEPT if is_integer and is_named else 0
+
+    @property
+    def is_unique(self) -> bool:
+        kept = np.concatenate(self.kept)
+        return self.counts_rows or 0 < len(kept) == len(np.unique(kept))
 
     def update(self, values: np.ndarray, present: np.ndarray, start: int) -> None:
         """Learn from the rows from ``start`` on, of which some have a target."""
-        self._watch(values, start)
+        self.n_rows += len(values)
+        if self.counts_rows:
+            self.first = self.first if start else values[0]
+            counted = self.first + start + np.arange(len(values))
+            self.counts_rows = self.first in (0, 1) and bool((values == counted).all())
+        self.kept.append(values[: self.room])
+        self.room -= len(self.kept[-1])
         values = np.where(present, values, np.nan)
         self.moments += Moments.of(values)
         sample = values[-start % self.step :: self.step]
         self.sample.append(sample[~np.isnan(sample)])
-
-    def _watch(self, values: np.ndarray, start: int) -> None:
-        """Notice whether integers count the rows, or rise from row to row."""
-        if not self.is_rising:
-            return
-        steps = np.diff(values, prepend=self.last)
-        first = not start and values[0] in (0, 1)
-        self.is_rising = bool((steps > 0).all())
-        self.counts_rows &= bool((steps[first:] == 1).all())
-        self.last = values[-1]
-
-    def identifies_rows(
-        self, name: str, dtype: pl.DataType, n_rows: int, options: TableOptions
-    ) -> bool:
-        is_integer = dtype.is_integer()
-        return identifies_rows(
-            name,
-            n_rows,
-            options,
-            is_unique=is_integer and self.is_rising,
-            counts_rows=is_integer and self.is_rising and self.counts_rows,
-        )
-
-    @property
-    def deviation(self) -> float:
-        return self.moments.deviation
 
     def fit(self, name: str, n_rows: int) -> NumericColumn:
         sample = np.concatenate(self.sample)
@@ -358,6 +378,8 @@ class _NumericLearner:
 class _DateLearner:
     """Learns the encoding of a column of dates from that of their parts."""
 
+    is_unique = counts_rows = False
+
     def __init__(self, step: int) -> None:
         self.step = step
         self.parts: dict[str, _NumericLearner] = {}
@@ -368,21 +390,16 @@ class _DateLearner:
             learner = self.parts.setdefault(name, _NumericLearner(self.step))
             learner.update(values, present, start)
 
-    def identifies_rows(
-        self, name: str, dtype: pl.DataType, n_rows: int, options: TableOptions
-    ) -> bool:
-        return identifies_rows(name, n_rows, options, is_unique=False, counts_rows=False)
-
     @property
     def moments(self) -> Moments:
         return self.parts["elapsed"].moments
 
     @property
-    def deviation(self) -> float:
-        return self.moments.deviation
+    def n_rows(self) -> int:
+        return self.parts["elapsed"].n_rows
 
     def fit(self, name: str, n_rows: int) -> DateColumn:
-        varying = [part for part, learner in self.parts.items() if learner.deviation]
+        varying = [part for part, learner in self.parts.items() if learner.moments.deviation]
         return DateColumn(
             name, tuple(self.parts[part].fit(part, n_rows) for part in varying or ("elapsed",))
         )
@@ -405,7 +422,8 @@ class _TargetLearner:
             self.moments += Moments.of(column)
             if not self.is_continuous:
                 self.numbers.update(np.unique(column).tolist())
-                self.is_continuous = self._choose() == "regression"
+                distinct = np.array([*self.numbers])
+                self.is_continuous = choose_task(distinct, "auto", self.name) == "regression"
         if not self.is_continuous:
             self.labels.update(read_labels(series, options.na_values).values)
             if len(self.labels) > _MOST_CLASSES:
@@ -413,9 +431,6 @@ class _TargetLearner:
                     f"the target {self.name!r} has more than {_MOST_CLASSES:,} different labels: "
                     "expected at most that many classes"
                 )
-
-    def _choose(self) -> str:
-        return choose_task(np.array([*self.numbers]), "auto", self.name)
 
     def fit(self) -> Target:
         if self.is_continuous:

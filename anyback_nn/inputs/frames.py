@@ -61,7 +61,8 @@ def frame_to_numpy(frame: Any, feature_names: Sequence[str] | None = None) -> np
         places: Sequence[int] = range(len(frame.columns))
     else:
         _require_same(names, feature_names)
-        places = [names.index(name) for name in feature_names]
+        place_of = {name: place for place, name in enumerate(names)}
+        places = [place_of[name] for name in feature_names]
     columns = []
     for place in places:
         column = get_column(frame, place)
@@ -78,8 +79,9 @@ def frame_to_numpy(frame: Any, feature_names: Sequence[str] | None = None) -> np
 
 def _require_same(names: Sequence[str], expected: Sequence[str]) -> None:
     """Raise `DataError` unless these are the names of the columns that the model knows."""
-    absent = [name for name in expected if name not in names]
-    unknown = [name for name in names if name not in expected]
+    known, given = set(expected), set(names)
+    absent = [name for name in expected if name not in given]
+    unknown = [name for name in names if name not in known]
     wrong = [
         f"{what} {plural(len(some), 'column')}, {quoted_list(some)}"
         for what, some in (("lacks", absent), ("has unknown", unknown))

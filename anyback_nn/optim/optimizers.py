@@ -474,7 +474,12 @@ def set_schedule(optimizer: Optimizer, schedule: str | Schedule, epochs: float) 
     if isinstance(schedule, str):
         look_up(schedule, dict.fromkeys(SCHEDULES), "schedule")
         own = optimizer.schedule
-        rate = getattr(own, "learning_rate", None) or own(0.0)
+        rate = getattr(own, "learning_rate", None) or own(0.0, ())
+        if not rate > 0:
+            raise ValueError(
+                f"expected the learning rate of {own!r} to begin above 0 for the schedule "
+                f"{schedule!r}, got {rate}: pass a Schedule"
+            )
         learning_rate = CosineDecay(rate, epochs) if schedule == "cosine" else rate
     elif isinstance(schedule, Schedule):
         learning_rate = schedule

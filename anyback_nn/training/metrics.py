@@ -24,7 +24,6 @@ __all__ = [
     "absolute_error",
     "accuracy",
     "check_metrics",
-    "choose_metrics",
     "measure",
     "name_metric",
     "r2",
@@ -136,12 +135,9 @@ def name_metric(metric: Any) -> str:
     """Return the name of a metric in the history."""
     if isinstance(metric, EpochMetric):
         return metric.name or name_metric(metric.function)
-    return str(getattr(metric, "__name__", None) or _name_partial(metric))
-
-
-def _name_partial(metric: Any) -> str:
-    """Return the name of the function of a `functools.partial`."""
-    return name_metric(metric.func) if hasattr(metric, "func") else repr(metric)
+    if hasattr(metric, "func") and not hasattr(metric, "__name__"):  # a `functools.partial`
+        return name_metric(metric.func)
+    return str(getattr(metric, "__name__", None) or repr(metric))
 
 
 def check_metrics(metrics: Any, loss: Loss) -> tuple[Metric | EpochMetric, ...]:
@@ -153,7 +149,7 @@ def check_metrics(metrics: Any, loss: Loss) -> tuple[Metric | EpochMetric, ...]:
         They are no sequence of metrics, of known names, or have the same name.
     """
     if metrics is None:
-        return choose_metrics(loss)
+        return (accuracy,) if loss.classifies else (absolute_error,)
     if isinstance(metrics, str) or not isinstance(metrics, Sequence | set | frozenset):
         raise TypeError(f"expected metrics to be a list, such as [{metrics!r}]; got {metrics!r}")
     checked = tuple(_check_metric(metric, loss) for metric in metrics)
@@ -175,6 +171,11 @@ def _check_metric(metric: Any, loss: Loss) -> Metric | EpochMetric:
             f"accuracy is for losses that classify, not for {type(loss).__name__}: leave it out"
         )
     if isinstance(metric, EpochMetric):
+        if metric.of == "classes" and not loss.classifies:
+            raise ValueError(
+                f"metric {name_metric(metric)}: of='classes' is for losses that classify, not for "
+                f"{type(loss).__name__}: leave it out"
+            )
         return metric
     name = name_metric(metric)
     if not callable(metric) or isinstance(metric, type):
@@ -211,11 +212,6 @@ def measure(metric: Metric, loss: Loss, outputs: Array, targets: Array) -> Array
     if values.dtype == outputs.dtype:
         return values
     return array_namespace(values).astype(values, outputs.dtype)
-
-
-def choose_metrics(loss: Loss) -> tuple[Metric, ...]:
-    """Return the default metrics of a loss."""
-    return (accuracy,) if loss.classifies else (absolute_error,)
 
 
 def r2(loss: Loss, outputs: Array, targets: Array, weights: Array | None = None) -> Array:

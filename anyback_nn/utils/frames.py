@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
@@ -61,7 +62,7 @@ def column_names(frame: Any) -> tuple[str, ...]:
 
 def require_distinct_names(names: Sequence[str]) -> None:
     """Raise `DataError` if several columns have the same name."""
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
         raise DataError(
             f"several columns have the same name, {quoted_list(repeated)}: expected each name "
             "once; rename or drop them"

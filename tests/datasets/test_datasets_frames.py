@@ -100,10 +100,25 @@ def test_standard_input(plain, monkeypatch):
 
 def test_open_files(csv, plain):
     assert_same(load(io.BytesIO(TEXT.encode()), target="y"), plain)
-    assert_same(load(io.StringIO(TEXT), target="y"), plain)
+    for encoding in "utf-8", "latin-1":  # of a file, not of what is decoded already
+        data = load(io.StringIO(TEXT), target="y", encoding=encoding)
+        assert data.x_train.tobytes() == plain.x_train.tobytes()
     with open(csv(TEXT), "rb") as file:
         data = load(file, target="y")
     assert data.name == "table"
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_pandas_dates_of_any_unit(unit):
+    pd = pytest.importorskip("pandas")
+    days = np.arange("2024-01-01", "2024-02-10", dtype="datetime64[D]")
+    dates = pd.Series(days.astype(f"datetime64[{unit}]"))
+    lengths = pd.Series((days - days[0]).astype(f"timedelta64[{unit}]"))
+    frame = pd.DataFrame({"when": dates, "length": lengths, "y": np.arange(40) / 4})
+    columns = pl.DataFrame({"when": days, "y": np.arange(40) / 4})
+    lengths = (pl.col("when") - pl.col("when").min()).alias("length")
+    expected = load(columns.select("when", lengths, "y"), target="y")
+    np.testing.assert_allclose(load(frame, target="y").x_train, expected.x_train, rtol=1e-6)
 
 
 def typed(library):

@@ -5,12 +5,13 @@ import polars as pl
 import pytest
 from parquet_file import FEATURES, batches_of, expect_error, numbers_of, rows
 
-from anyback_nn.datasets import parquet, parquet_batches, streaming
+from anyback_nn.datasets import load, parquet, parquet_batches, streaming
 from anyback_nn.datasets.columns import as_column, as_strings
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import fit_columns
 from anyback_nn.datasets.streaming import Moments
 from anyback_nn.datasets.targets import fit_target
+from anyback_nn.errors import DataError
 
 
 def whole(columns, target, task):
@@ -154,3 +155,50 @@ def test_targets_with_many_values_are_continuous_or_refused(write_parquet, monke
     expect_error(path, "more than 21 different labels", task="classification")
     path = write_parquet({"a": range(25), "y": [f"label {i}" for i in range(25)]})
     expect_error(path, "more than 21 different labels")
+
+
+# What is seen in parts only -----------------------------------------------------------------------
+
+SHUFFLED = np.random.default_rng(0).permutation(200)
+HALF = [None if i % 2 else i / 4 for i in range(200)]
+KEYS = [f"k{i:03d}" for i in range(100)]
+WIDTH = (np.arange(200) % 7).tolist()
+
+
+@pytest.mark.parametrize(
+    ("columns", "identifies"),
+    [
+        ({"id": SHUFFLED, "y": np.arange(200) / 4}, True),
+        ({"id": SHUFFLED % 199, "y": np.arange(200) / 4}, False),
+        ({"size": SHUFFLED, "y": np.arange(200) / 4}, False),
+        # The rows without a target repeat the strings of those with one.
+        ({"code": np.repeat(KEYS, 2), "y": HALF}, False),
+        ({"code": [*KEYS, *KEYS], "y": np.arange(200) / 4}, False),
+        ({"code": [*KEYS, *(f"l{i}" for i in range(100))], "y": np.arange(200) / 4}, True),
+    ],
+    ids=["another order", "repeated", "measured", "unlabelled", "later", "all different"],
+)
+@pytest.mark.parametrize("most", [90, 1000])
+def test_identifiers_are_those_of_the_whole_table(
+    write_parquet, monkeypatch, columns, identifies, most
+):
+    path = write_parquet(columns | {"width": WIDTH})
+    monkeypatch.setattr(parquet, "_BUFFER", 40)
+    monkeypatch.setattr(streaming, "_MOST_STRINGS", most)
+    options = {"target": "y", "task": "regression"}
+    for read in (load, parquet_batches) if most == 1000 or identifies else (load,):
+        data = read(path, **options)
+        assert any("name or number the rows" in note for note in data.notes) == identifies
+    if most < 1000 and "code" in columns and not identifies:
+        with pytest.raises(DataError, match="column 'code' has more than 90 different strings"):
+            parquet_batches(path, **options)
+
+
+def test_numbers_in_a_categorical_target_are_read_as_in_the_whole_table(write_parquet):
+    values = pl.Series([f"{i % 30}.5" for i in range(120)])
+    for dtype in pl.Categorical, pl.Enum(values.unique()):
+        path = write_parquet({"a": np.arange(120) % 9, "y": values.cast(dtype)})
+        batches = parquet_batches(path, target="y", task="regression")
+        expected = load(path, target="y", task="regression", test_fraction=0.01)
+        assert batches.encoding.target.mean == pytest.approx(15, abs=0.1)
+        assert expected.encoding.target.mean == pytest.approx(15, abs=0.1)

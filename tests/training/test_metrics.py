@@ -163,6 +163,12 @@ def test_metrics_that_are_none_are_explained(wrong, error, text):
         nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy(), metrics=wrong)
 
 
+def test_classes_are_for_losses_that_classify():
+    metric = nn.EpochMetric(len, of="classes")
+    with pytest.raises(ValueError, match="metric len: of='classes' is for losses that classify"):
+        nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), metrics=[metric])
+
+
 def test_accuracy_is_for_losses_that_classify():
     with pytest.raises(ValueError, match=r"accuracy is for losses that classify, not for MeanSq"):
         nn.Model(nn.Dense(2), loss=nn.MeanSquaredError(), metrics=["accuracy"])
