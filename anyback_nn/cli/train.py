@@ -106,6 +106,7 @@ def train(
         "center_target": not counts,
         **vars(options.table_options(arguments)),
     }
+    fingerprint, *_ = (*run_folder.compute_fingerprints(data), None)
     dataset = load(data, **reading)
     if class_weight is not None and dataset.task == "regression":
         raise typer.BadParameter(
@@ -166,7 +167,7 @@ def train(
     settings = {
         "anyback_nn": __version__,
         "asked": arguments,
-        "data": TrainingData.describe(data, reading, dataset).to_json(),
+        "data": TrainingData(fingerprint, reading, len(dataset.x_train)).to_json(),
         "result": result,
     }
     folder = run_folder.write(model, settings, output, dataset.name)
