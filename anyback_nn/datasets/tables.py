@@ -34,6 +34,7 @@ from anyback_nn.datasets.columns import (
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
+from anyback_nn.datasets.formats import NumberFormat
 from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
     AmbiguousNumbersError,
@@ -155,9 +156,9 @@ def _read_test_part(
     with prefix_errors(table_label(source)):
         for name in targets:
             require_column(name, raw.frame.columns)
-        y = reread_targets(raw.frame, targets, task, written, raw.options)
+        y = reread_targets(raw.frame, targets, task, written, options)
         names = [name for name in raw.frame.columns if name not in targets]
-        x = select_features(raw.frame, features, names, raw.options)
+        x = select_features(raw.frame, features, names, options)
         return _drop_unlabelled(Part(x, y), targets)[0]
 
 
@@ -173,8 +174,8 @@ def read_table(
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
-    raw = read_raw_table(source, encoding.options if options is None else options)
-    options = raw.options
+    options = encoding.options if options is None else options
+    raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
         frame = raw.frame
         trained = target_names(encoding.target)
@@ -368,7 +369,7 @@ def reread_targets(
     columns: list[Any] = [
         read_labels(frame[name], options.na_values)
         if task == "classification"
-        else read_numbers(frame[name], form, options.na_values)
+        else read_numbers(frame[name], _use_decimal(frame[name], form, options), options.na_values)
         for name, form in zip(targets, written)
     ]
     return columns[0] if len(targets) == 1 else np.column_stack(columns)
@@ -383,12 +384,14 @@ def select_features(
     """Return the columns that an encoding of tables needs, or for one of arrays those named."""
     markers = options.na_values
     if isinstance(features, Scaling):
-        return np.column_stack([read_numbers(frame[name], None, markers) for name in names])
+        forms = {name: _use_decimal(frame[name], None, options) for name in names}
+        return np.column_stack([read_numbers(frame[name], forms[name], markers) for name in names])
     require_columns(features.names, names)
     table: dict[str, Column] = {}
     for number in features.numbers:
-        missing = (*number.missing, *markers)
-        table[number.name] = read_numbers(frame[number.name], number.written, missing)
+        series, missing = frame[number.name], (*number.missing, *markers)
+        form = _use_decimal(series, number.written, options)
+        table[number.name] = read_numbers(series, form, missing)
     for date in features.dates:
         missing = (*date.missing, *markers)
         table[date.name] = read_dates(frame[date.name], date.written, missing)
@@ -396,6 +399,17 @@ def select_features(
         strings = read_strings(frame[category.name], (*category.missing, *markers))
         table[category.name] = encode_strings(strings)
     return table
+
+
+def _use_decimal(series: pl.Series, written: Written, options: TableOptions) -> Written:
+    """Return how numbers are written if the decimal mark was given: points and commas may swap."""
+    form, pl = written or NumberFormat(), polars()
+    if options.decimal in (None, getattr(form, "decimal", None)) or series.dtype != pl.String:
+        return written
+    if not (isinstance(form, NumberFormat) and series.str.contains("[.,]").any()):
+        return written
+    thousands = {",": ".", ".": ","}.get(form.thousands, form.thousands)
+    return replace(form, decimal=options.decimal, thousands=thousands)
 
 
 def note_unlabelled(n_rows: int, *targets: str) -> tuple[str, ...]:

@@ -404,3 +404,30 @@ def test_a_target_of_strings_and_numbers_says_how_to_take_it_as_labels(csv):
     with pytest.raises(DataError, match="row 21.*--task classification"):
         load(path, target="y")
     assert load(path, target="y", task="classification").encoding.classes == ("0", "1", "x")
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_file_with_the_other_decimal_mark_is_read_with_its_option(csv, decimal):
+    draw = np.random.default_rng(0).uniform(1000, 9000, (40, 3)).round(2)
+    header = "plain;size;yes;price\n"
+    text = header + "".join(
+        f"{a};{b:,.2f} kg;{'true' if i % 2 else 'false'};{c}\n" for i, (a, b, c) in enumerate(draw)
+    )
+    other = text.translate(str.maketrans(".,", ",."))
+    if decimal == ",":
+        text, other = other, text
+    path, new = csv(text), csv(other, "new.csv")
+    encoding = load(path, target="price").encoding
+    rows = read(path, encoding, with_target=True)
+    again = read(new, encoding, with_target=True, options=TableOptions(decimal=",."[decimal == ","]))
+    np.testing.assert_array_equal(again.x, rows.x)
+    np.testing.assert_array_equal(again.y, rows.y)
+    same = read(path, encoding, with_target=True, options=TableOptions(decimal=decimal))
+    np.testing.assert_array_equal(same.x, rows.x)
+    with pytest.raises(DataError, match="non-numeric"):
+        read(new, encoding, with_target=True)
+
+    arrays = load("moons").encoding
+    two = TableOptions(features=("plain", "x"), decimal=",")
+    raw = read(csv("plain;x\n1,5;2\n"), arrays, with_target=False, options=two).x
+    np.testing.assert_array_equal(raw, arrays.features.encode(np.array([[1.5, 2.0]])))
