@@ -115,8 +115,10 @@ def load_table(
             train, test = train.split(chosen, test_fraction=fraction, seed=seed)
         fitted, notes = fit_columns(train.x)
         fitted = fitted.with_kinds(kinds)
-        if test_file is not None:
-            test = _read_test_part(test_file, fitted, targets, chosen, written, options)
+    known: tuple[str, ...] = ()
+    if test_file is not None:
+        test, known = _read_test_part(test_file, frame, fitted, targets, chosen, written, options)
+    with prefix_errors(table_label(source)):
         forms = {
             name: Kind("numbers", form, options.na_values) for name, form in zip(targets, written)
         }
@@ -138,6 +140,7 @@ def load_table(
                 *note_kinds(forms | {name: kinds[name] for name in fitted.names}, options),
                 *notes,
                 *note_answers(frame, fitted.names, targets),
+                *known,
             ),
         )
         return replace(dataset, encoding=replace(dataset.encoding, options=options))
@@ -145,13 +148,17 @@ def load_table(
 
 def _read_test_part(
     source: Any,
+    training: pl.DataFrame,
     features: Columns,
     targets: tuple[str, ...],
     task: Task,
     written: Sequence[Written],
     options: TableOptions,
-) -> Part:
-    """Read the test part from a file of its own, less rows without a target."""
+) -> tuple[Part, tuple[str, ...]]:
+    """Read the test part from a file of its own, less rows without a target.
+
+    The second result is a note on rows that are training rows too.
+    """
     raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
         for name in targets:
@@ -159,7 +166,26 @@ def _read_test_part(
         y = reread_targets(raw.frame, targets, task, written, options)
         names = [name for name in raw.frame.columns if name not in targets]
         x = select_features(raw.frame, features, names, options)
-        return _drop_unlabelled(Part(x, y), targets)[0]
+        return _drop_unlabelled(Part(x, y), targets)[0], _note_repeated(raw.frame, training)
+
+
+def _note_repeated(test: pl.DataFrame, training: pl.DataFrame) -> tuple[str, ...]:
+    """Describe how many rows of a test file are training rows as well, by the columns of both."""
+    pl = polars()
+    names = [name for name in test.columns if name in training.columns]
+    parts = [
+        part.select(names).with_columns(pl.col(pl.Categorical).cast(pl.String))
+        for part in (test, training)
+    ]
+    if parts[0].schema != parts[1].schema:  # of files of two kinds
+        return ()
+    hashes, others = (part.hash_rows() for part in parts)
+    if not (count := int(hashes.is_in(others.implode()).sum())):
+        return ()
+    return (
+        f"test part: {count:,} of its {plural(test.height, 'row')} are training rows as well, "
+        "which makes the scores better than those of new rows",
+    )
 
 
 def read_table(

@@ -419,7 +419,9 @@ def test_a_file_with_the_other_decimal_mark_is_read_with_its_option(csv, decimal
     path, new = csv(text), csv(other, "new.csv")
     encoding = load(path, target="price").encoding
     rows = read(path, encoding, with_target=True)
-    again = read(new, encoding, with_target=True, options=TableOptions(decimal=",."[decimal == ","]))
+    again = read(
+        new, encoding, with_target=True, options=TableOptions(decimal=",."[decimal == ","])
+    )
     np.testing.assert_array_equal(again.x, rows.x)
     np.testing.assert_array_equal(again.y, rows.y)
     same = read(path, encoding, with_target=True, options=TableOptions(decimal=decimal))
