@@ -117,7 +117,9 @@ def load_table(
         fitted = fitted.with_kinds(kinds)
     known: tuple[str, ...] = ()
     if test_file is not None:
-        test, known = _read_test_part(test_file, frame, fitted, targets, chosen, written, options)
+        test, known = _read_test_part(
+            test_file, raw.frame, fitted, targets, chosen, written, options
+        )
     with prefix_errors(table_label(source)):
         forms = {
             name: Kind("numbers", form, options.na_values) for name, form in zip(targets, written)

@@ -64,7 +64,7 @@ def require_distinct_names(names: Sequence[str]) -> None:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(
             f"several columns have the same name, {quoted_list(repeated)}: expected each name "
-            "once; rename or drop them"
+            "once; rename them"
         )
 
 

@@ -149,10 +149,11 @@ def test_a_file_is_the_test_part(csv):
 @given(st.sets(st.integers(0, 99), min_size=1), st.integers(0, 9), st.booleans())
 def test_rows_of_the_test_file_that_are_in_the_training_file_are_counted(known, n_new, typed):
     numbers = [i % 7 if i % 5 else None for i in range(200)]
-    frame = pl.DataFrame({"a": range(200), "b": numbers, "y": [i / 3 for i in range(200)]})
+    columns = {"a": range(200), "b": numbers, "c": [i % 3 > 1 for i in range(200)]}
+    frame = pl.DataFrame({**columns, "y": [i / 3 for i in range(200)]})
     frame = frame.with_columns(pl.col("b").cast(pl.String).cast(pl.Categorical))
     frame = frame if typed else pl.read_csv(frame.write_csv().encode(), infer_schema=False)
-    test = frame[[*known, *range(100, 100 + n_new)]].select("y", "b", "a")
+    test = frame[[*known, *range(100, 100 + n_new)]].select("y", "c", "b", "a")
     data = load(frame[:100], target="y", test_file=test)
     rows = f"{len(test)} row" + "s" * (len(test) > 1)
     assert any(f"{len(known)} of its {rows} are training rows" in note for note in data.notes)
