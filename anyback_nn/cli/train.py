@@ -21,7 +21,7 @@ from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
-from anyback_nn.utils.messages import plural
+from anyback_nn.utils.messages import plural, prefix_errors
 
 __all__ = ["train"]
 
@@ -125,7 +125,7 @@ def train(
         compute_dtype=compute_dtype,
         loss=loss,
     )
-    x, y, held_out = divide(dataset, validation)
+    x, y, held_out = divide(data, dataset, validation)
 
     printer = Printer(as_json=json, quiet=quiet)
     printer.notes(dataset.notes)
@@ -183,14 +183,15 @@ def train(
         )
 
 
-def divide(dataset: Dataset, share: float) -> tuple[Any, Any, Any]:
+def divide(data: str, dataset: Dataset, share: float) -> tuple[Any, Any, Any]:
     """Return ``x``, ``y`` and the validation data for `Model.fit`.
 
     It draws a share of the rows itself, unless rows stay together.
     """
     if dataset.blocks is None or not share:
         return dataset.x_train, dataset.y_train, share or None
-    (x, y), validation = dataset.split_validation(share)
+    with prefix_errors(data):
+        (x, y), validation = dataset.split_validation(share)
     return x, y, validation
 
 

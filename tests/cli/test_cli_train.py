@@ -455,6 +455,21 @@ def test_options_that_do_not_fit(program, sizes, options, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--group", "large"], "sizes.csv: validation part (--validation 0 leaves it out): all"),
+        (["--time", "half"], "leaves it out): all rows have the same time"),
+        (["--validation", "0.999"], "more data or another fraction (--validation)"),
+    ],
+)
+def test_a_validation_part_that_cannot_be(fails, sizes, options, message, tmp_path):
+    text = sizes.read_text().splitlines()
+    rows = [f"{line},{2 * i // len(text)}" for i, line in enumerate(text[1:])]
+    (tmp_path / "sizes.csv").write_text("\n".join([f"{text[0]},half", *rows]))
+    assert message in fails("train", "sizes.csv", *SHORT, "--target", "depth", *options)
+
+
 def test_balanced_classes(train, sizes):
     result, model, _ = train("--target", "large", "--class-weight", "balanced")
     data = load(sizes, target="large")
