@@ -414,7 +414,12 @@ def select_features(
     if isinstance(features, Scaling):
         forms = {name: _use_decimal(frame[name], None, options) for name in names}
         return np.column_stack([read_numbers(frame[name], forms[name], markers) for name in names])
-    require_columns(features.names, names)
+    require_columns(features.names, frame.columns)
+    if others := [name for name in features.names if name not in names]:
+        raise DataError(
+            f"the model was trained with the features {quoted_list(others)}: expected none of them "
+            "as target (--target) or id (--id), or left out (--drop, --features)"
+        )
     table: dict[str, Column] = {}
     for number in features.numbers:
         series, missing = frame[number.name], (*number.missing, *markers)

@@ -331,7 +331,7 @@ def test_chosen_features(program, tmp_path):
     assert encoding.options.features == ("c", "a")
     assert sorted(encoding.features.names) == ["a", "c"]
     message = program("evaluate", "run", "table.csv", "--features", "a").err
-    assert "lacks 1 column, 'c'" in message
+    assert "table.csv: the model was trained with the features 'c': expected" in message
 
 
 def test_a_model_of_arrays_takes_chosen_columns_of_a_table(program, tmp_path):
