@@ -33,13 +33,16 @@ def test_the_test_part_again(program, backend):
         assert result["accuracy"] == trained.json["test_accuracy"]
 
 
-def test_all_rows_of_a_table(program, classifier, flowers, backend):
+def test_all_rows_of_a_table(program, classifier, flowers, backend, tmp_path):
     outcome = program("evaluate", classifier, flowers, "--backend", backend.spec)
     assert outcome.status == 0
     assert "note: training had seen 96 of these 120 rows" in outcome.err
     assert "--part test measures the other 24" in outcome.err
     assert outcome.out.startswith(f"{flowers}, all rows: 120 rows\n")
     assert "größe, [b]" in outcome.out
+    (tmp_path / "one.csv").write_text("x,y,kind\n1,2,中\n", encoding="utf-8")
+    one = program("evaluate", classifier, "one.csv", "--backend", backend.spec)
+    assert "one.csv, all rows: 1 row\n" in one.out
     quiet = program("evaluate", classifier, flowers, "--backend", backend.spec, "--quiet")
     assert len(quiet.out.splitlines()) == 7
     assert quiet.err == ""
