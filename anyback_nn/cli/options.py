@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -153,8 +154,8 @@ def _choice(panel: str, metavar: str, names: Collection[str]) -> Any:
 
 
 _AT_LEAST_1 = _check(lambda value: value >= 1, "at least 1")
-_AT_LEAST_0 = _check(lambda value: value >= 0, "0 or greater")
-_ABOVE_0 = _check(lambda value: value > 0, "a number above 0")
+_AT_LEAST_0 = _check(lambda value: 0 <= value < math.inf, "0 or greater, and finite")
+_ABOVE_0 = _check(lambda value: 0 < value < math.inf, "a finite number above 0")
 
 # Data --------------------------------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ def read_text(
         marks.append(f"{_SEPARATORS.get(separator, repr(separator))} between the columns")
     if options.decimal is None and decimal == ",":
         marks.append("decimal commas")
-    notes = (f"read as a table with {' and '.join(marks)}",) if marks else ()
+    notes: tuple[str, ...] = (f"read as a table with {' and '.join(marks)}",) if marks else ()
     if _are_numbers(frame.columns):
         notes += (
             f"the first line, {quoted_list(frame.columns, 3)}, was taken as the names of the "
