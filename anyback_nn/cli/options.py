@@ -319,6 +319,16 @@ Schedule = Annotated[
     ),
 ]
 L2 = Annotated[float, _training("L", "Penalty on the squared weights.", "--l2", check=_AT_LEAST_0)]
+ClipNorm = Annotated[
+    float | None,
+    _training(
+        "LENGTH",
+        "Longest gradient of a step; longer ones are scaled down to it.",
+        "--clip-norm",
+        check=_ABOVE_0,
+        default=False,
+    ),
+]
 Epochs = Annotated[int, _training("N", "Passes over the training data.", check=_AT_LEAST_1)]
 Steps = Annotated[int, _training("N", "Training steps to compare.", check=_AT_LEAST_1)]
 BatchSize = Annotated[int, _training("N", "Rows of data per step.", check=_AT_LEAST_1)]

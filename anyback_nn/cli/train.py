@@ -60,6 +60,7 @@ def train(
     learning_rate: options.LearningRate = None,
     schedule: options.Schedule = "cosine",
     l2: options.L2 = 0.0,
+    clip_norm: options.ClipNorm = None,
     epochs: options.Epochs = 50,
     batch_size: options.BatchSize = 64,
     early_stopping: options.EarlyStopping = None,
@@ -143,6 +144,7 @@ def train(
                 learning_rate=learning_rate,
                 epochs=epochs if schedule == "cosine" else None,
                 l2=l2,
+                clip_norm=clip_norm,
             ),
             epochs=epochs,
             batch_size=batch_size,
@@ -206,7 +208,7 @@ def describe_explosion(model: Model, y: Any, train_loss: float) -> str | None:
     return (
         f"the training loss, {train_loss:.4g}, is far above the {start:.4g} of a network whose "
         "outputs are all 0: training has gone astray, though the loss has stayed finite. Use a "
-        "smaller --learning-rate, or another --optimizer"
+        "smaller --learning-rate, --clip-norm 1, or another --optimizer"
     )
 
 

@@ -94,6 +94,7 @@ def test_help_of_a_command_fits_80_columns(program, command):
         ("train digits --learning-rate inf", ["--learning-rate", "finite"]),
         ("train digits --l2 -1", ["--l2", "0 or greater"]),
         ("train digits --l2 inf", ["--l2", "finite"]),
+        ("train digits --clip-norm 0", ["--clip-norm", "above 0"]),
         ("train digits --seed -1", ["--seed", "0 or greater"]),
         ("train digits --activation rellu", ["--activation", "'relu'?", "gelu"]),
         ("train digits --optimizer adm", ["--optimizer", "'adam'?", "rmsprop"]),

@@ -55,6 +55,7 @@ def test_the_same_as_in_python(program, tmp_path):
     program(
         *("train", "moons", "--hidden", "8,4", "--activation", "tanh", "--dropout", "0.25"),
         *("--optimizer", "rmsprop", "--learning-rate", "0.01", "--l2", "0.001", "--epochs", "2"),
+        *("--clip-norm", "0.5"),
         *("--batch-size", "50", "--validation", "0.2", "--seed", "3", "--dtype", "float64"),
         *("--output", "run"),
     )
@@ -63,7 +64,7 @@ def test_the_same_as_in_python(program, tmp_path):
     model = nn.Model(
         *written.network.layers, loss=nn.SoftmaxCrossEntropy(), seed=3, dtype="float64"
     )
-    optimizer = nn.RMSProp(nn.CosineDecay(0.01, epochs=2), l2=0.001)
+    optimizer = nn.RMSProp(nn.CosineDecay(0.01, epochs=2), l2=0.001, clip_norm=0.5)
     model.fit(
         *(data.x_train, data.y_train),
         optimizer=optimizer,
