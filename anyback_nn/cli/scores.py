@@ -74,10 +74,10 @@ class Scores:
             The score to compare by, see `choose_judge`.
         """
         if self.targets:
-            worse = [name for name, part in self.targets.items() if not part.beats_baseline(judge)]
-            subject = f"the predictions of {quoted_list(worse)} are not better than "
+            worse = {n: part for n, part in self.targets.items() if not part.beats_baseline(judge)}
+            subject = f"the {label(judge)} of {quoted_list(worse)} is not better than that of "
         else:
-            worse = [] if self.beats_baseline(judge) else [judge]
+            worse = {} if self.beats_baseline(judge) else {"": self}
             value, constant = self.values[judge], self.baseline[judge]
             subject = f"the {label(judge)}, {value:.4g}, is not better than the {constant:.4g} of "
         if not worse:
@@ -86,12 +86,11 @@ class Scores:
         if judge == "accuracy" and self.baseline[judge] > MOSTLY_ONE_CLASS:
             advice += "; or --class-weight balanced, if the rare classes are what counts"
         error = "mean_absolute_error"
-        if judge == "r2" and error in self.values and self.beats_baseline(error):
-            return (
-                f"{subject}{self.constant}, though the {label(error)} is: some rows are predicted "
-                f"far off. {advice}"
-            )
-        return f"{subject}{self.constant}: the model is of no use for these rows. {advice}"
+        if judge == "r2" and all(part.beats_baseline(error) for part in worse.values()):
+            reason = f", though the {label(error)} is: some rows are predicted far off"
+        else:
+            reason = f": the model is of no use for {'them' if self.targets else 'these rows'}"
+        return f"{subject}{self.constant}{reason}. {advice}"
 
     def beats_baseline(self, judge: str) -> bool:
         """Return whether a score is better than that of the baseline, or none can be."""

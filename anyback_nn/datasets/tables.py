@@ -397,7 +397,7 @@ def reread_targets(
     columns: list[Any] = [
         read_labels(frame[name], options.na_values)
         if task == "classification"
-        else read_numbers(frame[name], _use_decimal(frame[name], form, options), options.na_values)
+        else _read_written(frame[name], form, options)
         for name, form in zip(targets, written)
     ]
     return columns[0] if len(targets) == 1 else np.column_stack(columns)
@@ -412,8 +412,7 @@ def select_features(
     """Return the columns that an encoding of tables needs, or for one of arrays those named."""
     markers = options.na_values
     if isinstance(features, Scaling):
-        forms = {name: _use_decimal(frame[name], None, options) for name in names}
-        return np.column_stack([read_numbers(frame[name], forms[name], markers) for name in names])
+        return np.column_stack([_read_written(frame[name], None, options) for name in names])
     require_columns(features.names, frame.columns)
     if others := [name for name in features.names if name not in names]:
         raise DataError(
@@ -422,9 +421,8 @@ def select_features(
         )
     table: dict[str, Column] = {}
     for number in features.numbers:
-        series, missing = frame[number.name], (*number.missing, *markers)
-        form = _use_decimal(series, number.written, options)
-        table[number.name] = read_numbers(series, form, missing)
+        series = frame[number.name]
+        table[number.name] = _read_written(series, number.written, options, number.missing)
     for date in features.dates:
         missing = (*date.missing, *markers)
         table[date.name] = read_dates(frame[date.name], date.written, missing)
@@ -432,6 +430,26 @@ def select_features(
         strings = read_strings(frame[category.name], (*category.missing, *markers))
         table[category.name] = encode_strings(strings)
     return table
+
+
+def _read_written(
+    series: pl.Series, written: Written, options: TableOptions, missing: Sequence[str] = ()
+) -> np.ndarray:
+    """Return numbers that are written as in training, but for a decimal mark that was given."""
+    missing = (*missing, *options.na_values)
+    try:
+        return read_numbers(series, _use_decimal(series, written, options), missing)
+    except DataError as error:
+        for mark in ".,":
+            try:
+                form = _use_decimal(series, written, replace(options, decimal=mark))
+                read_numbers(series, form, missing)
+            except DataError:
+                continue
+            raise DataError(
+                f"{error}; if {mark!r} is the decimal mark here, pass --decimal {mark} (decimal=)"
+            ) from error.__cause__
+        raise
 
 
 def _use_decimal(series: pl.Series, written: Written, options: TableOptions) -> Written:

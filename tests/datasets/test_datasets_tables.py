@@ -434,8 +434,10 @@ def test_a_file_with_the_other_decimal_mark_is_read_with_its_option(csv, decimal
     np.testing.assert_array_equal(again.y, rows.y)
     same = read(path, encoding, with_target=True, options=TableOptions(decimal=decimal))
     np.testing.assert_array_equal(same.x, rows.x)
-    with pytest.raises(DataError, match="non-numeric"):
+    with pytest.raises(DataError, match=f"non-numeric.*pass --decimal {',.'[decimal == ',']}"):
         read(new, encoding, with_target=True)
+    with pytest.raises(DataError, match=r"'1.2.3' in column .* count as missing$"):
+        read(csv(f"{header}1.2.3;1 kg;true;1\n"), encoding, with_target=False)
 
     arrays = load("moons").encoding
     two = TableOptions(features=("plain", "x"), decimal=",")
