@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -153,8 +154,8 @@ def _choice(panel: str, metavar: str, names: Collection[str]) -> Any:
 
 
 _AT_LEAST_1 = _check(lambda value: value >= 1, "at least 1")
-_AT_LEAST_0 = _check(lambda value: value >= 0, "0 or greater")
-_ABOVE_0 = _check(lambda value: value > 0, "a number above 0")
+_AT_LEAST_0 = _check(lambda value: 0 <= value < math.inf, "0 or greater, and finite")
+_ABOVE_0 = _check(lambda value: 0 < value < math.inf, "a finite number above 0")
 
 # Data --------------------------------------------------------------------------------------------
 
@@ -318,6 +319,16 @@ Schedule = Annotated[
     ),
 ]
 L2 = Annotated[float, _training("L", "Penalty on the squared weights.", "--l2", check=_AT_LEAST_0)]
+ClipNorm = Annotated[
+    float | None,
+    _training(
+        "LENGTH",
+        "Longest gradient of a step; longer ones are scaled down to it.",
+        "--clip-norm",
+        check=_ABOVE_0,
+        default=False,
+    ),
+]
 Epochs = Annotated[int, _training("N", "Passes over the training data.", check=_AT_LEAST_1)]
 Steps = Annotated[int, _training("N", "Training steps to compare.", check=_AT_LEAST_1)]
 BatchSize = Annotated[int, _training("N", "Rows of data per step.", check=_AT_LEAST_1)]

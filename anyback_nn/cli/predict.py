@@ -16,6 +16,7 @@ from anyback_nn.datasets import Encoding, read
 from anyback_nn.datasets.targets import target_names
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
+from anyback_nn.utils.messages import plural
 
 __all__ = ["predict"]
 
@@ -69,7 +70,7 @@ def predict(
         open(temporary, "x", newline="", encoding="utf-8") as file,
     ):
         write_csv(file, columns)
-    printer.show(f"{len(rows.x):,} predictions written to {output}")
+    printer.show(f"{plural(len(rows.x), 'prediction')} written to {output}")
 
 
 def predict_columns(

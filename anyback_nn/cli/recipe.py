@@ -78,14 +78,19 @@ def build_model(
 
 
 def build_optimizer(
-    name: str, *, learning_rate: float | None = None, epochs: int | None = None, l2: float = 0.0
+    name: str,
+    *,
+    learning_rate: float | None = None,
+    epochs: int | None = None,
+    l2: float = 0.0,
+    clip_norm: float | None = None,
 ) -> Optimizer:
     """Build an optimiser, whose learning rate is its own by default.
 
     With ``epochs``, the rate falls to 0 along a cosine over that many; without, it is constant.
     """
     kind: Any = OPTIMIZERS[name]
-    optimizer: Optimizer = kind(l2=l2)
+    optimizer: Optimizer = kind(l2=l2, clip_norm=clip_norm)
     rate = optimizer.schedule(0.0) if learning_rate is None else learning_rate
     return replace(optimizer, learning_rate=CosineDecay(rate, epochs) if epochs else rate)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -15,12 +18,20 @@ from typing import Any
 
 from anyback_nn.backends import Backend
 from anyback_nn.cli.printing import to_json
-from anyback_nn.datasets import BUILT_IN, Dataset, Encoding, encoding_from_json
-from anyback_nn.errors import AnybackError, CheckpointError
+from anyback_nn.datasets import BUILT_IN, Encoding, encoding_from_json
+from anyback_nn.datasets.frames import STANDARD_INPUT, is_table
+from anyback_nn.errors import AnybackError, CheckpointError, DataError
 from anyback_nn.model import Model
-from anyback_nn.utils.files import atomic_write, existing_folder
+from anyback_nn.utils.files import atomic_write, decompress, existing_folder
 
-__all__ = ["TrainingData", "check_file", "find_free", "load", "write"]
+__all__ = [
+    "TrainingData",
+    "check_file",
+    "compute_fingerprints",
+    "find_free",
+    "load",
+    "write",
+]
 
 MODEL, HISTORY, SETTINGS = "model.safetensors", "history.csv", "settings.json"
 
@@ -32,7 +43,7 @@ class TrainingData:
     Parameters
     ----------
     fingerprint : str, optional
-        Of the contents of the file; None if it has none, as a folder.
+        The first one of `compute_fingerprints`; None if there is none, as of a folder.
     options : dict of str
         The arguments of `anyback_nn.datasets.load` that divide the rows again.
     train_rows : int
@@ -42,11 +53,6 @@ class TrainingData:
     fingerprint: str | None
     options: dict[str, Any]
     train_rows: int
-
-    @classmethod
-    def describe(cls, data: str, options: dict[str, Any], dataset: Dataset) -> TrainingData:
-        """Describe the data of a run."""
-        return cls(compute_fingerprint(data), options, len(dataset.x_train))
 
     @classmethod
     def read(cls, run: Path) -> TrainingData | None:
@@ -59,22 +65,35 @@ class TrainingData:
 
     def is_of(self, data: str) -> bool:
         """Return whether these are the data, by their contents."""
-        return self.fingerprint is not None and self.fingerprint == compute_fingerprint(data)
+        return self.fingerprint in compute_fingerprints(data)
 
     def to_json(self) -> dict[str, Any]:
         """Return what JSON can hold of it."""
         return asdict(self)
 
 
-def compute_fingerprint(data: str) -> str | None:
-    """Return what tells data from others: the name of built-in ones, or a file's SHA-256."""
+def compute_fingerprints(data: str) -> list[str]:
+    """Return what tells data from others: the name of built-in ones, or SHA-256 of the contents.
+
+    Those of a table are the decompressed ones, then the compressed ones, as runs of before had
+    them. A folder has none. What was read from standard input can be read again.
+    """
     if data in BUILT_IN:
-        return data
+        return [data]
     try:
-        with open(data, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        if not is_table(data):
+            with open(data, "rb") as file:
+                return [hashlib.file_digest(file, "sha256").hexdigest()]
+        is_input = data == STANDARD_INPUT
+        content = sys.stdin.buffer.read() if is_input else Path(data).read_bytes()
     except OSError:  # a folder
-        return None
+        return []
+    if is_input:
+        sys.stdin = io.TextIOWrapper(io.BytesIO(content))
+    contents = [content]
+    with suppress(DataError):  # damaged: who reads the table says so
+        contents.insert(0, decompress(content))
+    return [hashlib.sha256(part).hexdigest() for part in contents]
 
 
 def find_free(path: Path | None, name: str) -> Path:

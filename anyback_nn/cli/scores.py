@@ -15,16 +15,20 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.cli.metrics import count_confusion, score_classes, score_values
 from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.datasets import Encoding
-from anyback_nn.datasets.targets import LogTarget, target_names
+from anyback_nn.datasets.targets import target_names
 from anyback_nn.model import Model
 from anyback_nn.network.losses import MeanSquaredError
 from anyback_nn.training.evaluation import evaluate_and_predict
 from anyback_nn.training.fit import batch_arrays, check_arrays
+from anyback_nn.utils.messages import plural, quoted_list
 
 __all__ = ["Scores", "choose_judge", "compute_scores", "confusion_table", "show_scores"]
 
 LABELS = {"r2": "R2", "f1_macro": "F1 (macro)", "roc_auc": "ROC AUC"}
 BATCH_SIZE = 4096
+MOSTLY_ONE_CLASS = 0.8
+"""The share of the most frequent class above which the others are rare."""
+
 MOST_PAIRS = 10
 """The largest number of rows in the table of confused classes."""
 
@@ -62,24 +66,38 @@ class Scores:
         return result
 
     def compare(self, judge: str) -> str | None:
-        """Return a sentence if the model is not better than the baseline.
+        """Return a sentence if the model, or one of several targets, is not above the baseline.
 
         Parameters
         ----------
         judge : str
             The score to compare by, see `choose_judge`.
         """
+        if self.targets:
+            worse = {n: part for n, part in self.targets.items() if not part.beats_baseline(judge)}
+            subject = f"the {label(judge)} of {quoted_list(worse)} is not better than that of "
+        else:
+            worse = {} if self.beats_baseline(judge) else {"": self}
+            value, constant = self.values[judge], self.baseline[judge]
+            subject = f"the {label(judge)}, {value:.4g}, is not better than the {constant:.4g} of "
+        if not worse:
+            return None
+        advice = "Try more epochs, another learning rate, or other features"
+        if judge == "accuracy" and self.baseline[judge] > MOSTLY_ONE_CLASS:
+            advice += "; or --class-weight balanced, if the rare classes are what counts"
+        error = "mean_absolute_error"
+        if judge == "r2" and all(part.beats_baseline(error) for part in worse.values()):
+            reason = f", though the {label(error)} is: some rows are predicted far off"
+        else:
+            reason = f": the model is of no use for {'them' if self.targets else 'these rows'}"
+        return f"{subject}{self.constant}{reason}. {advice}"
+
+    def beats_baseline(self, judge: str) -> bool:
+        """Return whether a score is better than that of the baseline, or none can be."""
         value, constant = self.values[judge], self.baseline[judge]
-        is_error = judge.endswith("error")
-        if constant == (0.0 if is_error else 1.0):  # all targets are the same
-            return None
-        if value < constant if is_error else value > constant:
-            return None
-        return (
-            f"the {label(judge)}, {value:.4g}, is not better than the {constant:.4g} of "
-            f"{self.constant}: the model is of no use for these rows. Try more epochs, another "
-            "learning rate, or other features"
-        )
+        if judge.endswith("error"):
+            return value < constant or constant == 0.0  # all targets are the same
+        return value > constant or constant == 1.0
 
 
 def label(name: str) -> str:
@@ -99,9 +117,7 @@ def choose_judge(model: Model, encoding: Encoding, *, balanced: bool) -> str:
     """
     if encoding.classes is not None:
         return "balanced_accuracy" if balanced else "accuracy"
-    aims_at_mean = isinstance(model.loss, MeanSquaredError) and not isinstance(
-        encoding.target, LogTarget
-    )
+    aims_at_mean = isinstance(model.loss, MeanSquaredError)
     return "r2" if aims_at_mean or encoding.n_outputs > 1 else "mean_absolute_error"
 
 
@@ -165,7 +181,9 @@ def _score_values(loss: dict[str, float], actual: Any, predicted: Any) -> Scores
 def show_scores(printer: Printer, source: str, encoding: Encoding, scores: Scores) -> None:
     """Print the scores and, unless asked to be quiet, which classes were confused."""
     width = max(len(label(name)) for name in scores.values)
-    printer.show(Text(f"{source}: {scores.n_rows:,} rows", style="bold"), even_if_quiet=True)
+    printer.show(
+        Text(f"{source}: {plural(scores.n_rows, 'row')}", style="bold"), even_if_quiet=True
+    )
     for name, value in scores.values.items():
         line = f"  {label(name):<{width}}  {_number(name, value)}"
         if name in scores.baseline:

@@ -21,7 +21,7 @@ from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
-from anyback_nn.utils.messages import plural
+from anyback_nn.utils.messages import plural, prefix_errors
 
 __all__ = ["train"]
 
@@ -60,6 +60,7 @@ def train(
     learning_rate: options.LearningRate = None,
     schedule: options.Schedule = "cosine",
     l2: options.L2 = 0.0,
+    clip_norm: options.ClipNorm = None,
     epochs: options.Epochs = 50,
     batch_size: options.BatchSize = 64,
     early_stopping: options.EarlyStopping = None,
@@ -106,6 +107,7 @@ def train(
         "center_target": not counts,
         **vars(options.table_options(arguments)),
     }
+    fingerprint, *_ = (*run_folder.compute_fingerprints(data), None)
     dataset = load(data, **reading)
     if class_weight is not None and dataset.task == "regression":
         raise typer.BadParameter(
@@ -124,7 +126,7 @@ def train(
         compute_dtype=compute_dtype,
         loss=loss,
     )
-    x, y, held_out = divide(dataset, validation)
+    x, y, held_out = divide(data, dataset, validation)
 
     printer = Printer(as_json=json, quiet=quiet)
     printer.notes(dataset.notes)
@@ -142,6 +144,7 @@ def train(
                 learning_rate=learning_rate,
                 epochs=epochs if schedule == "cosine" else None,
                 l2=l2,
+                clip_norm=clip_norm,
             ),
             epochs=epochs,
             batch_size=batch_size,
@@ -166,7 +169,7 @@ def train(
     settings = {
         "anyback_nn": __version__,
         "asked": arguments,
-        "data": TrainingData.describe(data, reading, dataset).to_json(),
+        "data": TrainingData(fingerprint, reading, len(dataset.x_train)).to_json(),
         "result": result,
     }
     folder = run_folder.write(model, settings, output, dataset.name)
@@ -182,14 +185,15 @@ def train(
         )
 
 
-def divide(dataset: Dataset, share: float) -> tuple[Any, Any, Any]:
+def divide(data: str, dataset: Dataset, share: float) -> tuple[Any, Any, Any]:
     """Return ``x``, ``y`` and the validation data for `Model.fit`.
 
     It draws a share of the rows itself, unless rows stay together.
     """
     if dataset.blocks is None or not share:
         return dataset.x_train, dataset.y_train, share or None
-    (x, y), validation = dataset.split_validation(share)
+    with prefix_errors(data):
+        (x, y), validation = dataset.split_validation(share)
     return x, y, validation
 
 
@@ -204,7 +208,7 @@ def describe_explosion(model: Model, y: Any, train_loss: float) -> str | None:
     return (
         f"the training loss, {train_loss:.4g}, is far above the {start:.4g} of a network whose "
         "outputs are all 0: training has gone astray, though the loss has stayed finite. Use a "
-        "smaller --learning-rate, or another --optimizer"
+        "smaller --learning-rate, --clip-norm 1, or another --optimizer"
     )
 
 

@@ -100,13 +100,15 @@ class Dataset:
         ((600, 2), (200, 2))
         """
         classes = self.y_train if self.task == "classification" else None
-        parts = split_rows(
-            len(self.x_train),
-            test_fraction=fraction,
-            seed=seed,
-            classes=classes,
-            blocks=self.blocks,
-        )
+        with prefix_errors("validation part (--validation 0 leaves it out)"):
+            parts = split_rows(
+                len(self.x_train),
+                test_fraction=fraction,
+                seed=seed,
+                classes=classes,
+                blocks=self.blocks,
+                name="the fraction (--validation)",
+            )
         train, validation = ((self.x_train[rows], self.y_train[rows]) for rows in parts)
         return train, validation
 

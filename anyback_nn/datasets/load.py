@@ -245,7 +245,7 @@ def read(
         Whether to read the targets too.
     options : TableOptions, optional
         How a table is read. Default: those that the table of training was loaded with, which are
-        ``encoding.options``.
+        ``encoding.options``. A decimal mark is that of this table, whichever training had.
 
     Returns
     -------

@@ -44,6 +44,7 @@ def split_rows(
     seed: int,
     classes: np.ndarray | None = None,
     blocks: Blocks | None = None,
+    name: str = "test_fraction (--test-share)",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the training and the test rows.
 
@@ -60,6 +61,8 @@ def split_rows(
     blocks : Blocks, optional
         Rows that stay together. The share of the test part is then the closest that whole blocks
         give. If they are drawn, each class keeps a row in the training part.
+    name : str
+        What messages call the fraction.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def split_rows(
     """
     if not 0 < test_fraction < 1:
         raise DataError(
-            f"test_fraction is {test_fraction}: expected a number between 0 and 1, such as 0.2"
+            f"{name} is {test_fraction}: expected a number between 0 and 1, such as 0.2"
         )
     random = np.random.default_rng((seed, _SPLIT_STREAM))
     order = random.permutation(n_rows)
@@ -97,9 +100,16 @@ def split_rows(
         in_test = _draw_blocks(blocks.codes, classes, test_fraction, random)
 
     n_test = int(in_test.sum())
+    n_classes = len(np.unique(classes))
+    if n_test < 1 and 3 < n_rows < 2 * n_classes:
+        raise DataError(
+            f"{n_rows:,} rows cannot be divided: they have {n_classes:,} labels, nearly every row "
+            "one of its own: expected classes of several rows; use another target, or for numbers "
+            "the task 'regression' (--task regression)"
+        )
     if n_test < 1 or n_rows - n_test < 2:
         raise DataError(
-            f"{plural(n_rows, 'row')} cannot be divided with test_fraction={test_fraction}: "
+            f"{plural(n_rows, 'row')} cannot be divided with {name} {test_fraction}: "
             "expected at least two rows for training and one, of a class with several rows, for "
             "testing; give more rows or another fraction"
         )

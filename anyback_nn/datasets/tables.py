@@ -34,6 +34,7 @@ from anyback_nn.datasets.columns import (
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
+from anyback_nn.datasets.formats import NumberFormat
 from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
     AmbiguousNumbersError,
@@ -114,8 +115,12 @@ def load_table(
             train, test = train.split(chosen, test_fraction=fraction, seed=seed)
         fitted, notes = fit_columns(train.x)
         fitted = fitted.with_kinds(kinds)
-        if test_file is not None:
-            test = _read_test_part(test_file, fitted, targets, chosen, written, options)
+    known: tuple[str, ...] = ()
+    if test_file is not None:
+        test, known = _read_test_part(
+            test_file, raw.frame, fitted, targets, chosen, written, options
+        )
+    with prefix_errors(table_label(source)):
         forms = {
             name: Kind("numbers", form, options.na_values) for name, form in zip(targets, written)
         }
@@ -137,6 +142,7 @@ def load_table(
                 *note_kinds(forms | {name: kinds[name] for name in fitted.names}, options),
                 *notes,
                 *note_answers(frame, fitted.names, targets),
+                *known,
             ),
         )
         return replace(dataset, encoding=replace(dataset.encoding, options=options))
@@ -144,21 +150,44 @@ def load_table(
 
 def _read_test_part(
     source: Any,
+    training: pl.DataFrame,
     features: Columns,
     targets: tuple[str, ...],
     task: Task,
     written: Sequence[Written],
     options: TableOptions,
-) -> Part:
-    """Read the test part from a file of its own, less rows without a target."""
+) -> tuple[Part, tuple[str, ...]]:
+    """Read the test part from a file of its own, less rows without a target.
+
+    The second result is a note on rows that are training rows too.
+    """
     raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
         for name in targets:
             require_column(name, raw.frame.columns)
-        y = reread_targets(raw.frame, targets, task, written, raw.options)
+        y = reread_targets(raw.frame, targets, task, written, options)
         names = [name for name in raw.frame.columns if name not in targets]
-        x = select_features(raw.frame, features, names, raw.options)
-        return _drop_unlabelled(Part(x, y), targets)[0]
+        x = select_features(raw.frame, features, names, options)
+        return _drop_unlabelled(Part(x, y), targets)[0], _note_repeated(raw.frame, training)
+
+
+def _note_repeated(test: pl.DataFrame, training: pl.DataFrame) -> tuple[str, ...]:
+    """Describe how many rows of a test file are training rows as well, by the columns of both."""
+    pl = polars()
+    names = [name for name in test.columns if name in training.columns]
+    parts = [
+        part.select(names).with_columns(pl.col(pl.Categorical).cast(pl.String))
+        for part in (test, training)
+    ]
+    if parts[0].schema != parts[1].schema:  # of files of two kinds
+        return ()
+    hashes, others = (part.hash_rows() for part in parts)
+    if not (count := int(hashes.is_in(others.implode()).sum())):
+        return ()
+    return (
+        f"test part: {count:,} of its {plural(test.height, 'row')} are training rows as well, "
+        "which makes the scores better than those of new rows",
+    )
 
 
 def read_table(
@@ -173,8 +202,8 @@ def read_table(
 
     Parameters, result and errors are those of `anyback_nn.datasets.read`.
     """
-    raw = read_raw_table(source, encoding.options if options is None else options)
-    options = raw.options
+    options = encoding.options if options is None else options
+    raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
         frame = raw.frame
         trained = target_names(encoding.target)
@@ -368,7 +397,7 @@ def reread_targets(
     columns: list[Any] = [
         read_labels(frame[name], options.na_values)
         if task == "classification"
-        else read_numbers(frame[name], form, options.na_values)
+        else _read_written(frame[name], form, options)
         for name, form in zip(targets, written)
     ]
     return columns[0] if len(targets) == 1 else np.column_stack(columns)
@@ -383,12 +412,17 @@ def select_features(
     """Return the columns that an encoding of tables needs, or for one of arrays those named."""
     markers = options.na_values
     if isinstance(features, Scaling):
-        return np.column_stack([read_numbers(frame[name], None, markers) for name in names])
-    require_columns(features.names, names)
+        return np.column_stack([_read_written(frame[name], None, options) for name in names])
+    require_columns(features.names, frame.columns)
+    if others := [name for name in features.names if name not in names]:
+        raise DataError(
+            f"the model was trained with the features {quoted_list(others)}: expected none of them "
+            "as target (--target) or id (--id), or left out (--drop, --features)"
+        )
     table: dict[str, Column] = {}
     for number in features.numbers:
-        missing = (*number.missing, *markers)
-        table[number.name] = read_numbers(frame[number.name], number.written, missing)
+        series = frame[number.name]
+        table[number.name] = _read_written(series, number.written, options, number.missing)
     for date in features.dates:
         missing = (*date.missing, *markers)
         table[date.name] = read_dates(frame[date.name], date.written, missing)
@@ -396,6 +430,37 @@ def select_features(
         strings = read_strings(frame[category.name], (*category.missing, *markers))
         table[category.name] = encode_strings(strings)
     return table
+
+
+def _read_written(
+    series: pl.Series, written: Written, options: TableOptions, missing: Sequence[str] = ()
+) -> np.ndarray:
+    """Return numbers that are written as in training, but for a decimal mark that was given."""
+    missing = (*missing, *options.na_values)
+    try:
+        return read_numbers(series, _use_decimal(series, written, options), missing)
+    except DataError as error:
+        for mark in ".,":
+            try:
+                form = _use_decimal(series, written, replace(options, decimal=mark))
+                read_numbers(series, form, missing)
+            except DataError:
+                continue
+            raise DataError(
+                f"{error}; if {mark!r} is the decimal mark here, pass --decimal {mark} (decimal=)"
+            ) from error.__cause__
+        raise
+
+
+def _use_decimal(series: pl.Series, written: Written, options: TableOptions) -> Written:
+    """Return how numbers are written if the decimal mark was given: points and commas may swap."""
+    form, pl = written or NumberFormat(), polars()
+    if options.decimal in (None, getattr(form, "decimal", None)) or series.dtype != pl.String:
+        return written
+    if not (isinstance(form, NumberFormat) and series.str.contains("[.,]").any()):
+        return written
+    thousands = {",": ".", ".": ","}.get(form.thousands, form.thousands)
+    return replace(form, decimal=options.decimal, thousands=thousands)
 
 
 def note_unlabelled(n_rows: int, *targets: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars, require_distinct_names
-from anyback_nn.utils.messages import plural
+from anyback_nn.utils.messages import plural, quoted_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,7 @@ _NUMBER = r"^[^\d.,]{{0,4}}(?:{})[^\d.,]{{0,8}}$"
 _DECIMAL_COMMA = _NUMBER.format(r"\d+,(?:\d{1,2}|\d{4,})|0,\d+|\d{1,3}(?:\.\d{3})+,\d+")
 _DECIMAL_POINT = _NUMBER.format(r"\d+\.(?:\d{1,2}|\d{4,})|0\.\d+|\d{1,3}(?:,\d{3})+\.\d+")
 _ANY_COMMA = _NUMBER.format(r"\d+,\d+")
+_PLAIN_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 
 
 def read_text(
@@ -97,7 +98,12 @@ def read_text(
         marks.append(f"{_SEPARATORS.get(separator, repr(separator))} between the columns")
     if options.decimal is None and decimal == ",":
         marks.append("decimal commas")
-    notes = (f"read as a table with {' and '.join(marks)}",) if marks else ()
+    notes: tuple[str, ...] = (f"read as a table with {' and '.join(marks)}",) if marks else ()
+    if _are_numbers(frame.columns):
+        notes += (
+            f"the first line, {quoted_list(frame.columns, 3)}, was taken as the names of the "
+            "columns: if it is a row of data, write a line of names before it",
+        )
     return frame, replace(options, separator=separator, decimal=decimal), notes
 
 
@@ -199,9 +205,20 @@ def _parse(content: bytes, separator: str, n_skipped: int) -> pl.DataFrame:
     frame = frame[1:]
     while len(names) > 1 and not names[-1] and frame[:, -1].null_count() == frame.height:
         names, frame = names[:-1], frame[:, :-1]  # each line ends with a separator
+    if _are_numbers(names) and len(set(names)) < len(names):
+        raise DataError(
+            f"the first line has numbers, {quoted_list(names, 3)}, some of them twice: expected "
+            "the names of the columns; write a line of names before it"
+        )
     check_names(names)
     frame.columns = names
     return frame
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    """Return whether names are numbers, as in a file without names; not if pandas counted them."""
+    counted = [str(i) for i in range(len(names))]
+    return all(map(_PLAIN_NUMBER.fullmatch, names)) and list(names) != counted
 
 
 def _find_blank_lines(content: bytes, separator: str, n_skipped: int) -> list[bool]:

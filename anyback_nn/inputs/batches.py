@@ -421,8 +421,8 @@ def split(n_samples: int, fraction: float, seed: int) -> tuple[Any, Any]:
     n_validation = round(n_samples * fraction)
     if not 0 < n_validation < n_samples:
         raise DataError(
-            f"validation={fraction} of {n_samples} samples leaves one part empty: pass more data, "
-            "another fraction, or a pair (x, y)"
+            f"validation={fraction} of {n_samples} samples leaves one part empty: expected more "
+            "data or another fraction (--validation)"
         )
     order = generator(seed, "split").permutation(n_samples)
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])

@@ -280,7 +280,9 @@ WIDE = ("float64", "int32", "int64", "uint32", "uint64")
 
 
 def warn_of_lost_variation(rows: Samples, dtype: str, stacklevel: int = 2) -> None:
-    """Warn if columns of inputs or targets are constant in the model's dtype and were not before.
+    """Warn if columns of inputs or targets lose variation in the model's dtype.
+
+    They become constant, or in some rows at least half of their distinct values.
 
     Parameters
     ----------
@@ -297,39 +299,55 @@ def warn_of_lost_variation(rows: Samples, dtype: str, stacklevel: int = 2) -> No
             continue
         if is_sparse(x) or str(x.dtype).rpartition(".")[2] not in WIDE:
             continue
-        if columns := _find_constant_in(x, dtype):
-            column, low, high = columns[0]
-            warnings.warn(
-                f"{plural(len(columns), 'column')} of the {name} will be constant in {dtype}, "
-                f"which has about 7 digits: the first is column {column}, from {low!r} to "
-                f"{high!r}. Subtract the mean of such a column first, or use dtype='float64'",
-                stacklevel=stacklevel + 1,
-            )
+        constant, coarse = _find_lost_in(x, dtype)
+        for columns, what in (
+            (constant, f"be constant in {dtype}"),
+            (coarse, f"lose half of the distinct values or more in {dtype}"),
+        ):
+            if columns:
+                column, low, high = columns[0]
+                warnings.warn(
+                    f"{plural(len(columns), 'column')} of the {name} will {what}, "
+                    f"which has about 7 digits: the first is column {column}, from {low!r} to "
+                    f"{high!r}. Subtract the mean of such a column first, or use dtype='float64'",
+                    stacklevel=stacklevel + 1,
+                )
 
 
-def _find_constant_in(x: Array, dtype: str) -> list[tuple[int, float, float]]:
-    """List the columns that are constant once they are cast: number, minimum and maximum."""
-    xp = array_namespace(x)
-    columns = np.arange(int(x.shape[1]))
-    # Most columns vary in the first rows, also when they are cast.
-    for part in (x[: min(1024, count_rows(x)), ...], x):
+def _find_lost_in(x: Array, dtype: str) -> tuple[list[Any], list[Any]]:
+    """List the columns that a cast makes constant, and those that lose half of their values.
+
+    Each is its number, minimum and maximum. The values are those of at most 1,024 rows.
+    """
+    some = to_numpy(x[:: -(-count_rows(x) // 1024), ...])
+    low, high = some.min(axis=0), some.max(axis=0)
+    lowest, highest = low.astype(np.float64), high.astype(np.float64)
+    # Most columns have a wide range, in which few values are rounded to the same number.
+    step = np.finfo(dtype).eps * np.maximum(np.abs(lowest), np.abs(highest))
+    columns = np.flatnonzero(highest - lowest <= len(some) * step)
+    before = _count_distinct(some[:, columns])
+    after = _count_distinct(some[:, columns].astype(dtype))
+    coarse = columns[2 * after <= before]
+    constant = []
+    if (columns := columns[after == 1]).size:
+        xp = array_namespace(x)
         index = xp.asarray(columns, device=device(x))
-        values = part if len(columns) == x.shape[1] else xp.take(part, index, axis=1)
-        # Mostly a few rows; and PyTorch has no extremes of unsigned integers.
-        numbers = to_numpy(values)
-        with np.errstate(over="ignore"):
-            # A cast keeps the order, so it maps two equal extremes and all between to one number.
-            extremes = [numbers.min(axis=0), numbers.max(axis=0)]
-            low, high = (limits.astype(dtype) for limits in extremes)
-        columns = columns[same := low == high]
-        if not same.any():
-            return []
-    low, high = (limits[same] for limits in extremes)
-    return [
-        (int(column), start, stop)
-        for column, start, stop in zip(columns, low.tolist(), high.tolist())
-        if start < stop
-    ]
+        # PyTorch has no extremes of unsigned integers.
+        values = to_numpy(x if len(columns) == x.shape[1] else xp.take(x, index, axis=1))
+        extremes = values.min(axis=0), values.max(axis=0)
+        # A cast keeps the order, so it maps two equal extremes and all between to one number.
+        same = np.equal(*(limits.astype(dtype) for limits in extremes))
+        limits = zip(columns[same], *(part[same].tolist() for part in extremes))
+        constant = [row for row in limits if row[1] < row[2]]
+    known = {column for column, *_ in constant}
+    return constant, [(c, low[c].item(), high[c].item()) for c in coarse if c not in known]
+
+
+def _count_distinct(values: np.ndarray) -> np.ndarray:
+    """Count the distinct values of each column."""
+    changes = np.diff(np.sort(values, axis=0), axis=0) != 0
+    count: np.ndarray = 1 + changes.sum(axis=0)
+    return count
 
 
 def check_dtype(dtype: str, backend: Backend) -> str:

@@ -9,6 +9,7 @@ from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.initializers import GlorotUniform, Initializer
 from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.utils.arguments import check_range
+from anyback_nn.utils.messages import suggest_call
 
 if TYPE_CHECKING:
     from anyback_nn.random import Random
@@ -52,6 +53,12 @@ class Dense(Layer):
             raise ValueError(
                 f"Dense: expected bias to be True or False, got {self.bias!r}. The number of "
                 "inputs is not an argument: it is the number of outputs of the layer before"
+            )
+        initializer: Any = self.initializer
+        if isinstance(initializer, type) or not (initializer is None or callable(initializer)):
+            raise TypeError(
+                f"Dense: expected initializer to be an Initializer, got {initializer!r}"
+                f"{suggest_call(initializer)}"
             )
 
     def output_size(self, n_in: int) -> int:

@@ -110,6 +110,9 @@ def _resume_or_begin(mlp: Estimator, *, incremental: bool) -> None:
         and averages == ("average" in training.optimizer_state)
     )
     if resumes:
+        if isinstance(mlp.optimizer, Optimizer) and mlp.optimizer is not last_settings[0]:
+            # A custom optimiser may equal the last one, and compute something else.
+            training.optimizer = _build_optimizer(mlp)
         if averages and not restored:
             # The weights have been replaced: the average begins with the new ones.
             weight = 1.0 - mlp.average_weights**training.step

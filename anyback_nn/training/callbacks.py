@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyback_nn.optim.schedules import direction, read_monitored
 from anyback_nn.tree import tree_copy
+from anyback_nn.utils.arguments import as_integer
 from anyback_nn.utils.messages import suggest_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from anyback_nn.training.fit import FitContext
 
@@ -68,6 +70,11 @@ class Callback:
 
 def check_callbacks(callbacks: Iterable[Any]) -> None:
     """Raise `TypeError` unless all are callbacks."""
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        raise TypeError(
+            f"expected callbacks to be a list of Callback objects, got {callbacks!r}. Write "
+            "callbacks=[...]"
+        )
     for callback in callbacks:
         if not isinstance(callback, Callback):
             hint = suggest_call(callback)
@@ -107,6 +114,7 @@ class EarlyStopping(Callback):
 
     def __post_init__(self) -> None:
         direction(self.monitor, self.mode)
+        as_integer("patience", self.patience, least=1)
 
     def on_train_begin(self, fit: FitContext) -> None:
         self.best_epoch, self._best, self._best_state = fit.epoch, math.inf, None

@@ -321,14 +321,14 @@ def _explain_divergence(
     elif not bad.size and infinite != PARAMETERS:
         cause = (
             "gradients, or their squares, are too large for the dtype: standardise the inputs and "
-            "targets, or set clip_norm=1.0"
+            "targets, or set clip_norm=1.0 (--clip-norm 1)"
         )
     else:
         # A loss shows the effect of the previous update; the parameters show that of the last one.
         rate = rates[max(at - 1, 0)] if bad.size else rates[at]
         cause = (
             f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, "
-            "clip_norm=1.0, or standardise the inputs"
+            "clip_norm=1.0 (--clip-norm 1), or standardise the inputs"
         )
         if bad.size and np.isnan(losses[at]):
             cause += "; or a sample contains NaN, which is not checked in memory maps"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from operator import index
@@ -28,9 +29,9 @@ __all__ = [
 T = TypeVar("T")
 
 _RANGES: dict[str, Callable[[Any], bool]] = {
-    "above 0": lambda value: value > 0,
+    "above 0": lambda value: 0 < value < math.inf,
     "None or above 0": lambda value: value is None or value > 0,
-    "0 or greater": lambda value: value >= 0,
+    "0 or greater": lambda value: 0 <= value < math.inf,
     "from 0 to 1": lambda value: 0 <= value <= 1,
     "from 0 to below 1": lambda value: 0 <= value < 1,
     "above 0 and below 1": lambda value: 0 < value < 1,
@@ -77,7 +78,8 @@ def check_range(settings: Any, expected: str, *names: str) -> None:
                 f"{kind}: expected {name} to be a number {expected}, got {value!r}"
             ) from None
         if not fits:
-            raise ValueError(f"{kind}: expected {name} {expected}, got {value}")
+            finite = " and finite" if value == math.inf else ""
+            raise ValueError(f"{kind}: expected {name} {expected}{finite}, got {value}")
 
 
 def accepts(function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:

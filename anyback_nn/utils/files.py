@@ -90,6 +90,8 @@ def decompress(content: bytes) -> bytes:
                 return bz2.decompress(content)
             case "zip":
                 return _unzip(content)
+    except DataError:
+        raise
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(
             f"is a damaged {kind} file ({error}): download or compress it again"

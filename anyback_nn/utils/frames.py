@@ -65,7 +65,7 @@ def require_distinct_names(names: Sequence[str]) -> None:
     if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
         raise DataError(
             f"several columns have the same name, {quoted_list(repeated)}: expected each name "
-            "once; rename or drop them"
+            "once; rename them"
         )
 
 

@@ -1,7 +1,13 @@
 """Measuring a run again."""
 
+import bz2
+import gzip
+import hashlib
+import io
 import json
 import shutil
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -27,13 +33,16 @@ def test_the_test_part_again(program, backend):
         assert result["accuracy"] == trained.json["test_accuracy"]
 
 
-def test_all_rows_of_a_table(program, classifier, flowers, backend):
+def test_all_rows_of_a_table(program, classifier, flowers, backend, tmp_path):
     outcome = program("evaluate", classifier, flowers, "--backend", backend.spec)
     assert outcome.status == 0
     assert "note: training had seen 96 of these 120 rows" in outcome.err
     assert "--part test measures the other 24" in outcome.err
     assert outcome.out.startswith(f"{flowers}, all rows: 120 rows\n")
     assert "größe, [b]" in outcome.out
+    (tmp_path / "one.csv").write_text("x,y,kind\n1,2,中\n", encoding="utf-8")
+    one = program("evaluate", classifier, "one.csv", "--backend", backend.spec)
+    assert "one.csv, all rows: 1 row\n" in one.out
     quiet = program("evaluate", classifier, flowers, "--backend", backend.spec, "--quiet")
     assert len(quiet.out.splitlines()) == 7
     assert quiet.err == ""
@@ -104,6 +113,35 @@ def test_the_rows_that_were_tested_can_be_measured_alone(program, sizes, options
     everything = program("evaluate", "run", copy, "--json").json
     assert (everything["part"], everything["rows"]) == ("all rows", 100)
     assert everything["seen_in_training"] == 100 - result["rows"]
+
+
+@pytest.mark.parametrize("source", ["sizes.csv", "sizes.csv.gz", "sizes.zip", "-"])
+def test_the_file_of_training_is_known_compressed_or_piped(
+    program, sizes, source, tmp_path, monkeypatch
+):
+    content = sizes.read_bytes()
+    (tmp_path / "sizes.csv").write_bytes(content)
+    (tmp_path / "sizes.csv.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "sizes.csv.bz2").write_bytes(bz2.compress(content))
+    with zipfile.ZipFile(tmp_path / "sizes.zip", "w") as archive:
+        archive.write(sizes, "sizes.csv")
+
+    def run(*arguments):
+        piped = bz2.compress(content) if arguments[0] == "train" else content
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+        return program(*arguments, "--json").json
+
+    options = ("--target", "depth", "--hidden", "4", "--epochs", "1", "--output", "run")
+    trained = run("train", source, *options)
+    for other in "sizes.csv", "sizes.csv.gz", "sizes.csv.bz2", "sizes.zip", "-":
+        result = run("evaluate", "run", other, "--part", "test")
+        assert (result["rows"], result["loss"]) == (20, pytest.approx(trained["test_loss"]))
+    settings = tmp_path / "run" / "settings.json"
+    known = json.loads(settings.read_text())
+    # Runs of before have that of the compressed file.
+    known["data"]["fingerprint"] = hashlib.sha256((tmp_path / "sizes.zip").read_bytes()).hexdigest()
+    settings.write_text(json.dumps(known))
+    assert run("evaluate", "run", "sizes.zip")["seen_in_training"] == 80
 
 
 def test_the_test_file_of_training(program, sizes, tmp_path):

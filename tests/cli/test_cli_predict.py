@@ -144,6 +144,13 @@ def test_an_absent_column_that_names_the_rows(program, fails, european, tmp_path
     assert parsed(outcome.out)[0] == ["prediction"]
     assert "has no column 'kennung', which named the rows in training" in outcome.err
     assert "new.csv: has no column 'nr'" in fails("predict", european, "new.csv", "--id", "nr")
+    message = fails("predict", european, "new.csv", "--id", "fläche")
+    assert "the model was trained with the features 'fläche': expected none of them" in message
+    (tmp_path / "new.csv").write_text("preis;ort\n30.5;a\n", encoding="latin-1")
+    for command in ("evaluate", "--target", "ort"), ("predict", "--id", "ort"):
+        message = fails(command[0], european, "new.csv", *command[1:])
+        assert "lacks 1 column, 'fläche'" in message
+        assert message.endswith("the file has 'preis', 'ort'\n")
 
 
 def test_a_file_may_be_written_in_another_way_than_that_of_training(program, european, tmp_path):

@@ -147,8 +147,6 @@ def test_the_baseline_is_that_of_scikit_learn(sizes, flowers, backend):
         ("accuracy", 0.5, 0.5, True),
         ("accuracy", 0.6, 0.5, False),
         ("accuracy", 1.0, 1.0, False),
-        ("r2", -0.1, 0.0, True),
-        ("r2", math.nan, 0.0, True),
         ("mean_absolute_error", 3.0, 2.0, True),
         ("mean_absolute_error", 1.0, 2.0, False),
         ("mean_absolute_error", 0.0, 0.0, False),
@@ -160,6 +158,33 @@ def test_what_is_not_better_than_the_baseline(judge, value, constant, is_worse):
     assert not is_worse or "is not better than" in sentence
 
 
+def test_what_is_not_better_in_part():
+    def regression(r2, error):
+        values = {"r2": r2, "mean_absolute_error": error}
+        return Scores(9, values, {"r2": 0.0, "mean_absolute_error": 2.0}, "always predicting 'a'")
+
+    assert "of no use" in regression(-0.5, 2.5).compare("r2")
+    assert "of no use" in regression(math.nan, math.nan).compare("r2")
+    sentence = regression(-0.5, 1.5).compare("r2")
+    assert "0 of always predicting 'a', though the mean absolute error is" in sentence
+    assert "of no use" not in sentence
+    good, bad = regression(0.5, 1.0), regression(-0.5, 2.5)
+    for targets, names in ("ab", "'a', 'b'"), ("bc", "'b'"), ("c", None):
+        parts = {name: good if name == "c" else bad for name in targets}
+        scores = Scores(9, {"r2": 0.5}, {"r2": 0.0}, "always predicting 'a'", targets=parts)
+        sentence = scores.compare("r2")
+        assert (sentence is None) == (names is None)
+        assert names is None or f"the R2 of {names} is not better than that of always" in sentence
+
+
+@pytest.mark.parametrize(("constant", "is_advised"), [(0.85, True), (0.75, False)])
+def test_weights_are_advised_where_one_class_is_most_of_the_rows(constant, is_advised):
+    for judge in "accuracy", "balanced_accuracy":
+        scores = Scores(9, {judge: 0.5}, {judge: constant}, "always predicting 'a'")
+        expected = is_advised and judge == "accuracy"
+        assert ("--class-weight balanced" in scores.compare(judge)) == expected
+
+
 def test_the_score_that_training_aims_at(sizes):
     def judge(loss, *, balanced=False, **options):
         data = load(sizes, **options)
@@ -169,7 +194,7 @@ def test_the_score_that_training_aims_at(sizes):
     assert judge(SoftmaxCrossEntropy(), target="large", balanced=True) == "balanced_accuracy"
     assert judge(MeanSquaredError(), target="depth") == "r2"
     assert judge(MeanAbsoluteError(), target="depth") == "mean_absolute_error"
-    assert judge(MeanSquaredError(), target="depth", log_target=True) == "mean_absolute_error"
+    assert judge(MeanSquaredError(), target="depth", log_target=True) == "r2"
     assert judge(MeanAbsoluteError(), target="width,depth") == "r2"
 
 

@@ -55,6 +55,7 @@ def test_the_same_as_in_python(program, tmp_path):
     program(
         *("train", "moons", "--hidden", "8,4", "--activation", "tanh", "--dropout", "0.25"),
         *("--optimizer", "rmsprop", "--learning-rate", "0.01", "--l2", "0.001", "--epochs", "2"),
+        *("--clip-norm", "0.5"),
         *("--batch-size", "50", "--validation", "0.2", "--seed", "3", "--dtype", "float64"),
         *("--output", "run"),
     )
@@ -63,7 +64,7 @@ def test_the_same_as_in_python(program, tmp_path):
     model = nn.Model(
         *written.network.layers, loss=nn.SoftmaxCrossEntropy(), seed=3, dtype="float64"
     )
-    optimizer = nn.RMSProp(nn.CosineDecay(0.01, epochs=2), l2=0.001)
+    optimizer = nn.RMSProp(nn.CosineDecay(0.01, epochs=2), l2=0.001, clip_norm=0.5)
     model.fit(
         *(data.x_train, data.y_train),
         optimizer=optimizer,
@@ -331,7 +332,7 @@ def test_chosen_features(program, tmp_path):
     assert encoding.options.features == ("c", "a")
     assert sorted(encoding.features.names) == ["a", "c"]
     message = program("evaluate", "run", "table.csv", "--features", "a").err
-    assert "lacks 1 column, 'c'" in message
+    assert "table.csv: the model was trained with the features 'c': expected" in message
 
 
 def test_a_model_of_arrays_takes_chosen_columns_of_a_table(program, tmp_path):
@@ -453,6 +454,21 @@ def test_options_that_do_not_fit(program, sizes, options, message, tmp_path):
     assert outcome.status in (1, 2)
     assert message in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--group", "large"], "sizes.csv: validation part (--validation 0 leaves it out): all"),
+        (["--time", "half"], "leaves it out): all rows have the same time"),
+        (["--validation", "0.999"], "more data or another fraction (--validation)"),
+    ],
+)
+def test_a_validation_part_that_cannot_be(fails, sizes, options, message, tmp_path):
+    text = sizes.read_text().splitlines()
+    rows = [f"{line},{2 * i // len(text)}" for i, line in enumerate(text[1:])]
+    (tmp_path / "sizes.csv").write_text("\n".join([f"{text[0]},half", *rows]))
+    assert message in fails("train", "sizes.csv", *SHORT, "--target", "depth", *options)
 
 
 def test_balanced_classes(train, sizes):

@@ -73,12 +73,15 @@ def test_compressed_parquet(csv, tmp_path, pack):
     [
         (bz2.compress(TEXT.encode())[:-9], "damaged bzip2"),
         (zipped(TEXT, "a.csv")[:-30], "damaged zip"),
-        (zipped(TEXT, "a.csv", "b.csv"), "zip file with 'a.csv', 'b.csv' in it: expected one file"),
+        (
+            zipped(TEXT, "a.csv", "b.csv"),
+            "zip file with 'a.csv', 'b.csv' in it: expected one file",
+        ),
         (b"PK\3\4junk", "damaged zip"),
     ],
 )
 def test_compressed_files_that_cannot_be_read(csv, content, message):
-    with pytest.raises(DataError, match=rf"a\.csv\.zip: .*{message}"):
+    with pytest.raises(DataError, match=rf"a\.csv\.zip: (is a )?{message}"):
         load(csv(content, "a.csv.zip"), target="y")
 
 

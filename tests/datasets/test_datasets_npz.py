@@ -99,7 +99,10 @@ def test_targets_that_are_classes(save, y, classes):
         ({"x": np.where([1, 1, np.nan], X, np.nan) * [1, 1, np.nan], "y": Y}, "1 column, 'x2'"),
         ({"x": X, "y": Y * 0}, "one class only, '0'"),
         ({"x": X, "y": Y * 0 + 0.5}, "standard deviation is 0.0"),
-        ({"x": X, "y": np.arange(40).astype(str)}, "40 rows cannot be divided"),
+        (
+            {"x": X, "y": np.arange(40).astype(str)},
+            "40 rows cannot be divided: they have 40 labels",
+        ),
         ({"x": np.array([{}, {}]), "y": Y}, "cannot be read as an .npz file"),
     ],
 )

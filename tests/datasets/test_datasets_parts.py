@@ -135,7 +135,9 @@ def test_a_file_is_the_test_part(csv):
     path = csv("a,b,y\n" + "1,u,0.5\n2,v,1.5\n3,u,2.5\n", "train.csv")
     test = csv("y,b,a\n" + "9.5,w,7\n8.5,v,\n", "test.csv")
     data = load(path, target="y", test_file=test)
+    assert not any("are training rows" in note for note in data.notes)
     alone = load(path, target="y", test_file=path)
+    assert "test part: 3 of its 3 rows are training rows as well" in alone.notes[-1]
     assert data.encoding == alone.encoding  # learned from the training file only
     assert len(data.x_train) == 3
     np.testing.assert_allclose(data.encoding.decode(data.y_test), [9.5, 8.5], rtol=1e-6)
@@ -144,15 +146,29 @@ def test_a_file_is_the_test_part(csv):
     np.testing.assert_array_equal(data.y_test, rows.y)
 
 
+@given(st.sets(st.integers(0, 99), min_size=1), st.integers(0, 9), st.booleans())
+def test_rows_of_the_test_file_that_are_in_the_training_file_are_counted(known, n_new, typed):
+    numbers = [i % 7 if i % 5 else None for i in range(200)]
+    columns = {"a": range(200), "b": numbers, "c": [i % 3 > 1 for i in range(200)]}
+    frame = pl.DataFrame({**columns, "y": [i / 3 for i in range(200)]})
+    frame = frame.with_columns(pl.col("b").cast(pl.String).cast(pl.Categorical))
+    frame = frame if typed else pl.read_csv(frame.write_csv().encode(), infer_schema=False)
+    test = frame[[*known, *range(100, 100 + n_new)]].select("y", "c", "b", "a")
+    data = load(frame[:100], target="y", test_file=test)
+    rows = f"{len(test)} row" + "s" * (len(test) > 1)
+    assert any(f"{len(known)} of its {rows} are training rows" in note for note in data.notes)
+
+
 def test_a_test_file_that_does_not_fit(csv, tmp_path):
     path = csv("a,y\n" + "1,u\n2,v\n3,u\n", "train.csv")
     for text, message in {
         "a,z\n1,u\n": "other.csv: has no column 'y'",
         "b,y\n1,u\n": "other.csv: lacks 1 column, 'a'",
-        "a,y\n1,w\n": "the label 'w' is not one of the classes",
+        "a,y\n1,w\n": "train.csv: test part: row 1: the label 'w' is not one of the classes",
     }.items():
-        with pytest.raises(DataError, match=re.escape(message)):
+        with pytest.raises(DataError, match=re.escape(message)) as error:
             load(path, target="y", test_file=csv(text, "other.csv"))
+        assert ("train.csv" in str(error.value)) == ("train.csv" in message)
     np.savez(tmp_path / "a.npz", x=np.ones((4, 2)), y=[0, 1, 0, 1])
     with pytest.raises(DataError, match="expected a file of the same kind"):
         load(path, target="y", test_file=tmp_path / "a.npz")

@@ -29,7 +29,9 @@ def test_too_few_rows_to_split(n_rows):
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
 def test_fraction_out_of_range(fraction):
-    with pytest.raises(DataError, match=r"test_fraction is .*: expected a number between 0 and 1"):
+    with pytest.raises(
+        DataError, match=r"test_fraction \(.*\) is .*: expected a number between 0 and 1"
+    ):
         split_rows(10, test_fraction=fraction, seed=0)
 
 

@@ -328,11 +328,19 @@ GOOD = "age,town,y\n" + ROWS
         (GOOD, {"target": "town", "task": "regression"}, "value 'a' in column 'town', row 1"),
         ("a,y\n" + "1,2\n" * 9, {}, "one class only, '2'"),
         ("a,y\n" + "1,2.5\n" * 9, {}, "standard deviation is 0.0 .*mean 2.5"),
-        ("a,y\n1,0\n2,1\n", {}, "2 rows cannot be divided with test_fraction=0.2"),
-        ("a,y\n" + "".join(f"1,n{i}\n" for i in range(9)), {}, "9 rows cannot be divided"),
+        (
+            "a,y\n1,0\n2,1\n",
+            {},
+            r"2 rows cannot be divided with test_fraction \(--test-share\) 0.2",
+        ),
+        (
+            "a,y\n" + "".join(f"1,n{i}\n" for i in range(9)),
+            {},
+            r"9 rows .* 9 labels, nearly every row one of its own.*--task regression",
+        ),
         ("y\n0\n1\n0\n1\n", {}, "no column but the target 'y'"),
         ("a,y\n,0\n,1\n,0\n,1\n", {}, r"the columns \(none\): expected at least one"),
-        (GOOD, {"test_fraction": 1.5}, "test_fraction is 1.5"),
+        (GOOD, {"test_fraction": 1.5}, r"test_fraction \(--test-share\) is 1.5"),
         (GOOD, {"task": "clustering"}, "'clustering': expected one of 'auto'"),
         (GOOD.replace("a,", "2020-01-02,").replace("b,", "03.01.2020,"), {}, "begin with"),
         (GOOD.encode() + b"1,\xe9,1\n", {}, "line 22 is not UTF-8.*--encoding latin-1"),
@@ -404,3 +412,34 @@ def test_a_target_of_strings_and_numbers_says_how_to_take_it_as_labels(csv):
     with pytest.raises(DataError, match="row 21.*--task classification"):
         load(path, target="y")
     assert load(path, target="y", task="classification").encoding.classes == ("0", "1", "x")
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_file_with_the_other_decimal_mark_is_read_with_its_option(csv, decimal):
+    draw = np.random.default_rng(0).uniform(1000, 9000, (40, 3)).round(2)
+    header = "plain;size;yes;price\n"
+    text = header + "".join(
+        f"{a};{b:,.2f} kg;{'true' if i % 2 else 'false'};{c}\n" for i, (a, b, c) in enumerate(draw)
+    )
+    other = text.translate(str.maketrans(".,", ",."))
+    if decimal == ",":
+        text, other = other, text
+    path, new = csv(text), csv(other, "new.csv")
+    encoding = load(path, target="price").encoding
+    rows = read(path, encoding, with_target=True)
+    again = read(
+        new, encoding, with_target=True, options=TableOptions(decimal=",."[decimal == ","])
+    )
+    np.testing.assert_array_equal(again.x, rows.x)
+    np.testing.assert_array_equal(again.y, rows.y)
+    same = read(path, encoding, with_target=True, options=TableOptions(decimal=decimal))
+    np.testing.assert_array_equal(same.x, rows.x)
+    with pytest.raises(DataError, match=f"non-numeric.*pass --decimal {',.'[decimal == ',']}"):
+        read(new, encoding, with_target=True)
+    with pytest.raises(DataError, match=r"'1.2.3' in column .* count as missing$"):
+        read(csv(f"{header}1.2.3;1 kg;true;1\n"), encoding, with_target=False)
+
+    arrays = load("moons").encoding
+    two = TableOptions(features=("plain", "x"), decimal=",")
+    raw = read(csv("plain;x\n1,5;2\n"), arrays, with_target=False, options=two).x
+    np.testing.assert_array_equal(raw, arrays.features.encode(np.array([[1.5, 2.0]])))

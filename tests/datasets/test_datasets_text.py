@@ -67,7 +67,8 @@ def test_an_encoding_that_is_given_is_taken(encoding):
         (b"a;b\n1;2\n1;2;3\n", {}, r"row 2 \(line 3\) has 3 values: expected 2.*--separator"),
         (b"a\tb\n1\t2\n1\n3\t4\n", {}, r"row 2 \(line 3\) has 1 value: expected 2"),
         (b"a;;b\n1;2;3\n", {}, "column 2 has no name"),
-        (b"a;a\n1;2\n", {}, "several columns have the same name, 'a'"),
+        (b"a;a\n1;2\n", {}, "several columns have the same name, 'a': .* once; rename them$"),
+        (b"5.1,0,0,1\n1,2,3,4\n", {}, "first line has numbers, '5.1', '0', '0' and 1 more, some"),
     ],
 )
 def test_texts_that_are_refused(content, options, message):
@@ -163,6 +164,23 @@ def test_commas_are_found_first_and_without_a_note():
 
 def test_the_first_column_may_be_an_index_without_a_name():
     assert read(b",a\n0,1\n1,2\n")[0].columns == ["", "a"]
+
+
+@pytest.mark.parametrize(
+    ("header", "is_noted"),
+    [
+        ("5.1,-3,2.5e-3", True),
+        ("2010,2011,2012", True),
+        ("0,1,2", False),  # pandas counts columns that have no name
+        ("5.1,3.5,kind", False),
+        (",1,2", False),
+    ],
+)
+def test_a_first_line_of_numbers_is_noted(header, is_noted):
+    notes = read(f"{header}\n1,2,3\n4,5,6\n".encode())[2]
+    assert len(notes) == is_noted
+    assert not is_noted or "write a line of names before it" in notes[0]
+    assert len(read(b'"1,5";2\n3;4\n')[2]) == 2
 
 
 def test_one_column_needs_no_separator():

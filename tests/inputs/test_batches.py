@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 
 import numpy as np
 import pytest
@@ -347,6 +348,20 @@ def test_columns_that_lose_all_variation_in_the_cast_are_named(backend, n, as_ba
     if backend.supports("float64"):
         model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend, dtype="float64")
         fit(x, np.where(np.arange(n) == n - 1, 1.0 + 1e-9, 1.0))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+@pytest.mark.parametrize(("span", "is_lost"), [(200, True), (50_000, True), (10**6, False)])
+def test_columns_that_lose_half_of_their_values_in_the_cast_are_named(dtype, span, is_lost):
+    seconds = np.linspace(0, span, 3000).astype(dtype)
+    x = np.stack([np.arange(3000) % 7, 1_600_000_000 + seconds], axis=1).astype(dtype)
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with contextlib.suppress(nn.DivergenceError):
+            model.fit(x, x[:, 0] / 7, epochs=1)
+    text = "1 column of the inputs will lose half of the distinct values or more in float32"
+    assert [str(warning.message).startswith(text) for warning in caught] == [True] * is_lost
 
 
 def test_weights_of_rows_that_are_set_aside_must_not_all_be_zero(backend):

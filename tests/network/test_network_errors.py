@@ -4,6 +4,7 @@ import pytest
 
 from anyback_nn.errors import ShapeError
 from anyback_nn.network.activations import ReLU, Tanh
+from anyback_nn.network.initializers import HeNormal
 from anyback_nn.network.layers import Dense
 from anyback_nn.network.network import Network, Residual
 
@@ -52,6 +53,15 @@ def test_no_layers(kind):
 def test_what_is_not_a_layer(kind, wrong, message):
     with pytest.raises(TypeError, match=message):
         kind(Dense(3), wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [(HeNormal, r"\. Write HeNormal\(\)$"), ("he_normal", "got 'he_normal'$")],
+)
+def test_what_is_not_an_initializer(wrong, message):
+    with pytest.raises(TypeError, match=f"expected initializer to be an Initializer, .*{message}"):
+        Dense(4, initializer=wrong)
 
 
 @pytest.mark.parametrize("n_out", [0, -1, 2.0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 from sklearn.base import is_classifier
@@ -28,6 +30,28 @@ def repeat(times):
             mlp.partial_fit(x, y)
 
     return train
+
+
+@dataclass(frozen=True)
+class TimesGradient(nn.Momentum):
+    """Two of them are equal, whatever their factors."""
+
+    factor: float = field(compare=False, kw_only=True, default=1.0)
+
+    def rule(self, p, g, state, *coefficients):
+        return super().rule(p, self.factor * g, state, *coefficients)
+
+
+def test_a_second_optimizer_that_compares_equal_takes_its_own_steps():
+    x, y = np.arange(8.0).reshape(4, 2) / 4, np.array([5.0, 1.0, 2.0, 3.0])
+    mlp = MLPRegressor(hidden_layer_sizes=(3,), random_state=1, alpha=0.0)
+    changes = []
+    for factor in (1.0, 1.0, 0.0):
+        before = all_weights(mlp) if changes else 0.0
+        mlp.set_params(optimizer=TimesGradient(0.1, momentum=0.0, factor=factor)).partial_fit(x, y)
+        changes.append(np.abs(all_weights(mlp) - before).max())
+    assert changes[1] > 0.0 == changes[2]
+    assert mlp.model_.training.step == 3  # the optimiser's state stays
 
 
 @each_solver

@@ -1,16 +1,16 @@
 """Settings of layers, losses, optimisers and schedules: the range of each, and its limits."""
 
 from functools import partial
-from math import nan
+from math import inf, nan
 
 import pytest
 
 import anyback_nn as nn
 
 LIMITS = {
-    "above 0": ([0.0, -1.0, nan], [1e-30, 7.0]),
-    "None or above 0": ([0.0, -1.0, nan], [None, 1e-30, 7.0]),
-    "0 or greater": ([-1e-30, nan], [0.0, 7.0]),
+    "above 0": ([0.0, -1.0, nan, inf], [1e-30, 7.0]),
+    "None or above 0": ([0.0, -1.0, nan], [None, 1e-30, 7.0, inf]),
+    "0 or greater": ([-1e-30, nan, inf], [0.0, 7.0]),
     "from 0 to 1": ([-0.1, 1.1, nan], [0.0, 1.0]),
     "from 0 to below 1": ([-0.1, 1.0, 1.5, nan], [0.0, 0.9]),
     "above 0 and below 1": ([0.0, -1.0, 1.0, 2.0, nan], [0.9]),
@@ -58,7 +58,8 @@ SETTINGS = [
 def test_settings_out_of_their_range_are_refused(make, setting, expected):
     outside, inside = LIMITS[expected]
     for value in outside:
-        message = f"^{make.func.__name__}: expected {setting} {expected}, got {value}$"
+        finite = " and finite" if value == inf else ""
+        message = f"^{make.func.__name__}: expected {setting} {expected}{finite}, got {value}$"
         with pytest.raises(ValueError, match=message):
             make(**{setting: value})
     for value in inside:
