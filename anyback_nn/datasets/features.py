@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,7 @@ RARE = "(rare)"
 MOST_CATEGORIES = 1000
 _MANY_CATEGORIES = 50
 _RARE_ROWS = 5
+_LARGEST_INTEGER = 2**53  # float64 has all smaller ones
 
 
 @dataclass(frozen=True)
@@ -476,13 +478,14 @@ def _fit_numbers(table: dict[str, np.ndarray]) -> tuple[NumericColumn, ...]:
     values -= means
     # The corrected two-pass algorithm: what rounding left of the mean is taken from the variance.
     left = values.sum(axis=0)
+    spans = np.ptp(values, axis=0)
     values *= values
     variances = (values.sum(axis=0) - left**2 / len(values)) / len(values)
-    scales = [
-        standard_deviation(mean, variance, len(values)) or 1.0
-        for mean, variance in zip(means.tolist(), variances.tolist(), strict=True)
-    ]
-    fitted = zip(table, map(float, medians), means.tolist(), scales, strict=True)
+    # Only where scikit-learn takes a column that varies as constant is the mean corrected as well.
+    scales = [standard_deviation(*x) for x in zip(means, variances, repeat(len(values)))]
+    wide = [standard_deviation(*x) for x in zip(means, variances, repeat(len(values)), spans)]
+    means += np.where(np.equal(scales, wide), 0.0, left / len(values))
+    fitted = zip(table, map(float, medians), means.tolist(), (x or 1.0 for x in wide), strict=True)
     return tuple(NumericColumn(*settings) for settings in fitted)
 
 
@@ -504,8 +507,11 @@ def fit_categories(name: str, counts: Mapping[str, int], n_missing: int) -> Cate
     return CategoricalColumn(name, tuple(sorted(categories)))
 
 
-def standard_deviation(mean: float, variance: float, count: int) -> float:
+def standard_deviation(mean: float, variance: float, count: int, span: float = 0.0) -> float:
     """Return the standard deviation, or 0 if the variance may be nothing but rounding.
+
+    It is more than that if the span from the least to the greatest value is more than two units in
+    the last place, as of large numbers that differ little.
 
     The bound is that of scikit-learn, from T. Chan, G. Golub and R. LeVeque, "Algorithms for
     computing the sample variance: analysis and recommendations", The American Statistician 37,
@@ -513,7 +519,9 @@ def standard_deviation(mean: float, variance: float, count: int) -> float:
     """
     rounding = count * sys.float_info.epsilon
     is_constant = variance <= rounding * variance + (rounding * mean) ** 2
-    return 0.0 if is_constant else math.sqrt(variance)
+    if is_constant and span <= 2 * math.ulp(mean):
+        return 0.0
+    return math.sqrt(variance)
 
 
 def drop_columns(
@@ -541,6 +549,9 @@ def drop_columns(
     single = {c.name: c.values[0] for c in columns.categories if len(c.values) == 1}
     rare = [name for name, value in single.items() if value == RARE]
     equal = {*constant, *single} - {*rare}
+    long = {c.name for c in columns.numbers if abs(c.median) >= _LARGEST_INTEGER}.intersection(
+        constant
+    )
     useless = {*equal, *rare}
     if keep_all or useless.issuperset(columns.names):
         useless = set()
@@ -548,7 +559,9 @@ def drop_columns(
     left_out = "left out, because " if useless else ""
     notes = {
         "left out, because no row of the training part has a value": set(names) - {*columns.names},
-        f"{left_out}constant in the training part, which teaches nothing": equal,
+        f"{left_out}constant in the training part, which teaches nothing": equal - long,
+        f"{left_out}equal in the first 16 digits, beyond which numbers are not read "
+        "(--categorical)": long,
         f"left out, because no string is in {_RARE_ROWS} rows of the training part": {
             *rare
         }.intersection(useless),

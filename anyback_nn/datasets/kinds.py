@@ -41,6 +41,7 @@ __all__ = [
     "Kind",
     "decide_kind",
     "declare_kind",
+    "describe_target",
     "exclude_identifiers",
     "find_decimal",
     "identifies_rows",
@@ -89,12 +90,15 @@ class Kind:
         Strings that are missing values in this column, in addition to the known markers.
     is_code : bool
         Whether the strings are digits that begin with zeros, such as postal codes.
+    keeps_markers : bool
+        Whether known markers such as ``None`` are values, because the user calls it categorical.
     """
 
     values: Literal["numbers", "dates", "categories"]
     written: Format | None = None
     missing: tuple[str, ...] = ()
     is_code: bool = False
+    keeps_markers: bool = False
 
 
 def read_column(
@@ -114,7 +118,7 @@ def read_column(
     parsed = parse_plain(strings)
     if parsed.null_count() == strings.null_count() and not _uses_commas(strings, options):
         if series.name in options.numeric or not _are_codes(strings):
-            return Kind("numbers", None, options.na_values), fill_gaps(parsed)
+            return Kind("numbers", None, options.na_values), fill_gaps(parsed, options.na_values)
         return Kind("categories", None, options.na_values, True), encode_strings(strings)
     counts = strings.drop_nulls().rename("value").value_counts(name="count")
     kind = decide_kind(series.name, counts, options, is_target=is_target, strings=strings)
@@ -152,7 +156,7 @@ def declare_kind(name: str, dtype: pl.DataType, options: TableOptions) -> Kind |
     """Return what a column is by its type and the options; None if its strings decide."""
     pl = polars()
     if name in options.categorical:
-        return Kind("categories", None, options.na_values)
+        return Kind("categories", None, options.na_values, keeps_markers=True)
     is_number = dtype.is_numeric() or dtype in (pl.Time, pl.Duration)
     if is_number or (dtype == pl.Boolean and name in options.numeric):
         return Kind("numbers", None, options.na_values)
@@ -255,7 +259,8 @@ def _refuse_numbers(
 def read_as(series: pl.Series, kind: Kind) -> Column:
     """Return a column whose kind is known."""
     if kind.values == "categories":
-        return encode_strings(read_strings(series, kind.missing))
+        strings = read_strings(series, kind.missing, keep_markers=kind.keeps_markers)
+        return encode_strings(strings)
     return read_array(series, kind)
 
 
@@ -330,6 +335,15 @@ def exclude_identifiers(
     return excluded
 
 
+def describe_target(
+    name: str, labels: Sequence[str], written: Format | None, task: str, options: TableOptions
+) -> Kind:
+    """Return what `note_kinds` says of a target, whose labels are none if it is continuous."""
+    is_open = bool(labels) and task == "auto" and name not in options.categorical
+    is_code = is_open and _are_codes(polars().Series(labels))
+    return Kind("numbers", written, options.na_values, is_code)
+
+
 def note_kinds(kinds: Mapping[str, Kind], options: TableOptions) -> tuple[str, ...]:
     """Describe which columns are not what they look like, in a line for each kind."""
     notes: dict[str, list[str]] = {
@@ -346,8 +360,9 @@ def note_kinds(kinds: Mapping[str, Kind], options: TableOptions) -> tuple[str, .
             dates.append(text)
         elif kind.written is not None:
             numbers.append(text)
-        if kind.is_code:
-            codes.append(text)
+        if kind.is_code:  # of numbers: a target that was to be either
+            is_target = kind.values == "numbers"
+            codes.append(f"{text} (for numbers, --task regression)" if is_target else text)
         if kind.missing != options.na_values:
             missing.append(f"{kind.missing[-1]!r} in {name!r}")
     return tuple(f"{what}: {quoted_list(x, 6, quote=str)}" for what, x in notes.items() if x)

@@ -12,6 +12,7 @@ import numpy as np
 from anyback_nn.datasets.answers import AnswerFinder
 from anyback_nn.datasets.columns import (
     find_gaps,
+    find_markers,
     read_labels,
     read_strings,
 )
@@ -31,6 +32,7 @@ from anyback_nn.datasets.kinds import (
     Kind,
     decide_kind,
     declare_kind,
+    describe_target,
     exclude_identifiers,
     identifies_rows,
     note_kinds,
@@ -44,6 +46,7 @@ from anyback_nn.datasets.targets import (
     Target,
     choose_task,
     refuse_dates,
+    require_classes,
 )
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
@@ -80,16 +83,20 @@ class Moments:
     count : int
     mean : float
     spread : float
+    low, high : float
+        The least and the greatest number.
 
     Examples
     --------
     >>> Moments.of(np.array([1.0, 3.0])) + Moments.of(np.array([np.nan, 8.0]))
-    Moments(count=3, mean=4.0, spread=26.0)
+    Moments(count=3, mean=4.0, spread=26.0, low=1.0, high=8.0)
     """
 
     count: int = 0
     mean: float = 0.0
     spread: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
 
     @classmethod
     def of(cls, column: np.ndarray) -> Moments:
@@ -97,9 +104,12 @@ class Moments:
         values = column[~np.isnan(column)]
         if not len(values):
             return cls()
+        low, high = float(values.min()), float(values.max())
         mean = float(values.mean())
         values -= mean
-        return cls(len(values), mean, float(values @ values))
+        left = float(values.sum())  # of the mean, by rounding
+        spread = float(values @ values) - left * left / len(values)
+        return cls(len(values), mean + left / len(values), spread, low, high)
 
     def __add__(self, other: Moments) -> Moments:
         count = self.count + other.count
@@ -107,12 +117,14 @@ class Moments:
             return self
         apart, share = other.mean - self.mean, other.count / count
         spread = self.spread + other.spread + apart * apart * self.count * share
-        return Moments(count, self.mean + apart * share, spread)
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return Moments(count, self.mean + apart * share, spread, low, high)
 
     @property
     def deviation(self) -> float:
         """The standard deviation, or 0 if the variance may be nothing but rounding."""
-        return standard_deviation(self.mean, self.spread / self.count, self.count)
+        span = self.high - self.low
+        return standard_deviation(self.mean, self.spread / self.count, self.count, span)
 
 
 def fit_file(
@@ -185,13 +197,15 @@ def fit_file(
         features, notes = drop_columns(
             [name for name in columns if name not in identifiers], features, constant
         )
-        encoding = Encoding(features.with_kinds(kinds), labels.fit(), options)
+        markers = () if labels.is_continuous else parts.markers
+        unlabelled = note_unlabelled(file.n_rows - n_rows, target, markers=markers)
+        encoding = Encoding(features.with_kinds(kinds), labels.fit(unlabelled), options)
     gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
     answers.columns = features.names
     form = getattr(encoding.target, "written", None)
-    forms = {target: Kind("numbers", form, options.na_values)}
+    forms = {target: describe_target(target, encoding.classes or (), form, task, options)}
     all_notes = (
-        *note_unlabelled(file.n_rows - n_rows, target),
+        *unlabelled,
         *note_identifiers([name for name in columns if name in identifiers]),
         *note_kinds(
             forms | {name: kinds[name] for name in columns if name in features.names}, options
@@ -208,7 +222,8 @@ class _Parts:
 
     def __init__(self, file: ParquetFile, target: str, size: int, options: TableOptions) -> None:
         self.file, self.target, self.size, self.options = file, target, size, options
-        self.n_labelled = 0
+        self.n_labelled, self.markers = 0, set[str]()
+        self.is_named = target in options.categorical
 
     def read(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame, np.ndarray]]:
         """Yield the first row of each part, the part, and which of its rows have a target."""
@@ -216,7 +231,10 @@ class _Parts:
         for start in range(0, self.file.n_rows, self.size):
             frame = self.file.read(columns, start, self.size)
             with self.file.prefix_errors(start):
-                present = ~find_gaps(frame[self.target], self.options.na_values)
+                series, missing = frame[self.target], self.options.na_values
+                present = ~find_gaps(series, missing, keep_markers=self.is_named)
+                if not (self.is_named or present.all()):
+                    self.markers |= find_markers(series, missing)
                 self.n_labelled += int(present.sum())
                 yield start, frame, present
 
@@ -269,7 +287,10 @@ def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str
         for start, frame, present in parts.read([*{*names, parts.target}]):
             with parts.file.prefix_errors(start):
                 for name, counter in counts.items():
-                    strings = read_strings(frame[name], options.na_values, remedy=_REMEDY)
+                    is_named = name in options.categorical
+                    strings = read_strings(
+                        frame[name], options.na_values, remedy=_REMEDY, keep_markers=is_named
+                    )
                     counter.update(strings.filter(present))
     return counts
 
@@ -407,7 +428,9 @@ class _TargetLearner:
                 self.numbers.update(np.unique(column).tolist())
                 self.is_continuous = self._choose() == "regression"
         if not self.is_continuous:
-            self.labels.update(read_labels(series, options.na_values).values)
+            is_named = self.name in options.categorical
+            labels = read_labels(series, options.na_values, keep_markers=is_named)
+            self.labels.update(labels.values)
             if len(self.labels) > _MOST_CLASSES:
                 raise DataError(
                     f"the target {self.name!r} has more than {_MOST_CLASSES:,} different labels: "
@@ -417,9 +440,11 @@ class _TargetLearner:
     def _choose(self) -> str:
         return choose_task(np.array([*self.numbers]), "auto", self.name)
 
-    def fit(self) -> Target:
+    def fit(self, notes: Sequence[str]) -> Target:
         if self.is_continuous:
             target = ContinuousTarget(self.moments.mean, self.moments.deviation, self.name)
             return replace(target, written=self.kind.written)  # type: ignore[arg-type]
-        labels = read_labels(polars().Series(self.name, sorted(self.labels), polars().String))
+        strings = polars().Series(self.name, sorted(self.labels), polars().String)
+        labels = read_labels(strings, keep_markers=True)
+        require_classes(labels.values, notes)
         return ClassLabels.fit(labels, self.name)

@@ -22,6 +22,7 @@ from anyback_nn.datasets.columns import (
     Strings,
     Table,
     encode_strings,
+    find_markers,
     find_missing,
     read_dates,
     read_labels,
@@ -38,6 +39,7 @@ from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
     AmbiguousNumbersError,
     Kind,
+    describe_target,
     exclude_identifiers,
     find_decimal,
     is_identifier,
@@ -52,6 +54,7 @@ from anyback_nn.datasets.targets import (
     Written,
     choose_task,
     refuse_dates,
+    require_classes,
     target_names,
     written_forms,
 )
@@ -116,9 +119,17 @@ def load_table(
         fitted = fitted.with_kinds(kinds)
         if test_file is not None:
             test = _read_test_part(test_file, fitted, targets, chosen, written, options)
+        labels = tuple(train.y.counts) if isinstance(train.y, Strings) else ()
         forms = {
-            name: Kind("numbers", form, options.na_values) for name, form in zip(targets, written)
+            name: describe_target(name, labels, form, task, options)
+            for name, form in zip(targets, written)
         }
+        unlabelled: tuple[str, ...] = ()
+        if n_missing:
+            is_open = bool(labels) and targets[0] not in options.categorical
+            markers = find_markers(frame[targets[0]], options.na_values) if is_open else ()
+            unlabelled = note_unlabelled(n_missing, *targets, markers=markers)
+        require_classes(labels, unlabelled)
         apart = [f"column {name!r} is no feature: it divides the rows" for name in dividing]
         dataset = build_dataset(
             raw.name,
@@ -132,7 +143,7 @@ def load_table(
             notes=(
                 *raw.notes,
                 *apart,
-                *note_unlabelled(n_missing, *targets),
+                *unlabelled,
                 *note_identifiers(identifiers),
                 *note_kinds(forms | {name: kinds[name] for name in fitted.names}, options),
                 *notes,
@@ -341,7 +352,7 @@ def read_target(
     """
     name = series.name
     if task == "classification" or (task == "auto" and name in options.categorical):
-        return read_labels(series, options.na_values), None
+        return _read_labels(series, options), None
     if task == "regression":
         options = replace(options, categorical=(), numeric=(name,))
     kind, column = read_column(series, options, is_target=True)
@@ -349,8 +360,13 @@ def read_target(
         raise refuse_dates(name)
     present = column[~find_missing(column)]
     if isinstance(present, Strings) or choose_task(present, task, name) == "classification":
-        return read_labels(series, options.na_values), None
+        return _read_labels(series, options), None
     return column, kind.written  # type: ignore[return-value]  # dates are refused above
+
+
+def _read_labels(series: pl.Series, options: TableOptions) -> Strings:
+    is_named = series.name in options.categorical
+    return read_labels(series, options.na_values, keep_markers=is_named)
 
 
 def reread_targets(
@@ -366,7 +382,7 @@ def reread_targets(
             f"{plural(len(targets), 'target')} given: expected {len(written)}, as in training"
         )
     columns: list[Any] = [
-        read_labels(frame[name], options.na_values)
+        _read_labels(frame[name], options)
         if task == "classification"
         else read_numbers(frame[name], form, options.na_values)
         for name, form in zip(targets, written)
@@ -393,18 +409,23 @@ def select_features(
         missing = (*date.missing, *markers)
         table[date.name] = read_dates(frame[date.name], date.written, missing)
     for category in features.categories:
-        strings = read_strings(frame[category.name], (*category.missing, *markers))
+        missing, is_named = (*category.missing, *markers), category.name in options.categorical
+        strings = read_strings(frame[category.name], missing, keep_markers=is_named)
         table[category.name] = encode_strings(strings)
     return table
 
 
-def note_unlabelled(n_rows: int, *targets: str) -> tuple[str, ...]:
-    """Describe how many rows were left out because they have no target."""
+def note_unlabelled(n_rows: int, *targets: str, markers: Collection[str] = ()) -> tuple[str, ...]:
+    """Describe how many rows were left out because they have no target, and by which markers."""
     if not n_rows:
         return ()
-    return (
-        f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing",
-    )
+    note = f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing"
+    if markers:
+        note += (
+            f": {quoted_list(sorted(markers))} {'counts' if len(markers) == 1 else 'count'} as "
+            f"missing, which --categorical {targets[0]} (categorical=) keeps as a class"
+        )
+    return (note,)
 
 
 def note_identifiers(names: Sequence[str]) -> tuple[str, ...]:

@@ -143,6 +143,24 @@ def test_points_are_no_decimal_points_if_a_comma_is(learn):
         learn({"a": cycle("1.5", "2.5"), "y": Y}, decimal=",")
 
 
+@pytest.mark.parametrize(
+    ("start", "values"), [(10**16, [-188, 102, -6, 40, 36]), (1234567890123450000, [0, 450, 899])]
+)
+def test_large_numbers_that_differ_little_are_standardised(learn, start, values):
+    data = learn({"a": [start + value for value in cycle(*values)], "y": Y})
+    column, spread = data.numbers["a"], np.std(values)
+    assert column.scale == pytest.approx(spread, rel=0.3)
+    assert abs(data.x[:, 0].mean()) < 0.3
+    assert data.x[:, 0].std() == pytest.approx(1, rel=0.3)
+
+
+def test_integers_that_differ_beyond_16_digits_are_not_called_constant(learn):
+    large = {"a": [10**18 + i % 3 for i in range(N)], "b": [1e-9 * (i % 3) for i in range(N)]}
+    data = learn({**large, "y": Y})
+    assert data.note("left out, because equal in the first 16 digits").endswith("'a'")
+    assert list(data.numbers) == ["b"]
+
+
 # Missing values ----------------------------------------------------------------------------------
 
 
@@ -189,6 +207,22 @@ def test_typing_errors_among_numbers_are_refused(learn, wrong):
 def test_words_with_a_number_among_them_are_categories(learn):
     data = learn({"a": cycle("Oslo", "Rome", "12"), "b": cycle("yes", "1"), "y": Y})
     assert data.categories == {"a": ("12", "Oslo", "Rome"), "b": ("1", "yes")}
+
+
+def test_a_category_that_is_called_as_missing_values_are(learn):
+    columns = {"a": cycle("u", "None", ""), "b": cycle(1, 2, 4), "y": cycle("x", "NA", "-", "null")}
+    data = learn(columns, categorical=("a", "y"), na_values=("null",))
+    assert data.categories["a"] == ("(missing)", "None", "u")
+    assert data.x[:3, 1:].tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+    assert data.encoding.classes == ("-", "NA", "x")
+    assert data.note("left out 15 rows in which the target 'y' is missing") == ""
+    keeps = "count as missing, which --categorical y .* keeps as a class"
+    with pytest.raises(
+        DataError, match=f"one class only, 'x'.*45 rows .*'-', 'NA', 'null' {keeps}"
+    ):
+        learn(columns)
+    data = learn(columns | {"y": cycle("x", "z", "None")})
+    assert "is missing: 'None' counts as missing" in data.note("left out 20 rows in which")
 
 
 @pytest.mark.parametrize("labels", [(0, 1), ("a", "b"), (0.5, 1.5)])
@@ -275,6 +309,10 @@ def test_digits_with_leading_zeros_are_text(learn):
     data = learn({"zip": cycle("01234", "91234", "00501"), "y": Y}, numeric=("zip",))
     assert data.numbers["zip"].median == 1234
     assert learn({"a": cycle("0", "0.5", "10"), "y": Y}).numbers["a"].median == 0.5
+    columns = {"a": cycle(1, 2, 4), "y": cycle("01", "17", "2")}
+    note = "kept as text because of leading zeros: "
+    assert learn(columns).note(note) == "'y' (for numbers, --task regression)"
+    assert not any(map(note.startswith, learn(columns, task="classification").notes))
 
 
 def test_columns_that_the_user_chooses(learn):
