@@ -37,6 +37,7 @@ from anyback_nn.datasets.kinds import (
     identifies_rows,
     note_kinds,
     read_array,
+    refuse_numeric_dates,
 )
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.tables import ParquetFile, note_identifiers, note_unlabelled
@@ -305,6 +306,8 @@ def _decide(
 ) -> Kind:
     kind = declare_kind(name, dtype, options)
     if kind is not None:
+        if not is_target:
+            refuse_numeric_dates(name, kind, options)
         return kind
     with prefix_errors("among its different strings"):
         return decide_kind(name, counts[name].frame, options, is_target=is_target)

@@ -105,9 +105,12 @@ def test_a_target_as_people_write_it(learn, task):
 @pytest.mark.parametrize(
     ("strings", "message"),
     [
-        (["1,234", "5,678"], "can be read as .*commas.* or as .*--decimal .*--categorical"),
+        (["1,234", "5,678"], "can be read as .*commas.* or as .*--decimal"),
         (["01/02/2024", "03/04/2024"], r"as 'dates such as %d/%m/%Y' or as .*write them like"),
-        (["12 kg", "30 lb"], "'12 kg', '30 lb' begin with digits .*--categorical .*--drop"),
+        (["12 kg", "30 lb"], "'12 kg', '30 lb' begin with digits .*--(categorical .*--drop|task)"),
+        (["2 kg", "30 lb", "3 kg"], r"'30 lb' is not written as '2 kg' is \(.*the unit 'kg'\)"),
+        (["2 kg", "30 lb", "3 kg", "x"], "'30 lb' is not .*--(na-values .*--drop|task)"),
+        (["1/2/24", "1/2/24", "13/2/24", "2024-31-1"], "'2024-31-1' is not .* '1/2/24' is .dates"),
         (["10-20", "20-30", "n/k"], "'10-20', '20-30' begin with digits"),
         (["192.168.0.1", "10.0.0.1"], "begin with digits"),
         (["$5", "€7"], "begin with digits"),
@@ -202,6 +205,28 @@ def test_typing_errors_among_numbers_are_refused(learn, wrong):
     strings = [wrong.get(i, str(i * i)) for i in range(N)]
     with pytest.raises(DataError, match=f"non-numeric value '({'|'.join(wrong.values())})'"):
         learn({"a": strings, "y": Y})
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        ("<{}".format, "'<0', '<1', '<10' begin with digits"),
+        ("≈ {}".format, "'≈ 0', '≈ 1', '≈ 10' begin with digits"),
+        ("ca. {}".format, "'ca. 0', 'ca. 1', 'ca. 10' begin with digits"),
+        (lambda i: i if i < 25 else f"see {i}", "'see 25' in column 'a'.*--na-values.*--cat"),
+    ],
+)
+def test_many_numbers_among_texts_are_no_categories(learn, write, message):
+    with pytest.raises(DataError, match=message):
+        learn({"a": [str(write(i)) for i in range(N)], "y": Y})
+    few = {write(i) for i in (1, 31, 33)}
+    assert set(learn({"a": cycle(*map(str, few)), "y": Y}).categories["a"]) == set(map(str, few))
+
+
+def test_a_few_bounds_are_labels(learn):
+    """As in the census of 1994."""
+    data = learn({"a": cycle(1, 2, 4), "y": cycle("<=50K", ">50K", ">50K")})
+    assert data.encoding.classes == ("<=50K", ">50K")
 
 
 def test_words_with_a_number_among_them_are_categories(learn):
@@ -373,7 +398,10 @@ def test_dates_become_features(learn, form):
     ]
     means, scales = np.array([[part.mean, part.scale] for part in column.parts]).T
     np.testing.assert_allclose(data.x, (expected - means) / scales, rtol=1e-5, atol=1e-6)
-    assert data.note("dates, of which").startswith(" year, month, day, weekday, hour and elapsed")
+    note = " year, month, day, weekday, hour and elapsed days are features, as far as they vary: "
+    assert data.note("dates, of which").startswith(note)
+    with pytest.raises(DataError, match=r"'when' holds dates: .*leave it out of --numeric"):
+        learn({"when": strings if "d" not in form else DAYS, "y": Y}, numeric=("when",))
 
 
 @pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("us", "Europe/Rome")])
