@@ -12,7 +12,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyback_nn.utils.frames import polars
 
@@ -176,8 +176,9 @@ class DateFormat:
         pl = polars()
         years = strings.str.contains(r"\d{4}" if "%Y" in self.pattern else r"\d")
         plain = strings.set(~years, None).str.replace(r"^(\d{4}-\d\d-\d\d)T", "${1} ")
-        offsets = _read_offsets(plain)
-        plain = plain.str.replace(_ZONE, "${1}")
+        offsets: Any = datetime.timedelta(0)
+        if plain.str.contains(_ZONE).any():
+            offsets, plain = _read_offsets(plain), plain.str.replace(_ZONE, "${1}")
         has_time = "%H" in self.pattern or "%I" in self.pattern
         if has_time and self.pattern.startswith("%Y-%m-%d "):
             # A date alone is its first moment.

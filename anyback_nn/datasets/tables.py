@@ -111,7 +111,8 @@ def load_table(
         (y, chosen, written), (kinds, features, identifiers) = _read_columns(
             frame, targets, task, names, raw.options
         )
-        train, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
+        labelled, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
+        train = labelled
         if test_file is None:
             fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
             train, test = train.split(chosen, test_fraction=fraction, seed=seed)
@@ -147,7 +148,7 @@ def load_table(
                 *note_identifiers(identifiers),
                 *note_kinds(forms | {name: kinds[name] for name in fitted.names}, options),
                 *notes,
-                *note_answers(frame, fitted.names, targets),
+                *note_answers(frame, fitted.names, targets, labelled.x, labelled.y),
             ),
         )
         return replace(dataset, encoding=replace(dataset.encoding, options=options))

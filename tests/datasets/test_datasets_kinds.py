@@ -375,6 +375,32 @@ def test_a_copy_of_the_target_is_named(learn):
     assert data.note("alone enough to know 'y': ").startswith("'a'; if")
 
 
+@pytest.mark.parametrize("source", ["text", "parquet"])
+def test_numbers_that_give_the_answer_are_named(source, csv, write_parquet):
+    rng = np.random.default_rng(0)
+    y, noise = rng.normal(size=(2, 100))
+    sorts = np.where(y < -0.5, "c", np.where(y < 0.7, "a", "b"))
+    columns = {
+        "in euro": 0.92 * y + 3,
+        "score": np.exp(y),
+        "noise": noise,
+        "nearly": y + 0.1 * noise,
+        "reason": [None if sort == "c" else "xyz"[i % 3] for i, sort in enumerate(sorts)],
+        "gaps": [None if i % 7 == 0 else x for i, x in enumerate(noise.tolist())],
+    }
+
+    def note(target, values, n=100):
+        frame = pl.DataFrame({**columns, target: values}).head(n)
+        path = csv(frame.write_csv()) if source == "text" else write_parquet(frame.to_dict())
+        return [x.split(";")[0] for x in load(path, target=target).notes if "alone" in x]
+
+    assert note("cost", y) == ["alone enough to know 'cost': 'in euro'"]
+    expected = "alone enough to know 'sort': 'in euro', 'score', 'reason' (missing where it is 'c')"
+    assert note("sort", sorts) == [expected]
+    assert note("sort", sorts, n=49) == note("cost", y, n=49) == []
+    assert note("rare", np.where(np.arange(100) == y.argmax(), "u", "v")) == []
+
+
 # Dates ------------------------------------------------------------------------------------------
 
 
