@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing
+from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing, label
 from anyback_nn.datasets.formats import ClockFormat, DateFormat, NumberFormat
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
@@ -34,6 +35,7 @@ __all__ = [
     "fit_categories",
     "fit_columns",
     "note_gaps",
+    "note_sentinels",
     "split_dates",
     "standard_deviation",
 ]
@@ -47,6 +49,7 @@ RARE = "(rare)"
 MOST_CATEGORIES = 1000
 _MANY_CATEGORIES = 50
 _RARE_ROWS = 5
+_SENTINEL = re.compile("-?99+|-1")
 _LARGEST_INTEGER = 2**53  # float64 has all smaller ones
 
 
@@ -428,7 +431,8 @@ def fit_columns(table: Table, *, keep_all: bool = False) -> tuple[Columns, tuple
     -------
     columns : Columns
     notes : tuple of str
-        The columns that were left out, and those whose rare strings share a category.
+        The columns that were left out, those whose rare strings share a category, and numbers that
+        may be missing values.
 
     Raises
     ------
@@ -455,7 +459,8 @@ def fit_columns(table: Table, *, keep_all: bool = False) -> tuple[Columns, tuple
     )
     columns = Columns(_fit_numbers(numbers), categories, dates)
     constant = [name for name, column in arrays.items() if _is_constant(column)]
-    return drop_columns(table, columns, constant, keep_all=keep_all)
+    columns, notes = drop_columns(table, columns, constant, keep_all=keep_all)
+    return columns, (*notes, *note_sentinels(numbers))
 
 
 def _fit_dates(name: str, dates: np.ndarray) -> DateColumn:
@@ -586,6 +591,39 @@ def note_gaps(columns: Columns, n_missing: Mapping[str, int]) -> tuple[str, ...]
     gaps = [f"{n_missing[n]:,} in {n!r}{text}" for n, text in medians.items() if n_missing[n]]
     note = f"missing numbers filled with the training median: {quoted_list(gaps, 6, quote=str)}"
     return (note,) if gaps else ()
+
+
+def note_sentinels(columns: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Describe which numbers may be missing values, such as -999, far from all others.
+
+    They are in 2 % of the rows or more, and further from the others than their whole range.
+
+    Examples
+    --------
+    >>> note_sentinels({"age": np.array([30.0, -99, 41, -99, 50])})
+    ("may be missing values, far from all others: '-99' in 'age'; --na-values=-99 (na_values=)...",)
+    """
+    found = {name: value for name, column in columns.items() if (value := _find_sentinel(column))}
+    if not found:
+        return ()
+    values = ",".join(dict.fromkeys(found.values()))
+    where = quoted_list((f"{value!r} in {name!r}" for name, value in found.items()), 6, quote=str)
+    return (
+        f"may be missing values, far from all others: {where}; --na-values={values} (na_values=) "
+        "makes them missing, in all columns",
+    )
+
+
+def _find_sentinel(column: np.ndarray) -> str | None:
+    values = column[~np.isnan(column)]
+    for end in (values.min(), values.max()) if len(values) else ():
+        others = values[values != end]
+        n_rows, text = len(values) - len(others), label(float(end))
+        if _SENTINEL.fullmatch(text) and len(others) and n_rows >= max(2, 0.02 * len(column)):
+            low, high = others.min(), others.max()
+            if 0 < high - low < min(abs(low - end), abs(high - end)):
+                return text
+    return None
 
 
 def flatten(raw: np.ndarray, n_features: int) -> np.ndarray:

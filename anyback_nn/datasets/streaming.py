@@ -25,6 +25,7 @@ from anyback_nn.datasets.features import (
     drop_columns,
     fit_categories,
     note_gaps,
+    note_sentinels,
     split_dates,
     standard_deviation,
 )
@@ -201,6 +202,7 @@ def fit_file(
         markers = () if labels.is_continuous else parts.markers
         unlabelled = note_unlabelled(file.n_rows - n_rows, target, markers=markers)
         encoding = Encoding(features.with_kinds(kinds), labels.fit(unlabelled), options)
+    numeric = {n: x for n, x in learners.items() if isinstance(x, _NumericLearner) and n in fitted}
     gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
     answers.columns = features.names
     form = getattr(encoding.target, "written", None)
@@ -212,6 +214,7 @@ def fit_file(
             forms | {name: kinds[name] for name in columns if name in features.names}, options
         ),
         *notes,
+        *note_sentinels({name: np.concatenate(x.sample) for name, x in numeric.items()}),
         *note_gaps(features, gaps),
         *answers.notes,
     )

@@ -191,6 +191,32 @@ def test_values_that_the_user_calls_missing(learn):
     assert data.categories["b"] == ("(missing)", "u", "v", "w")
 
 
+@pytest.mark.parametrize(
+    ("values", "sentinel"),
+    [
+        (cycle(1.5, -999, 3), "-999"),
+        (cycle(-1, 5, 6, 7), "-1"),
+        (cycle("1.50 m", "2.25 m", "99.00 m"), "99"),
+        (cycle("1.5", "-999.0", "3", "2e0"), "-999"),
+        (cycle(99, 60, 20, 98), None),
+        (cycle(-1, 1, 0), None),
+        (cycle(-1, 5), None),
+        ([*cycle(1, 2, n=N - 1), 999], None),
+        (cycle(-998, 1, 2), None),
+    ],
+)
+def test_numbers_that_stand_for_missing_values_are_noted(learn, values, sentinel):
+    columns = {"a": values, "b": cycle(1.25, 3.5, 2), "y": Y}
+    data = learn(columns)
+    notes = [note for note in data.notes if "far from all others" in note]
+    assert len(notes) == (sentinel is not None)
+    if notes:
+        assert f"others: '{sentinel}' in 'a'; --na-values={sentinel} (na" in notes[0]
+        data = learn(columns, na_values=(sentinel,))
+        assert f" in 'a' ({data.numbers['a'].median:.6g})" in data.note("missing numbers filled")
+        assert len(learn(columns, "a", "regression", na_values=(sentinel,)).y) < N
+
+
 def test_a_repeated_text_among_numbers_is_missing_with_a_note(learn):
     data = learn({"a": cycle("unknown", "unknown", "1", "2", "4"), "y": Y})
     assert data.numbers["a"].median == 2
