@@ -135,7 +135,7 @@ def find_gaps(
     """Return a mask of the missing values of a column of a polars frame."""
     pl = polars()
     if series.dtype.is_numeric():
-        series = _drop_numbers(series.cast(pl.Float64), missing).fill_nan(None)
+        series = _drop_numbers(series, missing).cast(pl.Float64).fill_nan(None)
     elif series.dtype in (pl.String, pl.Categorical, pl.Enum):
         series = read_strings(series, missing, keep_markers=keep_markers)
     mask: np.ndarray = series.is_null().to_numpy()
@@ -296,8 +296,10 @@ def read_numbers(
         The end of the error.
     """
     pl = polars()
-    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+    if series.dtype.is_numeric():
         return fill_gaps(series.cast(pl.Float64), missing)
+    if series.dtype == pl.Boolean:
+        return fill_gaps(series.cast(pl.Float64))
     if series.dtype in (pl.Time, pl.Duration):
         is_time = series.dtype == pl.Time
         whole = series.to_physical() if is_time else series.dt.total_nanoseconds()
@@ -351,8 +353,10 @@ def read_strings(
     """
     pl = polars()
     dtype = series.dtype
+    if dtype.is_numeric():
+        series = _drop_numbers(series, missing)
     if dtype.is_float():
-        values = _drop_numbers(series, missing).fill_nan(None)
+        values = series.fill_nan(None)
         distinct = values.unique().drop_nulls()
         labels = pl.Series(map(label, distinct.to_list()), dtype=pl.String)
         return values.replace_strict(distinct, labels, default=None, return_dtype=pl.String)
@@ -403,10 +407,12 @@ def fill_gaps(series: pl.Series, missing: Sequence[str] = ()) -> np.ndarray:
 
 
 def _drop_numbers(series: pl.Series, missing: Sequence[str]) -> pl.Series:
-    """Return a series of numbers (float) with null for those that strings such as -999 are."""
+    """Return a series of numbers with null for those that strings such as -999 are."""
     pl = polars()
     numbers = parse_plain(pl.Series(missing, dtype=pl.String)).drop_nulls()
-    return series.set(series.is_in(numbers.implode()), None) if len(numbers) else series
+    if not len(numbers):
+        return series
+    return series.set(series.cast(pl.Float64).is_in(numbers.implode()).fill_null(False), None)
 
 
 def parse_plain(strings: pl.Series) -> pl.Series:

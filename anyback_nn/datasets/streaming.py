@@ -200,7 +200,8 @@ def fit_file(
             [name for name in columns if name not in identifiers], features, constant
         )
         markers = () if labels.is_continuous else parts.markers
-        unlabelled = note_unlabelled(file.n_rows - n_rows, target, markers=markers)
+        n_labelled = n_rows - (labels.n_missing if labels.is_continuous else 0)
+        unlabelled = note_unlabelled(file.n_rows - n_labelled, target, markers=markers)
         encoding = Encoding(features.with_kinds(kinds), labels.fit(unlabelled), options)
     numeric = {n: x for n, x in learners.items() if isinstance(x, _NumericLearner) and n in fitted}
     gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
@@ -218,7 +219,7 @@ def fit_file(
         *note_gaps(features, gaps),
         *answers.notes,
     )
-    return encoding, all_notes, n_rows
+    return encoding, all_notes, n_labelled
 
 
 class _Parts:
@@ -424,11 +425,14 @@ class _TargetLearner:
         self.numbers: set[float] = set()
         self.labels: set[str] = set()
         self.is_continuous = task == "regression"
+        self.n_missing = 0
 
     def update(self, series: pl.Series, options: TableOptions) -> None:
         """Learn from the targets of a part, none of which is missing."""
         if self.kind.values == "numbers":
             column = read_array(series, replace(self.kind, missing=options.na_values))
+            column = column[~np.isnan(column)]
+            self.n_missing += len(series) - len(column)
             self.moments += Moments.of(column)
             if not self.is_continuous:
                 self.numbers.update(np.unique(column).tolist())

@@ -366,7 +366,7 @@ def require_classes(labels: Collection[str], notes: Sequence[str] = ()) -> None:
     if len(labels) == 1:
         raise DataError(
             f"the target has one class only, {quoted_list(labels)}: expected at least two; give "
-            f"rows of other classes, or another target{''.join(f'. It has {n}' for n in notes)}"
+            f"rows of other classes, or another target{''.join(f' ({note})' for note in notes)}"
         )
 
 

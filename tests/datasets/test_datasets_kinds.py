@@ -214,7 +214,8 @@ def test_numbers_that_stand_for_missing_values_are_noted(learn, values, sentinel
         assert f"others: '{sentinel}' in 'a'; --na-values={sentinel} (na" in notes[0]
         data = learn(columns, na_values=(sentinel,))
         assert f" in 'a' ({data.numbers['a'].median:.6g})" in data.note("missing numbers filled")
-        assert len(learn(columns, "a", "regression", na_values=(sentinel,)).y) < N
+        data = learn(columns, "a", "regression", na_values=(sentinel,))
+        assert f"left out {N - len(data.y)} rows in which the target 'a'" in "".join(data.notes)
 
 
 def test_a_repeated_text_among_numbers_is_missing_with_a_note(learn):
