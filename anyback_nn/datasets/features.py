@@ -565,8 +565,8 @@ def drop_columns(
     notes = {
         "left out, because no row of the training part has a value": set(names) - {*columns.names},
         f"{left_out}constant in the training part, which teaches nothing": equal - long,
-        f"{left_out}equal in the first 16 digits, beyond which numbers are not read "
-        "(--categorical)": long,
+        f"{left_out}equal in the first 16 digits, and numbers have no more (--categorical takes "
+        "all)": long,
         f"left out, because no string is in {_RARE_ROWS} rows of the training part": {
             *rare
         }.intersection(useless),
