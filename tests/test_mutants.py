@@ -427,7 +427,7 @@ MUTANTS = (
     Mutant(
         "columns of a data frame are taken in their order",
         "inputs/frames.py",
-        "places = [names.index(name) for name in feature_names]",
+        "places = [place_of[name] for name in feature_names]",
         "places = range(len(names))",
         "inputs/test_frames.py::test_any_order_of_the_columns_is_the_same",
         "numpy",

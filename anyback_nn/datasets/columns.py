@@ -9,7 +9,8 @@ There are three kinds of columns:
 A table is a mapping of column names to columns of one length. Rows are counted from 1 in messages.
 
 In files, spaces around a string do not count, ``True`` and ``true`` are the same feature, and the
-strings of `MISSING_MARKERS` are missing values: those of pandas, and ? and -.
+strings of `MISSING_MARKERS` are missing values: those of pandas, and ? and -. In columns that the
+user calls categorical they are values.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ __all__ = [
     "fill_gaps",
     "find_distinct",
     "find_gaps",
+    "find_markers",
     "find_missing",
     "label",
     "non_numeric",
@@ -127,15 +129,26 @@ def require_present(missing: np.ndarray, what: str) -> None:
         )
 
 
-def find_gaps(series: pl.Series, missing: Sequence[str] = ()) -> np.ndarray:
+def find_gaps(
+    series: pl.Series, missing: Sequence[str] = (), *, keep_markers: bool = False
+) -> np.ndarray:
     """Return a mask of the missing values of a column of a polars frame."""
     pl = polars()
-    if series.dtype.is_float():
-        series = series.fill_nan(None)
+    if series.dtype.is_numeric():
+        series = _drop_numbers(series, missing).cast(pl.Float64).fill_nan(None)
     elif series.dtype in (pl.String, pl.Categorical, pl.Enum):
-        series = read_strings(series, missing)
+        series = read_strings(series, missing, keep_markers=keep_markers)
     mask: np.ndarray = series.is_null().to_numpy()
     return mask
+
+
+def find_markers(series: pl.Series, missing: Sequence[str] = ()) -> set[str]:
+    """Return the strings of a column that are missing values because they are known markers."""
+    if series.dtype != polars().String:
+        return set()
+    strings = read_strings(series, missing, keep_markers=True)
+    gaps = read_strings(series, missing).is_null() & strings.is_not_null()
+    return set(strings.filter(gaps).unique().to_list())
 
 
 def find_distinct(column: Column) -> tuple[Sequence[Any], np.ndarray]:
@@ -283,7 +296,9 @@ def read_numbers(
         The end of the error.
     """
     pl = polars()
-    if series.dtype.is_numeric() or series.dtype == pl.Boolean:
+    if series.dtype.is_numeric():
+        return fill_gaps(series.cast(pl.Float64), missing)
+    if series.dtype == pl.Boolean:
         return fill_gaps(series.cast(pl.Float64))
     if series.dtype in (pl.Time, pl.Duration):
         is_time = series.dtype == pl.Time
@@ -295,7 +310,7 @@ def read_numbers(
         strings = strings.replace(_NUMBERS)
     parsed = parse_plain(strings) if written is None else written.parse(strings)
     require_parsed(parsed, strings, str(written or "numbers"), hint)
-    return fill_gaps(parsed)
+    return fill_gaps(parsed, missing)
 
 
 def read_dates(
@@ -328,14 +343,18 @@ def read_strings(
     *,
     remedy: str = "drop it (drop=, --drop)",
     merge_booleans: bool = True,
+    keep_markers: bool = False,
 ) -> pl.Series:
     """Return the values of a column as strings: stripped, missing values as nulls.
 
     The remedy is what the error advises if the column is of another type. Spellings of true and
-    false are one each, unless ``merge_booleans`` is False.
+    false are one each, unless ``merge_booleans`` is False. With ``keep_markers``, only empty
+    strings and ``missing`` are missing values.
     """
     pl = polars()
     dtype = series.dtype
+    if dtype.is_numeric():
+        series = _drop_numbers(series, missing)
     if dtype.is_float():
         values = series.fill_nan(None)
         distinct = values.unique().drop_nulls()
@@ -349,30 +368,28 @@ def read_strings(
             f"it over several columns, or {remedy}"
         )
     strings = series.cast(pl.String).str.strip_chars()
-    changes: dict[str, str | None] = dict.fromkeys((*MISSING_MARKERS, *missing))
+    markers = ("",) if keep_markers else MISSING_MARKERS
+    changes: dict[str, str | None] = dict.fromkeys((*markers, *missing))
     changes |= _BOOLEANS if merge_booleans else {}
     if not strings.is_in(list(changes)).any():  # which is fast
         return strings
-    if (strings == "+").any() and "-" not in missing:
-        del changes["-"]
+    if "-" not in missing and (strings == "+").any():
+        changes.pop("-", None)
     return strings.replace(changes)
 
 
-def read_labels(series: pl.Series, missing: Sequence[str] = ()) -> Strings:
+def read_labels(
+    series: pl.Series, missing: Sequence[str] = (), *, keep_markers: bool = False
+) -> Strings:
     """Return a column of labels, as they are written; labels that are numbers are sorted by size.
-
-    Only where true or false is written in several ways, they are merged.
 
     >>> import polars as pl
     >>> read_labels(pl.Series(["10", "9", "09", "1E1"])).values
     ('09', '9', '10', '1E1')
     """
     pl = polars()
-    strings = read_strings(series, missing, merge_booleans=False)
+    strings = read_strings(series, missing, merge_booleans=False, keep_markers=keep_markers)
     values = strings.unique().drop_nulls().sort()
-    if values.replace(_BOOLEANS).n_unique() < len(values):
-        strings = strings.replace(_BOOLEANS)
-        values = strings.unique().drop_nulls().sort()
     if not values.cast(pl.Float64, strict=False).null_count():
         values = pl.Series(sorted(values.to_list(), key=_size), dtype=pl.String)
     return _encode(strings, values)
@@ -383,9 +400,19 @@ def encode_strings(strings: pl.Series) -> Strings:
     return _encode(strings, strings.unique().drop_nulls().sort())
 
 
-def fill_gaps(series: pl.Series) -> np.ndarray:
-    """Return a series of numbers as a column, null as NaN."""
+def fill_gaps(series: pl.Series, missing: Sequence[str] = ()) -> np.ndarray:
+    """Return a series of numbers as a column; null, and the numbers that are missing, as NaN."""
+    series = _drop_numbers(series, missing)
     return as_numbers(series.name, series.fill_null(float("nan")).to_numpy())
+
+
+def _drop_numbers(series: pl.Series, missing: Sequence[str]) -> pl.Series:
+    """Return a series of numbers with null for those that strings such as -999 are."""
+    pl = polars()
+    numbers = parse_plain(pl.Series(missing, dtype=pl.String)).drop_nulls()
+    if not len(numbers):
+        return series
+    return series.set(series.cast(pl.Float64).is_in(numbers.implode()).fill_null(False), None)
 
 
 def parse_plain(strings: pl.Series) -> pl.Series:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing
+from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing, label
 from anyback_nn.datasets.formats import ClockFormat, DateFormat, NumberFormat
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, quoted_list
@@ -33,6 +35,7 @@ __all__ = [
     "fit_categories",
     "fit_columns",
     "note_gaps",
+    "note_sentinels",
     "split_dates",
     "standard_deviation",
 ]
@@ -46,6 +49,8 @@ RARE = "(rare)"
 MOST_CATEGORIES = 1000
 _MANY_CATEGORIES = 50
 _RARE_ROWS = 5
+_SENTINEL = re.compile("-?99+|-1")
+_LARGEST_INTEGER = 2**53  # float64 has all smaller ones
 
 
 @dataclass(frozen=True)
@@ -426,7 +431,8 @@ def fit_columns(table: Table, *, keep_all: bool = False) -> tuple[Columns, tuple
     -------
     columns : Columns
     notes : tuple of str
-        The columns that were left out, and those whose rare strings share a category.
+        The columns that were left out, those whose rare strings share a category, and numbers that
+        may be missing values.
 
     Raises
     ------
@@ -453,7 +459,8 @@ def fit_columns(table: Table, *, keep_all: bool = False) -> tuple[Columns, tuple
     )
     columns = Columns(_fit_numbers(numbers), categories, dates)
     constant = [name for name, column in arrays.items() if _is_constant(column)]
-    return drop_columns(table, columns, constant, keep_all=keep_all)
+    columns, notes = drop_columns(table, columns, constant, keep_all=keep_all)
+    return columns, (*notes, *note_sentinels(numbers))
 
 
 def _fit_dates(name: str, dates: np.ndarray) -> DateColumn:
@@ -476,13 +483,14 @@ def _fit_numbers(table: dict[str, np.ndarray]) -> tuple[NumericColumn, ...]:
     values -= means
     # The corrected two-pass algorithm: what rounding left of the mean is taken from the variance.
     left = values.sum(axis=0)
+    spans = np.ptp(values, axis=0)
     values *= values
     variances = (values.sum(axis=0) - left**2 / len(values)) / len(values)
-    scales = [
-        standard_deviation(mean, variance, len(values)) or 1.0
-        for mean, variance in zip(means.tolist(), variances.tolist(), strict=True)
-    ]
-    fitted = zip(table, map(float, medians), means.tolist(), scales, strict=True)
+    # Only where scikit-learn takes a column that varies as constant is the mean corrected as well.
+    scales = [standard_deviation(*x) for x in zip(means, variances, repeat(len(values)))]
+    wide = [standard_deviation(*x) for x in zip(means, variances, repeat(len(values)), spans)]
+    means += np.where(np.equal(scales, wide), 0.0, left / len(values))
+    fitted = zip(table, map(float, medians), means.tolist(), (x or 1.0 for x in wide), strict=True)
     return tuple(NumericColumn(*settings) for settings in fitted)
 
 
@@ -504,8 +512,11 @@ def fit_categories(name: str, counts: Mapping[str, int], n_missing: int) -> Cate
     return CategoricalColumn(name, tuple(sorted(categories)))
 
 
-def standard_deviation(mean: float, variance: float, count: int) -> float:
+def standard_deviation(mean: float, variance: float, count: int, span: float = 0.0) -> float:
     """Return the standard deviation, or 0 if the variance may be nothing but rounding.
+
+    It is more than that if the span from the least to the greatest value is more than two units in
+    the last place, as of large numbers that differ little.
 
     The bound is that of scikit-learn, from T. Chan, G. Golub and R. LeVeque, "Algorithms for
     computing the sample variance: analysis and recommendations", The American Statistician 37,
@@ -513,7 +524,9 @@ def standard_deviation(mean: float, variance: float, count: int) -> float:
     """
     rounding = count * sys.float_info.epsilon
     is_constant = variance <= rounding * variance + (rounding * mean) ** 2
-    return 0.0 if is_constant else math.sqrt(variance)
+    if is_constant and span <= 2 * math.ulp(mean):
+        return 0.0
+    return math.sqrt(variance)
 
 
 def drop_columns(
@@ -541,6 +554,9 @@ def drop_columns(
     single = {c.name: c.values[0] for c in columns.categories if len(c.values) == 1}
     rare = [name for name, value in single.items() if value == RARE]
     equal = {*constant, *single} - {*rare}
+    long = {c.name for c in columns.numbers if abs(c.median) >= _LARGEST_INTEGER}.intersection(
+        constant
+    )
     useless = {*equal, *rare}
     if keep_all or useless.issuperset(columns.names):
         useless = set()
@@ -548,7 +564,9 @@ def drop_columns(
     left_out = "left out, because " if useless else ""
     notes = {
         "left out, because no row of the training part has a value": set(names) - {*columns.names},
-        f"{left_out}constant in the training part, which teaches nothing": equal,
+        f"{left_out}constant in the training part, which teaches nothing": equal - long,
+        f"{left_out}equal in the first 16 digits, and numbers have no more (--categorical takes "
+        "all)": long,
         f"left out, because no string is in {_RARE_ROWS} rows of the training part": {
             *rare
         }.intersection(useless),
@@ -573,6 +591,39 @@ def note_gaps(columns: Columns, n_missing: Mapping[str, int]) -> tuple[str, ...]
     gaps = [f"{n_missing[n]:,} in {n!r}{text}" for n, text in medians.items() if n_missing[n]]
     note = f"missing numbers filled with the training median: {quoted_list(gaps, 6, quote=str)}"
     return (note,) if gaps else ()
+
+
+def note_sentinels(columns: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Describe which numbers may be missing values, such as -999, far from all others.
+
+    They are in 2 % of the rows or more, and further from the others than their whole range.
+
+    Examples
+    --------
+    >>> note_sentinels({"age": np.array([30.0, -99, 41, -99, 50])})
+    ("may be missing values, far from all others: '-99' in 'age'; --na-values=-99 (na_values=)...",)
+    """
+    found = {name: value for name, column in columns.items() if (value := _find_sentinel(column))}
+    if not found:
+        return ()
+    values = ",".join(dict.fromkeys(found.values()))
+    where = quoted_list((f"{value!r} in {name!r}" for name, value in found.items()), 6, quote=str)
+    return (
+        f"may be missing values, far from all others: {where}; --na-values={values} (na_values=) "
+        "makes them missing, in all columns",
+    )
+
+
+def _find_sentinel(column: np.ndarray) -> str | None:
+    values = column[~np.isnan(column)]
+    for end in (values.min(), values.max()) if len(values) else ():
+        others = values[values != end]
+        n_rows, text = len(values) - len(others), label(float(end))
+        if _SENTINEL.fullmatch(text) and len(others) and n_rows >= max(2, 0.02 * len(column)):
+            low, high = others.min(), others.max()
+            if 0 < high - low < min(abs(low - end), abs(high - end)):
+                return text
+    return None
 
 
 def flatten(raw: np.ndarray, n_features: int) -> np.ndarray:

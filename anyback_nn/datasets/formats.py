@@ -12,23 +12,37 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyback_nn.utils.frames import polars
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["ClockFormat", "DateFormat", "Format", "NumberFormat", "find_formats"]
+__all__ = [
+    "CURRENCIES",
+    "ClockFormat",
+    "DateFormat",
+    "Format",
+    "NumberFormat",
+    "find_closest",
+    "find_formats",
+]
 
 _MINUS = "[\u2010-\u2013\u2212\ufe63\uff0d]"
 _SPACES = r"[\s\u00a0\u2007\u2009\u202f]"
 _APOSTROPHES = "[\u2019\u02bc\u00b4`]"
 _THOUSANDS = {"": "no mark", ",": "commas", ".": "points", " ": "spaces", "'": "apostrophes"}
+CURRENCIES = (
+    "AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KRW|MXN|MYR|NOK|NZD|PHP|PLN|RON|"
+    "RUB|SEK|SGD|THB|TRY|TWD|UAH|USD|ZAR"
+)
+"""Codes that are written without a space too, as in USD12; other letters may be those of a name."""
 # The sign may stand on either side of a unit in front: -$12 and $-12. A unit has no digits but an
 # exponent at its end, as m2 has.
 _NUMBER = (
-    r"^(?P<open>\()? ?(?P<sign>[-+])? ?(?P<before>\p{Sc}|[A-Z]{1,3}\p{Sc}|[A-Z]{3} )? ?"
+    r"^(?P<open>\()? ?(?P<sign>[-+])? ?"
+    rf"(?P<before>\p{{Sc}}|[A-Z]{{1,3}}\p{{Sc}}|[A-Z]{{3}} |{CURRENCIES})? ?"
     r"(?P<inner>[-+])? ?(?P<digits>\d[\d.,' ]*|[.,]\d+)(?P<exponent>[eE][-+]?\d+)?"
     r" ?(?P<after>[^\d\s.,'()+:/\-][^\d()]*[23]?)?(?P<close>\))?$"
 )
@@ -50,9 +64,23 @@ _DAYS = (
     "%b %d, %Y",
     "%B %d, %Y",
     "%d-%b-%Y",
+    "%d/%m/%y",
+    "%m/%d/%y",
+    "%d.%m.%y",
+    "%d %b %y",
+    "%d-%b-%y",
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S%.f", " %I:%M %p", " %I:%M:%S %p")
-_FIELDS = {"%Y": r"\d{4}", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]+", "%p": "[AaPp]", "%.f": r"\.\d"}
+_FIELDS = {
+    **{"%Y": r"\d{4}", "%y": r"\d{2}(?!\d)"},
+    **{"%b": "[A-Za-z]{3}", "%B": "[A-Za-z]+", "%p": "[AaPp]", "%.f": r"\.\d"},
+}
+_FIRST = 20
+"""In how many strings a format is looked for that reads most of them."""
+
+_ZONE = (
+    r"(:\d\d(?:\.\d+)?|^\d{4}-\d\d-\d\d)\s?(?:Z|(?P<sign>[+-])(?P<hour>\d\d):?(?P<minute>\d\d)?)$"
+)
 
 
 def _date_expression(pattern: str) -> re.Pattern[str]:
@@ -139,16 +167,18 @@ class ClockFormat:
 
 @dataclass(frozen=True)
 class DateFormat:
-    """Dates, with or without a time of day, in a format of ``strftime``."""
+    """Dates, with or without a time of day, in a format of ``strftime``; with an offset, in UTC."""
 
     pattern: str = "%Y-%m-%d"
 
     def parse(self, strings: pl.Series) -> pl.Series:
         """Return the dates and times (Datetime), null where a string is not of this format."""
         pl = polars()
-        years = strings.str.contains(r"\d{4}")
+        years = strings.str.contains(r"\d{4}" if "%Y" in self.pattern else r"\d")
         plain = strings.set(~years, None).str.replace(r"^(\d{4}-\d\d-\d\d)T", "${1} ")
-        plain = plain.str.replace(r"(Z|[+-]\d\d:?\d\d)$", "")
+        offsets: Any = datetime.timedelta(0)
+        if plain.str.contains(_ZONE).any():
+            offsets, plain = _read_offsets(plain), plain.str.replace(_ZONE, "${1}")
         has_time = "%H" in self.pattern or "%I" in self.pattern
         if has_time and self.pattern.startswith("%Y-%m-%d "):
             # A date alone is its first moment.
@@ -156,7 +186,7 @@ class DateFormat:
             plain = plain.str.replace(r"^(\d{4}-\d\d-\d\d)$", f"${{1}} {midnight}")
         try:
             if has_time:
-                return plain.str.to_datetime(self.pattern, strict=False, time_unit="us")
+                return plain.str.to_datetime(self.pattern, strict=False, time_unit="us") - offsets
             return plain.str.to_date(self.pattern, strict=False).cast(pl.Datetime("us"))
         except pl.exceptions.PolarsError:
             return pl.Series(strings.name, [None] * len(strings), pl.Datetime("us"))
@@ -198,6 +228,41 @@ def find_formats(strings: pl.Series, *, decimal: str | None = None) -> list[Form
     return list(formats)
 
 
+def find_closest(
+    strings: pl.Series, counts: pl.Series, *, decimal: str | None = None
+) -> tuple[Format | None, pl.Series]:
+    """Return the format that reads most rows, and a mask of the strings that it reads.
+
+    It is one that reads several strings, among them one of the first, and a tenth of the rows; None
+    if there is none.
+
+    Parameters
+    ----------
+    strings : polars.Series of String
+        Distinct strings, without missing values.
+    counts : polars.Series of int
+        In how many rows each is.
+    decimal : {".", ","}, optional
+        The only mark that may stand before a fraction.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> form, fits = find_closest(pl.Series(["3 lb", "1 kg", "2 kg"]), pl.Series([1, 1, 1]))
+    >>> str(form), fits.to_list()
+    ("numbers with the unit 'kg'", [False, True, True])
+    """
+    pl = polars()
+    firsts = [find_formats(pl.Series([text]), decimal=decimal) for text in strings.head(_FIRST)]
+    best: Format | None = None
+    mask, most = strings.is_null(), counts.sum() / 10
+    for form in dict.fromkeys(itertools.chain(*firsts)):
+        fits = form.parse(strings).is_not_null()
+        if fits.sum() > 1 and (n_rows := counts.filter(fits).sum()) > most:
+            best, mask, most = form, fits, n_rows
+    return best, mask
+
+
 def _parse_all(strings: pl.Series, decimal: str | None) -> Iterator[tuple[Format, pl.Series]]:
     """Yield the strings as each format reads them, less most formats that read some as null."""
     if not len(strings):
@@ -222,6 +287,16 @@ def _parse_all(strings: pl.Series, decimal: str | None) -> Iterator[tuple[Format
         if expression.search(first):
             date = DateFormat(pattern)
             yield date, date.parse(strings)
+
+
+def _read_offsets(strings: pl.Series) -> pl.Series:
+    """Return how much later than UTC the zones of times are (Duration), such as +02:00."""
+    pl = polars()
+    sign, hours, minutes = (pl.col(name) for name in ("sign", "hour", "minute"))
+    length = hours.cast(pl.Int64).fill_null(0) * 60 + minutes.cast(pl.Int64).fill_null(0)
+    minutes = pl.when(sign == "-").then(-length).otherwise(length)
+    parts = strings.str.extract_groups(_ZONE).struct.unnest()
+    return parts.select(pl.duration(minutes=minutes, time_unit="us")).to_series()
 
 
 def _split_numbers(strings: pl.Series) -> pl.DataFrame:

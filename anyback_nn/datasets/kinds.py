@@ -27,7 +27,14 @@ from anyback_nn.datasets.columns import (
     read_strings,
     require_parsed,
 )
-from anyback_nn.datasets.formats import DateFormat, Format, NumberFormat, find_formats
+from anyback_nn.datasets.formats import (
+    CURRENCIES,
+    DateFormat,
+    Format,
+    NumberFormat,
+    find_closest,
+    find_formats,
+)
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
@@ -41,6 +48,7 @@ __all__ = [
     "Kind",
     "decide_kind",
     "declare_kind",
+    "describe_target",
     "exclude_identifiers",
     "find_decimal",
     "identifies_rows",
@@ -49,27 +57,34 @@ __all__ = [
     "read_array",
     "read_as",
     "read_column",
+    "refuse_numeric_dates",
 ]
 
 _IDENTIFIER_ROWS = 50
+_MANY_NUMBERS = 20
 # As pandas names an index that has no name, in Parquet and in CSV.
 _INDEX_NAME = re.compile(r"(__index_level_\d+__|Unnamed: \d+|)")
 _IDENTIFIER_NAME = re.compile(
     r"(?i:(.*[_ .-])?(id|u?uid|guid|index|idx|key|no|nr|row|row ?names?))|.*[a-z]I[dD]"
 )
 # A sign or bracket, a currency, a sign, then a digit.
-_BEGINS_WITH_DIGIT = (
-    r"^[-+(\u2010-\u2015\u2212]?\s*(\p{Sc}|[A-Z]{1,3}\p{Sc}|[A-Z]{3}\s)?\s*[-+\u2212]?[.,]?\d"
+_DIGIT = (
+    rf"[-+(\u2010-\u2015\u2212]?\s*(\p{{Sc}}|[A-Z]{{1,3}}\p{{Sc}}|[A-Z]{{3}}\s|{CURRENCIES})?"
+    r"\s*[-+\u2212]?[.,]?\d"
 )
+_BEGINS_WITH_DIGIT = f"^{_DIGIT}"
+# In many different values; a few may be classes, such as <=50K and >50K.
+_IS_ABOUT_DIGIT = rf"^(([<>]=?|[\u2264\u2265~\u2248]|(?i:ca?\.|circa))\s*)?{_DIGIT}"
 _INTEGER = re.compile(r"\s*[-+]?\d+\s*")
 _LEADING_ZERO = r"^0\d+$"
 # Three digits may be thousands.
 _FRACTION = r"\.(\d{1,2}|\d{4,})(\D|$)"
-_LABELS = ". Where the strings are labels, use --task classification (task=)"
 _REMEDIES = (
     "take the values as categories with --categorical (categorical=), or leave the column out with "
     "--drop (drop=)"
 )
+_LABELS = "use --task classification (task=) where the strings are labels"
+_TEXTS = "name texts that are missing values with --na-values (na_values=), "
 
 
 class AmbiguousNumbersError(DataError):
@@ -89,12 +104,15 @@ class Kind:
         Strings that are missing values in this column, in addition to the known markers.
     is_code : bool
         Whether the strings are digits that begin with zeros, such as postal codes.
+    keeps_markers : bool
+        Whether known markers such as ``None`` are values, because the user calls it categorical.
     """
 
     values: Literal["numbers", "dates", "categories"]
     written: Format | None = None
     missing: tuple[str, ...] = ()
     is_code: bool = False
+    keeps_markers: bool = False
 
 
 def read_column(
@@ -109,12 +127,14 @@ def read_column(
     """
     kind = declare_kind(series.name, series.dtype, options)
     if kind is not None:
+        if not is_target:
+            refuse_numeric_dates(series.name, kind, options)
         return kind, read_as(series, kind)
     strings = read_strings(series, options.na_values)
     parsed = parse_plain(strings)
     if parsed.null_count() == strings.null_count() and not _uses_commas(strings, options):
         if series.name in options.numeric or not _are_codes(strings):
-            return Kind("numbers", None, options.na_values), fill_gaps(parsed)
+            return Kind("numbers", None, options.na_values), fill_gaps(parsed, options.na_values)
         return Kind("categories", None, options.na_values, True), encode_strings(strings)
     counts = strings.drop_nulls().rename("value").value_counts(name="count")
     kind = decide_kind(series.name, counts, options, is_target=is_target, strings=strings)
@@ -152,7 +172,7 @@ def declare_kind(name: str, dtype: pl.DataType, options: TableOptions) -> Kind |
     """Return what a column is by its type and the options; None if its strings decide."""
     pl = polars()
     if name in options.categorical:
-        return Kind("categories", None, options.na_values)
+        return Kind("categories", None, options.na_values, keeps_markers=True)
     is_number = dtype.is_numeric() or dtype in (pl.Time, pl.Duration)
     if is_number or (dtype == pl.Boolean and name in options.numeric):
         return Kind("numbers", None, options.na_values)
@@ -161,6 +181,15 @@ def declare_kind(name: str, dtype: pl.DataType, options: TableOptions) -> Kind |
     if dtype != pl.String and name not in options.numeric:
         return Kind("categories", None, options.na_values)
     return None
+
+
+def refuse_numeric_dates(name: str, kind: Kind, options: TableOptions) -> None:
+    """Raise `DataError` if a column of dates was to be numbers."""
+    if kind.values == "dates" and name in options.numeric:
+        raise DataError(
+            f"column {name!r} holds dates: expected numbers; leave it out of --numeric (numeric=), "
+            "and year, month, elapsed days and others become features"
+        )
 
 
 def decide_kind(
@@ -186,7 +215,6 @@ def decide_kind(
         The column, for errors that name a row.
     """
     forced, markers = name in options.numeric, options.na_values
-    hint = _LABELS if is_target else ""
     counts = counts.sort(["count", "value"], descending=[True, False])
     values = counts["value"].alias(name)
     if not len(values):
@@ -204,17 +232,21 @@ def decide_kind(
     if len(forms) > 1:
         first, second = (repr(str(form)) for form in forms[:2])
         is_date = isinstance(forms[0], DateFormat)
-        remedy = "write them like 2024-01-31, " if is_date else "use --decimal , or . (decimal=), "
+        remedy = "write them like 2024-01-31" if is_date else "use --decimal , or . (decimal=)"
+        remedies = f"{_LABELS}, or {remedy}" if is_target else f"{remedy}, {_REMEDIES}"
         raise (DataError if is_date else AmbiguousNumbersError)(
             f"column {name!r}: {_examples(values)} can be read as {first} or as {second}: "
-            f"expected one reading; {remedy}{_REMEDIES}{hint}"
+            f"expected one reading; {remedies}"
         )
     if forms:
         (form,) = forms
+        kind = Kind("dates" if isinstance(form, DateFormat) else "numbers", form, markers)
+        if not is_target:
+            refuse_numeric_dates(name, kind, options)
         if form is None and not forced and _are_codes(values):
             return Kind("categories", None, markers, True)
-        return Kind("dates" if isinstance(form, DateFormat) else "numbers", form, markers)
-    _refuse_numbers(values, counts["count"], options, hint=hint, strings=strings)
+        return kind
+    _refuse_numbers(values, counts["count"], options, is_target=is_target, strings=strings)
     return Kind("categories", None, markers)
 
 
@@ -223,39 +255,50 @@ def _refuse_numbers(
     counts: pl.Series,
     options: TableOptions,
     *,
-    hint: str,
+    is_target: bool,
     strings: pl.Series | None,
 ) -> None:
-    """Raise `DataError` if most values are numbers, or begin with digits."""
+    """Raise `DataError` if many values are numbers, or most begin with digits."""
     n_rows = counts.sum()
-    if counts[0] > 1 and n_rows < 2 * counts[0] and not values.str.contains(r"\d")[0]:
+    has_digit = values.str.contains(r"\d")
+    if counts[0] > 1 and n_rows < 2 * counts[0] and not has_digit[0]:
         n_rows -= counts[0]  # a text such as "unknown" in most rows
     parsed = parse_plain(values)
-    most = 2 * counts.filter(parsed.is_not_null()).sum() > n_rows
-    if parsed.null_count() and (most or values.name in options.numeric):
+    n_numbers = counts.filter(parsed.is_not_null()).sum()
+    many = len(values) - parsed.null_count() > _MANY_NUMBERS and 10 * n_numbers >= n_rows
+    if parsed.null_count() and (many or 2 * n_numbers > n_rows or values.name in options.numeric):
+        hint = f". {_LABELS[0].upper()}{_LABELS[1:]}" if is_target else ""
         hint = hint or f". Where it is no number, {_REMEDIES}"
         if strings is not None:
             require_parsed(parse_plain(strings), strings, "numbers", hint)
         wrong = values.filter(parsed.is_null())[0]
         raise non_numeric(wrong, values.name, "", "numbers", hint)
-    numeric = values.str.contains(_BEGINS_WITH_DIGIT)
+    pattern = _IS_ABOUT_DIGIT if len(values) > _MANY_NUMBERS else _BEGINS_WITH_DIGIT
+    numeric = values.str.contains(pattern)
     if 2 * counts.filter(numeric).sum() > n_rows:
-        examples = values.filter(numeric)
-        row = ""
-        if strings is not None:
-            first = strings.is_in(examples.implode()).fill_null(False).arg_max()
-            row = f"row {(first or 0) + 1}, "
+        strings = values if strings is None else strings
+        form, fits = find_closest(values, counts, decimal=options.decimal)
+        if form is None:
+            wrong = strings.is_in(values.filter(numeric).implode())
+            what = f"{_examples(values.filter(numeric))} begin with digits but have no common form"
+        else:
+            wrong = strings.is_in(values.filter(~fits).implode())
+            good = values.filter(fits)[0]
+            what = f"{strings.filter(wrong)[0]!r} is not written as {good!r} is ({form})"
+        row = f"row {wrong.fill_null(False).arg_max() + 1}, " if strings is not values else ""
+        texts = "" if has_digit.all() else _TEXTS
         raise DataError(
-            f"{row}column {values.name!r}: {_examples(examples)} begin with digits but have no "
-            "common form: expected numbers such as 1234.5, all with one unit, or dates in one "
-            f"format; {_REMEDIES}{hint}"
+            f"{row}column {values.name!r}: {what}: expected numbers such as 1234.5, all with one "
+            f"unit, or dates in one format; "
+            + (f"{_LABELS}, or write them alike" if is_target else f"{texts}{_REMEDIES}")
         )
 
 
 def read_as(series: pl.Series, kind: Kind) -> Column:
     """Return a column whose kind is known."""
     if kind.values == "categories":
-        return encode_strings(read_strings(series, kind.missing))
+        strings = read_strings(series, kind.missing, keep_markers=kind.keeps_markers)
+        return encode_strings(strings)
     return read_array(series, kind)
 
 
@@ -330,11 +373,21 @@ def exclude_identifiers(
     return excluded
 
 
+def describe_target(
+    name: str, labels: Sequence[str], written: Format | None, task: str, options: TableOptions
+) -> Kind:
+    """Return what `note_kinds` says of a target, whose labels are none if it is continuous."""
+    is_open = bool(labels) and task == "auto" and name not in options.categorical
+    is_code = is_open and _are_codes(polars().Series(labels))
+    return Kind("numbers", written, options.na_values, is_code)
+
+
 def note_kinds(kinds: Mapping[str, Kind], options: TableOptions) -> tuple[str, ...]:
     """Describe which columns are not what they look like, in a line for each kind."""
     notes: dict[str, list[str]] = {
         "read as numbers": [],
-        "dates, of which year, month, day, weekday, hour and elapsed days are features": [],
+        "dates, of which year, month, day, weekday, hour and elapsed days are features, as far as "
+        "they vary": [],
         "kept as text because of leading zeros": [],
         "taken as missing": [],
     }
@@ -346,8 +399,9 @@ def note_kinds(kinds: Mapping[str, Kind], options: TableOptions) -> tuple[str, .
             dates.append(text)
         elif kind.written is not None:
             numbers.append(text)
-        if kind.is_code:
-            codes.append(text)
+        if kind.is_code:  # of numbers: a target that was to be either
+            is_target = kind.values == "numbers"
+            codes.append(f"{text} (for numbers, --task regression)" if is_target else text)
         if kind.missing != options.na_values:
             missing.append(f"{kind.missing[-1]!r} in {name!r}")
     return tuple(f"{what}: {quoted_list(x, 6, quote=str)}" for what, x in notes.items() if x)

@@ -37,13 +37,15 @@ class TableOptions:
         The text's encoding, such as ``utf-16`` or ``latin-1``. By default, byte order marks of
         UTF-16 and UTF-32 are recognised as well.
     na_values : tuple of str
-        Strings that are missing values, besides the known ones.
+        Strings that are missing values, besides the known ones. Numbers among them are missing
+        however they are written: -999 as well as -999.0.
     drop : tuple of str
         Columns that are no features.
     features : tuple of str, optional
         The columns that are features. Default: all that can be.
     categorical, numeric : tuple of str
-        Columns whose values are categories, or numbers, whatever they look like.
+        Columns whose values are categories, or numbers, whatever they look like. In categorical
+        ones, of all known markers of missing values only the empty string is one.
     ids : tuple of str
         Columns that name a row: no features, and written next to its prediction.
 

@@ -84,7 +84,9 @@ class ParquetBatches:
         n_gaps, size = 0, self.stretch * self.places
         for start in range(0, self.file.n_rows, size):
             targets = self.file.read([self.target], start, size)[self.target]
-            n_gaps += int(find_gaps(targets, self.options.na_values).sum())
+            is_named = self.target in self.options.categorical
+            gaps = find_gaps(targets, self.options.na_values, keep_markers=is_named)
+            n_gaps += int(gaps.sum())
         return self.file.n_rows - n_gaps
 
     def __iter__(self) -> Iterator[Pair]:

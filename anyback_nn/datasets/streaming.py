@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anyback_nn.datasets.answers import AnswerFinder
-from anyback_nn.datasets.columns import find_gaps, read_labels, read_strings
+from anyback_nn.datasets.columns import (
+    find_gaps,
+    find_markers,
+    read_labels,
+    read_strings,
+)
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import (
     CategoricalColumn,
@@ -20,6 +25,7 @@ from anyback_nn.datasets.features import (
     drop_columns,
     fit_categories,
     note_gaps,
+    note_sentinels,
     split_dates,
     standard_deviation,
 )
@@ -27,10 +33,12 @@ from anyback_nn.datasets.kinds import (
     Kind,
     decide_kind,
     declare_kind,
+    describe_target,
     exclude_identifiers,
     identifies_rows,
     note_kinds,
     read_array,
+    refuse_numeric_dates,
 )
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.tables import ParquetFile, note_identifiers, note_unlabelled
@@ -40,6 +48,7 @@ from anyback_nn.datasets.targets import (
     Target,
     choose_task,
     refuse_dates,
+    require_classes,
 )
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
@@ -79,16 +88,20 @@ class Moments:
     count : int
     mean : float
     spread : float
+    low, high : float
+        The least and the greatest number.
 
     Examples
     --------
     >>> Moments.of(np.array([1.0, 3.0])) + Moments.of(np.array([np.nan, 8.0]))
-    Moments(count=3, mean=4.0, spread=26.0)
+    Moments(count=3, mean=4.0, spread=26.0, low=1.0, high=8.0)
     """
 
     count: int = 0
     mean: float = 0.0
     spread: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
 
     @classmethod
     def of(cls, column: np.ndarray) -> Moments:
@@ -96,9 +109,12 @@ class Moments:
         values = column[~np.isnan(column)]
         if not len(values):
             return cls()
+        low, high = float(values.min()), float(values.max())
         mean = float(values.mean())
         values -= mean
-        return cls(len(values), mean, float(values @ values))
+        left = float(values.sum())  # of the mean, by rounding
+        spread = float(values @ values) - left * left / len(values)
+        return cls(len(values), mean + left / len(values), spread, low, high)
 
     def __add__(self, other: Moments) -> Moments:
         count = self.count + other.count
@@ -106,12 +122,14 @@ class Moments:
             return self
         apart, share = other.mean - self.mean, other.count / count
         spread = self.spread + other.spread + apart * apart * self.count * share
-        return Moments(count, self.mean + apart * share, spread)
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return Moments(count, self.mean + apart * share, spread, low, high)
 
     @property
     def deviation(self) -> float:
         """The standard deviation, or 0 if the variance may be nothing but rounding."""
-        return standard_deviation(self.mean, self.spread / self.count, self.count)
+        span = self.high - self.low
+        return standard_deviation(self.mean, self.spread / self.count, self.count, span)
 
 
 def fit_file(
@@ -194,22 +212,27 @@ def fit_file(
         features, notes = drop_columns(
             [name for name in columns if name not in identifiers], features, constant
         )
-        encoding = Encoding(features.with_kinds(kinds), labels.fit(), options)
+        markers = () if labels.is_continuous else parts.markers
+        n_labelled = n_rows - (labels.n_missing if labels.is_continuous else 0)
+        unlabelled = note_unlabelled(file.n_rows - n_labelled, target, markers=markers)
+        encoding = Encoding(features.with_kinds(kinds), labels.fit(unlabelled), options)
+    numeric = {n: x for n, x in learners.items() if isinstance(x, _NumericLearner) and n in fitted}
     gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
     answers.columns = features.names
     form = getattr(encoding.target, "written", None)
-    forms = {target: Kind("numbers", form, options.na_values)}
+    forms = {target: describe_target(target, encoding.classes or (), form, task, options)}
     all_notes = (
-        *note_unlabelled(file.n_rows - n_rows, target),
+        *unlabelled,
         *note_identifiers([name for name in columns if name in identifiers]),
         *note_kinds(
             forms | {name: kinds[name] for name in columns if name in features.names}, options
         ),
         *notes,
+        *note_sentinels({name: np.concatenate(x.sample) for name, x in numeric.items()}),
         *note_gaps(features, gaps),
         *answers.notes,
     )
-    return encoding, all_notes, n_rows
+    return encoding, all_notes, n_labelled
 
 
 class _Parts:
@@ -217,7 +240,8 @@ class _Parts:
 
     def __init__(self, file: ParquetFile, target: str, size: int, options: TableOptions) -> None:
         self.file, self.target, self.size, self.options = file, target, size, options
-        self.n_labelled = 0
+        self.n_labelled, self.markers = 0, set[str]()
+        self.is_named = target in options.categorical
 
     def read(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame, np.ndarray]]:
         """Yield the first row of each part, the part, and which of its rows have a target."""
@@ -225,7 +249,10 @@ class _Parts:
         for start in range(0, self.file.n_rows, self.size):
             frame = self.file.read(columns, start, self.size)
             with self.file.prefix_errors(start):
-                present = ~find_gaps(frame[self.target], self.options.na_values)
+                series, missing = frame[self.target], self.options.na_values
+                present = ~find_gaps(series, missing, keep_markers=self.is_named)
+                if not (self.is_named or present.all()):
+                    self.markers |= find_markers(series, missing)
                 self.n_labelled += int(present.sum())
                 yield start, frame, present
 
@@ -293,7 +320,10 @@ def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str
         for start, frame, present in parts.read([*{*names, parts.target}]):
             with parts.file.prefix_errors(start):
                 for name, counter in counts.items():
-                    strings = read_strings(frame[name], options.na_values, remedy=_REMEDY)
+                    is_named = name in options.categorical
+                    strings = read_strings(
+                        frame[name], options.na_values, remedy=_REMEDY, keep_markers=is_named
+                    )
                     counter.update(strings, present)
     return counts
 
@@ -308,6 +338,8 @@ def _decide(
 ) -> Kind:
     kind = declare_kind(name, dtype, options)
     if kind is not None:
+        if not is_target:
+            refuse_numeric_dates(name, kind, options)
         return kind
     with prefix_errors("among its different strings"):
         return decide_kind(name, counts[name].frame, options, is_target=is_target)
@@ -414,27 +446,34 @@ class _TargetLearner:
         self.numbers: set[float] = set()
         self.labels: set[str] = set()
         self.is_continuous = task == "regression"
+        self.n_missing = 0
 
     def update(self, series: pl.Series, options: TableOptions) -> None:
         """Learn from the targets of a part, none of which is missing."""
         if self.kind.values == "numbers":
             column = read_array(series, replace(self.kind, missing=options.na_values))
+            column = column[~np.isnan(column)]
+            self.n_missing += len(series) - len(column)
             self.moments += Moments.of(column)
             if not self.is_continuous:
                 self.numbers.update(np.unique(column).tolist())
                 distinct = np.array([*self.numbers])
                 self.is_continuous = choose_task(distinct, "auto", self.name) == "regression"
         if not self.is_continuous:
-            self.labels.update(read_labels(series, options.na_values).values)
+            is_named = self.name in options.categorical
+            labels = read_labels(series, options.na_values, keep_markers=is_named)
+            self.labels.update(labels.values)
             if len(self.labels) > _MOST_CLASSES:
                 raise DataError(
                     f"the target {self.name!r} has more than {_MOST_CLASSES:,} different labels: "
                     "expected at most that many classes"
                 )
 
-    def fit(self) -> Target:
+    def fit(self, notes: Sequence[str]) -> Target:
         if self.is_continuous:
             target = ContinuousTarget(self.moments.mean, self.moments.deviation, self.name)
             return replace(target, written=self.kind.written)  # type: ignore[arg-type]
-        labels = read_labels(polars().Series(self.name, sorted(self.labels), polars().String))
+        strings = polars().Series(self.name, sorted(self.labels), polars().String)
+        labels = read_labels(strings, keep_markers=True)
+        require_classes(labels.values, notes)
         return ClassLabels.fit(labels, self.name)

@@ -22,6 +22,7 @@ from anyback_nn.datasets.columns import (
     Strings,
     Table,
     encode_strings,
+    find_markers,
     find_missing,
     read_dates,
     read_labels,
@@ -39,6 +40,7 @@ from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
     AmbiguousNumbersError,
     Kind,
+    describe_target,
     exclude_identifiers,
     find_decimal,
     is_identifier,
@@ -53,6 +55,7 @@ from anyback_nn.datasets.targets import (
     Written,
     choose_task,
     refuse_dates,
+    require_classes,
     target_names,
     written_forms,
 )
@@ -109,12 +112,14 @@ def load_table(
         (y, chosen, written), (kinds, features, identifiers) = _read_columns(
             frame, targets, task, names, raw.options
         )
-        train, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
+        labelled, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
+        train = labelled
         if test_file is None:
             fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
             train, test = train.split(chosen, test_fraction=fraction, seed=seed)
         fitted, notes = fit_columns(train.x)
         fitted = fitted.with_kinds(kinds)
+        labels = tuple(train.y.counts) if isinstance(train.y, Strings) else ()
     known: tuple[str, ...] = ()
     if test_file is not None:
         test, known = _read_test_part(
@@ -122,8 +127,15 @@ def load_table(
         )
     with prefix_errors(table_label(source)):
         forms = {
-            name: Kind("numbers", form, options.na_values) for name, form in zip(targets, written)
+            name: describe_target(name, labels, form, task, options)
+            for name, form in zip(targets, written)
         }
+        unlabelled: tuple[str, ...] = ()
+        if n_missing:
+            is_open = bool(labels) and targets[0] not in options.categorical
+            markers = find_markers(frame[targets[0]], options.na_values) if is_open else ()
+            unlabelled = note_unlabelled(n_missing, *targets, markers=markers)
+        require_classes(labels, unlabelled)
         apart = [f"column {name!r} is no feature: it divides the rows" for name in dividing]
         dataset = build_dataset(
             raw.name,
@@ -137,11 +149,11 @@ def load_table(
             notes=(
                 *raw.notes,
                 *apart,
-                *note_unlabelled(n_missing, *targets),
+                *unlabelled,
                 *note_identifiers(identifiers),
                 *note_kinds(forms | {name: kinds[name] for name in fitted.names}, options),
                 *notes,
-                *note_answers(frame, fitted.names, targets),
+                *note_answers(frame, fitted.names, targets, labelled.x, labelled.y),
                 *known,
             ),
         )
@@ -370,7 +382,7 @@ def read_target(
     """
     name = series.name
     if task == "classification" or (task == "auto" and name in options.categorical):
-        return read_labels(series, options.na_values), None
+        return _read_labels(series, options), None
     if task == "regression":
         options = replace(options, categorical=(), numeric=(name,))
     kind, column = read_column(series, options, is_target=True)
@@ -378,8 +390,13 @@ def read_target(
         raise refuse_dates(name)
     present = column[~find_missing(column)]
     if isinstance(present, Strings) or choose_task(present, task, name) == "classification":
-        return read_labels(series, options.na_values), None
+        return _read_labels(series, options), None
     return column, kind.written  # type: ignore[return-value]  # dates are refused above
+
+
+def _read_labels(series: pl.Series, options: TableOptions) -> Strings:
+    is_named = series.name in options.categorical
+    return read_labels(series, options.na_values, keep_markers=is_named)
 
 
 def reread_targets(
@@ -395,7 +412,7 @@ def reread_targets(
             f"{plural(len(targets), 'target')} given: expected {len(written)}, as in training"
         )
     columns: list[Any] = [
-        read_labels(frame[name], options.na_values)
+        _read_labels(frame[name], options)
         if task == "classification"
         else _read_written(frame[name], form, options)
         for name, form in zip(targets, written)
@@ -427,7 +444,8 @@ def select_features(
         missing = (*date.missing, *markers)
         table[date.name] = read_dates(frame[date.name], date.written, missing)
     for category in features.categories:
-        strings = read_strings(frame[category.name], (*category.missing, *markers))
+        missing, is_named = (*category.missing, *markers), category.name in options.categorical
+        strings = read_strings(frame[category.name], missing, keep_markers=is_named)
         table[category.name] = encode_strings(strings)
     return table
 
@@ -463,13 +481,17 @@ def _use_decimal(series: pl.Series, written: Written, options: TableOptions) -> 
     return replace(form, decimal=options.decimal, thousands=thousands)
 
 
-def note_unlabelled(n_rows: int, *targets: str) -> tuple[str, ...]:
-    """Describe how many rows were left out because they have no target."""
+def note_unlabelled(n_rows: int, *targets: str, markers: Collection[str] = ()) -> tuple[str, ...]:
+    """Describe how many rows were left out because they have no target, and by which markers."""
     if not n_rows:
         return ()
-    return (
-        f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing",
-    )
+    note = f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing"
+    if markers:
+        note += (
+            f": {quoted_list(sorted(markers))} {'counts' if len(markers) == 1 else 'count'} as "
+            f"missing, which --categorical {targets[0]} (categorical=) keeps as a class"
+        )
+    return (note,)
 
 
 def note_identifiers(names: Sequence[str]) -> tuple[str, ...]:

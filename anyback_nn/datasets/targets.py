@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -36,6 +36,7 @@ __all__ = [
     "choose_task",
     "fit_target",
     "refuse_dates",
+    "require_classes",
     "require_task",
     "target_names",
     "written_forms",
@@ -79,11 +80,7 @@ class ClassLabels:
     task: ClassVar[Task] = "classification"
 
     def __post_init__(self) -> None:
-        if len(self.labels) < 2:
-            raise DataError(
-                f"the target has one class only, {quoted_list(self.labels) or '(none)'}: expected "
-                "at least two; give rows of other classes, or another target"
-            )
+        require_classes(self.labels or ("(none)",))
         if repeated := [text for text, count in Counter(self.labels).items() if count > 1]:
             raise DataError(f"the classes {quoted_list(repeated)} are repeated: expected each once")
 
@@ -362,6 +359,15 @@ def require_task(task: str) -> None:
     """Raise `DataError` unless there is such a task."""
     if task not in TASKS:
         raise DataError(f"the task is {task!r}: expected one of {quoted_list(TASKS)}")
+
+
+def require_classes(labels: Collection[str], notes: Sequence[str] = ()) -> None:
+    """Raise `DataError` if there is one class only; notes say which rows were left out."""
+    if len(labels) == 1:
+        raise DataError(
+            f"the target has one class only, {quoted_list(labels)}: expected at least two; give "
+            f"rows of other classes, or another target{''.join(f' ({note})' for note in notes)}"
+        )
 
 
 def target_names(target: Target) -> tuple[str, ...]:

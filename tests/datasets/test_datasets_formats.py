@@ -31,7 +31,7 @@ def read(*strings, decimal=None):
         (["12 KG", "3 kg"], [12, 3], NumberFormat("kg", "", ".")),
         (["$3,192.68", "-$12", "$-1"], [3192.68, -12, -1], NumberFormat("$", ",", ".")),
         (["3 €", "12 €"], [3, 12], NumberFormat("€", "", ".")),
-        (["USD 12", "USD 1.5"], [12, 1.5], NumberFormat("USD", "", ".")),
+        (["USD 12", "USD1.5"], [12, 1.5], NumberFormat("USD", "", ".")),
         (["12 %", "7.5%"], [12, 7.5], NumberFormat("%", "", ".")),
         (["(12)", "7"], [-12, 7], NumberFormat("", "", ".")),
         (["\u22125", "\u20137", "3"], [-5, -7, 3], NumberFormat("", "", ".")),
@@ -55,6 +55,7 @@ def test_forms_of_numbers_and_times(strings, numbers, form):
         (["12 kg", "30 lb"], 0),
         (["12 kg", "30"], 0),
         (["12", "a"], 0),
+        (["SKU12", "SKU30"], 0),
         (["1-2", "3-4"], 0),
         (["1.2.3", "1.2.4"], 0),
         (["01/02/2024", "03/04/2024"], 2),
@@ -78,7 +79,10 @@ def test_the_decimal_mark_can_be_given(decimal, number):
 
 @pytest.mark.parametrize(
     "pattern",
-    ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d %b %Y", "%B %d, %Y"],
+    [
+        *("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d %b %Y", "%B %d, %Y"),
+        *("%d-%m-%Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%y"),
+    ],
 )
 @pytest.mark.parametrize("time", ["", " %H:%M", " %H:%M:%S", " %I:%M %p"])
 def test_dates_are_those_of_python(pattern, time):
@@ -96,5 +100,20 @@ def test_iso_dates_may_have_a_t_and_a_zone():
     assert dates[0] == datetime.datetime(2024, 2, 29, 18, 30)
 
 
-def test_a_year_has_four_digits():
-    assert find_formats(pl.Series(["1/2/24", "13/2/24"])) == []
+@pytest.mark.parametrize(
+    ("strings", "date"),
+    [
+        (["2024-02-29T18:30:00+02:00", "2024-02-29 16:30:00Z"], (2024, 2, 29, 16, 30)),
+        (["2024-01-01 01:00-0130", "2024-01-01 02:30+00"], (2024, 1, 1, 2, 30)),
+        (["01.03.2024 00:30 +01:00", "29.02.2024 23:30"], (2024, 2, 29, 23, 30)),
+        (["2024-02-29+02:00", "2024-02-29"], (2024, 2, 29)),
+        (["29-02-2024", "29-02-2024"], (2024, 2, 29)),
+    ],
+)
+def test_offsets_are_taken_from_times(strings, date):
+    assert read(*strings)[1] == [datetime.datetime(*date)] * 2
+
+
+def test_years_of_two_digits_are_those_of_one_form():
+    assert find_formats(pl.Series(["1/2/2024", "13/2/24"])) == []
+    assert find_formats(pl.Series(["21-07-14", "19-03-28"])) == []  # a day or a year is first

@@ -105,9 +105,12 @@ def test_a_target_as_people_write_it(learn, task):
 @pytest.mark.parametrize(
     ("strings", "message"),
     [
-        (["1,234", "5,678"], "can be read as .*commas.* or as .*--decimal .*--categorical"),
+        (["1,234", "5,678"], "can be read as .*commas.* or as .*--decimal"),
         (["01/02/2024", "03/04/2024"], r"as 'dates such as %d/%m/%Y' or as .*write them like"),
-        (["12 kg", "30 lb"], "'12 kg', '30 lb' begin with digits .*--categorical .*--drop"),
+        (["12 kg", "30 lb"], "'12 kg', '30 lb' begin with digits .*--(categorical .*--drop|task)"),
+        (["2 kg", "30 lb", "3 kg"], r"'30 lb' is not written as '2 kg' is \(.*the unit 'kg'\)"),
+        (["2 kg", "30 lb", "3 kg", "x"], "'30 lb' is not .*--(na-values .*--drop|task)"),
+        (["1/2/24", "1/2/24", "13/2/24", "2024-31-1"], "'2024-31-1' is not .* '1/2/24' is .dates"),
         (["10-20", "20-30", "n/k"], "'10-20', '20-30' begin with digits"),
         (["192.168.0.1", "10.0.0.1"], "begin with digits"),
         (["$5", "€7"], "begin with digits"),
@@ -143,6 +146,24 @@ def test_points_are_no_decimal_points_if_a_comma_is(learn):
         learn({"a": cycle("1.5", "2.5"), "y": Y}, decimal=",")
 
 
+@pytest.mark.parametrize(
+    ("start", "values"), [(10**16, [-188, 102, -6, 40, 36]), (1234567890123450000, [0, 450, 899])]
+)
+def test_large_numbers_that_differ_little_are_standardised(learn, start, values):
+    data = learn({"a": [start + value for value in cycle(*values)], "y": Y})
+    column, spread = data.numbers["a"], np.std(values)
+    assert column.scale == pytest.approx(spread, rel=0.3)
+    assert abs(data.x[:, 0].mean()) < 0.3
+    assert data.x[:, 0].std() == pytest.approx(1, rel=0.3)
+
+
+def test_integers_that_differ_beyond_16_digits_are_not_called_constant(learn):
+    large = {"a": [10**18 + i % 3 for i in range(N)], "b": [1e-9 * (i % 3) for i in range(N)]}
+    data = learn({**large, "y": Y})
+    assert data.note("left out, because equal in the first 16 digits").endswith("'a'")
+    assert list(data.numbers) == ["b"]
+
+
 # Missing values ----------------------------------------------------------------------------------
 
 
@@ -170,6 +191,33 @@ def test_values_that_the_user_calls_missing(learn):
     assert data.categories["b"] == ("(missing)", "u", "v", "w")
 
 
+@pytest.mark.parametrize(
+    ("values", "sentinel"),
+    [
+        (cycle(1.5, -999, 3), "-999"),
+        (cycle(-1, 5, 6, 7), "-1"),
+        (cycle("1.50 m", "2.25 m", "99.00 m"), "99"),
+        (cycle("1.5", "-999.0", "3", "2e0"), "-999"),
+        (cycle(99, 60, 20, 98), None),
+        (cycle(-1, 1, 0), None),
+        (cycle(-1, 5), None),
+        ([*cycle(1, 2, n=N - 1), 999], None),
+        (cycle(-998, 1, 2), None),
+    ],
+)
+def test_numbers_that_stand_for_missing_values_are_noted(learn, values, sentinel):
+    columns = {"a": values, "b": cycle(1.25, 3.5, 2), "y": Y}
+    data = learn(columns)
+    notes = [note for note in data.notes if "far from all others" in note]
+    assert len(notes) == (sentinel is not None)
+    if notes:
+        assert f"others: '{sentinel}' in 'a'; --na-values={sentinel} (na" in notes[0]
+        data = learn(columns, na_values=(sentinel,))
+        assert f" in 'a' ({data.numbers['a'].median:.6g})" in data.note("missing numbers filled")
+        data = learn(columns, "a", "regression", na_values=(sentinel,))
+        assert f"left out {N - len(data.y)} rows in which the target 'a'" in "".join(data.notes)
+
+
 def test_a_repeated_text_among_numbers_is_missing_with_a_note(learn):
     data = learn({"a": cycle("unknown", "unknown", "1", "2", "4"), "y": Y})
     assert data.numbers["a"].median == 2
@@ -186,9 +234,47 @@ def test_typing_errors_among_numbers_are_refused(learn, wrong):
         learn({"a": strings, "y": Y})
 
 
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        ("<{}".format, "'<0', '<1', '<10' begin with digits"),
+        ("≈ {}".format, "'≈ 0', '≈ 1', '≈ 10' begin with digits"),
+        ("ca. {}".format, "'ca. 0', 'ca. 1', 'ca. 10' begin with digits"),
+        (lambda i: i if i < 25 else f"see {i}", "'see 25' in column 'a'.*--na-values.*--cat"),
+    ],
+)
+def test_many_numbers_among_texts_are_no_categories(learn, write, message):
+    with pytest.raises(DataError, match=message):
+        learn({"a": [str(write(i)) for i in range(N)], "y": Y})
+    few = {write(i) for i in (1, 31, 33)}
+    assert set(learn({"a": cycle(*map(str, few)), "y": Y}).categories["a"]) == set(map(str, few))
+
+
+def test_a_few_bounds_are_labels(learn):
+    """As in the census of 1994."""
+    data = learn({"a": cycle(1, 2, 4), "y": cycle("<=50K", ">50K", ">50K")})
+    assert data.encoding.classes == ("<=50K", ">50K")
+
+
 def test_words_with_a_number_among_them_are_categories(learn):
     data = learn({"a": cycle("Oslo", "Rome", "12"), "b": cycle("yes", "1"), "y": Y})
     assert data.categories == {"a": ("12", "Oslo", "Rome"), "b": ("1", "yes")}
+
+
+def test_a_category_that_is_called_as_missing_values_are(learn):
+    columns = {"a": cycle("u", "None", ""), "b": cycle(1, 2, 4), "y": cycle("x", "NA", "-", "null")}
+    data = learn(columns, categorical=("a", "y"), na_values=("null",))
+    assert data.categories["a"] == ("(missing)", "None", "u")
+    assert data.x[:3, 1:].tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+    assert data.encoding.classes == ("-", "NA", "x")
+    assert data.note("left out 15 rows in which the target 'y' is missing") == ""
+    keeps = "count as missing, which --categorical y .* keeps as a class"
+    with pytest.raises(
+        DataError, match=f"one class only, 'x'.*45 rows .*'-', 'NA', 'null' {keeps}"
+    ):
+        learn(columns)
+    data = learn(columns | {"y": cycle("x", "z", "None")})
+    assert "is missing: 'None' counts as missing" in data.note("left out 20 rows in which")
 
 
 @pytest.mark.parametrize("labels", [(0, 1), ("a", "b"), (0.5, 1.5)])
@@ -275,6 +361,10 @@ def test_digits_with_leading_zeros_are_text(learn):
     data = learn({"zip": cycle("01234", "91234", "00501"), "y": Y}, numeric=("zip",))
     assert data.numbers["zip"].median == 1234
     assert learn({"a": cycle("0", "0.5", "10"), "y": Y}).numbers["a"].median == 0.5
+    columns = {"a": cycle(1, 2, 4), "y": cycle("01", "17", "2")}
+    note = "kept as text because of leading zeros: "
+    assert learn(columns).note(note) == "'y' (for numbers, --task regression)"
+    assert not any(map(note.startswith, learn(columns, task="classification").notes))
 
 
 def test_columns_that_the_user_chooses(learn):
@@ -312,6 +402,32 @@ def test_a_copy_of_the_target_is_named(learn):
     assert data.note("alone enough to know 'y': ").startswith("'a'; if")
 
 
+@pytest.mark.parametrize("source", ["text", "parquet"])
+def test_numbers_that_give_the_answer_are_named(source, csv, write_parquet):
+    rng = np.random.default_rng(0)
+    y, noise = rng.normal(size=(2, 100))
+    sorts = np.where(y < -0.5, "c", np.where(y < 0.7, "a", "b"))
+    columns = {
+        "in euro": 0.92 * y + 3,
+        "score": np.exp(y),
+        "noise": noise,
+        "nearly": y + 0.1 * noise,
+        "reason": [None if sort == "c" else "xyz"[i % 3] for i, sort in enumerate(sorts)],
+        "gaps": [None if i % 7 == 0 else x for i, x in enumerate(noise.tolist())],
+    }
+
+    def note(target, values, n=100):
+        frame = pl.DataFrame({**columns, target: values}).head(n)
+        path = csv(frame.write_csv()) if source == "text" else write_parquet(frame.to_dict())
+        return [x.split(";")[0] for x in load(path, target=target).notes if "alone" in x]
+
+    assert note("cost", y) == ["alone enough to know 'cost': 'in euro'"]
+    expected = "alone enough to know 'sort': 'in euro', 'score', 'reason' (missing where it is 'c')"
+    assert note("sort", sorts) == [expected]
+    assert note("sort", sorts, n=49) == note("cost", y, n=49) == []
+    assert note("rare", np.where(np.arange(100) == y.argmax(), "u", "v")) == []
+
+
 # Dates ------------------------------------------------------------------------------------------
 
 
@@ -335,7 +451,10 @@ def test_dates_become_features(learn, form):
     ]
     means, scales = np.array([[part.mean, part.scale] for part in column.parts]).T
     np.testing.assert_allclose(data.x, (expected - means) / scales, rtol=1e-5, atol=1e-6)
-    assert data.note("dates, of which").startswith(" year, month, day, weekday, hour and elapsed")
+    note = " year, month, day, weekday, hour and elapsed days are features, as far as they vary: "
+    assert data.note("dates, of which").startswith(note)
+    with pytest.raises(DataError, match=r"'when' holds dates: .*leave it out of --numeric"):
+        learn({"when": strings if "d" not in form else DAYS, "y": Y}, numeric=("when",))
 
 
 @pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("ms"), pl.Datetime("us", "Europe/Rome")])

@@ -258,7 +258,7 @@ def test_a_table_for_an_encoding_of_arrays(csv, tmp_path):
     [
         ("ab", "classification", ("a", "b")),
         (["true", "False"], "classification", ("False", "true")),
-        (["true", "False", "TRUE"], "classification", ("false", "true")),
+        (["true", "False", "TRUE"], "classification", ("False", "TRUE", "true")),
         (["10", "9"], "classification", ("9", "10")),
         (["1.0", "-1.0"], "classification", ("-1.0", "1.0")),
         (["1.5", "2"], "regression", None),

@@ -24,6 +24,7 @@ def test_integers_may_be_labels_of_any_type(dtype, values):
         (("False", "True"), ["false", "TRUE"]),
         (("1", "1.0"), ["1", "1.0"]),
         (("true", "True"), ["true", "True"]),
+        (("FALSE", "true"), ["False", "TRUE"]),
     ],
 )
 def test_the_same_value_as_software_writes_it_is_the_same_label(labels, texts):
