@@ -130,14 +130,14 @@ def require_present(missing: np.ndarray, what: str) -> None:
 
 
 def find_gaps(
-    series: pl.Series, missing: Sequence[str] = (), *, keep_markers: bool = False
+    series: pl.Series, missing: Sequence[str] = (), *, keep: Collection[str] = ()
 ) -> np.ndarray:
     """Return a mask of the missing values of a column of a polars frame."""
     pl = polars()
     if series.dtype.is_numeric():
         series = _drop_numbers(series, missing).cast(pl.Float64).fill_nan(None)
     elif series.dtype in (pl.String, pl.Categorical, pl.Enum):
-        series = read_strings(series, missing, keep_markers=keep_markers)
+        series = read_strings(series, missing, keep=keep)
     mask: np.ndarray = series.is_null().to_numpy()
     return mask
 
@@ -146,7 +146,7 @@ def find_markers(series: pl.Series, missing: Sequence[str] = ()) -> set[str]:
     """Return the strings of a column that are missing values because they are known markers."""
     if series.dtype != polars().String:
         return set()
-    strings = read_strings(series, missing, keep_markers=True)
+    strings = read_strings(series, missing, keep=MISSING_MARKERS)
     gaps = read_strings(series, missing).is_null() & strings.is_not_null()
     return set(strings.filter(gaps).unique().to_list())
 
@@ -343,13 +343,13 @@ def read_strings(
     *,
     remedy: str = "drop it (drop=, --drop)",
     merge_booleans: bool = True,
-    keep_markers: bool = False,
+    keep: Collection[str] = (),
 ) -> pl.Series:
     """Return the values of a column as strings: stripped, missing values as nulls.
 
     The remedy is what the error advises if the column is of another type. Spellings of true and
-    false are one each, unless ``merge_booleans`` is False. With ``keep_markers``, only empty
-    strings and ``missing`` are missing values.
+    false are one each, unless ``merge_booleans`` is False. Strings to ``keep``, such as the known
+    values of a category, are no missing values even if they are markers, nor is - beside +.
     """
     pl = polars()
     dtype = series.dtype
@@ -368,8 +368,8 @@ def read_strings(
             f"it over several columns, or {remedy}"
         )
     strings = series.cast(pl.String).str.strip_chars()
-    markers = ("",) if keep_markers else MISSING_MARKERS
-    changes: dict[str, str | None] = dict.fromkeys((*markers, *missing))
+    markers = set(MISSING_MARKERS).difference(keep)
+    changes: dict[str, str | None] = dict.fromkeys(("", *markers, *missing))
     changes |= _BOOLEANS if merge_booleans else {}
     if not strings.is_in(list(changes)).any():  # which is fast
         return strings
@@ -379,7 +379,7 @@ def read_strings(
 
 
 def read_labels(
-    series: pl.Series, missing: Sequence[str] = (), *, keep_markers: bool = False
+    series: pl.Series, missing: Sequence[str] = (), *, keep: Collection[str] = ()
 ) -> Strings:
     """Return a column of labels, as they are written; labels that are numbers are sorted by size.
 
@@ -388,7 +388,7 @@ def read_labels(
     ('09', '9', '10', '1E1')
     """
     pl = polars()
-    strings = read_strings(series, missing, merge_booleans=False, keep_markers=keep_markers)
+    strings = read_strings(series, missing, merge_booleans=False, keep=keep)
     values = strings.unique().drop_nulls().sort()
     if not values.cast(pl.Float64, strict=False).null_count():
         values = pl.Series(sorted(values.to_list(), key=_size), dtype=pl.String)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from anyback_nn.datasets.columns import (
+    MISSING_MARKERS,
     Column,
     Strings,
     encode_strings,
@@ -297,7 +298,8 @@ def _refuse_numbers(
 def read_as(series: pl.Series, kind: Kind) -> Column:
     """Return a column whose kind is known."""
     if kind.values == "categories":
-        strings = read_strings(series, kind.missing, keep_markers=kind.keeps_markers)
+        keep = MISSING_MARKERS if kind.keeps_markers else ()
+        strings = read_strings(series, kind.missing, keep=keep)
         return encode_strings(strings)
     return read_array(series, kind)
 

@@ -84,8 +84,8 @@ class ParquetBatches:
         n_gaps, size = 0, self.stretch * self.places
         for start in range(0, self.file.n_rows, size):
             targets = self.file.read([self.target], start, size)[self.target]
-            is_named = self.target in self.options.categorical
-            gaps = find_gaps(targets, self.options.na_values, keep_markers=is_named)
+            keep = self.encoding.classes or ()
+            gaps = find_gaps(targets, self.options.na_values, keep=keep)
             n_gaps += int(gaps.sum())
         return self.file.n_rows - n_gaps
 
@@ -125,7 +125,12 @@ class ParquetBatches:
             x = features.encode(select_features(frame, features, self.columns, self.options))
             target = self.encoding.target
             targets = reread_targets(
-                frame, (self.target,), target.task, written_forms(target), self.options
+                frame,
+                (self.target,),
+                target.task,
+                written_forms(target),
+                self.options,
+                self.encoding.classes,
             )
             gaps = find_missing(targets)
             if gaps.any():

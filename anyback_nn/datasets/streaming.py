@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from anyback_nn.datasets.answers import AnswerFinder
 from anyback_nn.datasets.columns import (
+    MISSING_MARKERS,
     find_gaps,
     find_markers,
     read_labels,
@@ -153,7 +154,8 @@ def fit_file(
     counts = _count_strings(parts, columns, task)
     with file.prefix_errors():
         kinds = {name: _decide(name, file.types[name], counts, options) for name in columns}
-        labels = _TargetLearner(target, _decide_target(file, target, task, counts, options), task)
+        kind = _decide_target(file, target, task, counts, options)
+        labels = _TargetLearner(target, kind, task, parts.keep)
     n_numeric = sum(kind.values != "categories" for kind in kinds.values())
     step = max(-(-file.n_rows * n_numeric // _SAMPLE), 1)
     learners: dict[str, _NumericLearner | _DateLearner] = {
@@ -241,7 +243,7 @@ class _Parts:
     def __init__(self, file: ParquetFile, target: str, size: int, options: TableOptions) -> None:
         self.file, self.target, self.size, self.options = file, target, size, options
         self.n_labelled, self.markers = 0, set[str]()
-        self.is_named = target in options.categorical
+        self.keep = _find_kept(file, target, size, options)
 
     def read(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame, np.ndarray]]:
         """Yield the first row of each part, the part, and which of its rows have a target."""
@@ -250,11 +252,22 @@ class _Parts:
             frame = self.file.read(columns, start, self.size)
             with self.file.prefix_errors(start):
                 series, missing = frame[self.target], self.options.na_values
-                present = ~find_gaps(series, missing, keep_markers=self.is_named)
-                if not (self.is_named or present.all()):
+                present = ~find_gaps(series, missing, keep=self.keep)
+                if self.target not in self.options.categorical and not present.all():
                     self.markers |= find_markers(series, missing)
                 self.n_labelled += int(present.sum())
                 yield start, frame, present
+
+
+def _find_kept(file: ParquetFile, target: str, size: int, options: TableOptions) -> Collection[str]:
+    """Return the markers that are labels in a target: all if it is named, else - beside +."""
+    if target in options.categorical:
+        return MISSING_MARKERS
+    if file.types[target] in (polars().String, polars().Categorical, polars().Enum):
+        for start in range(0, file.n_rows, size):
+            if (read_strings(file.read([target], start, size)[target]) == "+").any():
+                return ("-",)
+    return ()
 
 
 class _StringCounter:
@@ -283,6 +296,11 @@ class _StringCounter:
             counter.update(dict(values.iter_rows()))
         self.is_unique = len(self.all) == self.n_rows
         self.is_full = len(self.counts) > _MOST_STRINGS
+
+    def decide_on_minus(self) -> None:
+        """Count - as missing, unless there is + too."""
+        if "+" not in self.all:
+            del self.counts["-"], self.unlabelled["-"]
 
     @property
     def all(self) -> Counter[str]:
@@ -320,11 +338,15 @@ def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str
         for start, frame, present in parts.read([*{*names, parts.target}]):
             with parts.file.prefix_errors(start):
                 for name, counter in counts.items():
-                    is_named = name in options.categorical
+                    # Whether - is a value will be known when all rows have been read.
+                    keep = MISSING_MARKERS if name in options.categorical else "-"
                     strings = read_strings(
-                        frame[name], options.na_values, remedy=_REMEDY, keep_markers=is_named
+                        frame[name], options.na_values, remedy=_REMEDY, keep=keep
                     )
                     counter.update(strings, present)
+        for name, counter in counts.items():
+            if name not in options.categorical:
+                counter.decide_on_minus()
     return counts
 
 
@@ -440,8 +462,8 @@ class _DateLearner:
 class _TargetLearner:
     """Learns the target; its distinct labels are counted while it may be one of classes."""
 
-    def __init__(self, name: str, kind: Kind, task: str) -> None:
-        self.name, self.kind, self.task = name, kind, task
+    def __init__(self, name: str, kind: Kind, task: str, keep: Collection[str]) -> None:
+        self.name, self.kind, self.task, self.keep = name, kind, task, keep
         self.moments = Moments()
         self.numbers: set[float] = set()
         self.labels: set[str] = set()
@@ -460,8 +482,7 @@ class _TargetLearner:
                 distinct = np.array([*self.numbers])
                 self.is_continuous = choose_task(distinct, "auto", self.name) == "regression"
         if not self.is_continuous:
-            is_named = self.name in options.categorical
-            labels = read_labels(series, options.na_values, keep_markers=is_named)
+            labels = read_labels(series, options.na_values, keep=self.keep)
             self.labels.update(labels.values)
             if len(self.labels) > _MOST_CLASSES:
                 raise DataError(
@@ -474,6 +495,6 @@ class _TargetLearner:
             target = ContinuousTarget(self.moments.mean, self.moments.deviation, self.name)
             return replace(target, written=self.kind.written)  # type: ignore[arg-type]
         strings = polars().Series(self.name, sorted(self.labels), polars().String)
-        labels = read_labels(strings, keep_markers=True)
+        labels = read_labels(strings, keep=self.labels)
         require_classes(labels.values, notes)
         return ClassLabels.fit(labels, self.name)

@@ -18,6 +18,7 @@ import numpy as np
 from anyback_nn.datasets.answers import note_answers
 from anyback_nn.datasets.blocks import read_blocks
 from anyback_nn.datasets.columns import (
+    MISSING_MARKERS,
     Column,
     Strings,
     Table,
@@ -123,7 +124,7 @@ def load_table(
     known: tuple[str, ...] = ()
     if test_file is not None:
         test, known = _read_test_part(
-            test_file, raw.frame, fitted, targets, chosen, written, options
+            test_file, raw.frame, fitted, targets, chosen, written, labels, options
         )
     with prefix_errors(table_label(source)):
         forms = {
@@ -167,6 +168,7 @@ def _read_test_part(
     targets: tuple[str, ...],
     task: Task,
     written: Sequence[Written],
+    labels: Collection[str],
     options: TableOptions,
 ) -> tuple[Part, tuple[str, ...]]:
     """Read the test part from a file of its own, less rows without a target.
@@ -177,7 +179,7 @@ def _read_test_part(
     with prefix_errors(table_label(source)):
         for name in targets:
             require_column(name, raw.frame.columns)
-        y = reread_targets(raw.frame, targets, task, written, options)
+        y = reread_targets(raw.frame, targets, task, written, options, labels)
         names = [name for name in raw.frame.columns if name not in targets]
         x = select_features(raw.frame, features, names, options)
         return _drop_unlabelled(Part(x, y), targets)[0], _note_repeated(raw.frame, training)
@@ -230,7 +232,7 @@ def read_table(
         y, n_missing = None, 0
         if with_target:
             forms = written_forms(encoding.target)
-            y = reread_targets(frame, targets, encoding.task, forms, options)
+            y = reread_targets(frame, targets, encoding.task, forms, options, encoding.classes)
             part, n_missing = _drop_unlabelled(Part(x, y), targets)
             x, y = part.x, part.y
         rows = encode_rows(x, y, encoding)
@@ -394,9 +396,9 @@ def read_target(
     return column, kind.written  # type: ignore[return-value]  # dates are refused above
 
 
-def _read_labels(series: pl.Series, options: TableOptions) -> Strings:
-    is_named = series.name in options.categorical
-    return read_labels(series, options.na_values, keep_markers=is_named)
+def _read_labels(series: pl.Series, options: TableOptions, known: Collection[str] = ()) -> Strings:
+    keep = MISSING_MARKERS if series.name in options.categorical else known
+    return read_labels(series, options.na_values, keep=keep)
 
 
 def reread_targets(
@@ -405,6 +407,7 @@ def reread_targets(
     task: Task,
     written: Sequence[Written],
     options: TableOptions,
+    classes: Collection[str] | None = None,
 ) -> Column:
     """Return the target's column or an array (n_rows, n_targets), read as those of training."""
     if len(targets) != len(written):
@@ -412,7 +415,7 @@ def reread_targets(
             f"{plural(len(targets), 'target')} given: expected {len(written)}, as in training"
         )
     columns: list[Any] = [
-        _read_labels(frame[name], options)
+        _read_labels(frame[name], options, classes or ())
         if task == "classification"
         else _read_written(frame[name], form, options)
         for name, form in zip(targets, written)
@@ -444,8 +447,8 @@ def select_features(
         missing = (*date.missing, *markers)
         table[date.name] = read_dates(frame[date.name], date.written, missing)
     for category in features.categories:
-        missing, is_named = (*category.missing, *markers), category.name in options.categorical
-        strings = read_strings(frame[category.name], missing, keep_markers=is_named)
+        keep = MISSING_MARKERS if category.name in options.categorical else category.values
+        strings = read_strings(frame[category.name], (*category.missing, *markers), keep=keep)
         table[category.name] = encode_strings(strings)
     return table
 

@@ -582,3 +582,29 @@ def test_all_columns_that_are_refused_are_named(csv):
     rows = "".join(f"{i},{i}x,{i}.5,{'PC' if i == 3 else i}\n" for i in range(9))
     with pytest.raises(DataError, match=r"'PC' in column 'd'.* Refused as well: 'e'"):
         load(csv("y,u,v,d,e\n" + rows.replace("\n", ",9-1-\n")), target="y")
+
+
+# Markers that are values --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("+", "-"), ("None", "x")])
+def test_a_value_of_training_is_never_missing(learn, tmp_path, words):
+    """Not in rows without the others either, nor in parts of a file that is sorted by it."""
+    values = sorted(words * 30)
+    options = {} if "+" in words else {"categorical": ("v", "y")}
+    data = learn({"v": values, "w": cycle(1, 2), "y": values}, task="classification", **options)
+    assert data.categories["v"] == data.encoding.classes == tuple(sorted(words))
+    for word in words:
+        pl.DataFrame({"v": [word], "w": [1], "y": [word]}).write_csv(tmp_path / "new.csv")
+        rows = read_table(tmp_path / "new.csv", data.encoding, target=None, with_target=True)
+        assert rows.x[0, 1:].tolist() == [float(word == value) for value in sorted(words)]
+        assert data.encoding.decode(rows.y).tolist() == [word]
+        assert not rows.notes
+    position = 1 + sorted(words).index(values[0])
+    first = [x[position] for x, y in zip(data.x, data.y) if data.encoding.decode(y) == values[0]]
+    assert set(first) == {1.0}
+
+
+def test_a_minus_without_a_plus_is_missing(learn):
+    data = learn({"v": ["a", "b", "-"] * 20, "y": [0.5, 1.5, 2.5] * 20}, task="regression")
+    assert data.categories["v"] == ("(missing)", "a", "b")
