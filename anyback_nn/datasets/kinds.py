@@ -135,7 +135,8 @@ def read_column(
     parsed = parse_plain(strings)
     if parsed.null_count() == strings.null_count() and not _uses_commas(strings, options):
         if series.name in options.numeric or not _are_codes(strings):
-            return Kind("numbers", None, options.na_values), fill_gaps(parsed, options.na_values)
+            kind = Kind("numbers", _plain_form(options), options.na_values)
+            return kind, fill_gaps(parsed, options.na_values)
         return Kind("categories", None, options.na_values, True), encode_strings(strings)
     counts = strings.drop_nulls().rename("value").value_counts(name="count")
     kind = decide_kind(series.name, counts, options, is_target=is_target, strings=strings)
@@ -241,10 +242,11 @@ def decide_kind(
         )
     if forms:
         (form,) = forms
+        form = form or _plain_form(options)
         kind = Kind("dates" if isinstance(form, DateFormat) else "numbers", form, markers)
         if not is_target:
             refuse_numeric_dates(name, kind, options)
-        if form is None and not forced and _are_codes(values):
+        if forms == [None] and not forced and _are_codes(values):
             return Kind("categories", None, markers, True)
         return kind
     _refuse_numbers(values, counts["count"], options, is_target=is_target, strings=strings)
@@ -399,7 +401,7 @@ def note_kinds(kinds: Mapping[str, Kind], options: TableOptions) -> tuple[str, .
         text = f"{name!r} ({form})" if kind.written is not None else repr(name)
         if kind.values == "dates":
             dates.append(text)
-        elif kind.written is not None:
+        elif kind.written not in (None, _plain_form(options)):
             numbers.append(text)
         if kind.is_code:  # of numbers: a target that was to be either
             is_target = kind.values == "numbers"
@@ -423,6 +425,11 @@ def _find_forms(values: pl.Series, options: TableOptions) -> list[Format | None]
     if not values.str.contains(r"\d").all():
         return []
     return [*find_formats(values, decimal=options.decimal)]
+
+
+def _plain_form(options: TableOptions) -> Format | None:
+    """Return the form of numbers without a mark, by the options; other rows may have fractions."""
+    return NumberFormat(decimal=",") if options.decimal == "," else None
 
 
 def _uses_commas(strings: pl.Series, options: TableOptions) -> bool:

@@ -152,7 +152,7 @@ def load_table(
                 *apart,
                 *unlabelled,
                 *note_identifiers(identifiers),
-                *note_kinds(forms | {name: kinds[name] for name in fitted.names}, options),
+                *note_kinds(forms | {name: kinds[name] for name in fitted.names}, raw.options),
                 *notes,
                 *note_answers(frame, fitted.names, targets, labelled.x, labelled.y),
                 *known,

@@ -608,3 +608,15 @@ def test_a_value_of_training_is_never_missing(learn, tmp_path, words):
 def test_a_minus_without_a_plus_is_missing(learn):
     data = learn({"v": ["a", "b", "-"] * 20, "y": [0.5, 1.5, 2.5] * 20}, task="regression")
     assert data.categories["v"] == ("(missing)", "a", "b")
+
+
+def test_a_column_of_integers_has_the_decimal_mark_of_its_table(csv):
+    """Other files may have fractions there, or marks between thousands, which are no fractions."""
+    rows = "".join(f"{i * 37 % 50};{i},5;{i * i}\n" for i in range(60))
+    data = load(csv(f"a;b;y\n{rows}"), target="y", task="regression")
+    (column, _), notes = data.encoding.features.numbers, "\n".join(data.notes)
+    assert notes.count("decimal commas") == 1  # of the table, not of each column
+    table = read_table(csv("a;b\n2,5;1,5\n3;2,5\n"), data.encoding, target=None, with_target=False)
+    assert table.x[:, 0] * column.scale + column.mean == pytest.approx([2.5, 3])
+    with pytest.raises(DataError, match=r"'1\.234' in column 'a', row 1"):
+        read_table(csv("a;b\n1.234;1,5\n"), data.encoding, target=None, with_target=False)
