@@ -60,11 +60,12 @@ class AnswerFinder:
 
     def update(self, frame: pl.DataFrame) -> None:
         """Look at some rows."""
+        pl = polars()
         self._glance(frame.head(_GLANCE))
         target = frame[self.target]
         self._equal = {name for name in self._equal if frame[name].equals(target)}
         for name, known in list(self._pairs.items()):
-            pairs = frame.select(value=name, target=self.target).unique()
+            pairs = pl.DataFrame({"value": frame[name], "target": target}).unique()
             pairs = pairs if known is None else known.vstack(pairs).unique()
             if self._determines(pairs):
                 self._pairs[name] = pairs
@@ -74,12 +75,18 @@ class AnswerFinder:
     def _glance(self, frame: pl.DataFrame) -> None:
         """Rule most columns out by a few rows, in one query."""
         pl = polars()
-        target = pl.col(self.target)
         same_type = {name for name in self._equal if frame[name].dtype == frame[self.target].dtype}
-        rows = frame.select(
-            *(pl.col(name).eq_missing(target).all().alias(f"= {name}") for name in same_type),
-            *(pl.struct(name, target).n_unique().alias(f"? {name}") for name in self._pairs),
-            *(pl.col(name).n_unique().alias(f"! {name}") for name in self._pairs),
+        # By their places, since polars takes names such as * for patterns.
+        places = {name: f"{place}" for place, name in enumerate(frame.columns)}
+        columns = {name: pl.col(place) for name, place in places.items()}
+        target = columns[self.target]
+        rows = frame.rename(places).select(
+            *(columns[name].eq_missing(target).all().alias(f"= {name}") for name in same_type),
+            *(
+                pl.struct(columns[name], target).n_unique().alias(f"? {name}")
+                for name in self._pairs
+            ),
+            *(columns[name].n_unique().alias(f"! {name}") for name in self._pairs),
         )
         results = {name: column[0] for name, column in rows.to_dict().items()}
         self._equal = {name for name in same_type if results[f"= {name}"]}

@@ -226,9 +226,7 @@ def fit_file(
     all_notes = (
         *unlabelled,
         *note_identifiers([name for name in columns if name in identifiers]),
-        *note_kinds(
-            forms | {name: kinds[name] for name in columns if name in features.names}, options
-        ),
+        *note_kinds(forms | {name: kinds[name] for name in features.names}, options),
         *notes,
         *note_sentinels({name: np.concatenate(x.sample) for name, x in numeric.items()}),
         *note_gaps(features, gaps),

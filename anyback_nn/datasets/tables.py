@@ -190,7 +190,7 @@ def _note_repeated(test: pl.DataFrame, training: pl.DataFrame) -> tuple[str, ...
     pl = polars()
     names = [name for name in test.columns if name in training.columns]
     parts = [
-        part.select(names).with_columns(pl.col(pl.Categorical).cast(pl.String))
+        part[names].with_columns(pl.col(pl.Categorical).cast(pl.String))
         for part in (test, training)
     ]
     if parts[0].schema != parts[1].schema:  # of files of two kinds
@@ -240,7 +240,8 @@ def read_table(
         notes = [*raw.notes, *absent, *note_unlabelled(n_missing, *targets)]
         if isinstance(encoding.features, Scaling):
             return replace(rows, ids=ids, notes=(*notes, *rows.notes))
-        if unused := [name for name in others if name not in encoding.features.names]:
+        used = set(encoding.features.names)
+        if unused := [name for name in others if name not in used]:
             notes.append(f"ignored columns that the model does not use: {quoted_list(unused)}")
         if with_target and targets != trained:
             notes.append(
@@ -276,7 +277,7 @@ def _booleans_as_numbers(frame: pl.DataFrame, others: Collection[str]) -> pl.Dat
     """Return a data frame whose booleans are 0 and 1, but for those of other columns."""
     pl = polars()
     booleans = [name for name, dtype in frame.schema.items() if dtype == pl.Boolean]
-    return frame.with_columns(pl.col(name).cast(pl.Int8) for name in booleans if name not in others)
+    return frame.with_columns(frame[name].cast(pl.Int8) for name in booleans if name not in others)
 
 
 def _read_ids(
@@ -332,9 +333,9 @@ def _read_columns(
     """Return the targets and the features; columns that are clear show how others are written."""
     try:
         target = _read_targets(frame, targets, task, options)
-        return target, _read_features(frame.select(names), options)
+        return target, _read_features(frame[names], options)
     except AmbiguousNumbersError:
-        decimal = find_decimal(frame.select(*names, *targets), options)
+        decimal = find_decimal(frame[[*names, *targets]], options)
         if decimal is None or options.decimal is not None:
             raise
         return _read_columns(frame, targets, task, names, replace(options, decimal=decimal))
@@ -434,7 +435,8 @@ def select_features(
     if isinstance(features, Scaling):
         return np.column_stack([_read_written(frame[name], None, options) for name in names])
     require_columns(features.names, frame.columns)
-    if others := [name for name in features.names if name not in names]:
+    allowed = set(names)
+    if others := [name for name in features.names if name not in allowed]:
         raise DataError(
             f"the model was trained with the features {quoted_list(others)}: expected none of them "
             "as target (--target) or id (--id), or left out (--drop, --features)"

@@ -186,10 +186,9 @@ class ContinuousTarget:
     def fit_mean(cls, column: np.ndarray, name: str | None = None) -> ContinuousTarget:
         """Measure the mean alone, of a column of numbers from 0, by which they are divided."""
         if (column < 0).any() or not column.any():
-            row = int((column < 0).argmax())
             raise DataError(
-                f"row {row + 1}: the target is {column[row]:g}: expected counts, which are 0 or "
-                "greater and not all 0; use another loss, such as the mean squared error"
+                f"the least target is {column.min():g}: expected counts, which are 0 or greater, "
+                "not all 0; use another loss, such as the mean squared error"
             )
         return cls(0.0, float(column.mean()), name)
 
@@ -240,14 +239,13 @@ class LogTarget(ContinuousTarget):
         Raises
         ------
         DataError
-            If a value is -1 or less; names the first such row.
+            If a value is -1 or less.
         """
         values = np.asarray(values, dtype=np.float64)
         if (values <= -1).any():
-            row = int((values <= -1).argmax())
             raise DataError(
-                f"row {row + 1}: the target is {values[row]:g}, and log1p has no value there: "
-                "expected numbers above -1; leave --log-target (log_target=) out"
+                f"the least target is {values.min():g}, and log1p has no value there: expected "
+                "numbers above -1; leave --log-target (log_target=) out"
             )
         logarithms: np.ndarray = np.log1p(values)
         return logarithms

@@ -192,6 +192,8 @@ def _find_separator(content: bytes) -> str:
 def _parse(content: bytes, separator: str, n_skipped: int) -> pl.DataFrame:
     """Return the rows after the header, which some lines were before, without blank lines."""
     pl = polars()
+    if content.endswith(separator.encode()):
+        content += b"\n"  # without it polars does not see a value too many
     try:
         with refuse_unreadable(f"text with {separator!r} between the columns"):
             # The header is read as a row, since polars would rename columns of the same name.

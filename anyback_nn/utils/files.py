@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import os
+import re
 import secrets
 import shutil
 import zipfile
@@ -19,7 +20,12 @@ from anyback_nn.utils.messages import quoted_list
 
 __all__ = ["atomic_write", "decompress", "existing_folder", "read_bytes"]
 
-_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
+_MAGIC = {
+    "gzip": re.compile(rb"\x1f\x8b"),
+    # Of a block, or of the end of an empty file: a table may begin with the letters BZh.
+    "bzip2": re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)"),
+    "zip": re.compile(rb"PK\x03\x04"),
+}
 
 
 @contextmanager
@@ -81,7 +87,7 @@ def decompress(content: bytes) -> bytes:
     DataError
         If it is damaged or cut short, or if a zip file has no file, several, or a password.
     """
-    kind = next((kind for magic, kind in _MAGIC.items() if content.startswith(magic)), None)
+    kind = next((kind for kind, magic in _MAGIC.items() if magic.match(content)), None)
     try:
         match kind:
             case "gzip":

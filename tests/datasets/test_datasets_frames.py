@@ -85,6 +85,14 @@ def test_compressed_files_that_cannot_be_read(csv, content, message):
         load(csv(content, "a.csv.zip"), target="y")
 
 
+@pytest.mark.parametrize("name", ["*", "^.*$", "BZhours"])
+def test_any_name_of_a_column(csv, name):
+    """Two of them are patterns to polars, one begins like a compressed file."""
+    text = f"{name},b,y\n" + "".join(f"{i % 7},{i % 5},{i / 4}\n" for i in range(40))
+    data = load(csv(text), target="y", test_file=csv(text, "test.csv"))
+    assert data.encoding.features.names == (name, "b")
+
+
 def test_standard_input(plain, monkeypatch):
     def type_in(content):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))

@@ -316,6 +316,7 @@ GOOD = "age,town,y\n" + ROWS
         (GOOD, {"target": "Town"}, "no column 'Town'. Did you mean 'town'. The columns are 'age'"),
         (GOOD + "3,b\n", {}, r"row 21 \(line 22\) has 2 values: expected 3"),
         (GOOD + "\n3,b,1,4\n", {}, r"row 21 \(line 23\) has 4 values: expected 3"),
+        (GOOD + "3,b,1,", {}, r"row 21 \(line 22\) has 4 values: expected 3"),
         (GOOD + "3\n1,a,0\n", {}, r"row 21 \(line 22\) has 1 value: expected 3"),
         (GOOD.replace("y", "age", 1), {}, "several columns have the same name, 'age'"),
         (GOOD.replace("town", "", 1), {}, "column 2 has no name"),
