@@ -3,12 +3,15 @@
 Layers, losses, optimisers, schedules and initialisers are dataclasses, described by their settings:
 ``{"kind": "Dense", "settings": {"n_out": 10, ...}}``. The reader looks up the kind among the
 classes of the running program and calls it with these settings. Nothing in a file is ever imported
-or executed, so a custom class must be defined before its model is loaded.
+or executed, so a custom class must be defined before its model is loaded. A checksum over arrays
+and settings finds what was damaged on the way; it does not prove who wrote the file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +30,7 @@ from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule
-from anyback_nn.random import ZerosOnly, generator
+from anyback_nn.random import ShapeOnly, ZerosOnly, generator
 from anyback_nn.training.history import History
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_map, tree_named_leaves
@@ -47,7 +50,14 @@ __all__ = [
 
 FORMAT = "anyback_nn"
 FORMAT_VERSION = 2
-"""The version that is written. Format 1, with a flatter encoding of data, can be read too."""
+"""The version that is written. Format 1, with a flatter encoding of data and without a checksum,
+can be read too."""
+
+_REFUSED = (
+    *(KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError),
+    *(SafetensorError, OSError, MemoryError),
+)
+"""What the contents of a file that nobody has written like that may raise."""
 
 _DESCRIBED = (Layer, Loss, Optimizer, Schedule, Initializer)
 
@@ -97,14 +107,15 @@ def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, An
     path = Path(path)
     if not path.parent.is_dir():
         raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}")
+    # safetensors ignores the strides of arrays that are not contiguous.
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
-        text = json.dumps({"version": FORMAT_VERSION, **settings})
+        checksum = compute_checksum(contiguous, settings)
+        text = json.dumps({"version": FORMAT_VERSION, "checksum": checksum, **settings})
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"cannot write {path}: the history or the encoding is not valid JSON ({error})"
         ) from error
-    # safetensors ignores the strides of arrays that are not contiguous.
-    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     # Only one item of metadata: safetensors writes several in random order, and equal models should
     # have equal files.
     content = save(contiguous, {FORMAT: text})
@@ -113,6 +124,24 @@ def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, An
             temporary.write_bytes(content)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
+
+
+def compute_checksum(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of settings and arrays: of their names, dtypes, shapes and bytes.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Contiguous arrays; their order does not count.
+    settings : mapping
+        What JSON supports.
+    """
+    checksum = hashlib.sha256(json.dumps(settings).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        checksum.update(f"\n{name} {array.dtype.str} {list(array.shape)}\n".encode())
+        checksum.update(array.tobytes())
+    return checksum.hexdigest()
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -126,7 +155,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises
     ------
     CheckpointError
-        The file does not exist, is truncated, of another program or of a newer format.
+        The file does not exist, is damaged, of another program or of a newer format.
     """
     path = Path(path)
     if not path.is_file():
@@ -135,25 +164,39 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CheckpointError(f"there is no model file {path}{hint}")
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            # Whether it is ours at all is known before any array is read.
+            settings, checksum = _read_settings(path, file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        is_whole = checksum in (None, compute_checksum(arrays, settings))
+    except CheckpointError:
+        raise
+    except _REFUSED as error:
         raise CheckpointError(
             f"{path} is not a model file, or it is damaged or truncated ({error})"
         ) from error
+    if not is_whole:
+        raise CheckpointError(
+            f"{path} is damaged: its checksum is that of other contents. Copy the file again, or "
+            "load an older one"
+        )
+    return arrays, settings
+
+
+def _read_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+    """Return the settings, and the checksum, which files of format 1 do not have."""
     if FORMAT not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but was not written by anyback_nn")
     try:
         settings = json.loads(metadata[FORMAT])
         version = settings.pop("version")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _REFUSED as error:
         raise CheckpointError(f"{path} has no readable settings ({error!r})") from error
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format version {version!r}; this anyback_nn reads up to {FORMAT_VERSION}. "
             "Update it with: pip install --upgrade anyback-nn"
         )
-    return arrays, settings
+    return settings, None if version == 1 else str(settings.pop("checksum", None))
 
 
 @contextmanager
@@ -169,7 +212,7 @@ def name_file(path: str | Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except _REFUSED as error:
         raise CheckpointError(
             f"{path}: the contents do not fit together ({type(error).__name__}: {error})"
         ) from error
@@ -219,6 +262,8 @@ def read_network(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
 def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Fill a new model with arrays and settings as `collect_contents` returns them."""
     backend = model.backend
+    _check_counts(settings)
+    _compare_shapes(model, arrays, settings["n_in"])
     model.init(settings["n_in"], ZerosOnly(generator(model.seed, "weights"), backend, model.dtype))
     model.encoding = copy.deepcopy(settings["encoding"])
     if (names := settings.get("feature_names")) is not None:
@@ -233,13 +278,8 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
 
         def read_leaf(leaf: Any) -> Array:
             name = f"{part}.{next(names)}"
-            if name not in arrays:
-                raise CheckpointError(f"the array {name!r} is missing")
-            if tuple(arrays[name].shape) != tuple(leaf.shape):
-                raise CheckpointError(
-                    f"the array {name!r} has shape {arrays[name].shape}, expected {leaf.shape}"
-                )
-            if part == "parameters" and not np.all(np.isfinite(arrays[name])):
+            _require_shape(name, arrays, leaf.shape)
+            if part in ("parameters", "state") and not np.all(np.isfinite(arrays[name])):
                 raise CheckpointError(
                     f"the array {name!r} contains NaN or infinite values: is the file damaged?"
                 )
@@ -265,3 +305,40 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
     training.epoch = settings["epoch"]
     training.first_epoch = settings["first_epoch"]
     training.history = History(settings["history"]).copy()
+
+
+def _check_counts(settings: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` unless the counts and the history are what training needs."""
+    for name, least in {"n_in": 1, "step": 0, "epoch": 0, "first_epoch": 0}.items():
+        if type(settings[name]) is not int or settings[name] < least:
+            raise CheckpointError(
+                f"{name} is {settings[name]!r}: expected an integer of at least {least}"
+            )
+    rows = settings["history"]
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and all(isinstance(x, int | float) for x in row.values())
+        for row in rows
+    ):
+        raise CheckpointError("the history is no list of rows of numbers")
+
+
+def _compare_shapes(model: Any, arrays: Mapping[str, Any], n_in: int) -> None:
+    """Raise `CheckpointError` if arrays have other shapes than the network, before it takes memory.
+
+    The arrays themselves are no larger than the file, but the network of its settings may be.
+    """
+    expected: dict[str, Any] = {}
+    with contextlib.suppress(Exception):  # a custom layer may compute with its parameters
+        params = model.network.init(n_in, ShapeOnly(None, model.backend, model.dtype))
+        expected = tree_named_leaves(params)
+    for name, leaf in expected.items():
+        _require_shape(f"parameters.{name}", arrays, leaf.shape)
+
+
+def _require_shape(name: str, arrays: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    if name not in arrays:
+        raise CheckpointError(f"the array {name!r} is missing")
+    if tuple(arrays[name].shape) != tuple(shape):
+        raise CheckpointError(
+            f"the array {name!r} has shape {arrays[name].shape}, expected {tuple(shape)}"
+        )

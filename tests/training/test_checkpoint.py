@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,12 +47,25 @@ def path(model, tmp_path):
     return tmp_path / "model.safetensors"
 
 
+def sign(metadata, arrays):
+    """Set the checksum to what the docstring of `compute_checksum` says."""
+    settings = json.loads(metadata["anyback_nn"])
+    first = {name: settings.pop(name) for name in ("version", "checksum") if name in settings}
+    parts = [json.dumps(settings).encode()]
+    for name, array in sorted(arrays.items()):
+        parts.append(f"\n{name} {array.dtype.str} {[*array.shape]}\n".encode() + array.tobytes())
+    first["checksum"] = hashlib.sha256(b"".join(parts)).hexdigest()
+    metadata["anyback_nn"] = json.dumps(first | settings)
+
+
 def change_file(path, change):
-    """Change a file's metadata or arrays and write it again."""
+    """Change a file's metadata or arrays and write it again, with a checksum that fits."""
     with safe_open(path, framework="numpy") as file:
         metadata = dict(file.metadata())
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(metadata, arrays)
+    with contextlib.suppress(KeyError, ValueError, AttributeError, TypeError, RecursionError):
+        sign(metadata, arrays)
     save_file(arrays, path, metadata)
 
 
@@ -208,7 +224,16 @@ def test_contents_that_do_not_fit_are_refused(path, change, text):
         (lambda s: s.update(version="x"), "format version 'x'"),
         (lambda s: s.pop("version"), "no readable settings"),
         (lambda s: s.pop("n_in"), "do not fit together"),
-        (lambda s: s.update(n_in="3"), "do not fit together"),
+        (lambda s: s.update(n_in="3"), "n_in is '3': expected an integer of at least 1"),
+        (lambda s: s.update(step=-1), "step is -1: expected an integer of at least 0"),
+        (lambda s: s.update(epoch=1.5), "epoch is 1.5: expected an integer"),
+        (lambda s: s.update(first_epoch=None), "first_epoch is None: expected an integer"),
+        (lambda s: s.update(history=[{"loss": "low"}]), "history is no list of rows of numbers"),
+        (lambda s: s.update(n_in=10**4), r"shape \(3, 4\), expected \(10000, 4\)"),
+        (lambda s: layer_of(s).update(n_out=10**12), "shape .*, expected"),
+        (lambda s: layer_of(s).update(n_out=int("9" * 4000)), "do not fit together|shape"),
+        (lambda s: s.update(version=0), "format version 0"),
+        (lambda s: s.update(version=True), "format version True"),
         (lambda s: s.update(dtype="int8"), "do not fit together"),
         (
             lambda s: layer_of(s).update(units=3),
@@ -285,3 +310,76 @@ def test_the_file_holds_no_pickle(path):
         metadata = file.metadata()
     assert set(metadata) == {"anyback_nn"}
     assert json.loads(metadata["anyback_nn"])["seed"] == 7
+
+
+def flip(path, position, bit=0):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_in_any_byte_is_found(path):
+    content, last = path.read_bytes(), nn.Model.load(path)
+    for position in range(len(content)):
+        path.write_bytes(content)
+        flip(path, position, bit=position % 8)
+        try:
+            model = nn.Model.load(path)
+        except nn.CheckpointError:
+            continue
+        # Spaces that pad the header say nothing.
+        assert content[position : position + 1] == b" "
+        np.testing.assert_array_equal(model.training.params[0], last.training.params[0])
+
+
+def test_memory_is_taken_for_what_is_in_the_file_only(tmp_path):
+    """Not for the network that its settings describe, nor for a file of another program."""
+    save_file({"x": np.zeros(2**22)}, tmp_path / "other")
+    network = nn.Model(nn.Dense(2), nn.Dense(2), loss=nn.MeanSquaredError()).build(2)
+    network.save(tmp_path / "m")
+    change_settings(
+        tmp_path / "m", lambda s: (s.update(n_in=10**4), layer_of(s).update(n_out=10**4))
+    )
+    for name in "other", "m":
+        tracemalloc.start()
+        with pytest.raises(nn.CheckpointError):
+            nn.Model.load(tmp_path / name)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2**22
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_state_that_no_training_leaves_is_refused(tmp_path, value):
+    model = nn.Model(nn.BatchNorm(), nn.Dense(1), loss=nn.MeanSquaredError()).build(2)
+    model.save(tmp_path / "m")
+    change_file(tmp_path / "m", lambda m, a: a["state.0.mean"].fill(value))
+    with pytest.raises(nn.CheckpointError, match=r"'state\.0\.mean' contains NaN or infinite"):
+        nn.Model.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"version": 2, "network": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"version": 2, "n_in": ' + "9" * 5000 + "}",
+    ],
+)
+def test_settings_that_python_cannot_read(path, text):
+    change_file(path, lambda m, a: m.update(anyback_nn=text))
+    with pytest.raises(nn.CheckpointError, match="no readable settings"):
+        nn.Model.load(path)
+
+
+def test_blocks_in_blocks_beyond_what_python_calls(path):
+    def nest(settings):
+        block = layer_of(settings)
+        settings["network"]["settings"]["layers"][0] = {"kind": "Dense", "settings": block}
+        for _ in range(200):
+            layers = settings["network"]["settings"]["layers"]
+            inner = {"kind": "Residual", "settings": {"layers": layers}}
+            settings["network"]["settings"]["layers"] = [inner]
+
+    change_settings(path, nest)
+    with pytest.raises(nn.CheckpointError):
+        nn.Model.load(path)
