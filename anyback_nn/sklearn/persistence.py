@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from anyback_nn.sklearn.inputs import dtype_name
 from anyback_nn.training import checkpoint
 from anyback_nn.training.checkpoint import SETTINGS
 from anyback_nn.utils.arguments import to_python_scalars
+from anyback_nn.utils.messages import quoted_list
 
 __all__ = ["SHARED", "read", "write"]
 
@@ -92,13 +94,53 @@ def read(cls: type[Any], path: str | Path, backend: str | Backend | None) -> Any
         estimator = cls(**params)
         estimator.model_ = build_from(arrays, settings, selected, metrics=())
         estimator._reset("numpy")
-        for name, value in described["attributes"].items():
-            if name in _ARRAYS:
-                value = np.asarray(value["values"], dtype=value["dtype"])
+        for name, value in _read_attributes(described["attributes"], estimator).items():
             setattr(estimator, name, value)
+        needed = getattr(estimator, "_needed_outputs", lambda: estimator.n_outputs_)()
+        if not needed == estimator.n_outputs_ == estimator.model_.n_out:
+            raise CheckpointError(
+                f"the network has {estimator.model_.n_out} outputs: expected {needed}, as its "
+                "classes or outputs need"
+            )
         with estimator.model_.backend.scope(estimator.model_.dtype):
             estimator._keep_loaded_as_best()
     return estimator
+
+
+def _read_attributes(described: Mapping[str, Any], estimator: Any) -> dict[str, Any]:
+    """Return the attributes of a file, which fit the network that was read with them."""
+    network = estimator.model_
+    allowed = {*_ATTRIBUTES, *_ARRAYS}
+    needed = {"n_features_in_", "n_iter_", "t_", "n_outputs_", "n_layers_", "out_activation_"}
+    if not needed <= {*described} <= allowed:
+        raise CheckpointError(
+            f"the attributes are {quoted_list(described)}: expected {quoted_list(sorted(needed))}, "
+            f"and none but {quoted_list(sorted(allowed - needed), 20)}"
+        )
+    attributes: dict[str, Any] = {}
+    for name, value in described.items():
+        if name in _ARRAYS:
+            value = _read_array(name, value["values"], np.dtype(value["dtype"]))
+        elif not isinstance(value, bool | int | float | str | None):
+            raise CheckpointError(f"{name} is {value!r}: expected a number or a string")
+        attributes[name] = value
+    names = attributes.get("feature_names_in_", range(network.n_in))
+    if attributes["n_features_in_"] != network.n_in or len(names) != network.n_in:
+        raise CheckpointError(
+            f"the estimator has {attributes['n_features_in_']!r} features, {len(names)} of them "
+            f"named: expected the {network.n_in} of its network"
+        )
+    return attributes
+
+
+def _read_array(name: str, values: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return an array of numbers or strings, which takes no more memory than its values need."""
+    array = np.asarray(values, dtype=dtype.kind if dtype.kind in "US" else None)
+    if dtype.kind not in "biufOUS" or array.ndim != 1 or dtype.itemsize > 8 * array.itemsize + 64:
+        raise CheckpointError(
+            f"{name} has the dtype {dtype}: expected numbers or strings, in a row"
+        )
+    return array.astype(dtype)
 
 
 def _is_left_out(name: str, value: Any) -> bool:

@@ -276,6 +276,10 @@ def test_a_file_that_is_cut_off_or_not_there(written, path):
         build("values").fit(*load_examples("values")).save(path / "no folder" / "c.safetensors")
 
 
+def attributes_of(settings):
+    return settings["estimator"]["attributes"]
+
+
 DAMAGE = {
     "no parameters": lambda settings: settings["estimator"].pop("params"),
     "unknown parameter": lambda settings: settings["estimator"]["params"].update(unknown=1),
@@ -283,6 +287,16 @@ DAMAGE = {
     "no kind": lambda settings: settings["estimator"].pop("kind"),
     "wrong classes": lambda settings: settings["estimator"]["attributes"].update(classes_=[0, 1]),
     "no network": lambda settings: settings.pop("network"),
+    "a method": lambda settings: attributes_of(settings).update(predict=None),
+    "no iterations": lambda settings: attributes_of(settings).pop("n_iter_"),
+    "a list": lambda settings: attributes_of(settings).update(n_iter_=[3]),
+    "other outputs": lambda settings: attributes_of(settings).update(n_outputs_=2),
+    "other classes": lambda settings: attributes_of(settings)["classes_"]["values"].pop(),
+    "other features": lambda settings: attributes_of(settings).update(n_features_in_=3),
+    "large strings": lambda settings: attributes_of(settings)["classes_"].update(
+        dtype="S500000000"
+    ),
+    "objects": lambda settings: attributes_of(settings)["classes_"].update(dtype="V8"),
 }
 
 
@@ -291,6 +305,7 @@ def test_a_file_that_does_not_fit_together(change, written):
     with safe_open(written, "numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         settings = json.loads(file.metadata()["anyback_nn"])
+    del settings["version"], settings["checksum"]
     change(settings)
     nn.training.checkpoint.write(written, arrays, settings)
     with pytest.raises(CheckpointError, match=r"estimator\.safetensors") as caught:
