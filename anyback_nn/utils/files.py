@@ -32,8 +32,10 @@ _MAGIC = {
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write a file or folder to; it becomes ``path`` at the end.
 
-    If that fails or is interrupted, nothing of it stays, and what was at ``path`` is unchanged.
+    If that fails or is interrupted, nothing of it stays, and what was at ``path`` is unchanged. A
+    file that is replaced keeps its mode, and a link to it stays a link.
     """
+    path = path.resolve() if path.is_symlink() else path
     temporary = existing_folder(path) / f".{path.name}.{secrets.token_hex(4)}"
     try:
         yield temporary
@@ -41,8 +43,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
             # Only what is on the disk may take the place of what was there before.
             with open(written, "rb+") as file:
                 os.fsync(file.fileno())
+        if temporary.is_file() and path.is_file():
+            shutil.copymode(path, temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         # The user knows nothing of the temporary path.
         raise OSError(error.errno, error.strerror, str(path)) from error
@@ -51,6 +56,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the names in a folder be on the disk, where the system can: not on Windows."""
+    if os.name != "posix":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def existing_folder(path: Path) -> Path:

@@ -293,9 +293,23 @@ def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(model, path,
     monkeypatch.setattr(os, "fsync", lambda file: record("on the disk", file))
     monkeypatch.setattr(os, "replace", recorded_replace)
     model.save(path)
-    assert events == ["on the disk", "in its place"]
-    # The same file, all of it.
-    assert files == 2 * [(path.stat().st_size, path.stat().st_ino)]
+    assert events == ["on the disk", "in its place", "on the disk"]
+    # The same file, all of it, and then its name.
+    assert files[:2] == 2 * [(path.stat().st_size, path.stat().st_ino)]
+    assert files[2][1] == path.parent.stat().st_ino
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no modes")
+def test_a_file_keeps_its_mode_and_a_link_stays_one(model, path):
+    path.chmod(0o640)
+    link = path.with_name("link")
+    link.symlink_to(path.name)
+    before = path.stat().st_ino
+    model.save(link)
+    assert link.is_symlink()
+    assert path.stat().st_ino != before
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.parent.iterdir()) == [link, path]
 
 
 def test_arrays_that_are_not_contiguous_are_kept_as_they_are(tmp_path):
