@@ -101,12 +101,7 @@ def take_steps(
 class _StepInputs:
     """The inputs of each step of an epoch in addition to its batch.
 
-    Parameters
-    ----------
-    fit : FitContext
-    source : Source
-    on_host : bool
-        Whether noise is drawn as NumPy arrays.
+    With ``on_host``, noise is drawn as NumPy arrays.
     """
 
     def __init__(self, fit: FitContext, source: Source, on_host: bool = False) -> None:
@@ -167,11 +162,7 @@ def _take_scans(
 ) -> Iterator[tuple[StepReport, list[int], list[float]]]:
     """Take the steps of one epoch, many in one call.
 
-    Yields
-    ------
-    reports : tuple of array, shape (n_steps,)
-    sizes : list of int
-    rates : list of float
+    Yield the reports of each call, arrays of shape (n_steps,), its batch sizes and learning rates.
     """
     training, samples = fit.model.training, source.all_rows
     end_batch = _list_hooks(callbacks, "on_batch_end")
