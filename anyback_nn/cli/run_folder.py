@@ -91,7 +91,7 @@ def compute_fingerprints(data: str) -> list[str]:
 def find_free(path: Path | None, name: str) -> Path:
     """Choose the folder of a new run, which is not created yet.
 
-    The default of ``path`` is ``runs/<name>-<n>`` with the first n that is free.
+    Without a ``path`` it is ``runs/<name>-<n>`` with the first n that is free.
 
     Raises
     ------

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, count, repeat
+from itertools import chain, count, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -201,7 +200,7 @@ def _divide(batches: list[Any], model: Engine, n_in: tuple[int, ...]) -> list[li
     n_parts = -(-n_same // n_steps)
     # Parts of almost equal length, because a library may compile for each length.
     bounds = [round(i * n_same / n_parts) for i in range(n_parts + 1)]
-    parts = [batches[start:stop] for start, stop in itertools.pairwise(bounds)]
+    parts = [batches[start:stop] for start, stop in pairwise(bounds)]
     # The batches of one call have the same shape, so a smaller last batch has a separate call.
     return parts + [[rows] for rows in batches[n_same:]]
 
