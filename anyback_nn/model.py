@@ -25,7 +25,7 @@ from anyback_nn.network.losses import (
 from anyback_nn.optim.optimizers import OPTIMIZERS, Adam, Optimizer, set_schedule
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.training import checkpoint, evaluation
-from anyback_nn.training.callbacks import Callback, check_callbacks, choose_progress
+from anyback_nn.training.callbacks import Callback, check_callbacks, show_progress
 from anyback_nn.training.custom import is_own
 from anyback_nn.training.engine import Engine, LayerSummary, choose_compute_dtype
 from anyback_nn.training.fit import (
@@ -244,11 +244,10 @@ class Model(Engine):
         if schedule is not None:
             optimizer = set_schedule(optimizer, schedule, context.epochs)
         rule: Optimizer = to_python_scalars(optimizer)
-        bar = choose_progress(progress)
         try:
             if self.feature_names is None:
                 self.feature_names = find_feature_names(x)
-            with self.backend.scope(self.dtype):
+            with self.backend.scope(self.dtype), show_progress(progress) as shown:
                 training_source, validation_source = build_sources(
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
@@ -256,8 +255,7 @@ class Model(Engine):
                 if isinstance(schedule, str):  # which is one of this call
                     self.training = replace(self.training, first_epoch=self.training.epoch)
                 steps = self.compile_training_steps(rule)
-                callbacks = [*callbacks, bar] if bar else callbacks
-                train(context, training_source, validation_source, steps, callbacks)
+                train(context, training_source, validation_source, steps, [*callbacks, *shown])
         except BaseException as error:
             if context.epochs_done == 0:
                 diverged = isinstance(error, DivergenceError)
@@ -266,8 +264,6 @@ class Model(Engine):
             explain_setup(error, self, x)
             raise
         finally:
-            if bar:
-                bar.close()
             self.drop_large_programs()
         return self.history.copy()
 

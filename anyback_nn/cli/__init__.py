@@ -94,17 +94,9 @@ def _program(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program.
+    """Run the program, by default with the arguments of the process.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Default: those of the process.
-
-    Returns
-    -------
-    int
-        The exit status: 0, 2 if the program was called in a wrong way, 1 for any other failure.
+    Return the exit status: 0, 2 if the program was called in a wrong way, 1 for any other failure.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not sys.warnoptions:  # unless python -W or PYTHONWARNINGS asks for them

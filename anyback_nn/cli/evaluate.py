@@ -8,7 +8,7 @@ import typer
 
 from anyback_nn.cli import options, run_folder
 from anyback_nn.cli.printing import Printer
-from anyback_nn.cli.run_folder import TrainingData
+from anyback_nn.cli.run_folder import TrainingData, compute_fingerprints
 from anyback_nn.cli.scores import compute_scores, show_scores
 from anyback_nn.datasets import BUILT_IN, Encoding, Rows, TableOptions, load, read
 from anyback_nn.errors import AnybackError
@@ -42,7 +42,7 @@ def evaluate(
     model, encoding = run_folder.load(run, device)
     table = options.table_options(arguments, encoding.options)
     training = TrainingData.read(run)
-    if training is not None and not training.is_of(data):
+    if training is not None and training.fingerprint not in compute_fingerprints(data):
         training = None
     rows, n_seen = choose_rows(run, data, encoding, training, target=target, part=part, table=table)
     scores = compute_scores(model, encoding, rows.x, rows.y)

@@ -137,7 +137,10 @@ def _option(
     check: Callable[[Any], Any] | None = None,
     default: bool | str = True,
 ) -> Any:
-    """Create an option; ``default`` is what its help shows as the default."""
+    """Create an option, named as its parameter unless it has ``names``.
+
+    ``default`` is what its help shows as the default.
+    """
     return typer.Option(
         *names,
         metavar=metavar,
@@ -148,9 +151,10 @@ def _option(
     )
 
 
-def _choice(panel: str, metavar: str, names: Collection[str]) -> Any:
+def _choice(panel: str, metavar: str, names: Collection[str], default: bool | str = True) -> Any:
     """Create an option for one of some names."""
-    return _option(panel, metavar, f"{_join_with_or(names)}.", check=_one_of(names))
+    description = f"{_join_with_or(names)}."
+    return _option(panel, metavar, description, check=_one_of(names), default=default)
 
 
 _AT_LEAST_1 = _check(lambda value: value >= 1, "at least 1")
@@ -221,14 +225,13 @@ KnownDrop = Annotated[list[str] | None, _data(*_DROP, default=_KNOWN)]
 KnownFeatures = Annotated[list[str] | None, _data(*_FEATURES, default=_KNOWN)]
 KnownIds = Annotated[list[str] | None, _data(*_IDS, default=_KNOWN)]
 TestFile = Annotated[
-    Path | None, _data("FILE", "File whose rows are the test part.", "--test-file", default=False)
+    Path | None, _data("FILE", "File whose rows are the test part.", default=False)
 ]
 TestShare = Annotated[
     float | None,
     _data(
         "SHARE",
         "Share of the rows to test with, unless the data come with a test part.",
-        "--test-share",
         check=_check(lambda value: 0 < value < 1, "a share between 0 and 1"),
         default="0.2",
     ),
@@ -283,22 +286,12 @@ Dropout = Annotated[
 
 _training = partial(_option, "Training")
 
-LossName = Annotated[
-    str | None,
-    _training(
-        "NAME",
-        f"{_join_with_or(LOSSES)}.",
-        "--loss",
-        check=_one_of(LOSSES),
-        default="by the task",
-    ),
-]
+LossName = Annotated[str | None, _choice("Training", "NAME", LOSSES, default="by the task")]
 ClassWeight = Annotated[
     str | None,
     _training(
         "WEIGHT",
         "balanced: all classes weigh the same, however many rows they have.",
-        "--class-weight",
         check=_one_of(["balanced"]),
         default=False,
     ),
@@ -318,13 +311,12 @@ Schedule = Annotated[
         check=_one_of(SCHEDULES),
     ),
 ]
-L2 = Annotated[float, _training("L", "Penalty on the squared weights.", "--l2", check=_AT_LEAST_0)]
+L2 = Annotated[float, _training("L", "Penalty on the squared weights.", check=_AT_LEAST_0)]
 ClipNorm = Annotated[
     float | None,
     _training(
         "LENGTH",
         "Longest gradient of a step; longer ones are scaled down to it.",
-        "--clip-norm",
         check=_ABOVE_0,
         default=False,
     ),
@@ -357,7 +349,6 @@ BackendSpec = Annotated[
     _computing(
         "SPEC",
         "Backend, such as cupy or torch:cuda:0; anyback-nn backends lists them.",
-        "--backend",
         default="$ANYBACK_NN_BACKEND or numpy",
     ),
 ]
@@ -366,7 +357,6 @@ BackendSpecs = Annotated[
     _computing(
         "SPECS",
         "Backends, separated by commas, such as numpy,torch:cuda:0.",
-        "--backends",
         check=_check(parse_names, "at least one backend"),
         default="all that can compute here",
     ),
@@ -378,7 +368,6 @@ Dtypes = Annotated[
     _computing(
         "DTYPES",
         f"{_SOME_DTYPES}.",
-        "--dtype",
         check=_check(
             lambda text: parse_names(text) and set(parse_names(text)) <= set(DTYPES), _SOME_DTYPES
         ),
@@ -399,10 +388,10 @@ ComputeDtype = Annotated[
 _output = partial(_option, "Output")
 
 RunFolder = Annotated[
-    Path | None, _output("DIR", "New folder for the model.", "--output", default="runs/NAME-N")
+    Path | None, _output("DIR", "New folder for the model.", default="runs/NAME-N")
 ]
 PredictionFile = Annotated[
-    Path | None, _output("FILE", "CSV file to write.", "--output", default="standard output")
+    Path | None, _output("FILE", "CSV file to write.", default="standard output")
 ]
 Plot = Annotated[
     Path | None,

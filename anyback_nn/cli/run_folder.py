@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,14 +63,6 @@ class TrainingData:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def is_of(self, data: str) -> bool:
-        """Return whether these are the data, by their contents."""
-        return self.fingerprint in compute_fingerprints(data)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold of it."""
-        return asdict(self)
-
 
 def compute_fingerprints(data: str) -> list[str]:
     """Return what tells data from others: the name of built-in ones, or SHA-256 of the contents.
@@ -97,13 +89,9 @@ def compute_fingerprints(data: str) -> list[str]:
 
 
 def find_free(path: Path | None, name: str) -> Path:
-    """Choose the folder of a new run; it is not created yet.
+    """Choose the folder of a new run, which is not created yet.
 
-    Parameters
-    ----------
-    path : Path, optional
-        Default: ``runs/<name>-<n>`` with the first n that is free.
-    name : str
+    Without a ``path`` it is ``runs/<name>-<n>`` with the first n that is free.
 
     Raises
     ------

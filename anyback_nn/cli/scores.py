@@ -68,10 +68,7 @@ class Scores:
     def compare(self, judge: str) -> str | None:
         """Return a sentence if the model, or one of several targets, is not above the baseline.
 
-        Parameters
-        ----------
-        judge : str
-            The score to compare by, see `choose_judge`.
+        They are compared by the score ``judge``, see `choose_judge`.
         """
         if self.targets:
             worse = {n: part for n, part in self.targets.items() if not part.beats_baseline(judge)}
@@ -106,15 +103,7 @@ def label(name: str) -> str:
 
 
 def choose_judge(model: Model, encoding: Encoding, *, balanced: bool) -> str:
-    """Choose the score that training aims at.
-
-    Parameters
-    ----------
-    model : Model
-    encoding : Encoding
-    balanced : bool
-        Whether all classes had the same weight.
-    """
+    """Choose the score that training aims at; ``balanced`` if all classes weighed the same."""
     if encoding.classes is not None:
         return "balanced_accuracy" if balanced else "accuracy"
     aims_at_mean = isinstance(model.loss, MeanSquaredError)
@@ -221,13 +210,8 @@ def targets_table(targets: dict[str, Scores]) -> Table:
 def confusion_table(counts: Any, labels: tuple[str, ...], width: int) -> Table:
     """Create the table of how many rows of each class were predicted as which class.
 
-    Parameters
-    ----------
-    counts : ndarray of int, shape (n_classes, n_classes)
-        Actual classes on the first axis, predicted ones on the second.
-    labels : tuple of str
-    width : int
-        If the matrix is wider than this, the table has the most confused pairs of classes instead.
+    The actual classes are on the first axis of ``counts``, the predicted ones on the second. If the
+    matrix is wider than ``width``, the table has the most confused pairs of classes instead.
     """
     table = create_table("actual \\ predicted", *labels, numeric=labels)
     for i, label in enumerate(labels):

@@ -169,7 +169,7 @@ def train(
     settings = {
         "anyback_nn": __version__,
         "asked": arguments,
-        "data": TrainingData(fingerprint, reading, len(dataset.x_train)).to_json(),
+        "data": vars(TrainingData(fingerprint, reading, len(dataset.x_train))),
         "result": result,
     }
     folder = run_folder.write(model, settings, output, dataset.name)

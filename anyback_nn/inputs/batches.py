@@ -238,19 +238,8 @@ class IterableSource(Source):
     """Batches of an iterable of ``(x, y)`` or ``(x, y, weights)``.
 
     An epoch is one iteration over it; if it has a method ``epoch(number)``, over what that returns.
+    Each batch must have ``n_in`` features and, if it is a data frame, these ``feature_names``.
     Values on a device are checked in the first epoch only, because a check reads them back.
-
-    Parameters
-    ----------
-    backend : Backend
-    dtype : str
-    batches : iterable
-    loss : Loss
-    network : Network
-    n_in : int
-        The number of features that each batch must have.
-    feature_names : tuple of str, optional
-        The columns that a batch must have, if it is a data frame.
     """
 
     backend: Backend
@@ -349,13 +338,7 @@ def move(
 ) -> Samples:
     """Move samples to the backend in the model's dtype, but class indices as int32.
 
-    Parameters
-    ----------
-    rows : Samples
-    backend : Backend
-    dtype : str
-    feed : callable, optional
-        Moves one of many batches, see `Backend.transfer`.
+    ``feed`` moves one of many batches, see `Backend.transfer`.
     """
     y = rows.y
     indices = y is not None and y.ndim == 1 and array_namespace(y).isdtype(y.dtype, "integral")
@@ -401,20 +384,9 @@ def peek(batches: Iterable[Any]) -> tuple[Iterable[Any], int]:
 
 
 def split(n_samples: int, fraction: float, seed: int) -> tuple[Any, Any]:
-    """Draw the training rows and the validation rows.
+    """Draw the numbers of the training rows and of the validation rows, in ascending order.
 
-    Parameters
-    ----------
-    n_samples : int
-    fraction : float
-        The share of the validation rows, above 0 and below 1; each part has at least one row.
-    seed : int
-        Seed for the split.
-
-    Returns
-    -------
-    train, validation : numpy.ndarray
-        Row numbers, in ascending order.
+    ``fraction`` is the share of the validation rows; each part has at least one row.
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"validation: expected a fraction above 0 and below 1, got {fraction}")

@@ -254,12 +254,7 @@ def check_batch(
 def check_weights(weights: Any, n_samples: int, *, values: bool = True) -> Array:
     """Check the weights of the samples: one per sample, finite, 0 or greater.
 
-    Parameters
-    ----------
-    weights : array_like, shape (n_samples,)
-    n_samples : int
-    values : bool
-        Whether to check the values too, which reads them back from a device.
+    With ``values=False``, what needs the values to be read back from a device is not checked.
     """
     weights = as_array(weights, "the sample weights")
     xp = array_namespace(weights)

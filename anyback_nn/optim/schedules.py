@@ -69,13 +69,7 @@ class Schedule(ABC):
 
 @dataclass(frozen=True)
 class Fixed(Schedule):
-    """A constant learning rate.
-
-    Parameters
-    ----------
-    learning_rate : float
-        The rate.
-    """
+    """A constant learning rate."""
 
     learning_rate: float
 
@@ -254,14 +248,10 @@ def direction(name: str, mode: str | None = None) -> float:
 
 
 def read_monitored(monitor: Any, row: dict[str, float]) -> float:
-    """Return the value that a schedule or callback monitors, signed such that lower is better.
+    """Return the value of an epoch that is monitored, signed such that lower is better.
 
-    Parameters
-    ----------
-    monitor : ReduceOnPlateau or EarlyStopping
-        Has the attributes ``monitor`` and ``mode``.
-    row : dict
-        The recorded values of one epoch.
+    ``monitor`` is a `ReduceOnPlateau` or another object with the attributes ``monitor`` and
+    ``mode``, such as `EarlyStopping`.
     """
     name = monitor.monitor
     if name not in row:

@@ -103,14 +103,7 @@ def _one_each(name: str, value: Any, n_layers: int) -> list[Any]:
 def build_model(mlp: Estimator, X: Any, random: Any, *, lbfgs: bool) -> Model:
     """Create the model with its first weights.
 
-    Parameters
-    ----------
-    mlp : Estimator
-    X : array or sparse matrix
-        Its width, dtype, library and device count.
-    random : numpy.random.RandomState
-    lbfgs : bool
-        Whether L-BFGS will train it.
+    Of ``X``, the width, dtype, library and device count. With ``lbfgs``, L-BFGS will train it.
     """
     backend = inputs.choose_backend(mlp.backend, X)
     layers, n_in = build_layers(mlp), int(X.shape[1])
@@ -145,24 +138,11 @@ def build_model(mlp: Estimator, X: Any, random: Any, *, lbfgs: bool) -> Model:
 def init_like_sklearn(
     layers: Sequence[Layer], activation: Any, n_in: int, random: Any
 ) -> list[tuple[Any, Any]]:
-    """Draw weights and biases as scikit-learn does, in its order: the same numbers for a seed.
+    """Draw weights and biases of the dense layers as scikit-learn does: the same for a seed.
 
     Both are uniform within ``sqrt(6 / (n_in + n_out))``, with 2 instead of 6 around a logistic
-    function (X. Glorot, Y. Bengio, AISTATS 2010).
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-        As `build_layers` created them.
-    activation : str or other
-        What they were created with: a name counts even if there is no hidden layer.
-    n_in : int
-    random : numpy.random.RandomState
-
-    Returns
-    -------
-    list of (weight, bias)
-        One for each dense layer.
+    function (X. Glorot, Y. Bengio, AISTATS 2010). ``activation`` is what `build_layers` was given:
+    a name counts even if there is no hidden layer.
     """
     pairs, position = [], 0
     functions = [layer for layer in layers if isinstance(layer, Activation)]
@@ -211,14 +191,7 @@ def _is_called(name: str, path: str) -> bool:
 
 
 class Parameters(list[Array]):
-    """The arrays of all layers; replacing one of them replaces it in the model.
-
-    Parameters
-    ----------
-    arrays : sequence of array
-    set_all : callable
-        Puts all of them into the model.
-    """
+    """The arrays of all layers; replacing one of them puts all into the model, by ``set_all``."""
 
     def __init__(self, arrays: Sequence[Array], set_all: Callable[[Sequence[Array]], None]) -> None:
         super().__init__(arrays)

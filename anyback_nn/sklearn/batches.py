@@ -23,12 +23,7 @@ def rows_at_once(n_features: int) -> int:
 
 @dataclass(frozen=True)
 class ShuffledSource(ArraySource):
-    """Batches of the ``chosen`` rows, which are shuffled in place before each epoch.
-
-    Parameters
-    ----------
-    random : numpy.random.RandomState
-    """
+    """Batches of the ``chosen`` rows, which are shuffled in place before each epoch."""
 
     random: Any = None
 

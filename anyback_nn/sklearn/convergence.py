@@ -21,13 +21,7 @@ LOWEST_RATE = 1e-6
 class Convergence(Callback):
     """Counts the epochs without improvement, in the training loss or in the validation score.
 
-    Parameters
-    ----------
-    mlp : Estimator
-        Its fitted attributes are kept up to date.
-    n_samples : int
-        The samples of an epoch.
-    validation : Validation, optional
+    It keeps the fitted attributes of ``mlp`` up to date. ``n_samples`` are those of an epoch.
     """
 
     mlp: Estimator

@@ -19,7 +19,7 @@ from anyback_nn.network.losses import Loss
 from anyback_nn.optim.averaging import debias
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.objective import Objective
-from anyback_nn.training.callbacks import Callback, choose_progress
+from anyback_nn.training.callbacks import Callback, show_progress
 from anyback_nn.tree import tree_copy, tree_map
 
 __all__ = ["Estimator"]
@@ -102,12 +102,8 @@ class Estimator(BaseEstimator, ABC):
     @contextmanager
     def _open_callbacks(self) -> Iterator[list[Callback]]:
         """List the user's callbacks, and what shows progress, which is closed after training."""
-        bar = choose_progress(bool(self.progress))
-        try:
-            yield [*(self.callbacks or ()), *([bar] if bar else [])]
-        finally:
-            if bar:
-                bar.close()
+        with show_progress(bool(self.progress)) as shown:
+            yield [*(self.callbacks or ()), *shown]
 
     def _check_rows(
         self,

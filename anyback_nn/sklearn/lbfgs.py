@@ -53,13 +53,7 @@ def check_deterministic(model: Model, shape: tuple[int, ...]) -> None:
 class Problem:
     """The function that is minimised: ``vector -> value, gradient``, in float64 on the host.
 
-    Parameters
-    ----------
-    model : Model
-        Its parameters are set to a vector by `put`.
-    objective : Objective
-    source : ArraySource
-        All samples, in as many batches as memory requires.
+    The ``source`` has all samples, in as many batches as memory requires.
     """
 
     model: Model

@@ -68,10 +68,7 @@ class Objective:
         They are those of the mean loss, without the penalty; ``count`` is the number of samples,
         or the sum of their weights.
 
-        Parameters
-        ----------
-        gradient_factor : float
-            A factor of the gradients alone.
+        ``gradient_factor`` multiplies the gradients alone.
         """
         factor = self.factor * gradient_factor
         derive = value_and_grad(
@@ -101,13 +98,8 @@ class Objective:
     def build_step(self, optimizer: Optimizer, gradient_factor: float, decay: float | None) -> Step:
         """Build the function that takes one step of training.
 
-        Parameters
-        ----------
-        optimizer : Optimizer
-        gradient_factor : float
-            See `value_and_grad`.
-        decay : float, optional
-            Of the moving average of the parameters, which is the slot ``"average"``.
+        ``gradient_factor`` is that of `value_and_grad`, and ``decay`` that of the moving average of
+        the parameters, which is the slot ``"average"``.
         """
         compute = self.value_and_grad(gradient_factor)
 

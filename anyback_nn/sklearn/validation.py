@@ -45,14 +45,8 @@ class Validation:
     def build(cls, mlp: Estimator, rows: Samples, scorer: Scorer | None, given: Any) -> Validation:
         """Create one from checked rows.
 
-        Parameters
-        ----------
-        mlp : Estimator
-        rows : Samples
-        scorer : callable, optional
-            Default: the estimator's own score.
-        given : tuple of X and y
-            The same rows as the user passed them, for the scorer.
+        The scorer gets ``given``: X and y of the same rows, as the user passed them. Without a
+        scorer, the estimator's own score is measured.
         """
         score = None
         if scorer is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +25,7 @@ __all__ = [
     "EpochLog",
     "ProgressBar",
     "check_callbacks",
-    "choose_progress",
+    "show_progress",
 ]
 
 
@@ -204,19 +205,19 @@ class EpochLog(Callback):
         if fit.stop_reason is not None:
             print(f"stopped: {fit.stop_reason}", file=self.file or sys.stderr, flush=True)
 
-    def close(self) -> None:
-        """Do nothing: each line is complete."""
 
-
-def choose_progress(progress: bool | None) -> EpochLog | ProgressBar | None:
-    """Return the callback that shows progress, if anyone can see it.
+@contextmanager
+def show_progress(progress: bool | None) -> Iterator[list[Callback]]:
+    """Yield the callback that shows progress, if anyone can see it, and close it at the end.
 
     A bar needs a terminal. Without one, lines are written if progress is wanted, or to a notebook.
     """
-    if sys.stderr.isatty():
-        return None if progress is False else ProgressBar()
-    in_notebook = "ipykernel" in sys.modules
-    return EpochLog() if progress or (progress is None and in_notebook) else None
+    if progress is not False and sys.stderr.isatty():
+        with closing(ProgressBar()) as bar:
+            yield [bar]
+    else:
+        in_notebook = "ipykernel" in sys.modules
+        yield [EpochLog()] if progress or (progress is None and in_notebook) else []
 
 
 @dataclass

@@ -90,14 +90,7 @@ Dropout(probability=0.5)
 
 
 def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Write a model file, completely or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-    arrays : mapping of str to numpy.ndarray
-    settings : mapping
-        Values that JSON supports.
+    """Write NumPy arrays and settings for JSON as a model file, completely or not at all.
 
     Raises
     ------
@@ -145,12 +138,7 @@ def compute_checksum(arrays: Mapping[str, np.ndarray], settings: Mapping[str, An
 
 
 def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a model file.
-
-    Returns
-    -------
-    arrays : dict of str to numpy.ndarray
-    settings : dict
+    """Read the arrays and the settings of a model file.
 
     Raises
     ------

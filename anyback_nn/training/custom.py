@@ -37,13 +37,7 @@ def custom_parts(parts: Iterable[Any]) -> list[Any]:
 class Recompiled:
     """A compiled function that is built again when an attribute of a custom part has changed.
 
-    Parameters
-    ----------
-    function : callable
-    build : callable
-        Builds and compiles the function again.
-    parts : sequence
-        The custom parts whose attributes it contains as constants.
+    ``build`` builds and compiles it again. It contains attributes of ``parts`` as constants.
     """
 
     def __init__(

@@ -254,13 +254,8 @@ class Engine:
     ) -> CompiledSteps:
         """Build and compile a training step and, if that is faster, many steps in one call.
 
-        Parameters
-        ----------
-        key : hashable
-            Identifies the step among those of this model with the same optimiser.
-        optimizer : Optimizer
-        build : callable
-            Builds the step, see `anyback_nn.training.step.build_step`.
+        ``key`` identifies the step among those of this model with the same optimiser. ``build``
+        builds it, see `anyback_nn.training.step.build_step`.
         """
         # The learning rate is an argument of the step. A custom optimiser may equal another one.
         custom = [] if is_own(optimizer) else [optimizer]
@@ -318,14 +313,8 @@ class Engine:
     ) -> Any:
         """Return a compiled function from the store of this model, or of its architecture.
 
-        Parameters
-        ----------
-        key, build
-            As for `get_compiled`.
-        replayed : bool
-            Whether a library without a compiler replays it.
-        custom : sequence
-            Custom parts of the function that are not the model's.
+        If it is ``replayed``, a library without a compiler does so. The ``custom`` parts are those
+        of the function that are not the model's.
         """
         compiles = self.backend.compiles
         key = (key, self.dtype, self.layout.packed)

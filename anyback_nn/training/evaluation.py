@@ -26,13 +26,7 @@ class Outputs(NamedTuple):
 def compute_outputs(engine: Engine, source: Source, method: str | None = None) -> Outputs:
     """Compute the outputs for all batches of a source, with their targets and weights.
 
-    Parameters
-    ----------
-    engine : Engine
-    source : Source
-    method : str, optional
-        Method of the loss that is applied to them, and compiled with them. Default: the raw
-        outputs are returned.
+    A ``method`` of the loss is applied to them, and compiled with them, if one is given.
     """
     read = None if method is None else getattr(engine.loss, method)
     build = partial(build_predict, engine.network, engine.layout, read)

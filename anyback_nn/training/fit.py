@@ -126,13 +126,7 @@ def build_sources(
     batch_size: int | None,
     shuffle: bool,
 ) -> tuple[Source, Source | None]:
-    """Check the data passed to `Model.fit`, and create their sources of batches.
-
-    Returns
-    -------
-    training : Source
-    validation : Source, optional
-    """
+    """Check the data passed to `Model.fit`; create the sources of training and of validation."""
     fraction = float(validation) if isinstance(validation, Real) else None
     if y is None:
         if fraction is not None:

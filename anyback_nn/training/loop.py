@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, count, repeat
+from itertools import chain, count, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -101,12 +100,7 @@ def take_steps(
 class _StepInputs:
     """The inputs of each step of an epoch in addition to its batch.
 
-    Parameters
-    ----------
-    fit : FitContext
-    source : Source
-    on_host : bool
-        Whether noise is drawn as NumPy arrays.
+    With ``on_host``, noise is drawn as NumPy arrays.
     """
 
     def __init__(self, fit: FitContext, source: Source, on_host: bool = False) -> None:
@@ -167,11 +161,7 @@ def _take_scans(
 ) -> Iterator[tuple[StepReport, list[int], list[float]]]:
     """Take the steps of one epoch, many in one call.
 
-    Yields
-    ------
-    reports : tuple of array, shape (n_steps,)
-    sizes : list of int
-    rates : list of float
+    Yield the reports of each call, arrays of shape (n_steps,), its batch sizes and learning rates.
     """
     training, samples = fit.model.training, source.all_rows
     end_batch = _list_hooks(callbacks, "on_batch_end")
@@ -210,7 +200,7 @@ def _divide(batches: list[Any], model: Engine, n_in: tuple[int, ...]) -> list[li
     n_parts = -(-n_same // n_steps)
     # Parts of almost equal length, because a library may compile for each length.
     bounds = [round(i * n_same / n_parts) for i in range(n_parts + 1)]
-    parts = [batches[start:stop] for start, stop in itertools.pairwise(bounds)]
+    parts = [batches[start:stop] for start, stop in pairwise(bounds)]
     # The batches of one call have the same shape, so a smaller last batch has a separate call.
     return parts + [[rows] for rows in batches[n_same:]]
 

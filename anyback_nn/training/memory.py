@@ -41,16 +41,8 @@ traced and verified."""
 def has_room(model: Engine, rows: Samples, batch_size: int | None) -> bool:
     """Return whether all samples fit on the device, together with the memory that training needs.
 
-    True too if they are on the device already or in one batch, if the device computes in the host's
-    memory, or if its free memory is unknown.
-
-    Parameters
-    ----------
-    model : Engine
-        The model, with its parameters.
-    rows : Samples
-    batch_size : int, optional
-        The number of samples in a batch. Default: all.
+    True too if they are on the device already or in one batch (as by default), if the device
+    computes in the host's memory, or if its free memory is unknown.
     """
     n_rows, backend = int(rows.x.shape[0]), model.backend
     batch_size = min(batch_size or n_rows, n_rows)
@@ -111,12 +103,7 @@ def can_compute(model: Engine, n: int, *, training: bool) -> bool:
 def find_largest(bound: int, fits: Callable[[int], bool]) -> int | None:
     """Find the largest power of two, up to a bound, that fits; None if not even 1 does.
 
-    Parameters
-    ----------
-    bound : int
-        The bound. If it is below 1, only 1 is tried.
-    fits : callable
-        Tries a number; returns whether it fits.
+    With a bound below 1, only 1 is tried.
 
     Examples
     --------

@@ -86,8 +86,6 @@ class EpochMetric:
             The function failed, or takes no ``sample_weight`` and there are weights.
         """
         name, options = name_metric(self), {}
-        if self.of == "classes" and not loss.classifies:
-            raise ValueError(f"metric {name}: {type(loss).__name__} does not classify")
         predicted = to_numpy(loss.decide(outputs) if self.of == "classes" else loss.link(outputs))
         expected = to_numpy(targets)
         if expected.ndim == 2 and predicted.ndim == 1 and expected.shape[1] > 1:

@@ -43,15 +43,7 @@ def explain_evaluation(model: Engine, source: Source) -> Iterator[None]:
 def explain(error: BaseException, model: Engine, source: Source, *, training: bool) -> None:
     """Explain an error in the computation of a batch, with a batch size that fits.
 
-    Parameters
-    ----------
-    error : BaseException
-    model : Engine
-        The model, with the parameters that it keeps.
-    source : Source
-        The source of the batches.
-    training : bool
-        Whether the error was in a step of training, or else in the computation of outputs.
+    The error was in a step of ``training``, or else in the computation of outputs.
     """
     batch_size = source.rows_a_batch
     if not batch_size or not _is_unexplained(error, model):

@@ -87,12 +87,8 @@ def build_step(
 ) -> Step:
     """Build the function that takes one step of training.
 
-    Parameters
-    ----------
-    network, loss, layout, optimizer, metrics
-    scaling : LossScaling, optional
-        Scales the loss, for gradients that would vanish in float16. The scale is in the optimiser's
-        state.
+    ``scaling`` scales the loss, for gradients that would vanish in float16. The scale is in the
+    optimiser's state.
     """
     derive = value_and_grad(network, loss, metrics)
 

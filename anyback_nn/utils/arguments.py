@@ -102,11 +102,7 @@ def accepts(function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
 def check_methods(cls: type, **arguments: str) -> None:
     """Raise `TypeError` if a method that a class defines cannot be called as the library does.
 
-    Parameters
-    ----------
-    cls : type
-    **arguments : str
-        The arguments of each method, ``self`` first, such as ``forward="self, params, x"``.
+    Each method comes with its arguments, ``self`` first, such as ``forward="self, params, x"``.
     """
     for name, expected in arguments.items():
         method = vars(cls).get(name)

@@ -77,10 +77,6 @@ def existing_folder(path: Path) -> Path:
 def read_bytes(path: Path) -> bytes:
     """Return the content of a file, decompressed, see `decompress`.
 
-    Parameters
-    ----------
-    path : Path
-
     Raises
     ------
     DataError
