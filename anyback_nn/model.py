@@ -357,7 +357,9 @@ class Model(Engine):
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            rows = Samples(check_inputs(x, self.n_inputs, feature_names=self.feature_names))
+            names = self.feature_names
+            x = check_inputs(x, self.n_inputs, feature_names=names, dtype=self.dtype)
+            rows = Samples(x)
             source = batch_arrays(self, rows, batch_size, resident=False)
             if is_own(self.loss):
                 result = evaluation.compute_outputs(self, source, method).outputs

@@ -304,6 +304,7 @@ class IterableSource(Source):
             *(x, y, weights, self.loss, self.network, self.n_in),
             values=values,
             feature_names=self.feature_names,
+            dtype=self.dtype,
         )
         return rows if parts[0] is batch[0] else rows._replace(x=batch[0])
 

@@ -128,6 +128,7 @@ def check_inputs(
     *,
     finite: bool = True,
     feature_names: Sequence[str] | None = None,
+    dtype: str | None = None,
 ) -> Array:
     """Check the inputs that a user passed.
 
@@ -140,6 +141,8 @@ def check_inputs(
         Whether to check for NaN and infinite values, which takes a pass over the data.
     feature_names : sequence of str, optional
         The columns that a data frame must have.
+    dtype : str, optional
+        Dtype of the model, in which the values must be finite, too.
 
     Returns
     -------
@@ -179,22 +182,35 @@ def check_inputs(
     if n_in is not None and shape[1] != n_in:
         raise ShapeError(f"the model takes {n_in} features, got inputs with {shape[1]}")
     if finite and not isinstance(x, np.memmap) and xp.isdtype(x.dtype, "real floating"):
-        _check_finite(x)
+        _check_finite(x, dtype)
     return x
 
 
-def _check_finite(x: Array) -> None:
-    """Raise `DataError`, which names the first row, if inputs are NaN or infinite."""
+def _check_finite(x: Array, dtype: str | None) -> None:
+    """Raise `DataError`, which names the first row, if inputs are NaN, infinite or too large."""
     xp = array_namespace(x)
+    limit = float(xp.finfo(x.dtype).max)
+    if dtype == "float32":
+        limit = min(limit, float(np.finfo(np.float32).max))
     with np.errstate(over="ignore", invalid="ignore"):
-        # One pass without memory of its own; the sum of finite numbers is rarely infinite.
-        if math.isfinite(to_numpy(xp.sum(x))):
+        # Passes without memory of their own; the sum of finite numbers is rarely infinite.
+        if math.isfinite(to_numpy(xp.sum(x))) and (
+            dtype != "float32"
+            or not str(x.dtype).endswith("float64")
+            or max(-to_numpy(xp.min(x)), to_numpy(xp.max(x))) <= limit
+        ):
             return
-    bad = np.flatnonzero(~to_numpy(xp.all(xp.isfinite(x), axis=1)))
+    is_good = xp.all(xp.abs(x) <= limit, axis=1)
+    bad = np.flatnonzero(~to_numpy(is_good))
     if bad.size:
+        first = to_numpy(x[int(bad[0]), ...])
+        what = f"values beyond {dtype} (about {limit:.1e})"
+        remedy = "Standardise them first, or use dtype='float64'"
+        if not np.isfinite(first).all():
+            what, remedy = "NaN or infinite values", "Replace or remove them first"
         raise DataError(
-            f"the inputs contain NaN or infinite values in {bad.size} of {int(x.shape[0])} rows, "
-            f"first in row {bad[0]} (counted from 0). Replace or remove them first"
+            f"the inputs contain {what} in {bad.size} of {int(x.shape[0])} rows, first in row "
+            f"{bad[0]} (counted from 0). {remedy}"
         )
 
 
@@ -216,6 +232,7 @@ def check_batch(
     *,
     values: bool = True,
     feature_names: Sequence[str] | None = None,
+    dtype: str | None = None,
 ) -> Samples:
     """Check inputs, targets and weights that a user passed together.
 
@@ -232,13 +249,15 @@ def check_batch(
         Whether to check the values too, which reads them back from a device.
     feature_names : sequence of str, optional
         The columns that a data frame must have.
+    dtype : str, optional
+        Dtype of the model, in which the inputs must be finite, too.
 
     Raises
     ------
     ShapeError, DataError
         The data do not fit each other or the model, or have invalid values.
     """
-    x = check_inputs(x, n_in, finite=values, feature_names=feature_names)
+    x = check_inputs(x, n_in, finite=values, feature_names=feature_names, dtype=dtype)
     n_out = network.output_size(int(x.shape[1]))
     y = as_array(y, "the targets")
     y = loss.check_targets(y, n_out, values=values)

@@ -205,6 +205,7 @@ def check_arrays(
     rows = check_batch(
         *(x, y, weights, engine.loss, engine.network, engine.n_in),
         feature_names=engine.feature_names,
+        dtype=engine.dtype,
     )
     if rows.weights is None:
         return rows

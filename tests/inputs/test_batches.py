@@ -119,6 +119,23 @@ def test_inputs_are_checked(x, error, text):
         checks.check_inputs(x, 3)
 
 
+def test_inputs_beyond_the_dtype_of_the_model_are_refused_everywhere(backend, float64):
+    """Also in prediction, where they would become infinite and the outputs NaN."""
+    x, y = nn.datasets.make_blobs(40, seed=0)
+    model = nn.Model(nn.Dense(3), loss=nn.SoftmaxCrossEntropy(), backend=backend)
+    model.fit(x, y, epochs=1, progress=False)
+    large = to_numpy(x).astype("float64")
+    large[3, 0] = -1e300
+    for given in large, backend.asarray(large, float64):
+        for call in model.fit, model.evaluate, lambda x, y: model.predict(x):
+            with pytest.raises(nn.DataError, match=r"beyond float32 .*, first in row 3"):
+                call(given, y)
+    with pytest.raises(nn.DataError, match="beyond float32"):
+        model.fit([(large, y)])
+    double = nn.Model(nn.Dense(3), loss="softmax_cross_entropy", backend=backend, dtype="float64")
+    assert np.isfinite(to_numpy(double.build(2).predict(large / 1e10))).all()
+
+
 @pytest.mark.parametrize(
     ("weights", "error", "text"),
     [
