@@ -62,12 +62,20 @@ _REFUSED = (
 _DESCRIBED = (Layer, Loss, Optimizer, Schedule, Initializer)
 
 
-def find(kind: str) -> type | None:
-    """Find a class by name: the library's own if there is one, else the one defined last."""
+def find(kind: str, module: str | None = None) -> type | None:
+    """Find a class by name: the library's own if there is one, else that of the module.
+
+    A class of a script or notebook is found wherever it is now, as is any of a file that names no
+    module: then it is the one defined last.
+    """
     subclasses = (cls for base in _DESCRIBED for cls in _iterate_subclasses(base))
     classes = [cls for cls in subclasses if cls.__name__ == kind]
     own = [cls for cls in classes if cls.__module__.startswith("anyback_nn.")]
-    return own[0] if own else (classes[-1] if classes else None)
+    same = [cls for cls in classes if cls.__module__ == module]
+    if own or same or not classes:
+        return next(iter([*own, *same[::-1]]), None)
+    is_anywhere = module is None or "__main__" in (module, classes[-1].__module__)
+    return classes[-1] if is_anywhere else None
 
 
 def _iterate_subclasses(base: type[Any]) -> Iterator[type[Any]]:
@@ -76,7 +84,7 @@ def _iterate_subclasses(base: type[Any]) -> Iterator[type[Any]]:
         yield from _iterate_subclasses(cls)
 
 
-SETTINGS = Serializer(find, CheckpointError, roles=_DESCRIBED, strict=False)
+SETTINGS = Serializer(find, CheckpointError, roles=_DESCRIBED, strict=False, by_module=True)
 """Layers, losses, optimisers, schedules and initialisers as JSON, and back.
 
 Examples

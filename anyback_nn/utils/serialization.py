@@ -39,7 +39,8 @@ class Serializer:
     Parameters
     ----------
     find : callable
-        ``find(kind)`` returns the dataclass of a kind, or None if there is none.
+        ``find(kind)`` returns the dataclass of a kind, or None if there is none. If ``by_module``,
+        ``find(kind, module)``, where the module is None if the data name none.
     error : type of AnybackError
         Raised for data that do not fit.
     roles : tuple of type
@@ -48,6 +49,8 @@ class Serializer:
     strict : bool
         Whether numbers must be of the annotated type, and finite. If False, as for settings that
         users compute, any number fits where one is expected, and None fits everywhere.
+    by_module : bool
+        Whether the modules of classes that are not this package's are written, and looked up.
 
     Examples
     --------
@@ -64,10 +67,11 @@ class Serializer:
     anyback_nn.errors.DataError: features.scale is '2': expected a finite number
     """
 
-    find: Callable[[str], type | None]
+    find: Callable[..., type | None]
     error: type[AnybackError]
     roles: tuple[type, ...] = ()
     strict: bool = True
+    by_module: bool = False
 
     def to_json(self, value: Any) -> Any:
         """Return what JSON can hold of a dataclass, a number, a string, None or a tuple of them.
@@ -81,8 +85,8 @@ class Serializer:
             return value
         if isinstance(value, tuple | list):
             return [self.to_json(item) for item in value]
-        kind = type(value).__name__
-        known = self.find(kind)
+        kind, module = type(value).__name__, type(value).__module__
+        known = self._look_up(kind, module)
         if known is not None and known is not type(value):
             raise self.error(f"cannot save {value!r}: another class is called {kind}; rename yours")
         if known is None or not is_dataclass(value):
@@ -92,8 +96,10 @@ class Serializer:
                 f"{kind}"
             )
         names = [field.name for field in fields(value) if field.init]
+        is_own = not self.by_module or module.startswith("anyback_nn.")
         return {
             "kind": kind,
+            **({} if is_own else {"module": module}),
             "settings": {name: self.to_json(getattr(value, name)) for name in names},
         }
 
@@ -133,8 +139,14 @@ class Serializer:
         return (
             isinstance(option, type)
             and get_origin(option) is None
-            and (issubclass(option, self.roles) or self.find(option.__name__) is option)
+            and (
+                issubclass(option, self.roles)
+                or self._look_up(option.__name__, option.__module__) is option
+            )
         )
+
+    def _look_up(self, kind: str, module: Any) -> type | None:
+        return self.find(kind, module) if self.by_module else self.find(kind)
 
     def _is_checked(self, option: Any) -> bool:
         """Return whether an annotation says what JSON must hold."""
@@ -166,12 +178,14 @@ class Serializer:
         if kind is None and len(classes) == 1 and is_dataclass(classes[0]):
             cls, settings = classes[0], data  # format 1
         else:
-            known = self.find(kind) if isinstance(kind, str) else None
+            module = data.get("module")
+            known = self._look_up(kind, module) if isinstance(kind, str) else None
             if known is None:
+                defined = f" of the module {module!r}" if module else ""
                 raise self.error(
-                    f"{f'{where} is' if where else 'the file has an object'} of the kind {kind!r}, "
-                    "which is not defined. If it is a class of your own, define or import it "
-                    "before loading; if not, was it written by another version?"
+                    f"{f'{where} is' if where else 'the file has an object'} of the kind {kind!r}"
+                    f"{defined}, which is not defined. If it is a class of your own, define or import "
+                    "it before loading; if not, was it written by another version?"
                 )
             cls = known
             if classes and not issubclass(cls, classes):

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 
 import numpy as np
 import pytest
@@ -100,6 +100,34 @@ def test_a_layer_of_the_users_own_needs_no_registration(tmp_path):
     model = nn.Model(Doubled(3.0), nn.Dense(1), loss=nn.MeanSquaredError()).build(2)
     model.save(tmp_path / "m")
     assert nn.Model.load(tmp_path / "m").network.layers[0] == Doubled(3.0)
+
+
+def test_a_class_of_another_module_is_not_taken_for_it(tmp_path):
+    def define(module, **defaults):
+        options = {"namespace": {"__module__": module}, "bases": (Doubled,), "frozen": True}
+        return make_dataclass("Gain", [("gain", float, 1.0)], **options)
+
+    mine, other = define("my.layers"), define("their.layers")
+    for kind in mine, other:
+        nn.Model(kind(gain=3.0), loss=nn.MeanSquaredError()).build(2).save(
+            tmp_path / kind.__module__
+        )
+        (layer,) = nn.Model.load(tmp_path / kind.__module__).network.layers
+        assert type(layer) is kind
+    change_settings(
+        tmp_path / "my.layers",
+        lambda s: s["network"]["settings"]["layers"][0].update(module="our.layers"),
+    )
+    with pytest.raises(
+        nn.CheckpointError, match="kind 'Gain' of the module 'our.layers', which is"
+    ):
+        nn.Model.load(tmp_path / "my.layers")
+    # A script that was run and is imported now.
+    change_settings(
+        tmp_path / "my.layers",
+        lambda s: s["network"]["settings"]["layers"][0].update(module="__main__"),
+    )
+    assert nn.Model.load(tmp_path / "my.layers").network.layers[0].gain == 3.0
 
 
 def test_a_name_that_is_taken_cannot_be_saved(tmp_path):
