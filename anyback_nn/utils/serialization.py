@@ -184,8 +184,8 @@ class Serializer:
                 defined = f" of the module {module!r}" if module else ""
                 raise self.error(
                     f"{f'{where} is' if where else 'the file has an object'} of the kind {kind!r}"
-                    f"{defined}, which is not defined. If it is a class of your own, define or import "
-                    "it before loading; if not, was it written by another version?"
+                    f"{defined}, which is not defined. If it is a class of your own, define or "
+                    "import it before loading; if not, was it written by another version?"
                 )
             cls = known
             if classes and not issubclass(cls, classes):
