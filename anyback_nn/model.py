@@ -232,6 +232,8 @@ class Model(Engine):
         context = FitContext(self, as_integer("epochs", epochs, least=1))
         if batch_size is not None:
             batch_size = as_integer("batch_size", batch_size, least=1)
+        if shuffle not in (True, False):
+            raise TypeError(f"expected shuffle to be True or False, got {shuffle!r}")
         check_callbacks(callbacks)
         before, n_in, feature_names = self._training, self.n_in, self.feature_names
         if optimizer is None:

@@ -434,6 +434,9 @@ def test_writing_into_the_parameters_is_refused_and_assigning_them_counts(backen
     for change in (dict.clear, dict.popitem):
         with pytest.raises(TypeError):
             getattr(model.params[0], change.__name__)()
+    before = [dict(layer) for layer in model.params]
+    model.params = before  # a list is as good as a tuple
+    assert_same_weights(model, classifier(backend).build(2))
     if backend.library.name == "numpy":
         with pytest.raises(ValueError, match="read-only"):
             model.params[0]["weight"][:] = 0.0
@@ -581,6 +584,8 @@ def test_a_warm_up_that_begins_at_0_has_not_ended(backend, moons):
         (lambda m, x, y: m.fit(x, y + 1), nn.DataError, "class indices from 0 to 1"),
         (lambda m, x, y: m.fit(x, y.astype(str)), nn.DataError, "numpy.unique"),
         (lambda m, x, y: m.fit(x, y + 0j), nn.DataError, "numeric targets, got dtype complex128"),
+        (lambda m, x, y: m.fit(x, y + 5), nn.DataError, r"got [56] in row 0 \(counted from 0"),
+        (lambda m, x, y: m.fit(x, y, shuffle="False"), TypeError, "True or False, got 'False'"),
         (lambda m, x, y: m.fit(x, y, epochs=0), ValueError, "epochs to be at least 1"),
         (lambda m, x, y: m.fit(x, y, batch_size=0), ValueError, "batch_size .* at least 1, got 0"),
         (lambda m, x, y: m.fit(x, y, batch_size=8.0), TypeError, "batch_size to be an integer"),

@@ -305,6 +305,9 @@ class LeakyReLU(_Elementwise):
     slope: float = 0.01
     initializer = HeNormal()
 
+    def __post_init__(self) -> None:
+        check_range(self, "finite", "slope")
+
     def function(self, z: Array) -> Array:
         return leaky_relu(z, self.slope)
 

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anyback_nn.utils.arguments import check_range
+
 if TYPE_CHECKING:
     from anyback_nn.array_api import Array
     from anyback_nn.random import Random
@@ -136,6 +138,9 @@ class Constant(Initializer):
     """
 
     value: float
+
+    def __post_init__(self) -> None:
+        check_range(self, "finite", "value")
 
     def __call__(self, shape: tuple[int, int], draws: Random) -> Array:
         return draws.full(shape, self.value)

@@ -22,6 +22,7 @@ from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.network.activations import sigmoid, softmax
 from anyback_nn.network.layer import as_pair
 from anyback_nn.utils.arguments import check_methods, check_numeric, check_range
+from anyback_nn.utils.messages import cut
 
 __all__ = [
     "LOSSES",
@@ -168,13 +169,18 @@ class Loss(ABC):
         if self.classifies or xp.isdtype(targets.dtype, "bool"):
             targets = _make_comparable(targets)
         if values and xp.isdtype(targets.dtype, "real floating"):
-            self._expect(xp.isfinite(targets), "targets without NaN and infinite values")
+            self._expect(xp.isfinite(targets), "targets without NaN and infinite values", targets)
         return targets
 
-    def _expect(self, condition: Array, what: str) -> None:
-        """Raise `DataError` unless ``condition`` holds for all targets."""
+    def _expect(self, condition: Array, what: str, targets: Array) -> None:
+        """Raise `DataError`, which names the first row, unless all targets are what is expected."""
         if not to_numpy(array_namespace(condition).all(condition)):
-            raise DataError(f"{type(self).__name__}: expected {what}")
+            holds = to_numpy(condition)
+            row = int(holds.reshape(len(holds), -1).all(axis=1).argmin())
+            value = cut(str(to_numpy(targets[row, ...]).tolist()))
+            raise DataError(
+                f"{type(self).__name__}: expected {what}; got {value} in row {row} (counted from 0)"
+            )
 
 
 def _make_comparable(targets: Array) -> Array:
@@ -386,7 +392,7 @@ class Poisson(Loss):
         targets = super().check_targets(targets, n_out, values=values)
         unsigned = array_namespace(targets).isdtype(targets.dtype, "unsigned integer")
         if values and not unsigned:
-            self._expect(targets >= 0, "targets that are counts, 0 or greater")
+            self._expect(targets >= 0, "targets that are counts, 0 or greater", targets)
         return targets
 
 
@@ -414,7 +420,7 @@ class _BinaryLoss(Loss):
     def check_targets(self, targets: Array, n_out: int, *, values: bool = True) -> Array:
         targets = super().check_targets(targets, n_out, values=values)
         if values:
-            self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1")
+            self._expect((targets >= 0) & (targets <= 1), "targets from 0 to 1", targets)
         return targets
 
 
@@ -554,24 +560,25 @@ class SoftmaxCrossEntropy(Loss):
         if not xp.isdtype(targets.dtype, "real floating"):
             targets = xp.astype(targets, xp.float32)
         if values:
-            self._expect(targets >= 0, "class probabilities, 0 or greater")
+            self._expect(targets >= 0, "class probabilities, 0 or greater", targets)
             # Rounding moves a sum of probabilities by up to half of this, wherever it is exact.
             epsilon = float(xp.finfo(targets.dtype).eps)
             sums = xp.sum(xp.astype(targets, xp.float32), axis=1)
             error = xp.abs(sums - 1.0)
-            self._expect(error < max(1e-3, epsilon), "class probabilities with the sum 1")
+            self._expect(error < max(1e-3, epsilon), "class probabilities with the sum 1", targets)
         return targets
 
     def _check_classes(self, targets: Array, n_out: int, *, values: bool) -> Array:
         """Check class indices, of any numeric dtype, and convert them to 32-bit integers."""
         xp = array_namespace(targets)
         if values and xp.isdtype(targets.dtype, "real floating"):
-            self._expect(targets == xp.floor(targets), "class indices (integers)")
+            self._expect(targets == xp.floor(targets), "class indices (integers)", targets)
         targets = _make_comparable(targets)
         if values:
             self._expect(
                 (targets >= 0) & (targets < n_out),
                 f"class indices from 0 to {n_out - 1}, because the network has {n_out} outputs",
+                targets,
             )
         return xp.astype(targets, xp.int32, copy=False)
 
@@ -671,7 +678,8 @@ class KnownTargets(Loss):
         shape = self.loss.check_targets(complete, n_out, values=values).shape
         if values:
             some = xp.any(xp.reshape(known, shape), axis=-1)
-            self._expect(some, "at least one target that is not NaN in each row: leave others out")
+            what = "at least one target that is not NaN in each row: leave others out"
+            self._expect(some, what, targets)
         return xp.reshape(targets, shape)
 
 

@@ -191,6 +191,7 @@ class Engine:
     @params.setter
     def params(self, tree: Any) -> None:
         self.check_built()
+        tree = tuple(tree) if isinstance(tree, list) else tree
         given = {name: tuple(np.shape(x)) for name, x in tree_named_leaves(tree).items()}
         expected = {leaf.name: leaf.shape for leaf in self.layout.leaves}
         if given != expected:

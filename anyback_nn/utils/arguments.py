@@ -32,6 +32,7 @@ _RANGES: dict[str, Callable[[Any], bool]] = {
     "above 0": lambda value: 0 < value < math.inf,
     "None or above 0": lambda value: value is None or value > 0,
     "0 or greater": lambda value: 0 <= value < math.inf,
+    "finite": lambda value: -math.inf < value < math.inf,
     "from 0 to 1": lambda value: 0 <= value <= 1,
     "from 0 to below 1": lambda value: 0 <= value < 1,
     "above 0 and below 1": lambda value: 0 < value < 1,

@@ -9,20 +9,31 @@ from os import PathLike
 
 from anyback_nn.errors import DataError
 
-__all__ = ["did_you_mean", "plural", "prefix_errors", "quoted_list", "suggest_call"]
+__all__ = ["cut", "did_you_mean", "plural", "prefix_errors", "quoted_list", "suggest_call"]
+
+MOST_LETTERS = 60
 
 
 def quoted_list(
     names: Iterable[object], limit: int = 10, quote: Callable[[str], str] = repr
 ) -> str:
-    """Quote the first ``limit`` names and count the others.
+    """Quote the first ``limit`` names, cut if they are long, and count the others.
 
     >>> quoted_list(["a", "b", "c"], limit=2)
     "'a', 'b' and 1 more"
     """
-    quoted = [quote(str(name)) for name in names]
+    quoted = [quote(cut(str(name))) for name in names]
     more = len(quoted) - limit
     return ", ".join(quoted[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a long text, such as a value of a table.
+
+    >>> len(cut("a" * 3000)), cut("short")
+    (60, 'short')
+    """
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}\u2026"
 
 
 def plural(n: int, noun: str) -> str:

@@ -11,6 +11,7 @@ LIMITS = {
     "above 0": ([0.0, -1.0, nan, inf], [1e-30, 7.0]),
     "None or above 0": ([0.0, -1.0, nan], [None, 1e-30, 7.0, inf]),
     "0 or greater": ([-1e-30, nan, inf], [0.0, 7.0]),
+    "finite": ([nan, inf, -inf], [-3.0, 0.0, 7.0]),
     "from 0 to 1": ([-0.1, 1.1, nan], [0.0, 1.0]),
     "from 0 to below 1": ([-0.1, 1.0, 1.5, nan], [0.0, 0.9]),
     "above 0 and below 1": ([0.0, -1.0, 1.0, 2.0, nan], [0.9]),
@@ -21,6 +22,8 @@ SETTINGS = [
     (partial(nn.Dropout), "probability", "from 0 to below 1"),
     # Below 0 the derivative, which depends on the sign of the output, would be wrong.
     (partial(nn.ELU), "alpha", "above 0"),
+    (partial(nn.LeakyReLU), "slope", "finite"),
+    (partial(nn.Constant), "value", "finite"),
     (partial(nn.BatchNorm), "momentum", "from 0 to below 1"),
     # At 0, a constant feature would be divided by 0.
     (partial(nn.BatchNorm), "epsilon", "above 0"),
