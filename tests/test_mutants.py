@@ -435,7 +435,7 @@ MUTANTS = (
     ),
     Mutant(
         "all of a Parquet file is read for each part of it",
-        "datasets/tables.py",
+        "datasets/parquet_file.py",
         ".slice(start, n_rows).select(columns).collect()",
         ".select(columns).collect().slice(start, n_rows)",
         "datasets/test_datasets_parquet.py::test_what_is_not_needed_is_not_even_read",

@@ -22,14 +22,9 @@ from anyback_nn.datasets.columns import (
 from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
+from anyback_nn.datasets.parquet_file import ParquetFile, open_parquet
 from anyback_nn.datasets.streaming import fit_file
-from anyback_nn.datasets.tables import (
-    ParquetFile,
-    choose_features,
-    open_parquet,
-    reread_targets,
-    select_features,
-)
+from anyback_nn.datasets.tables import choose_features, reread_targets, select_features
 from anyback_nn.datasets.targets import require_task, written_forms
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator

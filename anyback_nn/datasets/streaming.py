@@ -42,7 +42,8 @@ from anyback_nn.datasets.kinds import (
     refuse_numeric_dates,
 )
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
-from anyback_nn.datasets.tables import ParquetFile, note_identifiers, note_unlabelled
+from anyback_nn.datasets.parquet_file import ParquetFile
+from anyback_nn.datasets.tables import note_identifiers, note_unlabelled
 from anyback_nn.datasets.targets import (
     ClassLabels,
     ContinuousTarget,

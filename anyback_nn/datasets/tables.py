@@ -1,4 +1,4 @@
-"""Tables for training and for a trained network, and Parquet files of which parts are read.
+"""Tables for training and for a trained network.
 
 What a column is follows from all of its values (`kinds`); in a text file all of them are strings at
 first. Rows are counted from 1, the first row of data; blank lines do not count.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +58,6 @@ from anyback_nn.datasets.targets import (
     target_names,
     written_forms,
 )
-from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import is_frame, polars
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
@@ -69,19 +66,16 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "ParquetFile",
     "choose_features",
     "load_table",
     "note_identifiers",
     "note_unlabelled",
-    "open_parquet",
     "read_table",
     "read_target",
     "reread_targets",
     "select_features",
 ]
 
-_PARQUET = "Parquet; files of a folder need the same columns"
 _TARGET = "target= (--target COL)"
 
 
@@ -552,48 +546,3 @@ def _drop_unlabelled(part: Part, targets: Sequence[str]) -> tuple[Part, int]:
 
 def _refuse_unlabelled(*targets: str) -> DataError:
     return DataError(f"the target {quoted_list(targets)} is missing in every row: expected values")
-
-
-@dataclass(frozen=True)
-class ParquetFile:
-    """A Parquet file of which some rows are read at a time; open it with `open_parquet`.
-
-    Parameters
-    ----------
-    path : Path
-        A file, or a folder of several with the same columns.
-    types : mapping of str to polars.DataType
-        The columns, in their order.
-    n_rows : int
-    """
-
-    path: Path
-    types: Mapping[str, Any] = field(repr=False)
-    n_rows: int
-
-    def read(self, columns: Sequence[str], start: int, n_rows: int) -> pl.DataFrame:
-        """Read these columns of some rows, as far as there are any."""
-        with self.prefix_errors(), refuse_unreadable(_PARQUET):
-            return _lazy(self.path).slice(start, n_rows).select(columns).collect()
-
-    def prefix_errors(self, start: int = 0) -> AbstractContextManager[None]:
-        """Prefix errors with the file, and with the row from which rows are counted."""
-        return prefix_errors(f"{self.path}, counted from row {start + 1:,}" if start else self.path)
-
-
-def open_parquet(path: Path) -> ParquetFile:
-    """Open a Parquet file, which must have rows, without reading them."""
-    with prefix_errors(path):
-        if not path.exists():
-            raise DataError("no such file: expected a Parquet file, or a folder of several")
-        with refuse_unreadable(_PARQUET):
-            pl, lazy = polars(), _lazy(path)
-            types, n_rows = lazy.collect_schema(), lazy.select(pl.len()).collect().item()
-        if not n_rows:
-            raise DataError(f"has the columns {quoted_list(types)} but no row: expected data")
-        return ParquetFile(path, types, n_rows)
-
-
-def _lazy(path: Path) -> pl.LazyFrame:
-    # Without glob a path may have any characters.
-    return polars().scan_parquet(path, glob=False)
