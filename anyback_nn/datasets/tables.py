@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +39,12 @@ from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
     AmbiguousNumbersError,
     Kind,
-    describe_target,
     exclude_identifiers,
     find_decimal,
     is_identifier,
-    note_kinds,
+    note_columns,
     read_column,
+    target_options,
 )
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.split import DEFAULT_FRACTION
@@ -53,7 +53,9 @@ from anyback_nn.datasets.targets import (
     Task,
     Written,
     choose_task,
+    note_unlabelled,
     refuse_dates,
+    refuse_unlabelled,
     require_classes,
     target_names,
     written_forms,
@@ -68,8 +70,6 @@ if TYPE_CHECKING:
 __all__ = [
     "choose_features",
     "load_table",
-    "note_identifiers",
-    "note_unlabelled",
     "read_table",
     "read_target",
     "reread_targets",
@@ -98,70 +98,96 @@ def load_table(
     """
     raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
+        targets = split_target(target, raw.frame.columns)
         frame = raw.frame
-        targets = split_target(target, frame.columns)
         if is_frame(source):
             frame = _booleans_as_numbers(frame, {*targets, *options.categorical})
-        blocks, dividing = read_blocks(frame, group, time, raw.options)
-        names = choose_features(frame.columns, targets, options, dividing)
-        (y, chosen, written), (kinds, features, identifiers) = _read_columns(
-            frame, targets, task, names, raw.options
-        )
-        labelled, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
-        train = labelled
+        table = _read_training_table(frame, targets, task, group, time, raw.options)
+        train = table.rows
         if test_file is None:
             fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
-            train, test = train.split(chosen, test_fraction=fraction, seed=seed)
-        fitted, notes = fit_columns(train.x)
-        fitted = fitted.with_kinds(kinds)
+            train, test = train.split(table.task, test_fraction=fraction, seed=seed)
+        columns, notes = fit_columns(train.x)
+        columns = columns.with_kinds(table.kinds)
         labels = tuple(train.y.counts) if isinstance(train.y, Strings) else ()
-    known: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
     if test_file is not None:
-        test, known = _read_test_part(
-            test_file, raw.frame, fitted, targets, chosen, written, labels, options
-        )
+        test, repeated = _read_test_part(test_file, raw.frame, columns, table, labels, options)
     with prefix_errors(table_label(source)):
-        forms = {
-            name: describe_target(name, labels, form, task, options)
-            for name, form in zip(targets, written)
-        }
-        unlabelled: tuple[str, ...] = ()
-        if n_missing:
-            is_open = bool(labels) and targets[0] not in options.categorical
-            markers = find_markers(frame[targets[0]], options.na_values) if is_open else ()
-            unlabelled = note_unlabelled(n_missing, *targets, markers=markers)
-        require_classes(labels, unlabelled)
-        apart = [f"column {name!r} is no feature: it divides the rows" for name in dividing]
+        require_classes(labels, table.unlabelled)
         dataset = build_dataset(
-            raw.name,
-            train,
-            test,
-            fitted,
-            chosen,
-            target=targets if len(targets) > 1 else targets[0],
-            scaling=scaling,
-            written=written if len(targets) > 1 else written[0],
-            notes=(
-                *raw.notes,
-                *apart,
-                *unlabelled,
-                *note_identifiers(identifiers),
-                *note_kinds(forms | {name: kinds[name] for name in fitted.names}, raw.options),
-                *notes,
-                *note_answers(frame, fitted.names, targets, labelled.x, labelled.y),
-                *known,
-            ),
+            raw.name, train, test, columns, table.task, targets, table.written, scaling=scaling
         )
-        return replace(dataset, encoding=replace(dataset.encoding, options=options))
+        encoding, names = replace(dataset.encoding, options=options), columns.names
+        notes = (
+            *raw.notes,
+            *(f"column {name!r} is no feature: it divides the rows" for name in table.dividing),
+            *table.unlabelled,
+            *note_columns(
+                encoding.target, names, table.kinds, table.identifiers, task, raw.options
+            ),
+            *notes,
+            *note_answers(frame, names, targets, table.rows.x, table.rows.y),
+            *repeated,
+            *dataset.notes,
+        )
+        return replace(dataset, encoding=encoding, notes=notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainingTable:
+    """What was read from a table for training.
+
+    Parameters
+    ----------
+    rows : Part
+        The features and the target, of the rows that have one.
+    targets, task, written
+        The target's columns, what is learned, and how each column's numbers are written.
+    kinds : mapping of str to Kind
+        What the columns are, also those that are no features.
+    identifiers, dividing : list of str
+        Columns that are no features: they name or number the rows, or divide them.
+    unlabelled : tuple of str
+        A note on the rows that were left out.
+    """
+
+    rows: Part
+    targets: tuple[str, ...]
+    task: Task
+    written: tuple[Written, ...]
+    kinds: Mapping[str, Kind]
+    identifiers: list[str]
+    dividing: list[str]
+    unlabelled: tuple[str, ...]
+
+
+def _read_training_table(
+    frame: pl.DataFrame,
+    targets: tuple[str, ...],
+    task: str,
+    group: str | None,
+    time: str | None,
+    options: TableOptions,
+) -> _TrainingTable:
+    """Decide what the columns of a table are, and read them."""
+    blocks, dividing = read_blocks(frame, group, time, options)
+    names = choose_features(frame.columns, targets, options, dividing)
+    (y, chosen, written), (kinds, features, identifiers) = _read_columns(
+        frame, targets, task, names, options
+    )
+    rows, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
+    is_open = n_missing and isinstance(y, Strings) and targets[0] not in options.categorical
+    markers = find_markers(frame[targets[0]], options.na_values) if is_open else ()
+    unlabelled = note_unlabelled(n_missing, *targets, markers=markers)
+    return _TrainingTable(rows, targets, chosen, written, kinds, identifiers, dividing, unlabelled)
 
 
 def _read_test_part(
     source: Any,
     training: pl.DataFrame,
     features: Columns,
-    targets: tuple[str, ...],
-    task: Task,
-    written: Sequence[Written],
+    table: _TrainingTable,
     labels: Collection[str],
     options: TableOptions,
 ) -> tuple[Part, tuple[str, ...]]:
@@ -169,11 +195,11 @@ def _read_test_part(
 
     The second result is a note on rows that are training rows too.
     """
-    raw = read_raw_table(source, options)
+    raw, targets = read_raw_table(source, options), table.targets
     with prefix_errors(table_label(source)):
         for name in targets:
             require_column(name, raw.frame.columns)
-        y = reread_targets(raw.frame, targets, task, written, options, labels)
+        y = reread_targets(raw.frame, targets, table.task, table.written, options, labels)
         names = [name for name in raw.frame.columns if name not in targets]
         x = select_features(raw.frame, features, names, options)
         return _drop_unlabelled(Part(x, y), targets)[0], _note_repeated(raw.frame, training)
@@ -354,7 +380,7 @@ def _read_targets(
         column, form = read_target(frame[name], task, options)
         present = ~find_missing(column)
         if not present.any():
-            raise _refuse_unlabelled(name)
+            raise refuse_unlabelled(name)
         columns.append(column)
         tasks.append(choose_task(column[present], task, name))
         written.append(form)
@@ -380,9 +406,7 @@ def read_target(
     name = series.name
     if task == "classification" or (task == "auto" and name in options.categorical):
         return _read_labels(series, options), None
-    if task == "regression":
-        options = replace(options, categorical=(), numeric=(name,))
-    kind, column = read_column(series, options, is_target=True)
+    kind, column = read_column(series, target_options(name, task, options), is_target=True)
     if kind.values == "dates":
         raise refuse_dates(name)
     present = column[~find_missing(column)]
@@ -480,29 +504,6 @@ def _use_decimal(series: pl.Series, written: Written, options: TableOptions) -> 
     return replace(form, decimal=options.decimal, thousands=thousands)
 
 
-def note_unlabelled(n_rows: int, *targets: str, markers: Collection[str] = ()) -> tuple[str, ...]:
-    """Describe how many rows were left out because they have no target, and by which markers."""
-    if not n_rows:
-        return ()
-    note = f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing"
-    if markers:
-        note += (
-            f": {quoted_list(sorted(markers))} {'counts' if len(markers) == 1 else 'count'} as "
-            f"missing, which --categorical {targets[0]} (categorical=) keeps as a class"
-        )
-    return (note,)
-
-
-def note_identifiers(names: Sequence[str]) -> tuple[str, ...]:
-    """Describe which columns were left out because they name or number the rows."""
-    if not names:
-        return ()
-    return (
-        "left out, because they name or number the rows (--features or --numeric takes them): "
-        f"{quoted_list(names)}",
-    )
-
-
 def _read_features(
     frame: pl.DataFrame, options: TableOptions
 ) -> tuple[dict[str, Kind], dict[str, Column], list[str]]:
@@ -540,9 +541,5 @@ def _drop_unlabelled(part: Part, targets: Sequence[str]) -> tuple[Part, int]:
     if not missing.any():
         return part, 0
     if missing.all():
-        raise _refuse_unlabelled(*targets)
+        raise refuse_unlabelled(*targets)
     return part.take(np.nonzero(~missing)[0]), int(missing.sum())
-
-
-def _refuse_unlabelled(*targets: str) -> DataError:
-    return DataError(f"the target {quoted_list(targets)} is missing in every row: expected values")
