@@ -364,8 +364,8 @@ MUTANTS = (
     Mutant(
         "the encoding is learned from test rows too",
         "datasets/tables.py",
-        "fitted, notes = fit_columns(train.x)",
-        "fitted, notes = fit_columns(features)",
+        "columns, notes = fit_columns(train.x)",
+        "columns, notes = fit_columns(table.rows.x)",
         "datasets/test_datasets_tables.py::test_only_the_training_part_is_learned_from[parquet]",
         "numpy",
         r"assert Encoding\(.* == Encoding\(",

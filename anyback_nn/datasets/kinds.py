@@ -56,7 +56,6 @@ __all__ = [
     "is_identifier",
     "note_columns",
     "read_array",
-    "read_as",
     "read_column",
     "refuse_numeric_dates",
     "target_options",
@@ -397,17 +396,7 @@ def note_columns(
 ) -> tuple[str, ...]:
     """Describe which columns name the rows, and which others are not what they look like.
 
-    Parameters
-    ----------
-    target : Target
-    features : sequence of str
-    kinds : mapping of str to Kind
-        Of the features, and maybe of other columns.
-    identifiers : sequence of str
-        Columns that were left out because they name or number the rows.
-    task : {"auto", "classification", "regression"}
-        As the user chose it.
-    options : TableOptions
+    The identifiers are no features. The task is the one that the user chose.
     """
     is_open = target.labels is not None and task == "auto"
     is_code = is_open and _are_codes(polars().Series(target.labels))
@@ -415,20 +404,9 @@ def note_columns(
         name: Kind("numbers", form, options.na_values, is_code and name not in options.categorical)
         for name, form in zip(target_names(target), written_forms(target), strict=True)
     }
-    return (
-        *_note_identifiers(identifiers),
-        *_note_kinds(forms | {name: kinds[name] for name in features}, options),
-    )
-
-
-def _note_identifiers(names: Sequence[str]) -> tuple[str, ...]:
-    """Describe which columns were left out because they name or number the rows."""
-    if not names:
-        return ()
-    return (
-        "left out, because they name or number the rows (--features or --numeric takes them): "
-        f"{quoted_list(names)}",
-    )
+    what = "left out, because they name or number the rows (--features or --numeric takes them)"
+    notes = (f"{what}: {quoted_list(identifiers)}",) if identifiers else ()
+    return (*notes, *_note_kinds(forms | {name: kinds[name] for name in features}, options))
 
 
 def _note_kinds(kinds: Mapping[str, Kind], options: TableOptions) -> tuple[str, ...]:

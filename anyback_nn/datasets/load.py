@@ -29,7 +29,7 @@ from anyback_nn.datasets.synthetic import (
     make_xor,
 )
 from anyback_nn.datasets.tables import load_table, read_table
-from anyback_nn.datasets.targets import TargetScaling, Task, require_task
+from anyback_nn.datasets.targets import TargetScaling, Task, fit_target, require_task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import did_you_mean, prefix_errors, quoted_list
 
@@ -152,7 +152,8 @@ def load(
             notes = note_parts(test_file, test_fraction if name == "digits" else None)
         train, test = _built_in_parts(name, test_fraction, seed)
         scaled = DIGITS if name == "digits" else Scaling(n_features=2)
-        return build_dataset(name, train, test, scaled, labelled, scaling=scaling, notes=notes)
+        fitted = Encoding(scaled, fit_target(train.y, labelled, scaling=scaling))
+        return build_dataset(name, train, test, fitted, notes)
     _require_existing(source)
     if test_file is not None:
         _require_existing(test_file)
@@ -195,9 +196,8 @@ def load(
         )
         scaled = Scaling(math.prod(train.x.shape[1:]), scale=255.0)
         with prefix_errors(path):
-            return build_dataset(
-                path.resolve().name, train, test, scaled, labelled, scaling=scaling, notes=notes
-            )
+            fitted = Encoding(scaled, fit_target(train.y, labelled, scaling=scaling))
+            return build_dataset(path.resolve().name, train, test, fitted, notes)
     return load_npz(
         path,
         task=task,

@@ -171,7 +171,7 @@ def fit_file(
                 name
                 for name, x in (texts | learners).items()
                 if identifies_rows(
-                    *(name, x.n_rows, options), is_unique=x.is_unique, counts_rows=x.counts_rows
+                    *(name, file.n_rows, options), is_unique=x.is_unique, counts_rows=x.counts_rows
                 )
             ],
             texts,
@@ -357,7 +357,7 @@ class _NumericLearner:
     """
 
     def __init__(self, step: int, *, is_integer: bool = False, is_named: bool = False) -> None:
-        self.step, self.n_rows = step, 0
+        self.step = step
         self.moments, self.sample = Moments(), [np.empty(0)]
         self.first, self.counts_rows = 0.0, is_integer
         self.kept, self.room = [np.empty(0)], _MOST_KEPT if is_integer and is_named else 0
@@ -369,7 +369,6 @@ class _NumericLearner:
 
     def update(self, values: np.ndarray, present: np.ndarray, start: int) -> None:
         """Learn from the rows from ``start`` on, of which some have a target."""
-        self.n_rows += len(values)
         if self.counts_rows:
             self.first = self.first if start else values[0]
             counted = self.first + start + np.arange(len(values))
@@ -406,10 +405,6 @@ class _DateLearner:
     @property
     def moments(self) -> Moments:
         return self.parts["elapsed"].moments
-
-    @property
-    def n_rows(self) -> int:
-        return self.parts["elapsed"].n_rows
 
     def fit(self, name: str, n_rows: int) -> DateColumn:
         varying = [part for part, learner in self.parts.items() if learner.moments.deviation]

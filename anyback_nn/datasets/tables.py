@@ -33,7 +33,7 @@ from anyback_nn.datasets.columns import (
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
+from anyback_nn.datasets.features import Features, Scaling, fit_columns
 from anyback_nn.datasets.formats import NumberFormat
 from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
@@ -49,10 +49,12 @@ from anyback_nn.datasets.kinds import (
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.split import DEFAULT_FRACTION
 from anyback_nn.datasets.targets import (
+    Target,
     TargetScaling,
     Task,
     Written,
     choose_task,
+    fit_targets,
     note_unlabelled,
     refuse_dates,
     refuse_unlabelled,
@@ -71,7 +73,6 @@ __all__ = [
     "choose_features",
     "load_table",
     "read_table",
-    "read_target",
     "reread_targets",
     "select_features",
 ]
@@ -109,29 +110,24 @@ def load_table(
             train, test = train.split(table.task, test_fraction=fraction, seed=seed)
         columns, notes = fit_columns(train.x)
         columns = columns.with_kinds(table.kinds)
-        labels = tuple(train.y.counts) if isinstance(train.y, Strings) else ()
+        if isinstance(train.y, Strings):
+            require_classes(train.y.counts, table.unlabelled)
+        fitted = fit_targets(train.y, table.task, targets, table.written, scaling)
+        encoding, names = Encoding(columns, fitted, options), columns.names
     repeated: tuple[str, ...] = ()
     if test_file is not None:
-        test, repeated = _read_test_part(test_file, raw.frame, columns, table, labels, options)
+        test, repeated = _read_test_part(test_file, raw.frame, encoding)
     with prefix_errors(table_label(source)):
-        require_classes(labels, table.unlabelled)
-        dataset = build_dataset(
-            raw.name, train, test, columns, table.task, targets, table.written, scaling=scaling
-        )
-        encoding, names = replace(dataset.encoding, options=options), columns.names
         notes = (
             *raw.notes,
             *(f"column {name!r} is no feature: it divides the rows" for name in table.dividing),
             *table.unlabelled,
-            *note_columns(
-                encoding.target, names, table.kinds, table.identifiers, task, raw.options
-            ),
+            *note_columns(fitted, names, table.kinds, table.identifiers, task, raw.options),
             *notes,
             *note_answers(frame, names, targets, table.rows.x, table.rows.y),
             *repeated,
-            *dataset.notes,
         )
-        return replace(dataset, encoding=encoding, notes=notes)
+        return build_dataset(raw.name, train, test, encoding, notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +138,9 @@ class _TrainingTable:
     ----------
     rows : Part
         The features and the target, of the rows that have one.
-    targets, task, written
-        The target's columns, what is learned, and how each column's numbers are written.
+    task : {"classification", "regression"}
+    written : tuple of NumberFormat, ClockFormat or None
+        How the numbers of each target are written.
     kinds : mapping of str to Kind
         What the columns are, also those that are no features.
     identifiers, dividing : list of str
@@ -153,7 +150,6 @@ class _TrainingTable:
     """
 
     rows: Part
-    targets: tuple[str, ...]
     task: Task
     written: tuple[Written, ...]
     kinds: Mapping[str, Kind]
@@ -173,35 +169,32 @@ def _read_training_table(
     """Decide what the columns of a table are, and read them."""
     blocks, dividing = read_blocks(frame, group, time, options)
     names = choose_features(frame.columns, targets, options, dividing)
-    (y, chosen, written), (kinds, features, identifiers) = _read_columns(
+    (y, written), (kinds, features, identifiers) = _read_columns(
         frame, targets, task, names, options
     )
+    learned: Task = "classification" if isinstance(y, Strings) else "regression"
     rows, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
     is_open = n_missing and isinstance(y, Strings) and targets[0] not in options.categorical
     markers = find_markers(frame[targets[0]], options.na_values) if is_open else ()
     unlabelled = note_unlabelled(n_missing, *targets, markers=markers)
-    return _TrainingTable(rows, targets, chosen, written, kinds, identifiers, dividing, unlabelled)
+    return _TrainingTable(rows, learned, written, kinds, identifiers, dividing, unlabelled)
 
 
 def _read_test_part(
-    source: Any,
-    training: pl.DataFrame,
-    features: Columns,
-    table: _TrainingTable,
-    labels: Collection[str],
-    options: TableOptions,
+    source: Any, training: pl.DataFrame, encoding: Encoding
 ) -> tuple[Part, tuple[str, ...]]:
     """Read the test part from a file of its own, less rows without a target.
 
     The second result is a note on rows that are training rows too.
     """
-    raw, targets = read_raw_table(source, options), table.targets
+    options, targets = encoding.options, target_names(encoding.target)
+    raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
         for name in targets:
             require_column(name, raw.frame.columns)
-        y = reread_targets(raw.frame, targets, table.task, table.written, options, labels)
+        y = reread_targets(raw.frame, targets, encoding.target, options)
         names = [name for name in raw.frame.columns if name not in targets]
-        x = select_features(raw.frame, features, names, options)
+        x = select_features(raw.frame, encoding.features, names, options)
         return _drop_unlabelled(Part(x, y), targets)[0], _note_repeated(raw.frame, training)
 
 
@@ -251,8 +244,7 @@ def read_table(
         x = select_features(frame, encoding.features, others, options)
         y, n_missing = None, 0
         if with_target:
-            forms = written_forms(encoding.target)
-            y = reread_targets(frame, targets, encoding.task, forms, options, encoding.classes)
+            y = reread_targets(frame, targets, encoding.target, options)
             part, n_missing = _drop_unlabelled(Part(x, y), targets)
             x, y = part.x, part.y
         rows = encode_rows(x, y, encoding)
@@ -363,8 +355,8 @@ def _read_columns(
 
 def _read_targets(
     frame: pl.DataFrame, targets: tuple[str, ...], task: str, options: TableOptions
-) -> tuple[Column, Task, tuple[Written, ...]]:
-    """Return the target's column or an array (n_rows, n_targets), its task, and how it is written.
+) -> tuple[Column, tuple[Written, ...]]:
+    """Return the target's column or an array (n_rows, n_targets), and how each is written.
 
     Values may be missing, but not all.
 
@@ -373,32 +365,25 @@ def _read_targets(
     DataError
         If a target has no value, or if one of several targets is for classification.
     """
-    columns: list[Any] = []
-    tasks: list[Task] = []
+    columns: dict[str, Any] = {}
     written: list[Written] = []
     for name in targets:
-        column, form = read_target(frame[name], task, options)
-        present = ~find_missing(column)
-        if not present.any():
+        columns[name], form = _read_target(frame[name], task, options)
+        if find_missing(columns[name]).all():
             raise refuse_unlabelled(name)
-        columns.append(column)
-        tasks.append(choose_task(column[present], task, name))
         written.append(form)
     if len(targets) == 1:
-        return columns[0], tasks[0], tuple(written)
-    if "classification" in tasks:
-        name = targets[tasks.index("classification")]
+        return columns[targets[0]], tuple(written)
+    if labelled := [name for name, column in columns.items() if isinstance(column, Strings)]:
         raise DataError(
-            f"several targets are predicted together if all are continuous, but {name!r} has "
-            "classes: train a model for each target; for numbers that are no classes use the task "
-            "'regression' (--task regression)"
+            "several targets are predicted together if all are continuous, but "
+            f"{labelled[0]!r} has classes: train a model for each target; for numbers that are no "
+            "classes use the task 'regression' (--task regression)"
         )
-    return np.column_stack(columns), "regression", tuple(written)
+    return np.column_stack([*columns.values()]), tuple(written)
 
 
-def read_target(
-    series: pl.Series, task: str, options: TableOptions = NO_OPTIONS
-) -> tuple[Column, Written]:
+def _read_target(series: pl.Series, task: str, options: TableOptions) -> tuple[Column, Written]:
     """Return the targets of a column, and how numbers are written.
 
     They are `Strings` if they are classes, or else numbers. Some may be missing.
@@ -423,19 +408,18 @@ def _read_labels(series: pl.Series, options: TableOptions, known: Collection[str
 def reread_targets(
     frame: pl.DataFrame,
     targets: tuple[str, ...],
-    task: Task,
-    written: Sequence[Written],
+    trained: Target,
     options: TableOptions,
-    classes: Collection[str] | None = None,
 ) -> Column:
     """Return the target's column or an array (n_rows, n_targets), read as those of training."""
+    written = written_forms(trained)
     if len(targets) != len(written):
         raise DataError(
             f"{plural(len(targets), 'target')} given: expected {len(written)}, as in training"
         )
     columns: list[Any] = [
-        _read_labels(frame[name], options, classes or ())
-        if task == "classification"
+        _read_labels(frame[name], options, trained.labels)
+        if trained.labels is not None
         else _read_written(frame[name], form, options)
         for name, form in zip(targets, written)
     ]
