@@ -395,7 +395,7 @@ def _read_target(series: pl.Series, task: str, options: TableOptions) -> tuple[C
     if kind.values == "dates":
         raise refuse_dates(name)
     present = column[~find_missing(column)]
-    if isinstance(present, Strings) or choose_task(present, task, name) == "classification":
+    if choose_task(present, task, name) == "classification":
         return _read_labels(series, options), None
     return column, kind.written  # type: ignore[return-value]  # dates are refused above
 
