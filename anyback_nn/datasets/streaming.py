@@ -165,17 +165,19 @@ def fit_file(
         if not n_rows:
             raise refuse_unlabelled(target)
         texts = {name: counts[name] for name in columns if name not in learners}
-        identifiers = exclude_identifiers(
-            columns,
-            [
-                name
-                for name, x in (texts | learners).items()
-                if identifies_rows(
-                    *(name, file.n_rows, options), is_unique=x.is_unique, counts_rows=x.counts_rows
-                )
-            ],
-            texts,
-        )
+        learned = counts | learners
+        identifiers = [
+            name
+            for name in columns
+            if identifies_rows(
+                name,
+                file.n_rows,
+                options,
+                is_unique=learned[name].is_unique,
+                counts_rows=learned[name].counts_rows,
+            )
+        ]
+        identifiers = exclude_identifiers(columns, identifiers, texts)
         fitted = {
             name: learner.fit(name, n_rows)
             for name, learner in learners.items()
@@ -201,10 +203,9 @@ def fit_file(
     numeric = {n: x for n, x in learners.items() if isinstance(x, _NumericLearner) and n in fitted}
     gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
     answers.columns = features.names
-    named = [name for name in columns if name in identifiers]
     all_notes = (
         *unlabelled,
-        *note_columns(encoding.target, features.names, kinds, named, task, options),
+        *note_columns(encoding.target, features.names, kinds, identifiers, task, options),
         *notes,
         *note_sentinels({name: np.concatenate(x.sample) for name, x in numeric.items()}),
         *note_gaps(features, gaps),
