@@ -133,9 +133,9 @@ def read_column(
         return kind, read_as(series, kind)
     strings = read_strings(series, options.na_values)
     parsed = parse_plain(strings)
+    # A short cut: `decide_kind` decides the same, but counts and sorts the distinct strings first
+    # (0.8 s instead of 0.03 s for a million fractions).
     if parsed.null_count() == strings.null_count() and not _uses_commas(strings, options):
-        # As `decide_kind` would decide, which counts and sorts the distinct strings first: for a
-        # million fractions 0.8 s instead of 0.03 s.
         if series.name in options.numeric or not _are_codes(strings):
             kind = Kind("numbers", _plain_form(options), options.na_values)
             return kind, fill_gaps(parsed, options.na_values)
