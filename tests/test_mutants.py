@@ -364,8 +364,8 @@ MUTANTS = (
     Mutant(
         "the encoding is learned from test rows too",
         "datasets/tables.py",
-        "fitted, notes = fit_columns(train.x)",
-        "fitted, notes = fit_columns(features)",
+        "columns, notes = fit_columns(train.x)",
+        "columns, notes = fit_columns(table.rows.x)",
         "datasets/test_datasets_tables.py::test_only_the_training_part_is_learned_from[parquet]",
         "numpy",
         r"assert Encoding\(.* == Encoding\(",
@@ -435,7 +435,7 @@ MUTANTS = (
     ),
     Mutant(
         "all of a Parquet file is read for each part of it",
-        "datasets/tables.py",
+        "datasets/parquet_file.py",
         ".slice(start, n_rows).select(columns).collect()",
         ".select(columns).collect().slice(start, n_rows)",
         "datasets/test_datasets_parquet.py::test_what_is_not_needed_is_not_even_read",

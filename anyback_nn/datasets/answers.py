@@ -67,7 +67,7 @@ class AnswerFinder:
         for name, known in list(self._pairs.items()):
             pairs = pl.DataFrame({"value": frame[name], "target": target}).unique()
             pairs = pairs if known is None else known.vstack(pairs).unique()
-            if self._determines(pairs):
+            if pairs["value"].n_unique() == pairs.height <= self.most:
                 self._pairs[name] = pairs
             else:
                 del self._pairs[name]
@@ -95,10 +95,6 @@ class AnswerFinder:
             all_differ = known is None and n_pairs >= _DISTINCT * frame.height
             if all_differ or n_pairs > min(results[f"! {name}"], self.most):
                 del self._pairs[name]
-
-    def _determines(self, pairs: pl.DataFrame) -> bool:
-        is_function: bool = pairs["value"].n_unique() == pairs.height
-        return is_function and pairs.height <= self.most
 
     @property
     def names(self) -> list[str]:

@@ -278,8 +278,6 @@ def read_numbers(
     series: pl.Series,
     written: Format | None = None,
     missing: Sequence[str] = (),
-    *,
-    hint: str = "",
 ) -> np.ndarray:
     """Return the numbers of a column, all of whose values must be numbers.
 
@@ -292,8 +290,6 @@ def read_numbers(
         How strings are written. Default: plainly, such as 1234.5.
     missing : sequence of str
         Strings that are missing values, in addition to `MISSING_MARKERS`.
-    hint : str
-        The end of the error.
     """
     pl = polars()
     if series.dtype.is_numeric():
@@ -309,7 +305,7 @@ def read_numbers(
     if written is None and first in _NUMBERS and strings.drop_nulls().is_in(list(_NUMBERS)).all():
         strings = strings.replace(_NUMBERS)
     parsed = parse_plain(strings) if written is None else written.parse(strings)
-    require_parsed(parsed, strings, str(written or "numbers"), hint)
+    require_parsed(parsed, strings, str(written or "numbers"))
     return fill_gaps(parsed, missing)
 
 

@@ -12,7 +12,7 @@ from anyback_nn.datasets.columns import Column, Table, find_distinct
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, Scaling
 from anyback_nn.datasets.split import Blocks, split_rows
-from anyback_nn.datasets.targets import TargetScaling, Task, Written, fit_target
+from anyback_nn.datasets.targets import Task
 from anyback_nn.utils.messages import prefix_errors, quoted_list
 
 __all__ = ["Dataset", "Part", "Rows", "build_dataset", "encode_rows"]
@@ -173,20 +173,11 @@ def build_dataset(
     name: str,
     train: Part,
     test: Part,
-    features: Features,
-    task: Task,
-    *,
-    target: str | tuple[str, ...] | None = None,
-    scaling: TargetScaling = "standard",
-    written: Written | tuple[Written, ...] = None,
+    encoding: Encoding,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """Fit the target's encoding on the training part, and encode both parts.
-
-    The features were fitted before, which the first notes are about; a table has a target column,
-    in which numbers may be written in some form.
-    """
-    encoding = Encoding(features, fit_target(train.y, task, target, scaling, written))
+    """Encode both parts; the encoding was fitted before, which the first notes are about."""
+    features = encoding.features
     train_table = _name_columns(train.x, features)
     x_train = features.encode(train_table)
     y_train = encoding.target.encode(train.y)

@@ -15,7 +15,9 @@ from importlib import resources
 import numpy as np
 
 from anyback_nn.datasets.dataset import Dataset, Part, build_dataset
+from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Scaling
+from anyback_nn.datasets.targets import fit_target
 
 __all__ = ["DIGITS", "digits_parts", "load_digits"]
 
@@ -42,7 +44,8 @@ def load_digits() -> Dataset:
     ((1437, 64), (360, 64), 10)
     """
     train, test = digits_parts()
-    return build_dataset("digits", train, test, DIGITS, "classification")
+    encoding = Encoding(DIGITS, fit_target(train.y, "classification"))
+    return build_dataset("digits", train, test, encoding)
 
 
 def digits_parts() -> tuple[Part, Part]:

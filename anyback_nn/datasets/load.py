@@ -29,7 +29,7 @@ from anyback_nn.datasets.synthetic import (
     make_xor,
 )
 from anyback_nn.datasets.tables import load_table, read_table
-from anyback_nn.datasets.targets import TargetScaling, Task, require_task
+from anyback_nn.datasets.targets import TargetScaling, Task, fit_target, require_task
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import did_you_mean, prefix_errors, quoted_list
 
@@ -143,27 +143,17 @@ def load(
         raise DataError("log_target and center_target=False were given: expected one of them")
     scaling: TargetScaling = "log" if log_target else "standard" if center_target else "mean"
     labelled: Task = "regression" if task == "regression" else "classification"
-    given: dict[str, Any] = {
-        "separator": separator,
-        "decimal": decimal,
-        "encoding": encoding,
-        "na_values": na_values,
-        "drop": drop,
-        "features": features,
-        "categorical": categorical,
-        "numeric": numeric,
-        "ids": ids,
-    }
-    options = TableOptions(**given)
+    columns: Any = (na_values, drop, features, categorical, numeric, ids)
+    options = TableOptions(separator, decimal, encoding, *columns)
     if _is_built_in(source):
         name = str(source)
-        _refuse_columns(source, target=target, group=group, time=time)
-        _refuse_options(source, options)
+        _refuse_settings(source, options, target=target, group=group, time=time)
         with prefix_errors(name):
             notes = note_parts(test_file, test_fraction if name == "digits" else None)
         train, test = _built_in_parts(name, test_fraction, seed)
         scaled = DIGITS if name == "digits" else Scaling(n_features=2)
-        return build_dataset(name, train, test, scaled, labelled, scaling=scaling, notes=notes)
+        fitted = Encoding(scaled, fit_target(train.y, labelled, scaling=scaling))
+        return build_dataset(name, train, test, fitted, notes)
     _require_existing(source)
     if test_file is not None:
         _require_existing(test_file)
@@ -195,8 +185,7 @@ def load(
             time=time,
             scaling=scaling,
         )
-    _refuse_columns(source, target=target, group=group, time=time)
-    _refuse_options(source, options)
+    _refuse_settings(source, options, target=target, group=group, time=time)
     path = Path(source)
     if path.is_dir():
         with prefix_errors(path):
@@ -207,9 +196,8 @@ def load(
         )
         scaled = Scaling(math.prod(train.x.shape[1:]), scale=255.0)
         with prefix_errors(path):
-            return build_dataset(
-                path.resolve().name, train, test, scaled, labelled, scaling=scaling, notes=notes
-            )
+            fitted = Encoding(scaled, fit_target(train.y, labelled, scaling=scaling))
+            return build_dataset(path.resolve().name, train, test, fitted, notes)
     return load_npz(
         path,
         task=task,
@@ -265,8 +253,7 @@ def read(
     """
     if _is_built_in(source):
         name = str(source)
-        _refuse_columns(source, target=target)
-        _refuse_options(source, options, encoding.options)
+        _refuse_settings(source, options, encoding.options, target=target)
         _, test = _built_in_parts(name)
         with prefix_errors(name):
             y = test.y if with_target else None
@@ -274,8 +261,7 @@ def read(
     _require_existing(source)
     if is_table(source):
         return read_table(source, encoding, target=target, with_target=with_target, options=options)
-    _refuse_columns(source, target=target)
-    _refuse_options(source, options, encoding.options)
+    _refuse_settings(source, options, encoding.options, target=target)
     path = Path(source)
     if path.is_dir():
         images = read_idx_images(path, "t10k")
@@ -321,18 +307,19 @@ def _require_existing(source: Any) -> None:
         )
 
 
-def _refuse_columns(source: str | PathLike[str], **columns: str | Sequence[str] | None) -> None:
+def _refuse_settings(
+    source: str | PathLike[str],
+    options: TableOptions | None,
+    known: TableOptions = NO_OPTIONS,
+    **columns: str | Sequence[str] | None,
+) -> None:
+    """Raise `DataError` if columns or options were given for data that are no table."""
     for role, column in columns.items():
         if column is not None:
             raise DataError(
                 f"{fspath(source)}: has no columns to choose the {role} {column!r} from: leave "
                 f"{role} (--{role}) out; only tables take it"
             )
-
-
-def _refuse_options(
-    source: str | PathLike[str], options: TableOptions | None, known: TableOptions = NO_OPTIONS
-) -> None:
     if options not in (None, known):
         given = [
             f.name for f in fields(known) if getattr(options, f.name) != getattr(known, f.name)

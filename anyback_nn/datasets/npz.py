@@ -14,7 +14,7 @@ from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, enco
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
 from anyback_nn.datasets.split import DEFAULT_FRACTION, note_parts
-from anyback_nn.datasets.targets import TargetScaling, choose_task
+from anyback_nn.datasets.targets import TargetScaling, choose_task, fit_target
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
@@ -63,7 +63,8 @@ def load_npz(
             features, further = fit_columns(train.x, keep_all=True)
             notes += further
             _require_all(features, width)
-        return build_dataset(path.stem, train, test, features, chosen, scaling=scaling, notes=notes)
+        encoding = Encoding(features, fit_target(train.y, chosen, scaling=scaling))
+        return build_dataset(path.stem, train, test, encoding, notes)
 
 
 def read_npz(path: Path, encoding: Encoding, *, with_target: bool) -> Rows:

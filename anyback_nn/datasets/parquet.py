@@ -22,15 +22,10 @@ from anyback_nn.datasets.columns import (
 from anyback_nn.datasets.encoding import Encoding, encoding_from_json
 from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
+from anyback_nn.datasets.parquet_file import ParquetFile, open_parquet
 from anyback_nn.datasets.streaming import fit_file
-from anyback_nn.datasets.tables import (
-    ParquetFile,
-    choose_features,
-    open_parquet,
-    reread_targets,
-    select_features,
-)
-from anyback_nn.datasets.targets import require_task, written_forms
+from anyback_nn.datasets.tables import choose_features, reread_targets, select_features
+from anyback_nn.datasets.targets import require_task
 from anyback_nn.errors import DataError
 from anyback_nn.random import generator
 from anyback_nn.utils.arguments import as_integer
@@ -124,14 +119,7 @@ class ParquetBatches:
         with self.file.prefix_errors(start):
             x = features.encode(select_features(frame, features, self.columns, self.options))
             target = self.encoding.target
-            targets = reread_targets(
-                frame,
-                (self.target,),
-                target.task,
-                written_forms(target),
-                self.options,
-                self.encoding.classes,
-            )
+            targets = reread_targets(frame, (self.target,), target, self.options)
             gaps = find_missing(targets)
             if gaps.any():
                 x, targets = x[~gaps], targets[~gaps]

@@ -34,21 +34,23 @@ from anyback_nn.datasets.kinds import (
     Kind,
     decide_kind,
     declare_kind,
-    describe_target,
     exclude_identifiers,
     identifies_rows,
-    note_kinds,
+    note_columns,
     read_array,
     refuse_numeric_dates,
+    target_options,
 )
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
-from anyback_nn.datasets.tables import ParquetFile, note_identifiers, note_unlabelled
+from anyback_nn.datasets.parquet_file import ParquetFile
 from anyback_nn.datasets.targets import (
     ClassLabels,
     ContinuousTarget,
     Target,
     choose_task,
+    note_unlabelled,
     refuse_dates,
+    refuse_unlabelled,
     require_classes,
 )
 from anyback_nn.errors import DataError
@@ -78,11 +80,8 @@ _REMEDY = "leave it out with columns="
 class Moments:
     """The count of some numbers, their mean, and the sum of their squared distances from it.
 
-    The sum of the moments of two parts is that of both together. Parts in the same order give the
-    same bits.
-
-    Reference: T. Chan, G. Golub and R. LeVeque, "Algorithms for computing the sample variance:
-    analysis and recommendations", The American Statistician 37, 1983.
+    The sum of the moments of two parts is that of both together, by the formula of the reference
+    in `standard_deviation`. Parts in the same order give the same bits.
 
     Parameters
     ----------
@@ -151,51 +150,34 @@ def fit_file(
     filled, and the number of rows that have a target. ``size`` rows are read at a time.
     """
     parts = _Parts(file, target, size, options)
-    counts = _count_strings(parts, columns, task)
-    with file.prefix_errors():
-        kinds = {name: _decide(name, file.types[name], counts, options) for name in columns}
-        kind = _decide_target(file, target, task, counts, options)
-        labels = _TargetLearner(target, kind, task, parts.keep)
-    n_numeric = sum(kind.values != "categories" for kind in kinds.values())
-    step = max(-(-file.n_rows * n_numeric // _SAMPLE), 1)
-    learners: dict[str, _NumericLearner | _DateLearner] = {
-        name: (
-            _NumericLearner(
-                step,
-                is_integer=file.types[name].is_integer(),
-                is_named=identifies_rows(
-                    name, file.n_rows, options, is_unique=True, counts_rows=False
-                ),
-            )
-            if kind.values == "numbers"
-            else _DateLearner(step)
-        )
-        for name, kind in kinds.items()
-        if kind.values != "categories"
-    }
-    answers = AnswerFinder(columns, target, file.n_rows)
+    kinds, kind, counts = _decide_kinds(parts, columns, task)
+    labels = _TargetLearner(target, kind, task, parts.keep)
+    learners = _create_learners(file, kinds, options)
+    answers, n_rows = AnswerFinder(columns, target, file.n_rows), 0
     for start, frame, present in parts.read([*columns, target]):
         with file.prefix_errors(start):
             for name, learner in learners.items():
                 learner.update(read_array(frame[name], kinds[name]), present, start)
             labels.update(frame[target].filter(present), options)
         answers.update(frame)
-    n_rows = parts.n_labelled
+        n_rows += int(present.sum())
     with file.prefix_errors():
         if not n_rows:
-            raise DataError(f"the target {target!r} is missing in every row: expected values")
+            raise refuse_unlabelled(target)
         texts = {name: counts[name] for name in columns if name not in learners}
-        identifiers = exclude_identifiers(
-            columns,
-            [
-                name
-                for name, x in (texts | learners).items()
-                if identifies_rows(
-                    *(name, x.n_rows, options), is_unique=x.is_unique, counts_rows=x.counts_rows
-                )
-            ],
-            texts,
-        )
+        learned = counts | learners
+        identifiers = [
+            name
+            for name in columns
+            if identifies_rows(
+                name,
+                file.n_rows,
+                options,
+                is_unique=learned[name].is_unique,
+                counts_rows=learned[name].counts_rows,
+            )
+        ]
+        identifiers = exclude_identifiers(columns, identifiers, texts)
         fitted = {
             name: learner.fit(name, n_rows)
             for name, learner in learners.items()
@@ -221,12 +203,9 @@ def fit_file(
     numeric = {n: x for n, x in learners.items() if isinstance(x, _NumericLearner) and n in fitted}
     gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
     answers.columns = features.names
-    form = getattr(encoding.target, "written", None)
-    forms = {target: describe_target(target, encoding.classes or (), form, task, options)}
     all_notes = (
         *unlabelled,
-        *note_identifiers([name for name in columns if name in identifiers]),
-        *note_kinds(forms | {name: kinds[name] for name in features.names}, options),
+        *note_columns(encoding.target, features.names, kinds, identifiers, task, options),
         *notes,
         *note_sentinels({name: np.concatenate(x.sample) for name, x in numeric.items()}),
         *note_gaps(features, gaps),
@@ -240,12 +219,11 @@ class _Parts:
 
     def __init__(self, file: ParquetFile, target: str, size: int, options: TableOptions) -> None:
         self.file, self.target, self.size, self.options = file, target, size, options
-        self.n_labelled, self.markers = 0, set[str]()
+        self.markers = set[str]()
         self.keep = _find_kept(file, target, size, options)
 
     def read(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame, np.ndarray]]:
         """Yield the first row of each part, the part, and which of its rows have a target."""
-        self.n_labelled = 0
         for start in range(0, self.file.n_rows, self.size):
             frame = self.file.read(columns, start, self.size)
             with self.file.prefix_errors(start):
@@ -253,7 +231,6 @@ class _Parts:
                 present = ~find_gaps(series, missing, keep=self.keep)
                 if self.target not in self.options.categorical and not present.all():
                     self.markers |= find_markers(series, missing)
-                self.n_labelled += int(present.sum())
                 yield start, frame, present
 
 
@@ -323,15 +300,9 @@ class _StringCounter:
         return fit_categories(name, self.counts, n_rows - self.counts.total())
 
 
-def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str, _StringCounter]:
-    """Count the strings of the columns that are no numbers and no dates by their type."""
-    types, options = parts.file.types, parts.options
-    declared = {name: declare_kind(name, types[name], options) for name in columns}
-    names = [name for name, kind in declared.items() if not kind or kind.values == "categories"]
-    asked = _target_options(parts.target, task, options)
-    if task != "classification" and declare_kind(parts.target, types[parts.target], asked) is None:
-        names.append(parts.target)
-    counts = {name: _StringCounter() for name in names}
+def _count_strings(parts: _Parts, names: Sequence[str]) -> dict[str, _StringCounter]:
+    """Count the strings of some columns."""
+    counts, options = {name: _StringCounter() for name in names}, parts.options
     if names:
         for start, frame, present in parts.read([*{*names, parts.target}]):
             with parts.file.prefix_errors(start):
@@ -348,44 +319,35 @@ def _count_strings(parts: _Parts, columns: Sequence[str], task: str) -> dict[str
     return counts
 
 
-def _decide(
-    name: str,
-    dtype: pl.DataType,
-    counts: Mapping[str, _StringCounter],
-    options: TableOptions,
-    *,
-    is_target: bool = False,
-) -> Kind:
-    kind = declare_kind(name, dtype, options)
-    if kind is not None:
-        if not is_target:
-            refuse_numeric_dates(name, kind, options)
-        return kind
-    with prefix_errors("among its different strings"):
-        return decide_kind(name, counts[name].frame, options, is_target=is_target)
+def _decide_kinds(
+    parts: _Parts, columns: Sequence[str], task: str
+) -> tuple[dict[str, Kind], Kind, dict[str, _StringCounter]]:
+    """Decide what the columns and the target are, by their types, or else by all of their strings.
 
-
-def _target_options(name: str, task: str, options: TableOptions) -> TableOptions:
-    """Return the options with which a target is read."""
-    if task != "regression":
-        return options
-    return replace(options, categorical=(), numeric=(name,))
-
-
-def _decide_target(
-    file: ParquetFile,
-    name: str,
-    task: str,
-    counts: Mapping[str, _StringCounter],
-    options: TableOptions,
-) -> Kind:
+    Returned with it are the strings of the columns that are no numbers and no dates by their type.
+    """
+    types, target, options = parts.file.types, parts.target, parts.options
+    asked = target_options(target, task, options)
+    kinds = {name: declare_kind(name, types[name], options) for name in columns}
+    target_kind = declare_kind(target, types[target], asked)
     if task == "classification":
-        return Kind("categories")
-    options = _target_options(name, task, options)
-    kind = _decide(name, file.types[name], counts, options, is_target=True)
-    if kind.values == "dates":
-        raise refuse_dates(name)
-    return kind
+        target_kind = Kind("categories")
+    names = [name for name, kind in kinds.items() if not kind or kind.values == "categories"]
+    counts = _count_strings(parts, names if target_kind else [*names, target])
+
+    def decide(name: str, options: TableOptions, *, is_target: bool = False) -> Kind:
+        with prefix_errors("among its different strings"):
+            return decide_kind(name, counts[name].frame, options, is_target=is_target)
+
+    with parts.file.prefix_errors():
+        decided: dict[str, Kind] = {}
+        for name, kind in kinds.items():
+            decided[name] = kind or decide(name, options)
+            refuse_numeric_dates(name, decided[name], options)
+        target_kind = target_kind or decide(target, asked, is_target=True)
+        if target_kind.values == "dates":
+            raise refuse_dates(target)
+    return decided, target_kind, counts
 
 
 class _NumericLearner:
@@ -396,7 +358,7 @@ class _NumericLearner:
     """
 
     def __init__(self, step: int, *, is_integer: bool = False, is_named: bool = False) -> None:
-        self.step, self.n_rows = step, 0
+        self.step = step
         self.moments, self.sample = Moments(), [np.empty(0)]
         self.first, self.counts_rows = 0.0, is_integer
         self.kept, self.room = [np.empty(0)], _MOST_KEPT if is_integer and is_named else 0
@@ -408,7 +370,6 @@ class _NumericLearner:
 
     def update(self, values: np.ndarray, present: np.ndarray, start: int) -> None:
         """Learn from the rows from ``start`` on, of which some have a target."""
-        self.n_rows += len(values)
         if self.counts_rows:
             self.first = self.first if start else values[0]
             counted = self.first + start + np.arange(len(values))
@@ -446,15 +407,28 @@ class _DateLearner:
     def moments(self) -> Moments:
         return self.parts["elapsed"].moments
 
-    @property
-    def n_rows(self) -> int:
-        return self.parts["elapsed"].n_rows
-
     def fit(self, name: str, n_rows: int) -> DateColumn:
         varying = [part for part, learner in self.parts.items() if learner.moments.deviation]
         return DateColumn(
             name, tuple(self.parts[part].fit(part, n_rows) for part in varying or ("elapsed",))
         )
+
+
+def _create_learners(
+    file: ParquetFile, kinds: Mapping[str, Kind], options: TableOptions
+) -> dict[str, _NumericLearner | _DateLearner]:
+    """Create those of the columns of numbers and of dates."""
+    numeric = {name: kind for name, kind in kinds.items() if kind.values != "categories"}
+    step = max(-(-file.n_rows * len(numeric) // _SAMPLE), 1)
+    learners: dict[str, _NumericLearner | _DateLearner] = {}
+    for name, kind in numeric.items():
+        if kind.values == "dates":
+            learners[name] = _DateLearner(step)
+        else:
+            named = identifies_rows(name, file.n_rows, options, is_unique=True, counts_rows=False)
+            is_integer = file.types[name].is_integer()
+            learners[name] = _NumericLearner(step, is_integer=is_integer, is_named=named)
+    return learners
 
 
 class _TargetLearner:

@@ -1,4 +1,4 @@
-"""Tables for training and for a trained network, and Parquet files of which parts are read.
+"""Tables for training and for a trained network.
 
 What a column is follows from all of its values (`kinds`); in a text file all of them are strings at
 first. Rows are counted from 1, the first row of data; blank lines do not count.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,32 +33,35 @@ from anyback_nn.datasets.columns import (
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
+from anyback_nn.datasets.features import Features, Scaling, fit_columns
 from anyback_nn.datasets.formats import NumberFormat
 from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
     AmbiguousNumbersError,
     Kind,
-    describe_target,
     exclude_identifiers,
     find_decimal,
     is_identifier,
-    note_kinds,
+    note_columns,
     read_column,
+    target_options,
 )
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.split import DEFAULT_FRACTION
 from anyback_nn.datasets.targets import (
+    Target,
     TargetScaling,
     Task,
     Written,
     choose_task,
+    fit_targets,
+    note_unlabelled,
     refuse_dates,
+    refuse_unlabelled,
     require_classes,
     target_names,
     written_forms,
 )
-from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import is_frame, polars
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
@@ -69,19 +70,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "ParquetFile",
     "choose_features",
     "load_table",
-    "note_identifiers",
-    "note_unlabelled",
-    "open_parquet",
     "read_table",
-    "read_target",
     "reread_targets",
     "select_features",
 ]
 
-_PARQUET = "Parquet; files of a folder need the same columns"
 _TARGET = "target= (--target COL)"
 
 
@@ -104,84 +99,102 @@ def load_table(
     """
     raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
+        targets = split_target(target, raw.frame.columns)
         frame = raw.frame
-        targets = split_target(target, frame.columns)
         if is_frame(source):
             frame = _booleans_as_numbers(frame, {*targets, *options.categorical})
-        blocks, dividing = read_blocks(frame, group, time, raw.options)
-        names = choose_features(frame.columns, targets, options, dividing)
-        (y, chosen, written), (kinds, features, identifiers) = _read_columns(
-            frame, targets, task, names, raw.options
-        )
-        labelled, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
-        train = labelled
+        table = _read_training_table(frame, targets, task, group, time, raw.options)
+        train = table.rows
         if test_file is None:
             fraction = DEFAULT_FRACTION if test_fraction is None else test_fraction
-            train, test = train.split(chosen, test_fraction=fraction, seed=seed)
-        fitted, notes = fit_columns(train.x)
-        fitted = fitted.with_kinds(kinds)
-        labels = tuple(train.y.counts) if isinstance(train.y, Strings) else ()
-    known: tuple[str, ...] = ()
+            train, test = train.split(table.task, test_fraction=fraction, seed=seed)
+        columns, notes = fit_columns(train.x)
+        columns = columns.with_kinds(table.kinds)
+        if isinstance(train.y, Strings):
+            require_classes(train.y.counts, table.unlabelled)
+        fitted = fit_targets(train.y, table.task, targets, table.written, scaling)
+        encoding, names = Encoding(columns, fitted, options), columns.names
+    repeated: tuple[str, ...] = ()
     if test_file is not None:
-        test, known = _read_test_part(
-            test_file, raw.frame, fitted, targets, chosen, written, labels, options
-        )
+        test, repeated = _read_test_part(test_file, raw.frame, encoding)
     with prefix_errors(table_label(source)):
-        forms = {
-            name: describe_target(name, labels, form, task, options)
-            for name, form in zip(targets, written)
-        }
-        unlabelled: tuple[str, ...] = ()
-        if n_missing:
-            is_open = bool(labels) and targets[0] not in options.categorical
-            markers = find_markers(frame[targets[0]], options.na_values) if is_open else ()
-            unlabelled = note_unlabelled(n_missing, *targets, markers=markers)
-        require_classes(labels, unlabelled)
-        apart = [f"column {name!r} is no feature: it divides the rows" for name in dividing]
-        dataset = build_dataset(
-            raw.name,
-            train,
-            test,
-            fitted,
-            chosen,
-            target=targets if len(targets) > 1 else targets[0],
-            scaling=scaling,
-            written=written if len(targets) > 1 else written[0],
-            notes=(
-                *raw.notes,
-                *apart,
-                *unlabelled,
-                *note_identifiers(identifiers),
-                *note_kinds(forms | {name: kinds[name] for name in fitted.names}, raw.options),
-                *notes,
-                *note_answers(frame, fitted.names, targets, labelled.x, labelled.y),
-                *known,
-            ),
+        notes = (
+            *raw.notes,
+            *(f"column {name!r} is no feature: it divides the rows" for name in table.dividing),
+            *table.unlabelled,
+            *note_columns(fitted, names, table.kinds, table.identifiers, task, raw.options),
+            *notes,
+            *note_answers(frame, names, targets, table.rows.x, table.rows.y),
+            *repeated,
         )
-        return replace(dataset, encoding=replace(dataset.encoding, options=options))
+        return build_dataset(raw.name, train, test, encoding, notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainingTable:
+    """What was read from a table for training.
+
+    Parameters
+    ----------
+    rows : Part
+        The features and the target, of the rows that have one.
+    task : {"classification", "regression"}
+    written : tuple of NumberFormat, ClockFormat or None
+        How the numbers of each target are written.
+    kinds : mapping of str to Kind
+        What the columns are, also those that are no features.
+    identifiers, dividing : list of str
+        Columns that are no features: they name or number the rows, or divide them.
+    unlabelled : tuple of str
+        A note on the rows that were left out.
+    """
+
+    rows: Part
+    task: Task
+    written: tuple[Written, ...]
+    kinds: Mapping[str, Kind]
+    identifiers: list[str]
+    dividing: list[str]
+    unlabelled: tuple[str, ...]
+
+
+def _read_training_table(
+    frame: pl.DataFrame,
+    targets: tuple[str, ...],
+    task: str,
+    group: str | None,
+    time: str | None,
+    options: TableOptions,
+) -> _TrainingTable:
+    """Decide what the columns of a table are, and read them."""
+    blocks, dividing = read_blocks(frame, group, time, options)
+    names = choose_features(frame.columns, targets, options, dividing)
+    (y, written), (kinds, features, identifiers) = _read_columns(
+        frame, targets, task, names, options
+    )
+    learned: Task = "classification" if isinstance(y, Strings) else "regression"
+    rows, n_missing = _drop_unlabelled(Part(features, y, blocks), targets)
+    is_open = n_missing and isinstance(y, Strings) and targets[0] not in options.categorical
+    markers = find_markers(frame[targets[0]], options.na_values) if is_open else ()
+    unlabelled = note_unlabelled(n_missing, *targets, markers=markers)
+    return _TrainingTable(rows, learned, written, kinds, identifiers, dividing, unlabelled)
 
 
 def _read_test_part(
-    source: Any,
-    training: pl.DataFrame,
-    features: Columns,
-    targets: tuple[str, ...],
-    task: Task,
-    written: Sequence[Written],
-    labels: Collection[str],
-    options: TableOptions,
+    source: Any, training: pl.DataFrame, encoding: Encoding
 ) -> tuple[Part, tuple[str, ...]]:
     """Read the test part from a file of its own, less rows without a target.
 
     The second result is a note on rows that are training rows too.
     """
+    options, targets = encoding.options, target_names(encoding.target)
     raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
         for name in targets:
             require_column(name, raw.frame.columns)
-        y = reread_targets(raw.frame, targets, task, written, options, labels)
+        y = reread_targets(raw.frame, targets, encoding.target, options)
         names = [name for name in raw.frame.columns if name not in targets]
-        x = select_features(raw.frame, features, names, options)
+        x = select_features(raw.frame, encoding.features, names, options)
         return _drop_unlabelled(Part(x, y), targets)[0], _note_repeated(raw.frame, training)
 
 
@@ -231,8 +244,7 @@ def read_table(
         x = select_features(frame, encoding.features, others, options)
         y, n_missing = None, 0
         if with_target:
-            forms = written_forms(encoding.target)
-            y = reread_targets(frame, targets, encoding.task, forms, options, encoding.classes)
+            y = reread_targets(frame, targets, encoding.target, options)
             part, n_missing = _drop_unlabelled(Part(x, y), targets)
             x, y = part.x, part.y
         rows = encode_rows(x, y, encoding)
@@ -343,8 +355,8 @@ def _read_columns(
 
 def _read_targets(
     frame: pl.DataFrame, targets: tuple[str, ...], task: str, options: TableOptions
-) -> tuple[Column, Task, tuple[Written, ...]]:
-    """Return the target's column or an array (n_rows, n_targets), its task, and how it is written.
+) -> tuple[Column, tuple[Written, ...]]:
+    """Return the target's column or an array (n_rows, n_targets), and how each is written.
 
     Values may be missing, but not all.
 
@@ -353,32 +365,25 @@ def _read_targets(
     DataError
         If a target has no value, or if one of several targets is for classification.
     """
-    columns: list[Any] = []
-    tasks: list[Task] = []
+    columns: dict[str, Any] = {}
     written: list[Written] = []
     for name in targets:
-        column, form = read_target(frame[name], task, options)
-        present = ~find_missing(column)
-        if not present.any():
-            raise _refuse_unlabelled(name)
-        columns.append(column)
-        tasks.append(choose_task(column[present], task, name))
+        columns[name], form = _read_target(frame[name], task, options)
+        if find_missing(columns[name]).all():
+            raise refuse_unlabelled(name)
         written.append(form)
     if len(targets) == 1:
-        return columns[0], tasks[0], tuple(written)
-    if "classification" in tasks:
-        name = targets[tasks.index("classification")]
+        return columns[targets[0]], tuple(written)
+    if labelled := [name for name, column in columns.items() if isinstance(column, Strings)]:
         raise DataError(
-            f"several targets are predicted together if all are continuous, but {name!r} has "
-            "classes: train a model for each target; for numbers that are no classes use the task "
-            "'regression' (--task regression)"
+            "several targets are predicted together if all are continuous, but "
+            f"{labelled[0]!r} has classes: train a model for each target; for numbers that are no "
+            "classes use the task 'regression' (--task regression)"
         )
-    return np.column_stack(columns), "regression", tuple(written)
+    return np.column_stack([*columns.values()]), tuple(written)
 
 
-def read_target(
-    series: pl.Series, task: str, options: TableOptions = NO_OPTIONS
-) -> tuple[Column, Written]:
+def _read_target(series: pl.Series, task: str, options: TableOptions) -> tuple[Column, Written]:
     """Return the targets of a column, and how numbers are written.
 
     They are `Strings` if they are classes, or else numbers. Some may be missing.
@@ -386,13 +391,11 @@ def read_target(
     name = series.name
     if task == "classification" or (task == "auto" and name in options.categorical):
         return _read_labels(series, options), None
-    if task == "regression":
-        options = replace(options, categorical=(), numeric=(name,))
-    kind, column = read_column(series, options, is_target=True)
+    kind, column = read_column(series, target_options(name, task, options), is_target=True)
     if kind.values == "dates":
         raise refuse_dates(name)
     present = column[~find_missing(column)]
-    if isinstance(present, Strings) or choose_task(present, task, name) == "classification":
+    if choose_task(present, task, name) == "classification":
         return _read_labels(series, options), None
     return column, kind.written  # type: ignore[return-value]  # dates are refused above
 
@@ -405,19 +408,18 @@ def _read_labels(series: pl.Series, options: TableOptions, known: Collection[str
 def reread_targets(
     frame: pl.DataFrame,
     targets: tuple[str, ...],
-    task: Task,
-    written: Sequence[Written],
+    trained: Target,
     options: TableOptions,
-    classes: Collection[str] | None = None,
 ) -> Column:
     """Return the target's column or an array (n_rows, n_targets), read as those of training."""
+    written = written_forms(trained)
     if len(targets) != len(written):
         raise DataError(
             f"{plural(len(targets), 'target')} given: expected {len(written)}, as in training"
         )
     columns: list[Any] = [
-        _read_labels(frame[name], options, classes or ())
-        if task == "classification"
+        _read_labels(frame[name], options, trained.labels)
+        if trained.labels is not None
         else _read_written(frame[name], form, options)
         for name, form in zip(targets, written)
     ]
@@ -486,29 +488,6 @@ def _use_decimal(series: pl.Series, written: Written, options: TableOptions) -> 
     return replace(form, decimal=options.decimal, thousands=thousands)
 
 
-def note_unlabelled(n_rows: int, *targets: str, markers: Collection[str] = ()) -> tuple[str, ...]:
-    """Describe how many rows were left out because they have no target, and by which markers."""
-    if not n_rows:
-        return ()
-    note = f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing"
-    if markers:
-        note += (
-            f": {quoted_list(sorted(markers))} {'counts' if len(markers) == 1 else 'count'} as "
-            f"missing, which --categorical {targets[0]} (categorical=) keeps as a class"
-        )
-    return (note,)
-
-
-def note_identifiers(names: Sequence[str]) -> tuple[str, ...]:
-    """Describe which columns were left out because they name or number the rows."""
-    if not names:
-        return ()
-    return (
-        "left out, because they name or number the rows (--features or --numeric takes them): "
-        f"{quoted_list(names)}",
-    )
-
-
 def _read_features(
     frame: pl.DataFrame, options: TableOptions
 ) -> tuple[dict[str, Kind], dict[str, Column], list[str]]:
@@ -546,54 +525,5 @@ def _drop_unlabelled(part: Part, targets: Sequence[str]) -> tuple[Part, int]:
     if not missing.any():
         return part, 0
     if missing.all():
-        raise _refuse_unlabelled(*targets)
+        raise refuse_unlabelled(*targets)
     return part.take(np.nonzero(~missing)[0]), int(missing.sum())
-
-
-def _refuse_unlabelled(*targets: str) -> DataError:
-    return DataError(f"the target {quoted_list(targets)} is missing in every row: expected values")
-
-
-@dataclass(frozen=True)
-class ParquetFile:
-    """A Parquet file of which some rows are read at a time; open it with `open_parquet`.
-
-    Parameters
-    ----------
-    path : Path
-        A file, or a folder of several with the same columns.
-    types : mapping of str to polars.DataType
-        The columns, in their order.
-    n_rows : int
-    """
-
-    path: Path
-    types: Mapping[str, Any] = field(repr=False)
-    n_rows: int
-
-    def read(self, columns: Sequence[str], start: int, n_rows: int) -> pl.DataFrame:
-        """Read these columns of some rows, as far as there are any."""
-        with self.prefix_errors(), refuse_unreadable(_PARQUET):
-            return _lazy(self.path).slice(start, n_rows).select(columns).collect()
-
-    def prefix_errors(self, start: int = 0) -> AbstractContextManager[None]:
-        """Prefix errors with the file, and with the row from which rows are counted."""
-        return prefix_errors(f"{self.path}, counted from row {start + 1:,}" if start else self.path)
-
-
-def open_parquet(path: Path) -> ParquetFile:
-    """Open a Parquet file, which must have rows, without reading them."""
-    with prefix_errors(path):
-        if not path.exists():
-            raise DataError("no such file: expected a Parquet file, or a folder of several")
-        with refuse_unreadable(_PARQUET):
-            pl, lazy = polars(), _lazy(path)
-            types, n_rows = lazy.collect_schema(), lazy.select(pl.len()).collect().item()
-        if not n_rows:
-            raise DataError(f"has the columns {quoted_list(types)} but no row: expected data")
-        return ParquetFile(path, types, n_rows)
-
-
-def _lazy(path: Path) -> pl.LazyFrame:
-    # Without glob a path may have any characters.
-    return polars().scan_parquet(path, glob=False)

@@ -21,7 +21,7 @@ from anyback_nn.datasets.columns import (
 )
 from anyback_nn.datasets.formats import ClockFormat, NumberFormat
 from anyback_nn.errors import DataError
-from anyback_nn.utils.messages import quoted_list
+from anyback_nn.utils.messages import plural, quoted_list
 
 __all__ = [
     "TASKS",
@@ -35,7 +35,10 @@ __all__ = [
     "Written",
     "choose_task",
     "fit_target",
+    "fit_targets",
+    "note_unlabelled",
     "refuse_dates",
+    "refuse_unlabelled",
     "require_classes",
     "require_task",
     "target_names",
@@ -385,43 +388,55 @@ def written_forms(target: Target) -> tuple[Written, ...]:
 def fit_target(
     column: Column,
     task: Task,
-    name: str | tuple[str, ...] | None = None,
+    name: str | None = None,
     scaling: TargetScaling = "standard",
-    written: Written | tuple[Written, ...] = None,
-) -> Target:
+    written: Written = None,
+) -> ClassLabels | ContinuousTarget:
     """Learn the classes, or the mean and the scale, of the training part's target.
 
     Parameters
     ----------
-    column : column of n_rows, or ndarray of shape (n_rows, n_targets)
+    column : column of n_rows
     task : {"classification", "regression"}
-    name : str or tuple of str, optional
-        The target column of a table; several for several targets.
+    name : str, optional
+        The target column of a table.
     scaling : {"standard", "log", "mean"}
         For regression: values or their logarithms are standardised, or values are divided by
         their mean.
     written : NumberFormat or ClockFormat, optional
-        How numbers are written in a column of strings; several for several targets.
+        How numbers are written in a column of strings.
     """
-    if isinstance(name, tuple):
-        forms = written if isinstance(written, tuple) else (written,) * len(name)
-        columns = zip(np.asarray(column).T, name, forms, strict=True)
-        fitted: Any = (fit_target(x, task, part, scaling, form) for x, part, form in columns)
-        return ContinuousTargets(tuple(fitted))
     if task == "regression":
         fit = {
             "standard": ContinuousTarget.fit,
             "log": LogTarget.fit,
             "mean": ContinuousTarget.fit_mean,
         }
-        target = fit[scaling](_require_numbers(column), name)
-        return replace(target, written=written)  # type: ignore[arg-type]  # of one target
+        return replace(fit[scaling](_require_numbers(column), name), written=written)
     if scaling != "standard":
         raise DataError(
             "the target is one of several classes, which are not scaled: leave log_target "
             "(--log-target) and center_target out, or use the task 'regression'"
         )
     return ClassLabels.fit(column, name)
+
+
+def fit_targets(
+    columns: Column,
+    task: Task,
+    names: tuple[str, ...] = (),
+    written: tuple[Written, ...] = (),
+    scaling: TargetScaling = "standard",
+) -> Target:
+    """Learn one target, whose column may have no name, or several (n_rows, n_targets)."""
+    if len(names) < 2:
+        name, form = (*names, None)[0], (*written, None)[0]
+        return fit_target(columns, task, name, scaling, form)
+    fitted: Any = (
+        fit_target(column, task, name, scaling, form)
+        for column, name, form in zip(np.asarray(columns).T, names, written, strict=True)
+    )
+    return ContinuousTargets(tuple(fitted))
 
 
 def _as_labels(column: Column) -> Strings:
@@ -453,6 +468,24 @@ def refuse_dates(name: str) -> DataError:
         f"the target {name!r} holds dates: expected numbers or labels; turn them into numbers, "
         "such as days, or use --task classification (task=)"
     )
+
+
+def refuse_unlabelled(*targets: str) -> DataError:
+    """Return the error about targets of which there is none."""
+    return DataError(f"the target {quoted_list(targets)} is missing in every row: expected values")
+
+
+def note_unlabelled(n_rows: int, *targets: str, markers: Collection[str] = ()) -> tuple[str, ...]:
+    """Describe how many rows were left out because they have no target, and by which markers."""
+    if not n_rows:
+        return ()
+    note = f"left out {plural(n_rows, 'row')} in which the target {quoted_list(targets)} is missing"
+    if markers:
+        note += (
+            f": {quoted_list(sorted(markers))} {'counts' if len(markers) == 1 else 'count'} as "
+            f"missing, which --categorical {targets[0]} (categorical=) keeps as a class"
+        )
+    return (note,)
 
 
 def _require_target(column: Column, name: str | None) -> None:

@@ -113,6 +113,7 @@ def test_a_target_as_people_write_it(learn, task):
         (["1/2/24", "1/2/24", "13/2/24", "2024-31-1"], "'2024-31-1' is not .* '1/2/24' is .dates"),
         (["10-20", "20-30", "n/k"], "'10-20', '20-30' begin with digits"),
         (["192.168.0.1", "10.0.0.1"], "begin with digits"),
+        (["1a", "B-2", "3rd floor", "10-20"], "'10-20', '1a', '3rd floor' begin with digits but"),
         (["$5", "€7"], "begin with digits"),
         (["3", "4", "5", "4+"], "non-numeric value '4\\+' in column 'a'.*--(categorical|task)"),
     ],
@@ -168,11 +169,16 @@ def test_integers_that_differ_beyond_16_digits_are_not_called_constant(learn):
 
 
 @pytest.mark.parametrize(
-    "marker", ["N/A", "n/a", "<NA>", "None", "#N/A", "-", "?", "", "NULL", "-nan", "1.#IND"]
+    "marker",
+    [
+        *("N/A", "n/a", "<NA>", "None", "#N/A", "-", "?", "", "NULL", "-nan", "1.#IND", " ", " ? "),
+        *("none", "-999"),  # by option
+    ],
 )
 def test_markers_of_missing_values(learn, marker):
     columns = {"a": cycle("1.5", marker, "3"), "b": cycle("u", "v", marker, "w"), "y": Y}
-    data = learn(columns)
+    data = learn(columns, na_values=[text for text in ("none", "-999") if text == marker])
+    assert data.numbers["a"].median > 0
     assert data.x[1, 0] == encode_median(data.numbers["a"])
     assert data.categories["b"] == ("(missing)", "u", "v", "w")
 
@@ -181,14 +187,6 @@ def test_a_minus_among_plus_is_a_value(learn):
     data = learn({"a": cycle("+", "-", "?"), "b": cycle(1, 2, 4), "y": cycle("+", "-", "-")})
     assert data.categories["a"] == ("(missing)", "+", "-")
     assert data.encoding.classes == ("+", "-")
-
-
-def test_values_that_the_user_calls_missing(learn):
-    columns = {"a": cycle("1.5", "-999", "3"), "b": cycle("u", "none", "v", "w"), "y": Y}
-    data = learn(columns, na_values=("none", "-999"))
-    assert data.numbers["a"].median > 0
-    assert data.x[1, 0] == encode_median(data.numbers["a"])
-    assert data.categories["b"] == ("(missing)", "u", "v", "w")
 
 
 @pytest.mark.parametrize(
@@ -352,6 +350,7 @@ def test_row_numbers_are_better_than_no_feature(learn):
     assert list(learn({"t": list(range(N)), "y": Y}).numbers) == ["t"]
     with pytest.raises(DataError, match="the features are 'name', which name the rows"):
         learn({"name": [f"name {i}" for i in range(N)], "y": Y})
+    assert learn({"name": [f"name {i}" for i in range(50)], "y": Y[:50]}).categories
 
 
 def test_digits_with_leading_zeros_are_text(learn):

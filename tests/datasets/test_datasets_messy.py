@@ -1,4 +1,4 @@
-"""Tables as people have them: ten made up, five that come with scikit-learn."""
+"""Tables as people have them: nine made up, five that come with scikit-learn."""
 
 import gzip
 import random
@@ -9,8 +9,6 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from anyback_nn.cli import main
@@ -174,21 +172,6 @@ def test_tables_as_people_have_them(name, tmp_path, capsys):
     (tmp_path / name).write_bytes(text.encode(table.encoding))
     check(load(tmp_path / name, target="y", **table.options), names[:-1], table.kinds, table.task)
     assert "baseline" in train_on(tmp_path / name, "y", table.options, capsys).out
-
-
-def test_a_data_frame_of_pandas_with_types_of_its_own():
-    draw = random.Random(0)
-    frame = pd.DataFrame(
-        {
-            "visits": pd.array([draw.choice([1, 2, None]) for _ in range(N)], dtype="Int64"),
-            "member": pd.array([draw.choice([True, False, None]) for _ in range(N)], "boolean"),
-            "country": pd.Categorical([draw.choice(["de", "fr", None]) for _ in range(N)]),
-            "when": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(N) * 7, "h"),
-            "plan": [draw.choice(["basic", "pro"]) for _ in range(N)],
-        },
-        index=range(500, 500 + N),
-    )
-    check(load(frame, target="plan"), [*frame][:-1], "nncd", "classification")
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -150,8 +150,8 @@ def test_labels_of_numbers_as_text_are_found_whatever_else_is_near_them(write_pa
 # Training ----------------------------------------------------------------------------------------
 
 
-def network(n_out=3):
-    return nn.Model(nn.Dense(4), nn.Tanh(), nn.Dense(n_out), loss=nn.SoftmaxCrossEntropy())
+def network():
+    return nn.Model(nn.Dense(4), nn.Tanh(), nn.Dense(3), loss=nn.SoftmaxCrossEntropy())
 
 
 def test_a_model_trains_as_from_memory(path):
@@ -172,22 +172,6 @@ def test_training_that_is_resumed_goes_on_in_the_order_it_would_have(path):
     for _ in range(3):
         resumed.fit(batches_of(path, buffer=30), epochs=1, optimizer=optimizer)
     assert model.history["train_loss"] == resumed.history["train_loss"]
-
-
-def test_the_model_is_told_which_epoch_it_is():
-    class Batches:
-        def __iter__(self):
-            return self.epoch(0)
-
-        def epoch(self, number):
-            numbers.append(number)
-            yield np.ones((2, 3)), np.array([0, 1])
-
-    numbers, model = [], network(2)
-    model.build(3)
-    model.fit(Batches(), epochs=2)
-    model.fit(Batches(), epochs=1)
-    assert numbers == [0, 1, 2]
 
 
 # What is refused ---------------------------------------------------------------------------------

@@ -101,8 +101,6 @@ def test_a_constant_deviates_by_nothing_whatever_was_rounded():
         (pl.Series([1.0, 2.0, np.inf, 4.0]), "from row 3: row 1, column 'a': the value inf"),
         (pl.Series([[1], [2], [3], [4]]), "column 'a' holds List.*leave it out with columns="),
         (pl.Series(["1", "2", "3", "x"]), "among its different strings: non-numeric value 'x'"),
-        (pl.Series(["1,234", "5,678"] * 2), "different strings: column 'a': .*can be read as"),
-        (pl.Series(["1-2", "3-4"] * 2), "different strings: column 'a': '1-2', '3-4' begin with"),
         (pl.Series([None] * 4, dtype=pl.Float64), r"the features are the columns \(none\)"),
     ],
 )
@@ -130,19 +128,11 @@ def test_too_many_strings_are_no_categories(write_parquet, monkeypatch):
     assert parquet_batches(path, "y", columns=["x"]).columns == ("x",)
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ([None, None, None, None], "the target 'y' is missing in every row"),
-        (["n/a", "", "?", "-"], "the target 'y' is missing in every row"),
-        (["2024-01-02", "2024-01-03"] * 2, "the target 'y' holds dates"),
-        (["1.5", "2", "3", "x"], "non-numeric value 'x' .*--task classification"),
-        (["a"] * 4, "one class only, 'a'"),
-    ],
-)
-def test_targets_that_cannot_be_learned(write_parquet, monkeypatch, target, message):
+@pytest.mark.parametrize("target", [[None] * 4, ["n/a", "", "?", "-"]])
+def test_targets_that_cannot_be_learned(write_parquet, monkeypatch, target):
     monkeypatch.setattr(parquet, "_BUFFER", 4)
-    expect_error(write_parquet({"a": range(4), "y": target}), f"a.parquet.*{message}")
+    path = write_parquet({"a": range(4), "y": target})
+    expect_error(path, "a.parquet.*the target 'y' is missing in every row")
 
 
 def test_targets_with_many_values_are_continuous_or_refused(write_parquet, monkeypatch):
