@@ -459,7 +459,7 @@ MUTANTS = (
         "training/test_checkpoint.py::"
         "test_a_file_is_on_the_disk_before_it_takes_the_place_of_another",
         "numpy",
-        r"\['in its place'\] == \['on the disk",
+        "'in its place' != 'on the disk'",
     ),
     Mutant(
         "a file forgets in which epoch an optimiser began",

@@ -25,7 +25,7 @@ import numpy as np
 from anyback_nn.datasets.formats import DateFormat, Format, find_formats
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
-from anyback_nn.utils.messages import did_you_mean, plural, quoted_list
+from anyback_nn.utils.messages import cut, did_you_mean, plural, quoted_list
 
 if TYPE_CHECKING:
     import polars as pl
@@ -427,8 +427,8 @@ def require_parsed(parsed: pl.Series, strings: pl.Series, expected: str, hint: s
 def non_numeric(value: str, name: str, where: str, expected: str, hint: str) -> DataError:
     """Return the error about a string where numbers or dates are expected."""
     return DataError(
-        f"non-numeric value {value!r} in column {name!r}{where}, where {expected} are expected: "
-        "correct it or leave it empty; empty, NA, NaN, null, ? and others (na_values=, "
+        f"non-numeric value {cut(value)!r} in column {name!r}{where}, where {expected} are "
+        "expected: correct it or leave it empty; empty, NA, NaN, null, ? and others (na_values=, "
         f"--na-values) count as missing{hint}"
     )
 

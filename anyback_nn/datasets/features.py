@@ -459,7 +459,8 @@ def fit_columns(table: Table, *, keep_all: bool = False) -> tuple[Columns, tuple
     )
     columns = Columns(_fit_numbers(numbers), categories, dates)
     constant = [name for name, column in arrays.items() if _is_constant(column)]
-    columns, notes = drop_columns(table, columns, constant, keep_all=keep_all)
+    gaps = [name for name in constant if find_missing(arrays[name]).any()]
+    columns, notes = drop_columns(table, columns, constant, gaps, keep_all=keep_all)
     return columns, (*notes, *note_sentinels(numbers))
 
 
@@ -470,7 +471,11 @@ def _fit_dates(name: str, dates: np.ndarray) -> DateColumn:
 
 
 def _is_constant(column: np.ndarray) -> bool:
-    return bool(np.nanmin(column) == np.nanmax(column))
+    """Return whether values are equal, or integers so large that they differ by rounding only."""
+    low, high = np.nanmin(column), np.nanmax(column)
+    if low == high or column.dtype.kind != "f" or abs(high) < _LARGEST_INTEGER:
+        return bool(low == high)
+    return bool(high - low <= 2 * math.ulp(high))
 
 
 def _fit_numbers(table: dict[str, np.ndarray]) -> tuple[NumericColumn, ...]:
@@ -530,7 +535,12 @@ def standard_deviation(mean: float, variance: float, count: int, span: float = 0
 
 
 def drop_columns(
-    names: Collection[str], columns: Columns, constant: Collection[str], *, keep_all: bool = False
+    names: Collection[str],
+    columns: Columns,
+    constant: Collection[str],
+    gaps: Collection[str] = (),
+    *,
+    keep_all: bool = False,
 ) -> tuple[Columns, tuple[str, ...]]:
     """Leave out columns that teach nothing, unless there is no other.
 
@@ -542,6 +552,8 @@ def drop_columns(
         Those that have values.
     constant : collection of str
         Those of numbers and dates that are all equal.
+    gaps : collection of str
+        Those of which some values are missing.
     keep_all : bool
         Whether such columns are kept.
 
@@ -564,7 +576,10 @@ def drop_columns(
     left_out = "left out, because " if useless else ""
     notes = {
         "left out, because no row of the training part has a value": set(names) - {*columns.names},
-        f"{left_out}constant in the training part, which teaches nothing": equal - long,
+        f"{left_out}constant in the training part, which teaches nothing": equal - long - {*gaps},
+        f"{left_out}constant where they are not missing (--categorical keeps which are)": (
+            equal - long
+        ).intersection(gaps),
         f"{left_out}equal in the first 16 digits, and numbers have no more (--categorical takes "
         "all)": long,
         f"left out, because no string is in {_RARE_ROWS} rows of the training part": {

@@ -77,7 +77,8 @@ _BEGINS_WITH_DIGIT = f"^{_DIGIT}"
 # In many different values; a few may be classes, such as <=50K and >50K.
 _IS_ABOUT_DIGIT = rf"^(([<>]=?|[\u2264\u2265~\u2248]|(?i:ca?\.|circa))\s*)?{_DIGIT}"
 _INTEGER = re.compile(r"\s*[-+]?\d+\s*")
-_LEADING_ZERO = r"^0\d+$"
+_LEADING_ZERO = r"^0\d"
+_FIRST_ROWS = 1000
 # Three digits may be thousands.
 _FRACTION = r"\.(\d{1,2}|\d{4,})(\D|$)"
 _REMEDIES = (
@@ -461,11 +462,18 @@ def _uses_commas(strings: pl.Series, options: TableOptions) -> bool:
 
 
 def _are_codes(strings: pl.Series) -> bool:
-    """Return whether numbers are digits only, some of which begin with a zero."""
+    """Return whether numbers are digits and points only, some of which begin with a zero.
+
+    A first number that is no integer rules that out, unless there are zeros in the first rows.
+    """
     first = strings[strings.is_not_null().arg_max() or 0]
-    if first is None or not _INTEGER.fullmatch(first):  # which is fast
+    if first is None:
         return False
-    return bool(strings.str.contains(_LEADING_ZERO).any()) and _are_integers(strings)
+    if not _INTEGER.fullmatch(first):  # which is fast
+        strings = strings.head(_FIRST_ROWS)
+    if not strings.str.contains(_LEADING_ZERO).any():
+        return False
+    return not bool(strings.str.contains(r"[^\d.\s]").any())
 
 
 def _are_integers(series: pl.Series) -> bool:

@@ -193,15 +193,18 @@ def fit_file(
             tuple(column for column in fitted.values() if isinstance(column, DateColumn)),
         )
         constant = [name for name in fitted if not learners[name].moments.deviation]
+        gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
         features, notes = drop_columns(
-            [name for name in columns if name not in identifiers], features, constant
+            [name for name in columns if name not in identifiers],
+            features,
+            constant,
+            [name for name in constant if gaps[name]],
         )
         markers = () if labels.is_continuous else parts.markers
         n_labelled = n_rows - (labels.n_missing if labels.is_continuous else 0)
         unlabelled = note_unlabelled(file.n_rows - n_labelled, target, markers=markers)
         encoding = Encoding(features.with_kinds(kinds), labels.fit(unlabelled), options)
     numeric = {n: x for n, x in learners.items() if isinstance(x, _NumericLearner) and n in fitted}
-    gaps = {name: n_rows - learner.moments.count for name, learner in learners.items()}
     answers.columns = features.names
     all_notes = (
         *unlabelled,
@@ -453,6 +456,11 @@ class _TargetLearner:
                 self.numbers.update(np.unique(column).tolist())
                 distinct = np.array([*self.numbers])
                 self.is_continuous = choose_task(distinct, "auto", self.name) == "regression"
+        elif self.is_continuous:
+            raise DataError(
+                f"the target {self.name!r} holds strings: expected numbers; for labels use --task "
+                "classification (task=)"
+            )
         if not self.is_continuous:
             labels = read_labels(series, options.na_values, keep=self.keep)
             self.labels.update(labels.values)

@@ -33,7 +33,7 @@ from anyback_nn.datasets.columns import (
 )
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
-from anyback_nn.datasets.features import Features, Scaling, fit_columns
+from anyback_nn.datasets.features import Features, Scaling, fit_columns, note_sentinels
 from anyback_nn.datasets.formats import NumberFormat
 from anyback_nn.datasets.frames import read_raw_table, table_label
 from anyback_nn.datasets.kinds import (
@@ -100,6 +100,9 @@ def load_table(
     raw = read_raw_table(source, options)
     with prefix_errors(table_label(source)):
         targets = split_target(target, raw.frame.columns)
+        for what, name in {"group": group, "time": time}.items():
+            if name in targets:
+                raise DataError(f"the {what} {name!r} is the target: use another column")
         frame = raw.frame
         if is_frame(source):
             frame = _booleans_as_numbers(frame, {*targets, *options.categorical})
@@ -124,10 +127,18 @@ def load_table(
             *table.unlabelled,
             *note_columns(fitted, names, table.kinds, table.identifiers, task, raw.options),
             *notes,
+            *_note_sentinels(targets, table.rows.y),
             *note_answers(frame, names, targets, table.rows.x, table.rows.y),
             *repeated,
         )
         return build_dataset(raw.name, train, test, encoding, notes)
+
+
+def _note_sentinels(targets: Sequence[str], y: Any) -> tuple[str, ...]:
+    """Describe which targets may be missing values, such as -999."""
+    if isinstance(y, Strings):
+        return ()
+    return note_sentinels(dict(zip(targets, y.reshape(len(y), -1).T, strict=True)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,6 +285,7 @@ def split_target(
         If none is named, if there is no such column, or if a name is repeated.
     """
     names: list[str | None]
+    target = str(target) if isinstance(target, int) else target  # of a frame with numbers for names
     if target is None or (isinstance(target, str) and target in columns):
         names = [target]
     else:

@@ -160,8 +160,8 @@ def test_large_numbers_that_differ_little_are_standardised(learn, start, values)
 
 def test_integers_that_differ_beyond_16_digits_are_not_called_constant(learn):
     large = {"a": [10**18 + i % 3 for i in range(N)], "b": [1e-9 * (i % 3) for i in range(N)]}
-    data = learn({**large, "y": Y})
-    assert data.note("left out, because equal in the first 16 digits").endswith("'a'")
+    data = learn({**large, "c": [10**18 + 3 * i for i in range(N)], "y": Y})
+    assert data.note("left out, because equal in the first 16 digits").endswith("'a', 'c'")
     assert list(data.numbers) == ["b"]
 
 
@@ -619,3 +619,49 @@ def test_a_column_of_integers_has_the_decimal_mark_of_its_table(csv):
     assert table.x[:, 0] * column.scale + column.mean == pytest.approx([2.5, 3])
     with pytest.raises(DataError, match=r"'1\.234' in column 'a', row 1"):
         read_table(csv("a;b\n1.234;1,5\n"), data.encoding, target=None, with_target=False)
+
+
+# What a second day of use found ------------------------------------------------------------------
+
+
+def test_codes_with_points_and_leading_zeros_are_text(learn):
+    codes = cycle("042", "250.01", "008.45", "401.9")
+    data = learn({"icd": codes, "y": Y})
+    assert data.categories["icd"] == tuple(sorted(set(codes)))
+    assert data.note("kept as text because of leading zeros: ") == "'icd'"
+    assert learn({"share": cycle("0.5", "0.25", "1.75"), "y": Y}).numbers.keys() == {"share"}
+
+
+def test_a_number_that_is_there_or_missing_is_no_constant(learn):
+    ticked = cycle("1", None)
+    data = learn({"ticked": ticked, "w": cycle(1, 2, 4), "y": Y})
+    assert data.note("left out, because constant where they are not missing ").endswith("'ticked'")
+    data = learn({"ticked": ticked, "y": Y}, categorical=("ticked",))
+    assert data.categories["ticked"] == ("(missing)", "1")
+
+
+def test_sentinels_of_a_target_are_noted(csv):
+    rows = "".join(f"{i % 9},{-999 if i % 20 == 0 else i / 8}\n" for i in range(100))
+    notes = load(csv(f"a,y\n{rows}"), target="y").notes
+    assert any("'-999' in 'y'" in note for note in notes)
+
+
+@pytest.mark.parametrize("name", ["group", "time"])
+def test_a_target_does_not_divide_the_rows(csv, name):
+    path = csv("a,y\n" + "".join(f"{i % 9},{i / 8}\n" for i in range(40)))
+    with pytest.raises(DataError, match=f"the {name} 'y' is the target: use another column"):
+        load(path, target="y", **{name: "y"})
+
+
+def test_texts_are_no_continuous_target_in_parts_either(write_parquet):
+    path = write_parquet({"a": range(60), "y": [f"t{i}" for i in range(60)]})
+    for read in load, parquet_batches:
+        with pytest.raises(DataError, match="expected numbers|numbers are expected"):
+            read(path, target="y", task="regression")
+
+
+def test_a_long_value_is_cut_in_messages(csv):
+    rows = "".join(f"{i},{'x' * 3000 if i == 3 else i}\n" for i in range(9))
+    with pytest.raises(DataError) as caught:
+        load(csv(f"y,a\n{rows}"), target="y")
+    assert len(str(caught.value)) < 700
