@@ -1,8 +1,18 @@
-"""Run the command line as ``python -m anyback_nn``."""
+"""Run the command line, as ``anyback-nn`` or ``python -m anyback_nn``."""
 
 import sys
 
-from anyback_nn.cli import main
+
+def run() -> int:
+    """Run the program, whose imports Ctrl-C may interrupt too; return the exit status."""
+    try:
+        from anyback_nn.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 1
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

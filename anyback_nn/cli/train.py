@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from anyback_nn import __version__
 from anyback_nn.cli import options, recipe, run_folder
 from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.cli.run_folder import TrainingData
-from anyback_nn.cli.scores import choose_judge, compute_scores, show_scores
+from anyback_nn.cli.scores import Scores, choose_judge, compute_scores, show_scores
 from anyback_nn.datasets import Dataset, load
 from anyback_nn.errors import AnybackError
 from anyback_nn.inputs.checks import check_compute_dtype
@@ -22,6 +23,7 @@ from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
 from anyback_nn.utils.messages import plural, prefix_errors
+from anyback_nn.utils.signals import hold_signals
 
 __all__ = ["train"]
 
@@ -79,20 +81,12 @@ def train(
     --test-share, --group or --time say.
     """
     arguments = dict(locals())
-    if early_stopping is not None and not validation:
-        raise typer.BadParameter(
-            "there is no validation loss to watch: set --validation above 0",
-            param_hint="'--early-stopping'",
-        )
+    refuse_together(arguments)
     device = options.select_backend(backend)
     with options.usage_error("--compute-dtype"):
         check_compute_dtype(compute_dtype, dtype, device)
 
     counts = loss is not None and LOSSES[loss] is Poisson
-    if counts and log_target:
-        raise typer.BadParameter(
-            "it predicts the logarithm itself: leave --log-target out", param_hint="'--loss'"
-        )
     if loss is not None and task == "auto":
         task = "classification" if LOSSES[loss].classifies else "regression"
     recipe.choose_loss(loss, task)
@@ -159,30 +153,59 @@ def train(
         interrupted = True
 
     best_epoch = stopping.best_epoch if stopping and not interrupted else 0
-    scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
-    result = {
-        **summarize(model, best_epoch or len(model.history)),
-        **{f"test_{name}": value for name, value in scores.to_json().items()},
-        "interrupted": interrupted,
-    }
-    # Written before anything is printed: what reads the output may be gone, or fail.
-    settings = {
+    known = {
         "anyback_nn": __version__,
         "asked": arguments,
         "data": vars(TrainingData(fingerprint, reading, len(dataset.x_train))),
-        "result": result,
     }
-    folder = run_folder.write(model, settings, output, dataset.name)
+    kept: Any = None
+    try:
+        with hold_signals():
+            # Before anything is printed: what reads the output may be gone, or fail.
+            kept = measure_and_write(model, dataset, best_epoch, known, output, interrupted)
+    except KeyboardInterrupt:
+        if kept is None:
+            raise
+        interrupted = True
+    scores, result, written = kept
     printer.show(describe_training(result, epochs) + "\n")
     show_scores(printer, f"{dataset.name}, test part", dataset.encoding, scores)
     judge = choose_judge(model, dataset.encoding, balanced=class_weight is not None)
     warnings = (describe_explosion(model, y, result["train_loss"]), scores.compare(judge))
     printer.notes(filter(None, warnings))
-    printer.end({**result, "output": folder}, written=folder)
+    printer.end({**result, "output": written}, written=written)
     if interrupted:
         raise AnybackError(
             f"interrupted: {len(model.history)} of {epochs} epochs were finished and are kept"
         )
+
+
+def refuse_together(asked: dict[str, Any]) -> None:
+    """Raise `typer.BadParameter` if options contradict each other."""
+    if asked["early_stopping"] is not None and not asked["validation"]:
+        raise typer.BadParameter(
+            "there is no validation loss to watch: set --validation above 0",
+            param_hint="'--early-stopping'",
+        )
+    if asked["log_target"] and LOSSES.get(asked["loss"]) is Poisson:
+        raise typer.BadParameter(
+            "it predicts the logarithm itself: leave --log-target out", param_hint="'--loss'"
+        )
+
+
+def measure_and_write(
+    model: Model,
+    dataset: Dataset,
+    best_epoch: int,
+    known: dict[str, Any],
+    output: Path | None,
+    interrupted: bool,
+) -> tuple[Scores, dict[str, Any], Path]:
+    """Measure the test part and write the run; return the scores, the result and the folder."""
+    scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
+    result = summarize(model, best_epoch, scores, interrupted=interrupted)
+    settings = {**known, "result": result}
+    return scores, result, run_folder.write(model, settings, output, dataset.name)
 
 
 def divide(data: str, dataset: Dataset, share: float) -> tuple[Any, Any, Any]:
@@ -232,8 +255,11 @@ def _describe_layer(layer: Layer) -> str:
     return f"{type(layer).__name__}({', '.join(changed)})"
 
 
-def summarize(model: Model, kept_epoch: int) -> dict[str, Any]:
-    """Return how training went; the parameters of the model are those of ``kept_epoch``."""
+def summarize(
+    model: Model, best_epoch: int, scores: Scores, *, interrupted: bool
+) -> dict[str, Any]:
+    """Return how training went; the parameters are those of the best epoch, if there is one."""
+    kept_epoch = best_epoch or len(model.history)
     row = model.history.rows[kept_epoch - 1]
     return {
         "backend": model.backend.spec,
@@ -246,6 +272,8 @@ def summarize(model: Model, kept_epoch: int) -> dict[str, Any]:
         "seconds": sum(model.history["seconds"]),
         "train_loss": row["train_loss"],
         "validation_loss": row.get("validation_loss"),
+        **{f"test_{name}": value for name, value in scores.to_json().items()},
+        "interrupted": interrupted,
     }
 
 

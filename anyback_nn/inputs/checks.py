@@ -191,7 +191,8 @@ def _check_finite(x: Array, dtype: str | None) -> None:
     xp = array_namespace(x)
     limit = float(xp.finfo(x.dtype).max)
     if dtype == "float32":
-        limit = min(limit, float(np.finfo(np.float32).max))
+        # What is a little larger is rounded down.
+        limit = min(limit, float(np.finfo(np.float32).max) * (1 + 2.0**-25))
     with np.errstate(over="ignore", invalid="ignore"):
         # Passes without memory of their own; the sum of finite numbers is rarely infinite.
         if math.isfinite(to_numpy(xp.sum(x))) and (

@@ -168,6 +168,14 @@ def test_any_other_error_is_one_message_too(fails, monkeypatch, error, parts):
     assert all(part in message for part in parts)
 
 
+def test_an_interrupt_during_the_imports_is_a_message(tmp_path):
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-m", "anyback_nn", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: interrupted\n")
+
+
 def test_warnings_of_libraries_are_not_shown_unless_asked_for(fails, monkeypatch):
     def warn(*_, **__):
         warnings.warn("noise", stacklevel=1)

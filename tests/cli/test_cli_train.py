@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
 
 import anyback_nn as nn
+from anyback_nn.cli import train as train_command
 from anyback_nn.datasets import encoding_from_json, load
 
 QUICK = ("moons", "--hidden", "4", "--epochs", "2", "--learning-rate", "0.01")
@@ -231,18 +231,23 @@ def test_early_stopping_keeps_the_best_epoch(program, tmp_path, monkeypatch):
 
 @pytest.fixture
 def interrupted(program, monkeypatch):
-    """Train, and press Ctrl-C at the first batch of an epoch (and again when all is measured)."""
+    """Train, and press Ctrl-C at the first batch of an epoch, and again while all is written."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def run(epoch, twice=False):
+    def run(epoch, again=0):
         def interrupt(self, fit):
             if fit.epoch == epoch - 1:
                 signal.raise_signal(signal.SIGINT)
 
         monkeypatch.setattr(nn.EarlyStopping, "on_batch_begin", interrupt)
-        if twice:
-            again = partial(signal.raise_signal, signal.SIGINT)
-            monkeypatch.setattr("anyback_nn.cli.train.compute_scores", lambda *_: again())
+        measure = train_command.compute_scores
+
+        def measure_interrupted(*arguments):
+            for _ in range(again):
+                signal.raise_signal(signal.SIGINT)
+            return measure(*arguments)
+
+        monkeypatch.setattr(train_command, "compute_scores", measure_interrupted)
         options = ("--hidden", "4", "--early-stopping", "9", "--output", "run")
         return program("train", "moons", *options)
 
@@ -250,19 +255,22 @@ def interrupted(program, monkeypatch):
     signal.signal(signal.SIGINT, before)
 
 
-def test_interrupt_keeps_the_finished_epochs(interrupted, tmp_path):
-    outcome = interrupted(epoch=3)
+@pytest.mark.parametrize(("epoch", "again", "kept"), [(3, 0, 2), (3, 1, 2), (99, 1, 50)])
+def test_interrupt_keeps_the_finished_epochs(interrupted, tmp_path, epoch, again, kept):
+    """A signal waits while a run is written, also one that comes when training has ended."""
+    outcome = interrupted(epoch, again)
     assert outcome.status == 1
-    assert "interrupted: 2 of 50 epochs were finished and are kept" in outcome.err
+    assert f"interrupted: {kept} of 50 epochs were finished and are kept" in outcome.err
     assert "Traceback" not in outcome.err
     assert "written to run" in outcome.out
-    assert len(nn.Model.load(tmp_path / "run" / "model.safetensors").history) == 2
-    assert json.loads((tmp_path / "run" / "settings.json").read_text())["result"]["interrupted"]
+    assert len(nn.Model.load(tmp_path / "run" / "model.safetensors").history) == kept
+    result = json.loads((tmp_path / "run" / "settings.json").read_text())["result"]
+    assert result["interrupted"] == (kept < 50)
 
 
-@pytest.mark.parametrize(("epoch", "twice"), [(1, False), (3, True)])
-def test_interrupt_before_anything_is_learned_or_twice(interrupted, tmp_path, epoch, twice):
-    outcome = interrupted(epoch, twice)
+@pytest.mark.parametrize(("epoch", "again"), [(1, 0), (3, 2)])
+def test_interrupt_before_anything_is_learned_or_once_more(interrupted, tmp_path, epoch, again):
+    outcome = interrupted(epoch, again)
     assert outcome.status == 1
     message = "interrupted in the first epoch: nothing was written" if epoch == 1 else "interrupted"
     assert outcome.err.splitlines()[-1] == f"error: {message}"
