@@ -32,6 +32,9 @@ _TYPES: dict[int, np.dtype[Any]] = {
     0x0E: np.dtype(">f8"),
 }
 
+_MOST_AXES = 32
+"""As many as arrays have in all versions of NumPy."""
+
 PARTS = ("train", "t10k")
 """How the names of the files for training and for testing begin."""
 
@@ -134,6 +137,8 @@ def _parse(content: bytes) -> np.ndarray:
         known = ", ".join(f"{known:02x} ({dtype.name})" for known, dtype in _TYPES.items())
         raise DataError(f"has values of the type {kind:02x}: expected one of {known}")
     dtype, start = _TYPES[kind], 4 + 4 * n_axes
+    if n_axes > _MOST_AXES:
+        raise DataError(f"has {n_axes} axes: expected at most {_MOST_AXES}, as NumPy has")
     if len(content) < start:
         raise DataError(
             f"is cut short: expected a header of {start} bytes for {n_axes} axes, found "
@@ -147,5 +152,5 @@ def _parse(content: bytes) -> np.ndarray:
             f"{wrong}: expected {expected:,} bytes for {dtype.name} values of the shape "
             f"{shape}, found {len(content):,}; download it again"
         )
-    values = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    values = np.frombuffer(memoryview(content)[start:], dtype).reshape(shape)
     return values.astype(dtype.newbyteorder("="), copy=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
 from anyback_nn.datasets.split import DEFAULT_FRACTION, note_parts
 from anyback_nn.datasets.targets import TargetScaling, choose_task, fit_target
 from anyback_nn.errors import DataError
+from anyback_nn.utils.memory import free_host_memory
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 __all__ = ["load_npz", "read_npz"]
@@ -92,9 +93,13 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     """Read the arrays with the known names; others are not read."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in _NAMES if name in archive}
+            present = [name for name in _NAMES if name in archive]
+            _require_memory(archive.zip, present)
+            arrays = {name: np.asanyarray(archive[name]) for name in present}
             names = archive.files
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except DataError:
+        raise
+    except Exception as error:  # NumPy and zipfile have errors of many kinds for other bytes
         raise DataError(
             "cannot be read as an .npz file: expected what numpy.savez writes, with arrays of "
             "numbers or strings and no Python objects; write it again"
@@ -102,6 +107,29 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     if not arrays:
         raise DataError(f"has the arrays {quoted_list(names) or '(none)'}: expected {_EXPECTED}")
     return arrays
+
+
+def _require_memory(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
+    """Raise `DataError` unless what arrays take is what is stored for them, and is free."""
+    total, free = 0, free_host_memory()
+    for name in names:
+        with archive.open(f"{name}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            read = {(1, 0): np.lib.format.read_array_header_1_0}
+            shape, _, dtype = read.get(version, np.lib.format.read_array_header_2_0)(file)
+            n_bytes, stored = math.prod(shape) * dtype.itemsize, archive.getinfo(f"{name}.npy")
+            # Objects, which are pickled, are refused when they are read.
+            if not dtype.hasobject and n_bytes != stored.file_size - file.tell():
+                raise DataError(
+                    f"{name!r} is to be {n_bytes:,} bytes, of which {stored.file_size:,} are "
+                    "stored: the file is damaged; write it again"
+                )
+        total += n_bytes
+    if free is not None and total > free:
+        raise DataError(
+            f"its arrays take {total / 1e9:.1f} GB, of which {free / 1e9:.1f} are free: expected "
+            "less; save a part of them, or save x alone as .npy and pass a memory map to Model.fit"
+        )
 
 
 def _names(arrays: dict[str, np.ndarray], part: str) -> tuple[str, str]:

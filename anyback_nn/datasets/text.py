@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars, require_distinct_names
-from anyback_nn.utils.messages import plural, quoted_list
+from anyback_nn.utils.messages import cut, plural, quoted_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,8 +122,8 @@ def refuse_unreadable(expected: str) -> Iterator[None]:
     """Raise what polars cannot read as a `DataError`."""
     try:
         yield
-    except (polars().exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except (polars().exceptions.PolarsError, polars().exceptions.PanicException, OSError) as error:
+        reason = cut(str(error).partition("\n")[0])
         raise DataError(f"cannot be read ({reason}): expected {expected}") from error
 
 

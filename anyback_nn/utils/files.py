@@ -10,12 +10,13 @@ import re
 import secrets
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from anyback_nn.errors import DataError
+from anyback_nn.utils.memory import free_host_memory
 from anyback_nn.utils.messages import quoted_list
 
 __all__ = ["atomic_write", "decompress", "existing_folder", "read_bytes"]
@@ -97,20 +98,23 @@ def decompress(content: bytes) -> bytes:
     Raises
     ------
     DataError
-        If it is damaged or cut short, or if a zip file has no file, several, or a password.
+        If it is damaged or cut short, if a zip file has no file, several, or a password, or if the
+        content is larger than the free memory.
     """
     kind = next((kind for kind, magic in _MAGIC.items() if magic.match(content)), None)
     try:
         match kind:
             case "gzip":
-                return gzip.decompress(content)
+                with gzip.open(io.BytesIO(content)) as stream:
+                    return _read_what_fits(stream)
             case "bzip2":
-                return bz2.decompress(content)
+                with bz2.open(io.BytesIO(content)) as stream:
+                    return _read_what_fits(stream)
             case "zip":
                 return _unzip(content)
     except DataError:
         raise
-    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile has errors of many kinds for what nobody has written
         raise DataError(
             f"is a damaged {kind} file ({error}): download or compress it again"
         ) from error
@@ -130,6 +134,19 @@ def _unzip(content: bytes) -> bytes:
                 "unpack it"
             )
         try:
-            return archive.read(files[0])
+            with archive.open(files[0]) as stream:
+                return _read_what_fits(stream)
         except (RuntimeError, NotImplementedError) as error:  # a password, or another method
             raise DataError(f"cannot be unpacked ({error}): unpack it by other means") from error
+
+
+def _read_what_fits(stream: Any) -> bytes:
+    """Return all of a stream, which may be a million times as large as the compressed file."""
+    free = free_host_memory()
+    content: bytes = stream.read(-1 if free is None else free + 1)
+    if free is not None and len(content) > free:
+        raise DataError(
+            f"takes more than the {free / 1e9:.1f} GB that are free when it is unpacked: expected "
+            "less; unpack it, and take a part of it"
+        )
+    return content

@@ -1,0 +1,123 @@
+"""Damaged files, and made-up ones: every outcome is success or an error of ours."""
+
+import bz2
+import gzip
+import io
+import random
+import zipfile
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anyback_nn.datasets import load, read_idx
+from anyback_nn.datasets.text import refuse_unreadable
+from anyback_nn.errors import AnybackError, DataError
+
+X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+TEXT = "a,t,y\n" + "".join(f"{x:.3f},{'uv'[y]},{y}\n" for x, y in zip(X[:, 0], Y))
+
+
+def in_zip(content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", content)
+    return file.getvalue()
+
+
+def in_npz(save=np.savez, **arrays):
+    file = io.BytesIO()
+    save(file, **arrays)
+    return file.getvalue()
+
+
+WHOLE = {
+    "a.csv": TEXT.encode(),
+    "a.csv.gz": gzip.compress(TEXT.encode(), mtime=0),
+    "a.csv.bz2": bz2.compress(TEXT.encode()),
+    "a.csv.zip": in_zip(TEXT),
+    "a.npz": in_npz(x=X, y=Y),
+    "b.npz": in_npz(np.savez_compressed, x=X, y=Y.astype(str)),
+    "images.idx": bytes([0, 0, 8, 3, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 3]) + bytes(36),
+}
+
+
+def read(path):
+    if path.suffix == ".idx":
+        return read_idx(path)
+    return load(path, target="y" if ".csv" in path.name else None)
+
+
+def damage(draw, content):
+    """Flip, set, drop, insert or repeat some bytes, or cut the end off."""
+    content, place = bytearray(content), draw.randrange(len(content))
+    match draw.randrange(6):
+        case 0 | 1:
+            content[place] ^= 1 << draw.randrange(8)
+        case 2:
+            content[place] = draw.choice([0, 255, 127, 128, *b'0,\n"'])
+        case 3:
+            del content[place : place + draw.choice([1, 8, 64])]
+        case 4:
+            content[place:place] = draw.randbytes(draw.choice([1, 16]))
+        case _:
+            del content[place:]
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_file_is_read_or_refused(name, tmp_path):
+    draw, path, n_refused = random.Random(name), tmp_path / name, 0
+    path.write_bytes(WHOLE[name])
+    read(path)
+    for _ in range(60):
+        path.write_bytes(damage(draw, WHOLE[name]))
+        try:
+            read(path)
+        except AnybackError:
+            n_refused += 1
+    assert n_refused
+
+
+def test_a_panic_of_polars_is_an_error_of_the_file():
+    with (
+        pytest.raises(DataError, match="cannot be read .*: expected Parquet"),
+        refuse_unreadable("Parquet"),
+    ):
+        raise pl.exceptions.PanicException("index out of bounds")
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.bz2", "a.csv.zip"])
+def test_what_does_not_fit_into_memory_is_not_unpacked(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("anyback_nn.utils.files.free_host_memory", lambda: 100)
+    (tmp_path / name).write_bytes(WHOLE[name])
+    with pytest.raises(DataError, match="takes more than the 0.0 GB that are free when it is unp"):
+        read(tmp_path / name)
+
+
+def test_arrays_that_do_not_fit_into_memory_are_not_read(tmp_path, monkeypatch):
+    (tmp_path / "a.npz").write_bytes(WHOLE["a.npz"])
+    monkeypatch.setattr("anyback_nn.datasets.npz.free_host_memory", lambda: 100)
+    with pytest.raises(DataError, match="its arrays take 0.0 GB, of which 0.0 are free"):
+        read(tmp_path / "a.npz")
+
+
+def test_arrays_that_claim_more_than_is_stored(tmp_path):
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        content, {"shape": (4 * 10**9, 3), "fortran_order": False, "descr": "<f8"}
+    )
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", content.getvalue() + bytes(24))
+        archive.writestr("y.npy", b"no array")
+    with pytest.raises(
+        DataError, match=r"'x' is to be 96,000,000,000 bytes, of which \d+ are stored"
+    ):
+        read(tmp_path / "a.npz")
+
+
+def test_more_axes_than_arrays_have(tmp_path):
+    (tmp_path / "a.idx").write_bytes(bytes([0, 0, 8, 70]) + bytes(4 * 70))
+    with pytest.raises(DataError, match="has 70 axes: expected at most 32"):
+        read(tmp_path / "a.idx")
