@@ -158,7 +158,8 @@ def test_an_epoch_is_finite_or_diverges_and_is_the_same_again(backend):
             except nn.DivergenceError as error:
                 message = str(error)
             else:
-                assert np.all(np.isfinite(list(model.history.last.values())))
+                # The mean of a metric may be infinite where that of the loss is not.
+                assert np.isfinite(model.history.last["train_loss"])
             arrays = [to_numpy(array) for array in tree_named_leaves(model.params).values()]
             assert all(np.all(np.isfinite(array)) for array in arrays)
             return message, list_contents(model)
