@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "Train a network on DATA, test it, and write it to a new folder.",
     "evaluate": "Measure the model of RUN on DATA with known targets.",
     "predict": "Predict the target of each row of DATA with the model of RUN, as CSV.",
+    "inspect": "Show what is in RUN: network, settings, history and data.",
     "verify": "Train on several backends side by side, and compare each step with NumPy's.",
     "bench": "Time a training step on every backend.",
     "backends": "List the backends that can compute here, their devices, and why others cannot.",

@@ -28,6 +28,7 @@ __all__ = [
     "TrainingData",
     "check_file",
     "compute_fingerprints",
+    "describe",
     "find_free",
     "load",
     "write",
@@ -126,6 +127,29 @@ def write(model: Model, settings: Mapping[str, Any], path: Path | None, name: st
             # Another run may have taken the number meanwhile: then this one takes the next.
             if path is not None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
+
+
+def describe(run: Path) -> dict[str, Any]:
+    """Describe what `write` noted beside the model; nothing for a model file alone."""
+    path = (run if run.is_dir() else run.parent) / SETTINGS
+    try:
+        noted = json.loads(path.read_text(encoding="utf-8"))
+        asked = {
+            name: value for name, value in noted["asked"].items() if value not in (None, False)
+        }
+        scores = {name: x for name, x in noted["result"].items() if name.startswith("test_")}
+        return {
+            "written by": f"anyback_nn {noted['anyback_nn']}",
+            "asked": ", ".join(f"{name}={value}" for name, value in asked.items()),
+            "fingerprint": noted["data"]["fingerprint"],
+            "test part": ", ".join(
+                f"{name.removeprefix('test_')} {value:.4g}"
+                for name, value in scores.items()
+                if isinstance(value, float)
+            ),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def load(run: Path, backend: Backend) -> tuple[Model, Encoding]:

@@ -179,7 +179,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
-    """Return the settings, and the checksum, which files of format 1 do not have."""
+    """Return the settings, and the checksum, which older files do not have."""
     if FORMAT not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but was not written by anyback_nn")
     try:
@@ -192,7 +192,7 @@ def _read_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, A
             f"{path} has format version {version!r}; this anyback_nn reads up to {FORMAT_VERSION}. "
             "Update it with: pip install --upgrade anyback-nn"
         )
-    return settings, None if version == 1 else str(settings.pop("checksum", None))
+    return settings, settings.pop("checksum", None)
 
 
 @contextmanager
