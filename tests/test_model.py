@@ -507,6 +507,23 @@ class Interrupt(nn.Callback):
             raise KeyboardInterrupt
 
 
+class InterruptedList(list):
+    def append(self, row):
+        super().append(row)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_never_splits_the_epoch_from_its_row(backend, moons):
+    model = classifier(backend)
+    model.fit(*moons, epochs=1)
+    before = weights(model)
+    model.history.rows = InterruptedList(model.history.rows)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*moons, epochs=3)
+    assert len(model.history) == model.training.epoch == 1
+    np.testing.assert_array_equal(weights(model), before)
+
+
 def test_a_fit_that_fails_leaves_the_last_finished_epoch(backend, moons):
     x, y = moons
     momentum = nn.Momentum(0.05)

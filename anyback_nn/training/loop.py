@@ -57,13 +57,13 @@ def train(
             row = _train_epoch(fit, source, steps, callbacks)
             row |= fit.measure()
             row["seconds"] = time.perf_counter() - started
+            model.training.history.rows.append(row)
         except BaseException as error:
             # Also after Ctrl-C: an unfinished update in place must be undone.
             model.training = before
             explain(error, model, source, training=True)
             raise
         del before
-        model.training.history.rows.append(row)
         fit.epochs_done += 1
         _call(callbacks, "on_epoch_end", fit)
     _call(callbacks, "on_train_end", fit)
