@@ -246,6 +246,7 @@ class Model(Engine):
         if schedule is not None:
             optimizer = set_schedule(optimizer, schedule, context.epochs)
         rule: Optimizer = to_python_scalars(optimizer)
+        self.begin_training()
         try:
             if self.feature_names is None:
                 self.feature_names = find_feature_names(x)
@@ -267,6 +268,7 @@ class Model(Engine):
             raise
         finally:
             self.drop_large_programs()
+            self.end_training()
         return self.history.copy()
 
     def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:

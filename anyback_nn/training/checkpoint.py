@@ -217,7 +217,7 @@ def name_file(path: str | Path) -> Iterator[None]:
 def collect_contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return all arrays of a model as NumPy arrays, and its settings as values for JSON."""
     training = model.training
-    with model.backend.scope(model.dtype):
+    with model.lock, model.backend.scope(model.dtype):
         optimizer_state = dict(training.optimizer_state)
         trees = {"parameters": model.layout.unpack(training.params), "state": training.state}
         trees[LOSS_SCALE] = optimizer_state.pop(LOSS_SCALE, ())

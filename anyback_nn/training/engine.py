@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from threading import RLock
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -59,6 +60,8 @@ class CompiledSteps(NamedTuple):
     scan: Callable[..., Any] | None
 
 
+NOT_PICKLED = ("lock", "_in_training")
+
 MOST_REPLAYED = 4
 """The number of replayed steps and scans that a model keeps: those of two optimisers."""
 
@@ -96,20 +99,37 @@ class Engine:
         self.metrics = check_metrics(metrics, loss)
         self.n_in: int | None = None
         self._training: TrainingState | None = None
+        self._create_locks()
         self.forget_compiled()
+
+    def _create_locks(self) -> None:
+        # A step holds the lock, and so does whatever reads the parameters, of which many steps
+        # overwrite the memory.
+        self.lock, self._in_training = RLock(), RLock()
+
+    def begin_training(self) -> None:
+        """Refuse to train in two threads at the same time; `end_training` must follow."""
+        if not self._in_training.acquire(blocking=False):
+            raise AnybackError(
+                "the model is being trained in another thread: wait for it, or train a copy "
+                "(copy.deepcopy)"
+            )
+
+    def end_training(self) -> None:
+        """Let other threads train the model."""
+        self._in_training.release()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle NumPy arrays, which can be read anywhere, and no compiled function."""
-        return {
-            **self.__dict__,
-            "_own_compiled": {},
-            "_replayed": {},
-            "_training": self._training and self._training.map(to_numpy),
-        }
+        state = {name: value for name, value in self.__dict__.items() if name not in NOT_PICKLED}
+        with self.lock:
+            training = self._training and self._training.map(to_numpy)
+        return {**state, "_own_compiled": {}, "_replayed": {}, "_training": training}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickle to the same backend, or to NumPy if that is not available."""
         self.__dict__.update(state)
+        self._create_locks()
         self.forget_compiled()
         try:
             self.backend.check()
@@ -184,9 +204,8 @@ class Engine:
         Writing into the copy would change nothing, so that it is read-only where the library has
         such arrays. To change parameters, assign all of them: ``model.params = tree``.
         """
-        packed = self.training.params
-        with self.backend.scope(self.dtype):
-            return tree_freeze(tree_copy(self.layout.unpack(packed)))
+        with self.lock, self.backend.scope(self.dtype):
+            return tree_freeze(tree_copy(self.layout.unpack(self.training.params)))
 
     @params.setter
     def params(self, tree: Any) -> None:

@@ -30,7 +30,8 @@ def compute_outputs(engine: Engine, source: Source, method: str | None = None) -
     """
     read = None if method is None else getattr(engine.loss, method)
     build = partial(build_predict, engine.network, engine.layout, read)
-    with explain_evaluation(engine, source):
+    # All batches are computed with the same parameters, also if another thread trains.
+    with explain_evaluation(engine, source), engine.lock:
         predict = engine.get_compiled(("predict", method), build)
         parts = []
         for x, y, weights in source.epoch(0):

@@ -130,10 +130,11 @@ def _take_step(
     """Take one step; return its report and its learning rate."""
     training = fit.model.training
     rate, coefficients, noise = inputs.next(tuple(batch.x.shape))
-    training.params, training.optimizer_state, training.state, report = step(
-        *(training.params, training.optimizer_state, training.state),
-        *(fit.penalty_mask(), coefficients, *batch, noise),
-    )
+    with fit.model.lock:
+        training.params, training.optimizer_state, training.state, report = step(
+            *(training.params, training.optimizer_state, training.state),
+            *(fit.penalty_mask(), coefficients, *batch, noise),
+        )
     fit.batches_done += 1
     return report, rate
 
@@ -176,10 +177,11 @@ def _take_scans(
 
     for part in _divide(batches, fit.model, n_in):
         rates.clear()
-        carried = training.params, training.optimizer_state, training.state
         constants = (fit.penalty_mask(), *samples)
-        carried, reports = scan(carried, constants, map(draw_inputs, part))
-        training.params, training.optimizer_state, training.state = carried
+        with fit.model.lock:
+            carried = training.params, training.optimizer_state, training.state
+            carried, reports = scan(carried, constants, map(draw_inputs, part))
+            training.params, training.optimizer_state, training.state = carried
         fit.batches_done += len(part)
         for hook in end_batch:
             hook(fit)

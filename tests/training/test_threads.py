@@ -1,0 +1,121 @@
+"""One model in several threads."""
+
+import copy
+import pickle
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+
+import anyback_nn as nn
+from anyback_nn.array_api import to_numpy
+
+X, Y = (to_numpy(array) for array in nn.datasets.make_moons(64, seed=0))
+OPTIONS = {"epochs": 6, "batch_size": 4, "progress": False}
+
+
+def create_model(backend):
+    layers = nn.Dense(8), nn.BatchNorm(), nn.Tanh(), nn.Dense(2)
+    loss = nn.SoftmaxCrossEntropy()
+    return nn.Model(*layers, loss=loss, backend=backend, seed=3).build(2)
+
+
+class Record(nn.Callback):
+    """The predictions after each step."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def on_train_begin(self, fit):
+        self.add(fit.model)
+
+    def on_batch_end(self, fit):
+        self.add(fit.model)
+
+    def add(self, model):
+        self.seen.add(model.predict(X[:3]).tobytes())
+
+
+@pytest.mark.parametrize("step_by_step", [True, False])
+def test_predictions_during_training_are_those_after_some_step(backend, step_by_step):
+    if backend.compiles and not step_by_step:
+        pytest.skip("what is compiled as one call may be rounded otherwise")
+    record, model, found = Record(), create_model(backend), []
+    callbacks = [Record()] if step_by_step else []
+    create_model(backend).fit(X, Y, optimizer=nn.Adam(0.1), callbacks=[record], **OPTIONS)
+    training = Thread(
+        target=model.fit,
+        args=(X, Y),
+        kwargs={"optimizer": nn.Adam(0.1), "callbacks": callbacks, **OPTIONS},
+    )
+    training.start()
+    while training.is_alive():
+        found.append(model.predict(X[:3]).tobytes())
+    training.join()
+    found.append(model.predict(X[:3]).tobytes())
+    assert {*found} <= record.seen
+
+
+@pytest.mark.skip_backends("jax", reason="an update is called when the step is compiled only")
+def test_a_prediction_waits_for_the_end_of_a_step(backend):
+    middle, threads, model = Event(), [], create_model(backend)
+
+    class Slow(nn.GradientDescent):
+        """Waits in the middle of its first update, until a prediction should have been made."""
+
+        def update(self, *arguments, **options):
+            if not threads:
+                threads.append(Thread(target=lambda: (model.predict(X), middle.set())))
+                threads[0].start()
+                assert not middle.wait(0.05)
+            return super().update(*arguments, **options)
+
+    model.fit(X, Y, optimizer=Slow(0.1), epochs=1, progress=False)
+    threads[0].join()
+    assert middle.is_set()
+
+
+def test_two_threads_do_not_train_one_model(backend):
+    model, errors = create_model(backend), []
+
+    class Train(nn.Callback):
+        def on_epoch_end(self, fit):
+            if not errors:
+                thread = Thread(target=self.try_to_train)
+                thread.start()
+                thread.join()
+
+        def try_to_train(self):
+            with pytest.raises(nn.AnybackError, match="being trained in another thread") as caught:
+                model.fit(X, Y, **OPTIONS)
+            errors.append(caught.value)
+
+    model.fit(X, Y, callbacks=[Train()], **OPTIONS)
+    assert len(errors) == 1
+    assert len(model.history) == OPTIONS["epochs"]
+    model.fit(X, Y, **OPTIONS)  # which is free again, also after an error
+    with pytest.raises(nn.DataError):
+        model.fit(X, Y + 9, **OPTIONS)
+    thread = Thread(target=model.fit, args=(X, Y), kwargs=OPTIONS)
+    thread.start()
+    thread.join()
+    assert len(model.history) == 3 * OPTIONS["epochs"]
+
+
+def test_several_models_in_threads_are_those_of_one(backend):
+    models = [create_model(backend) for _ in range(4)]
+    threads = [Thread(target=model.fit, args=(X, Y), kwargs=OPTIONS) for model in models]
+    alone = create_model(backend)
+    alone.fit(X, Y, **OPTIONS)
+    for act in Thread.start, Thread.join:
+        for thread in threads:
+            act(thread)
+    for model in models:
+        np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+def test_copies_have_locks_of_their_own(backend):
+    model = create_model(backend)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert other.lock is not model.lock
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
