@@ -205,7 +205,8 @@ class Engine:
         such arrays. To change parameters, assign all of them: ``model.params = tree``.
         """
         with self.lock, self.backend.scope(self.dtype):
-            return tree_freeze(tree_copy(self.layout.unpack(self.training.params)))
+            packed = self.training.params
+            return tree_freeze(tree_copy(self.layout.unpack(packed)))
 
     @params.setter
     def params(self, tree: Any) -> None:
