@@ -131,6 +131,8 @@ def write(model: Model, settings: Mapping[str, Any], path: Path | None, name: st
 
 def describe(run: Path) -> dict[str, Any]:
     """Describe what `write` noted beside the model; nothing for a model file alone."""
+    if not run.is_dir() and run.name != MODEL:
+        return {}
     path = (run if run.is_dir() else run.parent) / SETTINGS
     try:
         noted = json.loads(path.read_text(encoding="utf-8"))

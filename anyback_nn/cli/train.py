@@ -166,7 +166,6 @@ def train(
     except KeyboardInterrupt:
         if kept is None:
             raise
-        interrupted = True
     scores, result, written = kept
     printer.show(describe_training(result, epochs) + "\n")
     show_scores(printer, f"{dataset.name}, test part", dataset.encoding, scores)

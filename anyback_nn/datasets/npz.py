@@ -97,7 +97,7 @@ def _open(path: Path) -> dict[str, np.ndarray]:
             _require_memory(archive.zip, present)
             arrays = {name: np.asanyarray(archive[name]) for name in present}
             names = archive.files
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # NumPy and zipfile have errors of many kinds for other bytes
         raise DataError(

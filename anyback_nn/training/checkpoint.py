@@ -31,6 +31,7 @@ from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.random import ShapeOnly, ZerosOnly, generator
+from anyback_nn.training.custom import is_own
 from anyback_nn.training.history import History
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_map, tree_named_leaves
@@ -65,17 +66,18 @@ _DESCRIBED = (Layer, Loss, Optimizer, Schedule, Initializer)
 def find(kind: str, module: str | None = None) -> type | None:
     """Find a class by name: the library's own if there is one, else that of the module.
 
-    A class of a script or notebook is found wherever it is now, as is any of a file that names no
-    module: then it is the one defined last.
+    If there is only one of that name, it may have moved to another module. Of several, those of a
+    file that names no module, or of a script or notebook, are the one that was defined last.
     """
     subclasses = (cls for base in _DESCRIBED for cls in _iterate_subclasses(base))
     classes = [cls for cls in subclasses if cls.__name__ == kind]
     own = [cls for cls in classes if cls.__module__.startswith("anyback_nn.")]
-    same = [cls for cls in classes if cls.__module__ == module]
-    if own or same or not classes:
-        return next(iter([*own, *same[::-1]]), None)
-    is_anywhere = module is None or "__main__" in (module, classes[-1].__module__)
-    return classes[-1] if is_anywhere else None
+    if own or not classes:
+        return own[0] if own else None
+    if same := [cls for cls in classes if cls.__module__ == module]:
+        return same[-1]
+    is_one = len({cls.__module__ for cls in classes}) == 1
+    return classes[-1] if is_one or module in (None, "__main__") else None
 
 
 def _iterate_subclasses(base: type[Any]) -> Iterator[type[Any]]:
@@ -111,6 +113,8 @@ def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, An
     # safetensors ignores the strides of arrays that are not contiguous.
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
+        # As they will be read: JSON has no keys but strings.
+        settings = json.loads(json.dumps(settings))
         checksum = compute_checksum(contiguous, settings)
         text = json.dumps({"version": FORMAT_VERSION, "checksum": checksum, **settings})
     except (TypeError, ValueError) as error:
@@ -141,7 +145,7 @@ def compute_checksum(arrays: Mapping[str, np.ndarray], settings: Mapping[str, An
     for name in sorted(arrays):
         array = arrays[name]
         checksum.update(f"\n{name} {array.dtype.str} {list(array.shape)}\n".encode())
-        checksum.update(array.tobytes())
+        checksum.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
     return checksum.hexdigest()
 
 
@@ -223,8 +227,9 @@ def collect_contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         trees[LOSS_SCALE] = optimizer_state.pop(LOSS_SCALE, ())
         for slot, packed in optimizer_state.items():
             trees[f"optimizer.{slot}"] = model.layout.unpack(packed)
+        # Copies: what is read later must not change with the next step.
         arrays = {
-            f"{part}.{name}": to_numpy(array)
+            f"{part}.{name}": np.array(to_numpy(array))
             for part, tree in trees.items()
             for name, array in tree_named_leaves(tree).items()
         }
@@ -267,6 +272,8 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
             raise CheckpointError(f"feature_names is {names!r}: expected {model.n_in} strings")
         model.feature_names = tuple(names)
     training = model.training
+    # What the state of a user's layer may be is not known.
+    checked = ("parameters", "state") if all(map(is_own, model.network.layers)) else ("parameters",)
 
     def fill(part: str, tree: Any, dtype: str | None = model.dtype) -> Any:
         """Replace the leaves of a tree by the file's arrays, after a check of their shapes."""
@@ -275,7 +282,7 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
         def read_leaf(leaf: Any) -> Array:
             name = f"{part}.{next(names)}"
             _require_shape(name, arrays, leaf.shape)
-            if part in ("parameters", "state") and not np.all(np.isfinite(arrays[name])):
+            if part in checked and not np.all(np.isfinite(arrays[name])):
                 raise CheckpointError(
                     f"the array {name!r} contains NaN or infinite values: is the file damaged?"
                 )
@@ -311,11 +318,8 @@ def _check_counts(settings: Mapping[str, Any]) -> None:
                 f"{name} is {settings[name]!r}: expected an integer of at least {least}"
             )
     rows = settings["history"]
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and all(isinstance(x, int | float) for x in row.values())
-        for row in rows
-    ):
-        raise CheckpointError("the history is no list of rows of numbers")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise CheckpointError("the history is no list of rows")
 
 
 def _compare_shapes(model: Any, arrays: Mapping[str, Any], n_in: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from threading import RLock
 from typing import Any, NamedTuple, Self
+from weakref import WeakSet
 
 import numpy as np
 
@@ -75,6 +77,20 @@ def _shared(*architecture: Any) -> dict[Any, Callable[..., Any]]:
     return {}
 
 
+ENGINES: WeakSet[Engine] = WeakSet()
+"""The engines of this process."""
+
+
+def _renew_locks() -> None:
+    """Release the locks that another thread held when this process was forked: it is not here."""
+    for engine in list(ENGINES):
+        engine._create_locks()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 class Engine:
     """A network with its parameters on a backend; for the arguments see `anyback_nn.Model`."""
 
@@ -106,6 +122,7 @@ class Engine:
         # A step holds the lock, and so does whatever reads the parameters, of which many steps
         # overwrite the memory.
         self.lock, self._in_training = RLock(), RLock()
+        ENGINES.add(self)
 
     def begin_training(self) -> None:
         """Refuse to train in two threads at the same time; `end_training` must follow."""
@@ -123,7 +140,8 @@ class Engine:
         """Pickle NumPy arrays, which can be read anywhere, and no compiled function."""
         state = {name: value for name, value in self.__dict__.items() if name not in NOT_PICKLED}
         with self.lock:
-            training = self._training and self._training.map(to_numpy)
+            # Copies: what is read later must not change with the next step.
+            training = self._training and self._training.map(lambda x: np.array(to_numpy(x)))
         return {**state, "_own_compiled": {}, "_replayed": {}, "_training": training}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

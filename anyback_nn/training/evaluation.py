@@ -30,12 +30,12 @@ def compute_outputs(engine: Engine, source: Source, method: str | None = None) -
     """
     read = None if method is None else getattr(engine.loss, method)
     build = partial(build_predict, engine.network, engine.layout, read)
-    # All batches are computed with the same parameters, also if another thread trains.
-    with explain_evaluation(engine, source), engine.lock:
+    with explain_evaluation(engine, source):
         predict = engine.get_compiled(("predict", method), build)
         parts = []
         for x, y, weights in source.epoch(0):
-            outputs = predict(engine.training.params, engine.training.state, x)
+            with engine.lock:
+                outputs = predict(engine.training.params, engine.training.state, x)
             parts.append(Outputs(outputs, y, weights))
         # Without a compiler the outputs may be a view of the inputs: even a single batch is copied.
         if len(parts) == 1 and engine.backend.compiles:

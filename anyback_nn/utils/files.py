@@ -11,7 +11,7 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ _MAGIC = {
     "zip": re.compile(rb"PK\x03\x04"),
 }
 
+_BLOCK = 2**22
+"""The bytes that are unpacked at a time."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -36,7 +39,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     If that fails or is interrupted, nothing of it stays, and what was at ``path`` is unchanged. A
     file that is replaced keeps its mode, and a link to it stays a link.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = existing_folder(path) / f".{path.name}.{secrets.token_hex(4)}"
     try:
         yield temporary
@@ -60,14 +63,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Let the names in a folder be on the disk, where the system can: not on Windows."""
-    if os.name != "posix":
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    """Let the names in a folder be on the disk, where the system can."""
+    with suppress(OSError):  # Windows, folders that cannot be read, some file systems
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def existing_folder(path: Path) -> Path:
@@ -112,7 +114,7 @@ def decompress(content: bytes) -> bytes:
                     return _read_what_fits(stream)
             case "zip":
                 return _unzip(content)
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # zipfile has errors of many kinds for what nobody has written
         raise DataError(
@@ -142,11 +144,12 @@ def _unzip(content: bytes) -> bytes:
 
 def _read_what_fits(stream: Any) -> bytes:
     """Return all of a stream, which may be a million times as large as the compressed file."""
-    free = free_host_memory()
-    content: bytes = stream.read(-1 if free is None else free + 1)
-    if free is not None and len(content) > free:
-        raise DataError(
-            f"takes more than the {free / 1e9:.1f} GB that are free when it is unpacked: expected "
-            "less; unpack it, and take a part of it"
-        )
-    return content
+    free, content = free_host_memory(), bytearray()
+    while block := stream.read(_BLOCK):
+        content += block
+        if free is not None and len(content) > free:
+            raise DataError(
+                f"takes more than the {free / 1e9:.1f} GB that are free when it is unpacked: "
+                "expected less; unpack it, and take a part of it"
+            )
+    return bytes(content)

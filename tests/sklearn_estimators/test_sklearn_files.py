@@ -276,6 +276,18 @@ def test_a_file_that_is_cut_off_or_not_there(written, path):
         build("values").fit(*load_examples("values")).save(path / "no folder" / "c.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("labels", "dtype"), [([1, 2**64 - 1], "uint64"), ([-5, 7], "int8"), (["a", "b" * 99], "U99")]
+)
+def test_classes_come_back_exactly(path, labels, dtype):
+    """Also integers that no float64 holds."""
+    x = np.arange(20.0).reshape(10, 2)
+    mlp = MLPClassifier(max_iter=1).fit(x, np.asarray(labels, dtype)[np.arange(10) % 2])
+    mlp.save(path)
+    classes = MLPClassifier.load(path).classes_
+    assert (classes.dtype, classes.tolist()) == (mlp.classes_.dtype, mlp.classes_.tolist())
+
+
 def attributes_of(settings):
     return settings["estimator"]["attributes"]
 

@@ -1,6 +1,7 @@
 """One model in several threads."""
 
 import copy
+import os
 import pickle
 from threading import Event, Thread
 
@@ -9,6 +10,7 @@ import pytest
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
+from anyback_nn.training import checkpoint
 
 X, Y = (to_numpy(array) for array in nn.datasets.make_moons(64, seed=0))
 OPTIONS = {"epochs": 6, "batch_size": 4, "progress": False}
@@ -119,3 +121,53 @@ def test_copies_have_locks_of_their_own(backend):
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert other.lock is not model.lock
         np.testing.assert_array_equal(other.predict(X), model.predict(X))
+
+
+def test_what_is_saved_or_pickled_does_not_change_with_later_steps(backend, tmp_path):
+    model = create_model(backend)
+    model.fit(X, Y, **OPTIONS)
+    expected = model.predict(X).tobytes()
+    arrays, settings = checkpoint.collect_contents(model)
+    state = model.__getstate__()
+    model.fit(X, Y, **OPTIONS)
+    checkpoint.write(tmp_path / "m", arrays, settings)
+    assert nn.Model.load(tmp_path / "m", backend).predict(X).tobytes() == expected
+    other = copy.deepcopy(model)
+    other.__setstate__(state)
+    assert other.predict(X).tobytes() == expected
+
+
+def test_batches_may_come_from_a_thread_that_uses_the_model(backend):
+    """The lock is not held while somebody else's code makes a batch."""
+    model = create_model(backend)
+
+    def batches():
+        for rows in (slice(0, 30), slice(30, 64)):
+            thread = Thread(target=model.predict, args=(X,))
+            thread.start()
+            thread.join()
+            yield X[rows], Y[rows]
+
+    assert model.evaluate(batches()) == pytest.approx(model.evaluate(X, Y), rel=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_is_forked_in_the_middle_of_a_step_can_predict():
+    model, held, go_on = create_model("numpy"), Event(), Event()
+
+    def hold():
+        with model.lock:
+            held.set()
+            go_on.wait()
+
+    thread = Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        model.predict(X)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    go_on.set()
+    thread.join()

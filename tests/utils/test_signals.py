@@ -1,0 +1,49 @@
+"""Signals that wait."""
+
+import signal
+
+import pytest
+
+from anyback_nn.utils.signals import HELD, hold_signals
+
+
+@pytest.fixture(autouse=True)
+def came():
+    """The signals that came, as the handlers outside of the context see them."""
+    came, before = [], {number: signal.getsignal(number) for number in HELD}
+    for number in HELD:
+        signal.signal(number, lambda number, frame: came.append(number))
+    yield came
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", HELD)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_signal_comes_after_the_context(came, number, fails):
+    try:
+        with hold_signals():
+            signal.raise_signal(number)
+            assert not came
+            if fails:
+                raise OSError("disk full")
+    except OSError:
+        assert fails
+    assert came == [number]
+
+
+def test_a_second_one_does_not_wait(came):
+    with hold_signals():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert came == [signal.SIGTERM]
+
+
+def test_what_is_ignored_stays_so(came):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with hold_signals():
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    assert not came
