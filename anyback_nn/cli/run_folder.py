@@ -58,9 +58,8 @@ class TrainingData:
     @classmethod
     def read(cls, run: Path) -> TrainingData | None:
         """Read what `write` has written; None if it did not, or if a model file is alone."""
-        path = (run if run.is_dir() else run.parent) / SETTINGS
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8"))["data"])
+            return cls(**_read_settings(run)["data"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -85,7 +84,9 @@ def compute_fingerprints(data: str) -> list[str]:
         sys.stdin = io.TextIOWrapper(io.BytesIO(content))
     contents = [content]
     with suppress(DataError):  # damaged: who reads the table says so
-        contents.insert(0, decompress(content))
+        plain = decompress(content)
+        if plain is not content:
+            contents.insert(0, plain)
     return [hashlib.sha256(part).hexdigest() for part in contents]
 
 
@@ -133,9 +134,8 @@ def describe(run: Path) -> dict[str, Any]:
     """Describe what `write` noted beside the model; nothing for a model file alone."""
     if not run.is_dir() and run.name != MODEL:
         return {}
-    path = (run if run.is_dir() else run.parent) / SETTINGS
     try:
-        noted = json.loads(path.read_text(encoding="utf-8"))
+        noted = _read_settings(run)
         asked = {
             name: value for name, value in noted["asked"].items() if value not in (None, False)
         }
@@ -197,6 +197,12 @@ def check_file(path: Path, *, force: bool) -> None:
     if path.exists() and not force:
         raise AnybackError(f"{path} exists: choose another file, or replace it with --force")
     _check_writable(path)
+
+
+def _read_settings(run: Path) -> Any:
+    """Return what lies beside a model, given its folder or its file; it may be anything."""
+    folder = run if run.is_dir() else run.parent
+    return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
 
 
 def _check_writable(path: Path) -> None:

@@ -101,7 +101,7 @@ def train(
         "center_target": not counts,
         **vars(options.table_options(arguments)),
     }
-    fingerprint, *_ = (*run_folder.compute_fingerprints(data), None)
+    fingerprint = next(iter(run_folder.compute_fingerprints(data)), None)
     dataset = load(data, **reading)
     if class_weight is not None and dataset.task == "regression":
         raise typer.BadParameter(

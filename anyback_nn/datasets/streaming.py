@@ -272,7 +272,7 @@ class _StringCounter:
         for counter, rows in ((self.counts, present), (self.unlabelled, ~present)):
             values = strings.filter(rows).drop_nulls().rename("value").value_counts(name="count")
             counter.update(dict(values.iter_rows()))
-        self.is_unique = len(self.all) == self.n_rows
+        self.is_unique = self.is_unique and len(self.all) == self.n_rows
         self.is_full = len(self.counts) > _MOST_STRINGS
 
     def decide_on_minus(self) -> None:
