@@ -85,5 +85,6 @@ from .training.history import History as History
 from .training.metrics import EpochMetric as EpochMetric
 from .training.metrics import absolute_error as absolute_error
 from .training.metrics import accuracy as accuracy
+from .training.resume import Checkpoint as Checkpoint
 
 __version__: str

@@ -39,6 +39,13 @@ from anyback_nn.training.history import History
 from anyback_nn.training.loop import train
 from anyback_nn.training.metrics import EpochMetric, Metric
 from anyback_nn.training.out_of_memory import explain_building, explain_setup
+from anyback_nn.training.resume import (
+    describe_arguments,
+    find_source,
+    find_writer,
+    let_signals_wait,
+    resume_fit,
+)
 from anyback_nn.training.state import TrainingState
 from anyback_nn.utils.arguments import as_integer, look_up, to_python_scalars
 from anyback_nn.utils.messages import suggest_call
@@ -171,6 +178,7 @@ class Model(Engine):
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
         progress: bool | None = None,
+        resume: bool | str | Path | None = None,
     ) -> History:
         """Train the model; called again, it resumes training.
 
@@ -212,6 +220,12 @@ class Model(Engine):
         progress : bool, optional
             Whether to show progress: a bar on a terminal, else a line an epoch. Default: only on a
             terminal or in a notebook.
+        resume : bool or path, optional
+            The checkpoint, or the folder of checkpoints, from which training resumes as if it had
+            never been interrupted: all steps of this call then count from its beginning. True: the
+            folder of the `Checkpoint` among the callbacks, if it has any yet. The model and all
+            arguments must be those of then, but for ``epochs``, ``callbacks`` without a state, and
+            an optimiser or schedule that is left out.
 
         Returns
         -------
@@ -222,6 +236,9 @@ class Model(Engine):
         ------
         ShapeError, DataError
             The data do not fit the model, or are invalid.
+        CheckpointError
+            Training cannot resume: there is no checkpoint that is whole, or it is of another
+            network, or of other data or arguments; the message names the difference.
         DivergenceError
             The loss or a parameter is no longer finite; the model keeps the parameters from the
             start of that epoch.
@@ -236,33 +253,45 @@ class Model(Engine):
             raise TypeError(f"expected shuffle to be True or False, got {shuffle!r}")
         check_callbacks(callbacks)
         before, n_in, feature_names = self._training, self.n_in, self.feature_names
-        if optimizer is None:
-            optimizer = (before and before.optimizer) or Adam()
-        if isinstance(optimizer, str):
-            optimizer = look_up(optimizer, OPTIMIZERS, "optimizer")()  # type: ignore[call-arg]
-        if not isinstance(optimizer, Optimizer):
-            hint = suggest_call(optimizer)
-            raise TypeError(f"expected optimizer to be an Optimizer, got {optimizer!r}{hint}")
-        if schedule is not None:
-            optimizer = set_schedule(optimizer, schedule, context.epochs)
-        rule: Optimizer = to_python_scalars(optimizer)
+        is_chosen = optimizer is not None or schedule is not None
+        rule = self._choose_optimizer(optimizer, schedule, context.epochs)
+        writer = find_writer(callbacks)
+        resumed = find_source(resume, writer)
         self.begin_training()
         try:
             if self.feature_names is None:
                 self.feature_names = find_feature_names(x)
-            with self.backend.scope(self.dtype), show_progress(progress) as shown:
+            with (
+                self.backend.scope(self.dtype),
+                show_progress(progress) as shown,
+                let_signals_wait(writer),
+            ):
                 training_source, validation_source = build_sources(
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
-                self.training = self.training.with_optimizer(rule)
-                if isinstance(schedule, str):  # which is one of this call
-                    self.training = replace(self.training, first_epoch=self.training.epoch)
+                if writer is not None or resumed is not None:
+                    context.arguments = describe_arguments(
+                        *(context, training_source, batch_size, shuffle, validation),
+                        rule if is_chosen or resumed is None else None,
+                    )
+                if resumed is not None:
+                    resume_fit(context, resumed)
+                    rule = self.training.optimizer or rule
+                else:
+                    self.training = self.training.with_optimizer(rule)
+                    if isinstance(schedule, str):  # which is one of this call
+                        self.training = replace(self.training, first_epoch=self.training.epoch)
                 steps = self.compile_training_steps(rule)
-                train(context, training_source, validation_source, steps, [*callbacks, *shown])
+                # What writes checkpoints comes last: it sees what the others have changed.
+                ordered = sorted([*callbacks, *shown], key=lambda one: one is writer)
+                train(context, training_source, validation_source, steps, ordered)
         except BaseException as error:
-            if context.epochs_done == 0:
+            if context.epochs_done == context.resumed_epochs:
                 diverged = isinstance(error, DivergenceError)
-                self._undo(before, n_in, keep_parameters=diverged)
+                if context.resumed_from is None:
+                    self._undo(before, n_in, keep_parameters=diverged)
+                elif not diverged:
+                    self._training, self.n_in = before, n_in
                 self.feature_names = feature_names
             explain_setup(error, self, x)
             raise
@@ -270,6 +299,22 @@ class Model(Engine):
             self.drop_large_programs()
             self.end_training()
         return self.history.copy()
+
+    def _choose_optimizer(
+        self, optimizer: Any, schedule: Schedule | str | None, epochs: int
+    ) -> Optimizer:
+        """Return the optimiser that the arguments of `fit` describe."""
+        if optimizer is None:
+            optimizer = (self._training and self._training.optimizer) or Adam()
+        if isinstance(optimizer, str):
+            optimizer = look_up(optimizer, OPTIMIZERS, "optimizer")()  # type: ignore[call-arg]
+        if not isinstance(optimizer, Optimizer):
+            hint = suggest_call(optimizer)
+            raise TypeError(f"expected optimizer to be an Optimizer, got {optimizer!r}{hint}")
+        if schedule is not None:
+            optimizer = set_schedule(optimizer, schedule, epochs)
+        rule: Optimizer = to_python_scalars(optimizer)
+        return rule
 
     def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:
         """Restore the state before a call of `fit` that did not finish an epoch.

@@ -363,8 +363,8 @@ class _Trainer:
             self.run.seconds += time.perf_counter() - started
             return result
 
-        fit = FitContext(model, epochs=0)
         while True:
+            fit = FitContext(model, epochs=0)
             for _ in take_steps(fit, self.source, step):
                 record["parameters"] = tree_map(to_float64, tree_named_leaves(model.params))
                 yield dict(record)

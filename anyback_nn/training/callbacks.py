@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyback_nn.optim.schedules import direction, read_monitored
-from anyback_nn.tree import tree_copy
+from anyback_nn.training import checkpoint
+from anyback_nn.tree import tree_copy, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer
 from anyback_nn.utils.messages import suggest_call
 
@@ -56,6 +57,9 @@ class Callback:
     def on_train_end(self, fit: FitContext) -> None:
         """Act after the last epoch; not called if training ended with an error."""
 
+    def on_train_error(self, fit: FitContext) -> None:
+        """Act after an epoch that an error or an interrupt has ended, and that was undone."""
+
     def on_epoch_begin(self, fit: FitContext) -> None:
         """Act before an epoch."""
 
@@ -67,6 +71,13 @@ class Callback:
 
     def on_batch_end(self, fit: FitContext) -> None:
         """Act after a step. Reading an array here makes the host wait for the device."""
+
+    def get_state(self, fit: FitContext) -> dict[str, Any]:
+        """Return what a checkpoint must hold for this callback: arrays, and values for JSON."""
+        return {}
+
+    def set_state(self, fit: FitContext, state: dict[str, Any]) -> None:
+        """Take what `get_state` returned, after ``on_train_begin``; arrays are NumPy's."""
 
 
 def check_callbacks(callbacks: Iterable[Any]) -> None:
@@ -159,6 +170,19 @@ class EarlyStopping(Callback):
             self._restored = (rows[-1], rows[self.best_epoch - 1])
         self._best_state = None
 
+    def get_state(self, fit: FitContext) -> dict[str, Any]:
+        arrays = {}
+        if self._best_state is not None:
+            params, state = self._best_state
+            trees = {"parameters": fit.model.layout.unpack(params), "state": state}
+            arrays = tree_named_leaves(trees)
+        return {"best_epoch": self.best_epoch, "best": self._best, **arrays}
+
+    def set_state(self, fit: FitContext, state: dict[str, Any]) -> None:
+        self.best_epoch, self._best = int(state["best_epoch"]), float(state["best"])
+        arrays = {name: x for name, x in state.items() if name not in ("best_epoch", "best")}
+        self._best_state = checkpoint.read_parameters(fit.model, arrays) if arrays else None
+
 
 def describe_losses(row: Mapping[str, float]) -> str:
     """Return the losses of an epoch; two values, so that the line fits into 80 columns."""
@@ -191,7 +215,7 @@ class EpochLog(Callback):
     _last: int = field(default=0, init=False, repr=False)
 
     def on_train_begin(self, fit: FitContext) -> None:
-        self._last = fit.epoch + fit.epochs
+        self._last = fit.epoch - fit.epochs_done + fit.epochs
 
     def on_epoch_end(self, fit: FitContext) -> None:
         row = fit.history.last
@@ -240,7 +264,7 @@ class ProgressBar(Callback):
             TextColumn("{task.fields[losses]}"),
             console=Console(stderr=True),
         )
-        last = fit.epoch + fit.epochs
+        last = fit.epoch - fit.epochs_done + fit.epochs
         self._epochs = self._bar.add_task(
             "", total=float(fit.epochs), epoch=fit.epoch, last=last, losses=""
         )

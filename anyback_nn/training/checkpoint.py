@@ -23,9 +23,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.backends import Backend
 from anyback_nn.errors import CheckpointError
 from anyback_nn.network.initializers import Initializer
 from anyback_nn.network.layer import Layer
+from anyback_nn.network.layout import Packed
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
@@ -42,9 +44,13 @@ __all__ = [
     "FORMAT_VERSION",
     "SETTINGS",
     "collect_contents",
+    "describe",
     "name_file",
     "read",
     "read_network",
+    "read_packed",
+    "read_parameters",
+    "read_settings",
     "restore",
     "write",
 ]
@@ -165,7 +171,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             # Whether it is ours at all is known before any array is read.
-            settings, checksum = _read_settings(path, file.metadata() or {})
+            settings, checksum = _parse_settings(path, file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         is_whole = checksum in (None, compute_checksum(arrays, settings))
     except CheckpointError:
@@ -182,7 +188,13 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return arrays, settings
 
 
-def _read_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Read the settings of a model file alone, without its arrays and their checksum."""
+    with name_file(path), safe_open(path, framework="numpy") as file:
+        return _parse_settings(Path(path), file.metadata() or {})[0]
+
+
+def _parse_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
     """Return the settings, and the checksum, which older files do not have."""
     if FORMAT not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but was not written by anyback_nn")
@@ -234,13 +246,8 @@ def collect_contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             for name, array in tree_named_leaves(tree).items()
         }
     settings = {
-        "network": SETTINGS.to_json(model.network),
-        "loss": SETTINGS.to_json(model.loss),
+        **describe(model),
         "optimizer": SETTINGS.to_json(training.optimizer),
-        "n_in": model.n_in,
-        "dtype": model.dtype,
-        "compute_dtype": model.compute_dtype,
-        "seed": model.seed,
         "step": training.step,
         "epoch": training.epoch,
         "first_epoch": training.first_epoch,
@@ -250,6 +257,18 @@ def collect_contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if model.feature_names is not None:
         settings["feature_names"] = list(model.feature_names)
     return arrays, settings
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """Return what a model was made with, as values for JSON."""
+    return {
+        "network": SETTINGS.to_json(model.network),
+        "loss": SETTINGS.to_json(model.loss),
+        "n_in": model.n_in,
+        "dtype": model.dtype,
+        "compute_dtype": model.compute_dtype,
+        "seed": model.seed,
+    }
 
 
 def read_network(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
@@ -272,42 +291,72 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
             raise CheckpointError(f"feature_names is {names!r}: expected {model.n_in} strings")
         model.feature_names = tuple(names)
     training = model.training
-    # What the state of a user's layer may be is not known.
-    checked = ("parameters", "state") if all(map(is_own, model.network.layers)) else ("parameters",)
-
-    def fill(part: str, tree: Any, dtype: str | None = model.dtype) -> Any:
-        """Replace the leaves of a tree by the file's arrays, after a check of their shapes."""
-        names = iter(tree_named_leaves(tree))
-
-        def read_leaf(leaf: Any) -> Array:
-            name = f"{part}.{next(names)}"
-            _require_shape(name, arrays, leaf.shape)
-            if part in checked and not np.all(np.isfinite(arrays[name])):
-                raise CheckpointError(
-                    f"the array {name!r} contains NaN or infinite values: is the file damaged?"
-                )
-            # A copy: the optimiser writes into it, and some libraries return read-only arrays.
-            return backend.asarray(arrays[name].copy(), dtype)
-
-        return tree_map(read_leaf, tree)
-
-    with backend.scope(model.dtype):
-        training.params = model.layout.pack(fill("parameters", model.layout.tree))
-        training.state = fill("state", training.state, dtype=None)
-        optimizer = SETTINGS.from_json(settings["optimizer"], Optimizer | None, "optimizer")
-        if optimizer is not None:
+    training.params, training.state = read_parameters(model, arrays)
+    optimizer = SETTINGS.from_json(settings["optimizer"], Optimizer | None, "optimizer")
+    if optimizer is not None:
+        with backend.scope(model.dtype):
             training.optimizer = optimizer
             training.optimizer_state = {
-                slot: model.layout.pack(fill(f"optimizer.{slot}", model.layout.tree))
-                for slot in optimizer.slots
+                slot: read_packed(model, f"optimizer.{slot}", arrays) for slot in optimizer.slots
             }
             if model.compute_dtype == "float16" and f"{LOSS_SCALE}.0" in arrays:
                 scale = LossScaling().init(backend, model.dtype)
-                training.optimizer_state[LOSS_SCALE] = fill(LOSS_SCALE, scale)
+                training.optimizer_state[LOSS_SCALE] = _fill(
+                    LOSS_SCALE, scale, arrays, backend, model.dtype
+                )
     training.step = settings["step"]
     training.epoch = settings["epoch"]
     training.first_epoch = settings["first_epoch"]
     training.history = History(settings["history"]).copy()
+
+
+def read_parameters(model: Any, arrays: Mapping[str, Any]) -> tuple[Packed, Any]:
+    """Read packed parameters and the state of the layers; the model has those of its network.
+
+    ``arrays`` have the names of `collect_contents`.
+    """
+    # What the state of a user's layer may be is not known.
+    is_checked = all(map(is_own, model.network.layers))
+    with model.backend.scope(model.dtype):
+        params = read_packed(model, "parameters", arrays, is_finite=True)
+        state = _fill(
+            *("state", model.training.state, arrays, model.backend, None), is_finite=is_checked
+        )
+        return params, state
+
+
+def read_packed(
+    model: Any, part: str, arrays: Mapping[str, Any], *, is_finite: bool = False
+) -> Packed:
+    """Read arrays that have the shapes of the parameters, and pack them."""
+    tree = _fill(part, model.layout.tree, arrays, model.backend, model.dtype, is_finite=is_finite)
+    packed: Packed = model.layout.pack(tree)
+    return packed
+
+
+def _fill(
+    part: str,
+    tree: Any,
+    arrays: Mapping[str, Any],
+    backend: Backend,
+    dtype: str | None,
+    *,
+    is_finite: bool = False,
+) -> Any:
+    """Replace the leaves of a tree by the file's arrays, after a check of their shapes."""
+    names = iter(tree_named_leaves(tree))
+
+    def read_leaf(leaf: Any) -> Array:
+        name = f"{part}.{next(names)}"
+        _require_shape(name, arrays, leaf.shape)
+        if is_finite and not np.all(np.isfinite(arrays[name])):
+            raise CheckpointError(
+                f"the array {name!r} contains NaN or infinite values: is the file damaged?"
+            )
+        # A copy: the optimiser writes into it, and some libraries return read-only arrays.
+        return backend.asarray(np.array(arrays[name]), dtype)
+
+    return tree_map(read_leaf, tree)
 
 
 def _check_counts(settings: Mapping[str, Any]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anyback_nn.array_api import to_numpy
+from anyback_nn.errors import CheckpointError
 from anyback_nn.inputs.batches import (
     ArraySource,
     IndexedBatches,
@@ -28,10 +30,12 @@ from anyback_nn.inputs.checks import (
 )
 from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
+from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.evaluation import evaluate
 from anyback_nn.training.history import History
 from anyback_nn.training.memory import has_room
+from anyback_nn.training.progress import EpochProgress
 from anyback_nn.utils.frames import is_frame
 
 __all__ = ["FitContext", "batch_arrays", "batch_iterable", "build_sources", "check_arrays"]
@@ -59,8 +63,20 @@ class FitContext:
     penalty_coefficients : tuple of float
         Those of a penalty in addition to the optimiser's. They are passed to the step after the
         optimiser's coefficients, with a penalty mask.
+    progress : EpochProgress
+        The reports of the steps of the current epoch.
     validation : Source, optional
         The validation data.
+    callbacks : sequence of Callback
+        Those of this call.
+    arguments : dict
+        What a checkpoint must have been written with, so that training can resume from it.
+    resumed_from : Path, optional
+        The checkpoint that training was resumed from.
+    resumed_epochs : int
+        The number of epochs that had been finished in it.
+    callback_states : list of (str, dict)
+        The kind and the state of its callbacks.
     """
 
     model: Engine
@@ -72,7 +88,15 @@ class FitContext:
     divergence: str | None = field(default=None, init=False)
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
+    progress: EpochProgress = field(default_factory=EpochProgress, init=False, repr=False)
     validation: Source | None = field(default=None, init=False, repr=False)
+    callbacks: Sequence[Callback] = field(default=(), init=False, repr=False)
+    arguments: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    resumed_from: Path | None = field(default=None, init=False)
+    resumed_epochs: int = field(default=0, init=False)
+    callback_states: list[tuple[str, dict[str, Any]]] = field(
+        default_factory=list, init=False, repr=False
+    )
     _mask: Packed | None = field(default=None, init=False)
 
     def measure(self) -> dict[str, float]:
@@ -91,6 +115,27 @@ class FitContext:
     def history(self) -> History:
         """The history of all finished epochs."""
         return self.model.training.history
+
+    def begin_callbacks(self, callbacks: Sequence[Callback]) -> None:
+        """Call the callbacks before the first epoch; give them the state that a checkpoint has."""
+        self.callbacks = callbacks
+        for callback in callbacks:
+            callback.on_train_begin(self)
+        waiting = list(callbacks)
+        for kind, state in self.callback_states:
+            same = [callback for callback in waiting if type(callback).__name__ == kind]
+            if not same:
+                raise CheckpointError(
+                    f"{self.resumed_from}: it has the state of the callback {kind}: expected the "
+                    "same callbacks as then"
+                )
+            waiting.remove(same[0])
+            try:
+                same[0].set_state(self, state)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise CheckpointError(
+                    f"{self.resumed_from}: the state of {kind} does not fit ({error!r})"
+                ) from error
 
     def penalty_mask(self) -> Packed:
         """Return the mask of the penalties, see `Layout.penalty_mask`; empty if there is none."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, count, pairwise, repeat
+from itertools import count, pairwise, repeat
 from typing import Any
 
 import numpy as np
 
-from anyback_nn.array_api import Array, array_namespace, to_numpy
+from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import select
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import Source
@@ -21,6 +20,7 @@ from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.engine import CompiledSteps, Engine
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.out_of_memory import explain
+from anyback_nn.training.progress import EpochProgress
 from anyback_nn.training.step import Step, StepReport, summarize_epoch
 from anyback_nn.tree import tree_copy, tree_leaves
 
@@ -42,57 +42,58 @@ def train(
     """Train for ``fit.epochs`` epochs or until a callback stops it.
 
     An epoch that ends with an error, an interrupt or divergence leaves the model as it was at the
-    start of that epoch.
+    start of that epoch (or where it was resumed in the middle of it).
     """
     model = fit.model
     fit.n_batches, fit.validation = source.n_batches, validation
-    _call(callbacks, "on_train_begin", fit)
+    fit.begin_callbacks(callbacks)
     while fit.epochs_done < fit.epochs and fit.stop_reason is None:
         before = model.training.copy(model.get_compiled("copies", lambda: tree_copy))
         try:
             _call(callbacks, "on_epoch_begin", fit)
             if fit.stop_reason is not None:
                 break
-            started = time.perf_counter()
+            fit.progress.begin()
             row = _train_epoch(fit, source, steps, callbacks)
             row |= fit.measure()
-            row["seconds"] = time.perf_counter() - started
+            row["seconds"] = fit.progress.seconds
             model.training.history.rows.append(row)
         except BaseException as error:
             # Also after Ctrl-C: an unfinished update in place must be undone.
             model.training = before
-            explain(error, model, source, training=True)
-            raise
+            try:
+                explain(error, model, source, training=True)
+                raise
+            finally:
+                _call(callbacks, "on_train_error", fit)
         del before
         fit.epochs_done += 1
+        fit.progress = EpochProgress()
         _call(callbacks, "on_epoch_end", fit)
     _call(callbacks, "on_train_end", fit)
 
 
 def take_steps(
     fit: FitContext, source: Source, step: Step, callbacks: Sequence[Callback] = ()
-) -> Iterator[tuple[StepReport, int, float]]:
-    """Take the steps of one epoch, until a callback stops it.
+) -> Iterator[None]:
+    """Take the steps of one epoch, until a callback stops it; they are recorded in its progress.
 
-    Yields
-    ------
-    report : tuple of array
-        The loss and the metrics of a step.
-    size : int
-        The number of samples in its batch.
-    rate : float
-        Its learning rate.
+    Those that were taken before the run was resumed are passed over.
     """
     begin_batch = _list_hooks(callbacks, "on_batch_begin")
     end_batch = _list_hooks(callbacks, "on_batch_end")
     inputs = _StepInputs(fit, source)
-    for batch in source.epoch(fit.epoch):
+    for number, batch in enumerate(source.epoch(fit.epoch)):
+        if number < fit.progress.skipped:
+            inputs.skip(tuple(batch.x.shape))
+            continue
         for hook in begin_batch:
             hook(fit)
         report, rate = _take_step(fit, step, inputs, batch)
+        fit.progress.add(report, [int(batch.x.shape[0])], [rate])
         for hook in end_batch:
             hook(fit)
-        yield report, int(batch.x.shape[0]), rate
+        yield
         if fit.stop_reason is not None:
             break
 
@@ -110,18 +111,23 @@ class _StepInputs:
         self.coefficients = training.optimizer.coefficients
         self.is_noisy = model.network.is_noisy
         self.random = generator(model.seed, "noise", training.epoch) if self.is_noisy else None
-        fit.batches_done = 0
+        fit.batches_done = fit.progress.skipped
 
     def next(self, shape: tuple[int, ...]) -> tuple[float, tuple[float, ...], Any]:
         """Return the learning rate, the coefficients and the noise of the next step."""
-        fit, model = self.fit, self.fit.model
-        model.training.step += 1
-        rate, noise = next(self.rates), None
+        rate, noise = self.skip(shape)
+        training = self.fit.model.training
+        training.step += 1
+        coefficients = self.coefficients(training.step, rate)
+        return rate, coefficients + self.fit.penalty_coefficients, noise
+
+    def skip(self, shape: tuple[int, ...]) -> tuple[float, Any]:
+        """Draw the learning rate and the noise of the next step, without counting it."""
+        model, noise = self.fit.model, None
         if self.is_noisy:
             backend = select("numpy") if self.on_host else model.backend
             noise = model.network.noise(shape, Random(self.random, backend, model.dtype))
-        coefficients = self.coefficients(model.training.step, rate)
-        return rate, coefficients + fit.penalty_coefficients, noise
+        return next(self.rates), noise
 
 
 def _take_step(
@@ -159,11 +165,8 @@ def _take_scans(
     source: Source,
     scan: Callable[..., Any],
     callbacks: Sequence[Callback],
-) -> Iterator[tuple[StepReport, list[int], list[float]]]:
-    """Take the steps of one epoch, many in one call.
-
-    Yield the reports of each call, arrays of shape (n_steps,), its batch sizes and learning rates.
-    """
+) -> None:
+    """Take the steps of one epoch, many in one call; see `take_steps`."""
     training, samples = fit.model.training, source.all_rows
     end_batch = _list_hooks(callbacks, "on_batch_end")
     assert samples is not None
@@ -175,7 +178,13 @@ def _take_scans(
         rates.append(rate)
         return coefficients, rows, noise
 
+    n_skipped = fit.progress.skipped
     for part in _divide(batches, fit.model, n_in):
+        for rows in part[:n_skipped]:
+            inputs.skip((len(rows), *n_in))
+        part, n_skipped = part[n_skipped:], max(n_skipped - len(part), 0)
+        if not part:
+            continue
         rates.clear()
         constants = (fit.penalty_mask(), *samples)
         with fit.model.lock:
@@ -183,9 +192,9 @@ def _take_scans(
             carried, reports = scan(carried, constants, map(draw_inputs, part))
             training.params, training.optimizer_state, training.state = carried
         fit.batches_done += len(part)
+        fit.progress.add(reports, [len(rows) for rows in part], rates)
         for hook in end_batch:
             hook(fit)
-        yield reports, [len(rows) for rows in part], rates.copy()
         if fit.stop_reason is not None:
             return
 
@@ -216,16 +225,16 @@ def _train_epoch(
     """Train one epoch; return its row of the history."""
     model, training = fit.model, fit.model.training
     if steps.scan is not None and source.all_rows is not None and not _need_every_batch(callbacks):
-        reports, *parts = zip(*_take_scans(fit, source, steps.scan, callbacks))
-        sizes, rates = (tuple(chain.from_iterable(part)) for part in parts)
+        _take_scans(fit, source, steps.scan, callbacks)
     else:
-        step_reports, sizes, rates = zip(*take_steps(fit, source, steps.step, callbacks))
-        reports = (tuple(map(_stack, zip(*step_reports))),)
+        for _ in take_steps(fit, source, steps.step, callbacks):
+            pass
+    sizes, rates = fit.progress.sizes, fit.progress.rates
     groups = {
         PARAMETERS: training.params,
         "the optimiser's means": tuple(tree_leaves(training.optimizer_state)),
     }
-    table, infinite = _read_epoch(model, reports, len(sizes), groups)
+    table, infinite = _read_epoch(fit, groups)
     divergence = _explain_divergence(
         table[:, 0], infinite, training.epoch, rates, model.compute_dtype
     )
@@ -269,27 +278,20 @@ def _list_hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit
     return [hook for hook in hooks if getattr(hook, "__func__", None) is not default]
 
 
-def _read_epoch(
-    model: Engine, reports: Sequence[StepReport], n_steps: int, groups: dict[str, Packed]
-) -> tuple[Any, str | None]:
+def _read_epoch(fit: FitContext, groups: dict[str, Packed]) -> tuple[Any, str | None]:
     """Read all reports at once, with the name of the first group that is not finite, if any."""
+    model, progress = fit.model, fit.progress
     summarize = model.get_compiled("summary", lambda: summarize_epoch)
-    values = to_numpy(summarize(tuple(reports), tuple(groups.values()))).astype(np.float64)
+    reports = progress.stack_unread()
     names = [name for name, arrays in groups.items() for _ in arrays]
+    values: Any = np.empty(0)
+    if reports or names:
+        arguments = (tuple(reports), tuple(groups.values()))
+        values = to_numpy(summarize(*arguments)).astype(np.float64)
     n_values = len(values) - len(names)
     infinite = next((name for name, flag in zip(names, values[n_values:]) if flag != 1.0), None)
-    return values[:n_values].reshape(-1, len(reports[0]))[:n_steps], infinite
-
-
-def _stack(values: Sequence[Array], length: int = 64) -> Array:
-    """Stack scalars in parts of equal length, because a library may compile for each length.
-
-    The last value is repeated to fill its part.
-    """
-    xp = array_namespace(values[0])
-    full = [*values, *repeat(values[-1], -len(values) % length)]
-    parts = [xp.stack(full[i : i + length]) for i in range(0, len(full), length)]
-    return parts[0] if len(parts) == 1 else xp.concat(parts)
+    progress.append(values[:n_values].reshape(-1, len(model.metric_names)))
+    return progress.table, infinite
 
 
 def _explain_divergence(

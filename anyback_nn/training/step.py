@@ -240,8 +240,9 @@ def summarize_epoch(reports: Sequence[StepReport], groups: Sequence[Packed]) -> 
         The reports, step by step; then, for each array of the groups, 1 if all its elements are
         finite, else 0.
     """
-    xp = array_namespace(reports[0][0])
-    tables = [xp.reshape(xp.stack(report, axis=1), (-1,)) for report in reports]
     arrays = [array for group in groups for array in group]
-    flags = [xp.astype(xp.all(xp.isfinite(array)), tables[0].dtype) for array in arrays]
+    first = reports[0][0] if reports else arrays[0]
+    xp = array_namespace(first)
+    tables = [xp.reshape(xp.stack(report, axis=1), (-1,)) for report in reports]
+    flags = [xp.astype(xp.all(xp.isfinite(array)), first.dtype) for array in arrays]
     return xp.concat([*tables, xp.stack(flags)] if flags else tables)

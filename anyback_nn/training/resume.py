@@ -1,0 +1,485 @@
+"""Checkpoints: written during training, and what training resumes from.
+
+A checkpoint is a model file with the progress of a call of `Model.fit` added: how many epochs and
+steps it has taken, their reports, the state of its callbacks, and its arguments. Orders, noise and
+schedules are functions of the seed, the epoch and the step, so nothing else is needed to take the
+same steps as without a break.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyback_nn.array_api import to_numpy
+from anyback_nn.errors import CheckpointError
+from anyback_nn.inputs.batches import Source
+from anyback_nn.optim.optimizers import Optimizer
+from anyback_nn.optim.schedules import direction
+from anyback_nn.training import checkpoint
+from anyback_nn.training.callbacks import Callback
+from anyback_nn.training.fit import FitContext
+from anyback_nn.training.progress import EpochProgress
+from anyback_nn.utils.arguments import as_integer
+from anyback_nn.utils.messages import plural
+from anyback_nn.utils.signals import catch_signals
+
+__all__ = [
+    "Checkpoint",
+    "describe_arguments",
+    "find_source",
+    "find_writer",
+    "let_signals_wait",
+    "list_files",
+    "parse_interval",
+    "resume_fit",
+]
+
+UNITS = ("epochs", "steps", "seconds")
+
+PAUSE = 30.0
+"""The least number of seconds between two checkpoints, unless an interval is given."""
+
+_NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.safetensors")
+
+_EPOCH_ARRAYS = ("fit.sizes", "fit.rates", "fit.reports")
+
+
+def parse_interval(every: int | str | None) -> tuple[float, str | None]:
+    """Return the number and the unit of an interval between checkpoints.
+
+    >>> parse_interval("100 steps"), parse_interval("1epoch"), parse_interval(5)
+    ((100.0, 'steps'), (1.0, 'epochs'), (5.0, 'epochs'))
+    """
+    if every is None:
+        return PAUSE, None
+    units = "|".join(unit.removesuffix("s") for unit in UNITS)
+    found = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*(?:({units})s?)?", str(every).strip())
+    number, unit = (float(found[1]), f"{found[2] or 'epoch'}s") if found else (0.0, "")
+    if not number or (unit != "seconds" and number % 1):
+        raise ValueError(
+            f"every: expected a number above 0 of epochs, steps or seconds, such as '5 epochs', "
+            f"'1000 steps' or '600 seconds', got {every!r}"
+        )
+    return number, unit
+
+
+@dataclass
+class Checkpoint(Callback):
+    """Write checkpoints to a folder, from which `Model.fit` can resume: ``fit(resume=folder)``.
+
+    A checkpoint is written whole or not at all, and the previous one is kept until then. Each is
+    also a model file, see `Model.load`. If one cannot be written, a warning says why, and training
+    goes on. While it trains, Ctrl-C and SIGTERM let the current step finish, write a checkpoint,
+    and then end training with `KeyboardInterrupt` or exit status 143; a second one acts at once.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Created if it does not exist. It may hold the checkpoints of one run only.
+    every : int or str, optional
+        The interval: ``"5 epochs"`` (or 5), ``"1000 steps"`` or ``"600 seconds"``. Backends that
+        take many steps in one call take single ones if the unit is steps. Default: at the end of
+        each epoch that comes 30 seconds or more after the last checkpoint. One is written after
+        the last epoch, too.
+    keep : int
+        The number of latest checkpoints that are kept, in addition to the best.
+    monitor : str, optional
+        Name of the value in the history by which the best one is chosen, among those at the end of
+        an epoch. Default: ``"validation_loss"`` if it is recorded, else ``"train_loss"``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import anyback_nn as nn
+    >>> x, y = nn.datasets.make_moons(100, seed=0)
+    >>> def train(epochs, folder):
+    ...     model = nn.Model(nn.Dense(8), nn.Tanh(), nn.Dense(2), loss="softmax_cross_entropy")
+    ...     checkpoints = nn.Checkpoint(folder, every="1 epoch")
+    ...     return model.fit(x, y, epochs=epochs, callbacks=[checkpoints], resume=True)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first, whole = len(train(3, folder)), len(train(5, folder))  # as after a power cut
+    >>> first, whole
+    (3, 5)
+    """
+
+    folder: str | Path
+    every: int | str | None = None
+    keep: int = 2
+    monitor: str | None = None
+    report: Callable[[str], None] = field(default=warnings.warn, repr=False)
+    signals: list[int] = field(default_factory=list, init=False, repr=False)
+    _values: dict[Path, float] = field(default_factory=dict, init=False, repr=False)
+    _last: tuple[int, int, float] = field(default=(0, 0, 0.0), init=False, repr=False)
+    _failed: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.folder)
+        _, unit = parse_interval(self.every)
+        self.every_batch = unit == "steps"  # type: ignore[misc]
+        as_integer("keep", self.keep, least=1)
+        if self.monitor is not None:
+            direction(self.monitor)
+
+    # When ------------------------------------------------------------------------------------
+
+    def on_train_begin(self, fit: FitContext) -> None:
+        folder, files = Path(self.folder), list_files(self.folder)
+        if folder.exists() and not folder.is_dir():
+            raise CheckpointError(f"cannot write checkpoints to {folder}: it is no folder")
+        resumed = fit.resumed_from
+        if resumed is not None and resumed in files:
+            known = files[files.index(resumed) :]
+            self._values = {file: self._read_value(file) for file in reversed(known)}
+        elif files and not set(files) <= set(self._values):
+            raise CheckpointError(
+                f"{folder} holds the checkpoints of another run: resume it with "
+                "resume=True, or choose another folder"
+            )
+        self._note_time(fit)
+
+    def on_batch_end(self, fit: FitContext) -> None:
+        # The end of an epoch comes at once, and has its own checkpoint.
+        if fit.batches_done == fit.n_batches:
+            return
+        if self.signals or self._is_due(fit, "steps", "seconds"):
+            self._write(fit)
+
+    def on_epoch_end(self, fit: FitContext) -> None:
+        is_last = fit.epochs_done >= fit.epochs or fit.stop_reason is not None
+        if self.signals or is_last or self._is_due(fit, *UNITS, None):
+            self._write(fit)
+
+    def on_train_error(self, fit: FitContext) -> None:
+        # The finished epochs, unless they have been written.
+        if fit.epochs_done > fit.resumed_epochs and not fit.progress.sizes:
+            self.save(fit)
+
+    def _is_due(self, fit: FitContext, *units: str | None) -> bool:
+        number, unit = parse_interval(self.every)
+        epochs, steps, then = self._last
+        passed = {
+            "epochs": fit.epochs_done - epochs,
+            "steps": fit.model.training.step - steps,
+            "seconds": time.monotonic() - then,
+            None: time.monotonic() - then,
+        }
+        return unit in units and passed[unit] >= number
+
+    def _note_time(self, fit: FitContext) -> None:
+        # Not the time of day, which may jump.
+        self._last = (fit.epochs_done, fit.model.training.step, time.monotonic())
+
+    def _write(self, fit: FitContext) -> None:
+        """Write a checkpoint; end training if a signal asks for it."""
+        path = self.save(fit)
+        self._note_time(fit)
+        if self.signals:
+            number = self.signals.pop()
+            if number == signal.SIGTERM:
+                raise SystemExit(128 + number)
+            raise KeyboardInterrupt(
+                "no checkpoint could be written"
+                if path is None
+                else f"a checkpoint was written: resume with fit(..., resume={str(self.folder)!r})"
+            )
+
+    # What ------------------------------------------------------------------------------------
+
+    def save(self, fit: FitContext) -> Path | None:
+        """Write a checkpoint now; return its path, or None, with a warning, if that fails."""
+        epoch, n_steps = fit.epoch, len(fit.progress.sizes)
+        name = f"epoch-{epoch:05}{f'-batch-{n_steps:07}' if n_steps else ''}.safetensors"
+        path = Path(self.folder) / name
+        arrays, settings = checkpoint.collect_contents(fit.model)
+        more_arrays, progress = _collect_progress(fit)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint.write(path, {**arrays, **more_arrays}, {**settings, "fit": progress})
+        except (OSError, CheckpointError) as error:
+            if not self._failed:
+                self.report(f"no checkpoint was written: {error}. Training goes on without")
+            self._failed = True
+            return None
+        self._failed = False
+        self._values.pop(path, None)
+        rows = () if n_steps else fit.history.rows[-1:]
+        self._values[path] = self._choose_value(rows)
+        self._remove_old()
+        return path
+
+    def _remove_old(self) -> None:
+        """Remove all checkpoints but the latest, and the best."""
+        latest = [*self._values][-self.keep :]
+        best = min(self._values, key=lambda file: self._values[file])
+        kept = {*latest, best} if math.isfinite(self._values[best]) else {*latest}
+        for file in list_files(self.folder):
+            # Also those that were damaged, or later than the one that was resumed from.
+            if file not in kept:
+                file.unlink(missing_ok=True)
+                self._values.pop(file, None)
+
+    def _choose_value(self, rows: Iterable[Mapping[str, float]]) -> float:
+        """Return the monitored value of an epoch, lower is better; infinity if there is none."""
+        for row in rows:
+            for name in (self.monitor,) if self.monitor else ("validation_loss", "train_loss"):
+                if name in row:
+                    return direction(name) * row[name]
+        return math.inf
+
+    def _read_value(self, file: Path) -> float:
+        """Return the monitored value of a checkpoint."""
+        try:
+            settings = checkpoint.read_settings(file)
+            is_between = settings["fit"]["batches"] > 0
+            return self._choose_value(() if is_between else settings["history"][-1:])
+        except (CheckpointError, KeyError, TypeError, AttributeError):
+            return math.inf
+
+
+def find_writer(callbacks: Iterable[Callback]) -> Checkpoint | None:
+    """Return the callback that writes checkpoints, if there is one."""
+    found = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+    if len(found) > 1:
+        raise ValueError("callbacks: expected one Checkpoint at most, got several")
+    return found[0] if found else None
+
+
+@contextmanager
+def let_signals_wait(writer: Checkpoint | None) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the next checkpoint, if any are written."""
+    if writer is None:
+        yield
+        return
+    with catch_signals() as writer.signals:
+        yield
+
+
+def list_files(folder: str | Path) -> list[Path]:
+    """List the checkpoints of a folder, the latest first."""
+    paths = ((_NAME.fullmatch(path.name), path) for path in Path(folder).glob("*.safetensors"))
+    found = [(int(name[1]), int(name[2] or 0), path) for name, path in paths if name]
+    return [path for *_, path in sorted(found, reverse=True)]
+
+
+def describe_arguments(
+    fit: FitContext,
+    source: Source,
+    batch_size: int | None,
+    shuffle: bool,
+    validation: Any,
+    optimizer: Optimizer | None,
+) -> dict[str, Any]:
+    """Return what must be the same in a call of `Model.fit` that resumes another, for JSON."""
+    return {
+        "data": source.fingerprint(fit.model.dtype),
+        "n_batches": source.n_batches,
+        "batch_size": batch_size,
+        "shuffle": bool(shuffle),
+        "validation": float(validation) if isinstance(validation, Real) else None,
+        "metrics": fit.model.metric_names,
+        "optimizer": checkpoint.SETTINGS.to_json(optimizer),
+    }
+
+
+def _collect_progress(fit: FitContext) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a checkpoint holds in addition to the model: arrays, and values for JSON."""
+    progress = fit.progress
+    arrays: dict[str, Any] = {}
+    if progress.sizes:
+        values = (np.asarray(progress.sizes), np.asarray(progress.rates), progress.read())
+        arrays |= dict(zip(_EPOCH_ARRAYS, values))
+    states: list[dict[str, Any]] = []
+    for callback in fit.callbacks:
+        state = callback.get_state(fit)
+        if not state:
+            continue
+        prefix, plain = f"fit.callbacks.{len(states)}.", {}
+        for name, value in state.items():
+            if hasattr(value, "dtype") and hasattr(value, "shape"):
+                arrays[prefix + name] = np.array(to_numpy(value))
+            else:
+                plain[name] = value
+        states.append({"kind": type(callback).__name__, "state": plain})
+    return arrays, {
+        "epochs_done": fit.epochs_done,
+        "batches": len(progress.sizes),
+        "seconds": progress.seconds,
+        "stop_reason": fit.stop_reason,
+        "arguments": fit.arguments,
+        "callbacks": states,
+    }
+
+
+# Resuming ------------------------------------------------------------------------------------
+
+
+def find_source(resume: bool | str | Path | None, own: Checkpoint | None) -> Path | None:
+    """Return the file or folder to resume from, or None to begin.
+
+    With True it is the folder of the run's ``own`` checkpoints, if there are any.
+    """
+    if resume is True:
+        if own is None:
+            raise ValueError(
+                "resume=True needs a folder: pass callbacks=[Checkpoint(folder)], or resume=folder"
+            )
+        return Path(own.folder) if list_files(own.folder) else None
+    if resume is None or resume is False:
+        return None
+    if not isinstance(resume, str | Path):
+        raise TypeError(f"resume: expected True, or a path, got {resume!r}")
+    return Path(resume)
+
+
+def read_latest(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint, or the latest one of a folder that is whole.
+
+    Returns
+    -------
+    path : Path
+        The file.
+    arrays, settings : dict
+        See `checkpoint.read`.
+    """
+    files = [path] if path.is_file() else list_files(path)
+    if not files:
+        raise CheckpointError(
+            f"there is no checkpoint {path}: expected a file or folder that nn.Checkpoint wrote"
+        )
+    errors = []
+    for file in files:
+        try:
+            arrays, settings = checkpoint.read(file)
+        except CheckpointError as error:
+            errors.append(str(error))
+            continue
+        if errors:
+            warnings.warn(
+                f"{'. '.join(errors)}. Training resumes from the checkpoint before, {file.name}",
+                stacklevel=4,
+            )
+        return file, arrays, settings
+    raise CheckpointError(". ".join(errors))
+
+
+def resume_fit(fit: FitContext, path: Path) -> None:
+    """Set a model and the context of its fit to what a checkpoint holds.
+
+    The context has the arguments of this call, which must be those of the checkpoint's.
+
+    Raises
+    ------
+    CheckpointError
+        There is no checkpoint that is whole, or it is of another network, or of other data or
+        arguments: the message names the difference.
+    """
+    file, arrays, settings = read_latest(path)
+    model = fit.model
+    with checkpoint.name_file(file):
+        if "fit" not in settings:
+            raise CheckpointError(
+                "it is a model, not a checkpoint: read it with Model.load, and fit that"
+            )
+        saved = _check_progress(settings["fit"], arrays, len(model.metric_names))
+        ours = checkpoint.describe(model)
+        if fit.arguments["optimizer"] is None:  # left out
+            fit.arguments["optimizer"] = saved["arguments"]["optimizer"]
+        _require_same(
+            {"arguments": saved["arguments"], **{name: settings[name] for name in ours}},
+            {"arguments": fit.arguments, **ours},
+        )
+        checkpoint.restore(model, arrays, settings)
+    fit.resumed_from = file
+    fit.epochs_done = fit.resumed_epochs = saved["epochs_done"]
+    fit.stop_reason = saved["stop_reason"]
+    if saved["batches"]:
+        sizes, rates, table = (arrays[name] for name in _EPOCH_ARRAYS)
+        fit.progress = EpochProgress(
+            sizes.tolist(), rates.tolist(), table, len(sizes), float(saved["seconds"])
+        )
+    for index, callback in enumerate(saved["callbacks"]):
+        prefix = f"fit.callbacks.{index}."
+        parts = {
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+        fit.callback_states.append((callback["kind"], {**callback["state"], **parts}))
+
+
+def _check_progress(
+    saved: Mapping[str, Any], arrays: Mapping[str, Any], n_values: int
+) -> Mapping[str, Any]:
+    """Raise `CheckpointError` unless the progress is what `_collect_progress` writes."""
+    for name in ("epochs_done", "batches"):
+        if type(saved[name]) is not int or saved[name] < 0:
+            raise CheckpointError(f"fit.{name} is {saved[name]!r}: expected an integer")
+    is_whole = (
+        isinstance(saved["seconds"], int | float)
+        and isinstance(saved["stop_reason"], str | None)
+        and isinstance(saved["arguments"], dict)
+        and all(
+            isinstance(state["kind"], str) and isinstance(state["state"], dict)
+            for state in saved["callbacks"]
+        )
+    )
+    n = saved["batches"]
+    shapes = dict(zip(_EPOCH_ARRAYS, ((n,), (n,), (n, n_values)))) if n else {}
+    for name, shape in shapes.items():
+        is_whole = is_whole and name in arrays and arrays[name].shape == shape
+    if not is_whole:
+        raise CheckpointError("the progress of its fit does not fit together: is it damaged?")
+    return saved
+
+
+def _require_same(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` that names the first difference of a checkpoint to this call."""
+    found = _find_difference(saved, ours)
+    if found is None:
+        return
+    name, theirs, here = found
+    hint = "pass the same as then"
+    if name.startswith("arguments.data"):
+        hint = "pass the data of then, in the same order, or begin a new run"
+        name = "data"
+    raise CheckpointError(
+        f"{name.removeprefix('arguments.')} is {_cut(theirs)} in the checkpoint, and {_cut(here)} "
+        f"here: {hint}"
+    )
+
+
+def _find_difference(saved: Any, ours: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """Return the place, and both values, where two values of JSON differ first."""
+    if isinstance(saved, list | tuple) and isinstance(ours, list | tuple):
+        if len(saved) != len(ours):
+            count = "layer" if path.endswith("layers") else "value"
+            return path, plural(len(saved), count), plural(len(ours), count)
+        pairs = [(f"{path}[{i}]", a, b) for i, (a, b) in enumerate(zip(saved, ours))]
+    elif isinstance(saved, Mapping) and isinstance(ours, Mapping):
+        names = [*dict.fromkeys([*saved, *ours])]
+        pairs = [
+            # As users know them: settings are arguments of their class.
+            (path if name == "settings" else f"{path}.{name}", saved.get(name), ours.get(name))
+            for name in names
+        ]
+    else:
+        return None if saved == ours else (path.lstrip("."), saved, ours)
+    differences = (_find_difference(a, b, where) for where, a, b in pairs)
+    return next((found for found in differences if found is not None), None)
+
+
+def _cut(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
