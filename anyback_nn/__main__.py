@@ -11,7 +11,7 @@ def run() -> int:
         return main()
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
-        return 1
+        return 130
 
 
 if __name__ == "__main__":

@@ -97,7 +97,8 @@ def _program(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program, by default with the arguments of the process.
 
-    Return the exit status: 0, 2 if the program was called in a wrong way, 1 for any other failure.
+    Return the exit status: 0, 2 if the program was called in a wrong way, 130 after Ctrl-C, 143
+    after SIGTERM in training, 1 for any other failure.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not sys.warnoptions:  # unless python -W or PYTHONWARNINGS asks for them
@@ -133,8 +134,9 @@ def _report_error(error: BaseException) -> int:
         print_message("error", f"{error.format_message()}\nSee: {command} --help")
         return 2
     if isinstance(error, KeyboardInterrupt):
-        message = "interrupted"
-    elif isinstance(error, AnybackError):
+        print_message("error", "interrupted")
+        return 130
+    if isinstance(error, AnybackError):
         message = str(error)
     elif isinstance(error, OSError) and error.strerror:
         message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)

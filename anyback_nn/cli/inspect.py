@@ -21,12 +21,12 @@ def inspect(run: options.Run, json: options.Json = False) -> None:
 
     Nothing is computed, and classes of your own need not be defined.
     """
-    path = run / run_folder.MODEL if run.is_dir() else run
+    path = run_folder.find_latest(run)
     arrays, settings = checkpoint.read(path)
     with checkpoint.name_file(path):
         layers = [*describe_layers(arrays, settings)]
         about = describe_model(settings) | describe_data(settings.get("encoding"))
-        about |= describe_history(settings["history"])
+        about |= describe_history(settings["history"]) | describe_progress(settings.get("fit"))
     about |= run_folder.describe(run)
 
     printer = Printer(as_json=json)
@@ -97,6 +97,25 @@ def describe_history(rows: list[dict[str, float]]) -> dict[str, Any]:
         return {}
     measured = (f"{name} {value:.4g}" for name, value in rows[-1].items() if name != "epoch")
     return {"last epoch": ", ".join(measured)}
+
+
+def describe_progress(progress: Any) -> dict[str, Any]:
+    """Describe what a checkpoint knows in addition to a model."""
+    if progress is None:
+        return {}
+    batches = progress["batches"]
+    arguments = progress["arguments"]
+    kinds = [state["kind"] for state in progress["callbacks"]]
+    return {
+        "checkpoint": f"{plural(progress['epochs_done'], 'epoch')} done"
+        + (f", and {plural(batches, 'step')} of the next" if batches else "")
+        + (f"; stopped: {reason}" if (reason := progress["stop_reason"]) else ""),
+        "fit": ", ".join(
+            f"{name} {arguments[name]}" for name in ("batch_size", "shuffle", "validation")
+        ),
+        "data": arguments["data"],
+        **({"callbacks": ", ".join(kinds)} if kinds else {}),
+    }
 
 
 def describe_data(encoding: Any) -> dict[str, Any]:

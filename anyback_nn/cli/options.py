@@ -14,14 +14,16 @@ from typing import Annotated, Any
 import typer
 
 from anyback_nn.backends import Backend, select
+from anyback_nn.cli import UsageError
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.targets import TASKS
-from anyback_nn.errors import DataError
+from anyback_nn.errors import CheckpointError, DataError
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.losses import LOSSES
 from anyback_nn.optim.optimizers import OPTIMIZERS
 from anyback_nn.optim.schedules import SCHEDULES
+from anyback_nn.training.resume import parse_interval
 from anyback_nn.utils.messages import did_you_mean
 
 PARTS = ("auto", "test", "all")
@@ -84,6 +86,45 @@ def usage_error(option: str) -> Iterator[None]:
         raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
 
 
+def recall(command: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse the arguments of an earlier call again, so that each is checked.
+
+    Raises
+    ------
+    CheckpointError
+        They are not those of this command.
+    """
+    known = {parameter.name: parameter for parameter in command.params}
+    words: list[str] = []
+    data: list[str] = []
+    for name, value in asked.items():
+        if name not in known:
+            raise CheckpointError(f"the option {name!r} is unknown: was it another version?")
+        parameter = known[name]
+        if value is None or value is False:
+            continue
+        if parameter.param_type_name == "argument":
+            data.append(str(value))
+        elif parameter.is_flag:
+            words.append(parameter.opts[0])
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                words += [parameter.opts[0], str(one)]
+    try:
+        with command.make_context(command.name, [*words, "--", *data]) as context:
+            parsed = context.params
+    except UsageError as error:
+        raise CheckpointError(error.format_message()) from error
+    return {
+        name: value if value in (None, False) else _as_list(parsed[name])
+        for name, value in asked.items()
+    }
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def select_backend(spec: str | None) -> Backend:
     """Select the backend of ``--backend``."""
     with usage_error("--backend"):
@@ -116,6 +157,14 @@ def _one_of(known: Collection[str]) -> Callable[[Any], Any]:
 
 def _check_widths(text: str) -> str:
     parse_widths(text)
+    return text
+
+
+def _check_interval(text: str | None) -> str | None:
+    try:
+        parse_interval(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removeprefix("every: ")) from error
     return text
 
 
@@ -165,16 +214,15 @@ _ABOVE_0 = _check(lambda value: 0 < value < math.inf, "a finite number above 0")
 
 _data = partial(_option, "Data")
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        show_default=False,
-        help="A .csv, .tsv, .txt or .parquet file, also compressed (.gz, .bz2, .zip), - for "
-        "standard input, an .npz file, a folder with IDX files, or one of digits, xor, circles, "
-        "moons, spirals, blobs.",
-    ),
-]
+_DATA: Any = typer.Argument(
+    metavar="DATA",
+    show_default=False,
+    help="A .csv, .tsv, .txt or .parquet file, also compressed (.gz, .bz2, .zip), - for "
+    "standard input, an .npz file, a folder with IDX files, or one of digits, xor, circles, "
+    "moons, spirals, blobs.",
+)
+Data = Annotated[str, _DATA]
+NewData = Annotated[str | None, _DATA]
 OptionalData = Annotated[str, typer.Argument(metavar="DATA", help="As for train.")]
 Run = Annotated[
     Path,
@@ -330,6 +378,25 @@ EarlyStopping = Annotated[
         "PATIENCE",
         "Stop after this many epochs without a better validation loss; keep the best epoch.",
         check=_AT_LEAST_1,
+        default=False,
+    ),
+]
+CheckpointEvery = Annotated[
+    str | None,
+    _training(
+        "N[UNIT]",
+        "Write a checkpoint after every N epochs, steps or seconds, such as 600seconds, and keep "
+        "the last two and the best.",
+        check=_check_interval,
+        default="after an epoch, 30 seconds after the last one",
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    _training(
+        "RUN",
+        "Resume a run that is not finished, with its data and options: as if it had never been "
+        "interrupted. With --epochs, it ends earlier or later.",
         default=False,
     ),
 ]

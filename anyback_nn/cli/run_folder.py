@@ -1,20 +1,28 @@
-"""The folder of a run: the trained model, its history, the options and the results."""
+"""The folder of a run: the trained model, its history, the options and the results.
+
+While a run is trained, its folder has the options and checkpoints, and a lock. It is finished when
+it has the model, which is written last.
+"""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
 import os
+import platform
+import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
 
 from anyback_nn.backends import Backend
 from anyback_nn.cli.printing import to_json
@@ -22,19 +30,26 @@ from anyback_nn.datasets import BUILT_IN, Encoding, encoding_from_json
 from anyback_nn.datasets.frames import STANDARD_INPUT, is_table
 from anyback_nn.errors import AnybackError, CheckpointError, DataError
 from anyback_nn.model import Model
+from anyback_nn.training.resume import list_files
 from anyback_nn.utils.files import atomic_write, decompress, existing_folder
 
 __all__ = [
+    "RunFolder",
     "TrainingData",
     "check_file",
     "compute_fingerprints",
     "describe",
-    "find_free",
+    "describe_error",
+    "find_latest",
+    "find_model",
     "load",
-    "write",
+    "open_new",
+    "read_unfinished",
+    "reopen",
 ]
 
 MODEL, HISTORY, SETTINGS = "model.safetensors", "history.csv", "settings.json"
+CHECKPOINTS, LOCK = "checkpoints", ".lock"
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ class TrainingData:
 
     @classmethod
     def read(cls, run: Path) -> TrainingData | None:
-        """Read what `write` has written; None if it did not, or if a model file is alone."""
+        """Read what was written with the model; None if it did not, or if a model file is alone."""
         try:
             return cls(**_read_settings(run)["data"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -90,8 +105,100 @@ def compute_fingerprints(data: str) -> list[str]:
     return [hashlib.sha256(part).hexdigest() for part in contents]
 
 
-def find_free(path: Path | None, name: str) -> Path:
-    """Choose the folder of a new run, which is not created yet.
+@dataclass
+class RunFolder:
+    """The folder of a run in training, which no other process uses meanwhile; a context.
+
+    If there is neither a model nor a checkpoint at the end, the folder is removed.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        The name of the data, for another folder if this one fails.
+    lock : FileLock
+        The operating system releases it if the process dies.
+    created : tuple of Path
+        The folders that did not exist before.
+    """
+
+    path: Path
+    name: str
+    lock: FileLock
+    created: tuple[Path, ...] = ()
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / CHECKPOINTS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        is_empty = not (self.path / MODEL).exists() and not list_files(self.checkpoints)
+        if is_empty and self.created:
+            (self.path / SETTINGS).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.path / LOCK).unlink(missing_ok=True)
+        self.lock.release()
+        for folder in (self.checkpoints, *self.created) if is_empty else ():
+            with suppress(OSError):  # it is not empty: what is in it is not ours
+                folder.rmdir()
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings of a run that is not finished."""
+        process = {"pid": os.getpid(), "host": platform.node()}
+        _write_settings(self.path, {**settings, "process": process})
+
+    def finish(
+        self, model: Model, settings: Mapping[str, Any], *, keep_checkpoints: bool
+    ) -> tuple[Path, str | None]:
+        """Write the result, elsewhere if it cannot be written to the folder.
+
+        Returns
+        -------
+        path : Path
+            Where it has been written to.
+        reason : str, optional
+            Why not to the folder.
+        """
+        reason = None
+        for folder in chain((self.path,), self._iterate_fallbacks()):
+            try:
+                if (folder / MODEL).exists():
+                    raise AnybackError(f"{folder} holds a model by now")
+                folder.mkdir(parents=True, exist_ok=True)
+                with atomic_write(folder / HISTORY) as temporary:
+                    model.history.to_csv(temporary)
+                _write_settings(folder, settings)
+                model.save(folder / MODEL)
+            except (OSError, AnybackError) as error:
+                reason = reason or describe_error(error)
+                if folder != self.path:
+                    shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    (folder / HISTORY).unlink(missing_ok=True)
+                continue
+            if folder == self.path and not keep_checkpoints:
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
+            return folder, reason
+        raise AnybackError(f"the run could not be written anywhere: {reason}")
+
+    def _iterate_fallbacks(self) -> Iterator[Path]:
+        """Create folders in other places, one after the other."""
+        places: list[Callable[[], Path]] = [
+            lambda: Path.cwd() / "runs",
+            Path.home,
+            lambda: Path(tempfile.gettempdir()),
+        ]
+        for find_place in places:
+            with suppress(OSError, RuntimeError):  # there may be no such place
+                yield _create_numbered(find_place(), self.name)[0]
+
+
+def open_new(path: Path | None, name: str) -> RunFolder:
+    """Create the folder of a new run, and lock it.
 
     Without a ``path`` it is ``runs/<name>-<n>`` with the first n that is free.
 
@@ -100,38 +207,122 @@ def find_free(path: Path | None, name: str) -> Path:
     AnybackError
         The folder is taken, or nothing can be written there.
     """
-    if path is None:
-        numbered = (Path("runs", f"{name}-{n}") for n in count(1))
-        path = next(folder for folder in numbered if not os.path.lexists(folder))
-    elif (path / MODEL).exists():
+    try:
+        if path is None:
+            path, created = _create_numbered(Path("runs"), name)
+        else:
+            _require_free(path)
+            created = _create(path)
+        return RunFolder(path, name, _lock(path), created)
+    except OSError as error:
+        raise AnybackError(f"cannot write {path or 'runs'}: {error.strerror}") from error
+
+
+def reopen(path: Path, name: str) -> RunFolder:
+    """Lock the folder of a run that is resumed.
+
+    Raises
+    ------
+    AnybackError
+        Another process trains in it, or nothing can be written there.
+    """
+    try:
+        return RunFolder(path, name, _lock(path))
+    except OSError as error:
+        raise AnybackError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_unfinished(path: Path) -> dict[str, Any]:
+    """Return the settings of a run that can be resumed.
+
+    Raises
+    ------
+    AnybackError
+        There is no such run, or it is finished.
+    """
+    if (path / MODEL).is_file():
+        raise AnybackError(
+            f"{path} is finished, so there is nothing to resume: train a new run, or resume its "
+            "model in Python (Model.load, then fit)"
+        )
+    try:
+        settings: dict[str, Any] = _read_settings(path)
+        if isinstance(settings["asked"], dict) and isinstance(settings["data"], dict):
+            return settings
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise CheckpointError(
+        f"{path} is no run that can be resumed: expected a folder that anyback-nn train has begun, "
+        f"with {SETTINGS} and {CHECKPOINTS}"
+    )
+
+
+def _require_free(path: Path) -> None:
+    """Raise `AnybackError` unless a new run can have this folder."""
+    if (path / MODEL).exists():
         raise AnybackError(f"{path} holds a model already: choose another folder for --output")
-    elif os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+    if (path / SETTINGS).exists() and list_files(path / CHECKPOINTS):
+        raise AnybackError(
+            f"{path} holds a run that is not finished: resume it with --resume {path}, or choose "
+            "another folder for --output"
+        )
+    if not os.path.lexists(path):
+        return
+    remains = {LOCK, SETTINGS, CHECKPOINTS} if (path / SETTINGS).exists() else {LOCK}
+    # What a process that died before its first checkpoint has left counts as nothing.
+    if not path.is_dir() or not {entry.name for entry in path.iterdir()} <= remains:
         raise AnybackError(
             f"{path} exists and is not an empty folder: choose another folder for --output"
         )
-    _check_writable(path)
-    return path
 
 
-def write(model: Model, settings: Mapping[str, Any], path: Path | None, name: str) -> Path:
-    """Write a run, whole or not at all, to the folder that `find_free` chooses."""
-    while True:
-        folder = find_free(path, name)
-        try:
-            with atomic_write(folder) as temporary:
-                temporary.mkdir()
-                model.save(temporary / MODEL)
-                model.history.to_csv(temporary / HISTORY)
-                (temporary / SETTINGS).write_text(to_json(settings, indent=2) + "\n")
-            return folder
-        except OSError as error:
-            # Another run may have taken the number meanwhile: then this one takes the next.
-            if path is not None or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
+def _create_numbered(place: Path, name: str) -> tuple[Path, tuple[Path, ...]]:
+    """Create the first folder that is free in a place; see `_create`."""
+    for number in count(1):
+        with suppress(FileExistsError):
+            folder = place / f"{name}-{number}"
+            return folder, _create(folder, exist_ok=False)
+    raise AssertionError
+
+
+def _create(path: Path, *, exist_ok: bool = True) -> tuple[Path, ...]:
+    """Create a folder, and those above it; return those that did not exist, the inner one first."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(exist_ok=exist_ok)
+    return tuple(missing)
+
+
+def _lock(path: Path) -> FileLock:
+    """Lock a folder until the process ends."""
+    lock = FileLock(path / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        process = ""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            known = _read_settings(path)["process"]
+            process = f" ({int(known['pid'])} on {known['host']})"
+        raise AnybackError(
+            f"another process{process} trains in {path}: wait for its end, or choose another folder"
+        ) from None
+    return lock
+
+
+def _write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    with atomic_write(path / SETTINGS) as temporary:
+        temporary.write_text(to_json(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def describe_error(error: Exception) -> str:
+    """Return what an error of the operating system, or one of ours, says."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    return str(error)
 
 
 def describe(run: Path) -> dict[str, Any]:
-    """Describe what `write` noted beside the model; nothing for a model file alone."""
+    """Describe what was noted beside the model; nothing for a model file alone."""
     if not run.is_dir() and run.name != MODEL:
         return {}
     try:
@@ -154,6 +345,35 @@ def describe(run: Path) -> dict[str, Any]:
         return {}
 
 
+def find_model(run: Path) -> Path:
+    """Return the model file of a run's folder, or the path of a model file itself.
+
+    Raises
+    ------
+    CheckpointError
+        The folder has none.
+    """
+    if not run.is_dir() or (run / MODEL).exists():
+        return run / MODEL if run.is_dir() else run
+    if files := list_files(run / CHECKPOINTS):
+        raise CheckpointError(
+            f"the run {run} is not finished: resume it with anyback-nn train --resume {run}, or "
+            f"pass its latest checkpoint, {files[0]}"
+        )
+    raise CheckpointError(
+        f"the folder {run} holds no {MODEL}: expected a folder that anyback-nn train wrote, "
+        "or the path of a model file"
+    )
+
+
+def find_latest(run: Path) -> Path:
+    """Return the model file of a run, or the latest checkpoint if it is not finished."""
+    if run.is_dir() and not (run / MODEL).exists():
+        for file in (*list_files(run / CHECKPOINTS), *list_files(run)):
+            return file
+    return find_model(run)
+
+
 def load(run: Path, backend: Backend) -> tuple[Model, Encoding]:
     """Read a model and the encoding of its data from a run's folder or a model file.
 
@@ -162,12 +382,7 @@ def load(run: Path, backend: Backend) -> tuple[Model, Encoding]:
     CheckpointError
         There is none, it cannot be read, or it does not know how its data were encoded.
     """
-    path = run / MODEL if run.is_dir() else run
-    if run.is_dir() and not path.exists():
-        raise CheckpointError(
-            f"the folder {run} holds no {MODEL}: expected a folder that anyback-nn train wrote, "
-            "or the path of a model file"
-        )
+    path = find_model(run)
     model = Model.load(path, backend)
     if model.encoding is None:
         raise CheckpointError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from rich.table import Table
 
 from anyback_nn import __version__
 from anyback_nn.cli import options, recipe, run_folder
-from anyback_nn.cli.printing import Printer, create_table
-from anyback_nn.cli.run_folder import TrainingData
+from anyback_nn.cli.printing import Printer, create_table, print_message
+from anyback_nn.cli.run_folder import RunFolder, TrainingData
 from anyback_nn.cli.scores import Scores, choose_judge, compute_scores, show_scores
 from anyback_nn.datasets import Dataset, load
 from anyback_nn.errors import AnybackError
@@ -22,7 +23,8 @@ from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
-from anyback_nn.utils.messages import plural, prefix_errors
+from anyback_nn.training.resume import Checkpoint, list_files
+from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 from anyback_nn.utils.signals import hold_signals
 
 __all__ = ["train"]
@@ -35,7 +37,8 @@ SOME_ROWS = 4096
 
 
 def train(
-    data: options.Data,
+    context: typer.Context,
+    data: options.NewData = None,
     target: options.Target = None,
     task: options.Task = "auto",
     test_file: options.TestFile = None,
@@ -66,6 +69,8 @@ def train(
     epochs: options.Epochs = 50,
     batch_size: options.BatchSize = 64,
     early_stopping: options.EarlyStopping = None,
+    checkpoint_every: options.CheckpointEvery = None,
+    resume: options.Resume = None,
     seed: options.Seed = 0,
     backend: options.BackendSpec = None,
     dtype: options.Dtype = "float32",
@@ -80,103 +85,203 @@ def train(
     The test part is the one that the data come with, else a fifth of the rows, or what --test-file,
     --test-share, --group or --time say.
     """
-    arguments = dict(locals())
-    refuse_together(arguments)
-    device = options.select_backend(backend)
-    with options.usage_error("--compute-dtype"):
-        check_compute_dtype(compute_dtype, dtype, device)
+    asked = {name: value for name, value in locals().items() if name not in ("context", "resume")}
+    begun = None
+    if resume is not None:
+        begun = run_folder.read_unfinished(resume)
+        asked = combine(context, asked, begun["asked"], resume)
+    elif data is None:
+        raise typer.BadParameter("expected DATA, or --resume", param_hint="'DATA'")
+    refuse_together(asked)
+    run(SimpleNamespace(**asked), resume, begun)
 
-    counts = loss is not None and LOSSES[loss] is Poisson
-    if loss is not None and task == "auto":
-        task = "classification" if LOSSES[loss].classifies else "regression"
-    recipe.choose_loss(loss, task)
-    reading: dict[str, Any] = {
-        "target": target,
-        "task": task,
-        "test_fraction": test_share,
-        "test_file": None if test_file is None else str(test_file),
-        "group": group,
-        "time": time,
-        "log_target": log_target,
-        "center_target": not counts,
-        **vars(options.table_options(arguments)),
-    }
-    fingerprint = next(iter(run_folder.compute_fingerprints(data)), None)
-    dataset = load(data, **reading)
-    if class_weight is not None and dataset.task == "regression":
+
+RESUMED_WITH = ("data", "epochs", "checkpoint_every", "backend", "json", "quiet", "log")
+"""What may be other than when the run was begun."""
+
+
+def combine(
+    context: typer.Context, asked: dict[str, Any], begun: dict[str, Any], path: Path
+) -> dict[str, Any]:
+    """Return the arguments with which a run was begun, and those that are given now."""
+    with prefix_errors(path):
+        combined = options.recall(context.command, begun)
+    names = {str(option.name): option.opts[0] for option in context.command.params}
+    for name, value in asked.items():
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        if name not in RESUMED_WITH:
+            allowed = ["DATA", *(names[one] for one in RESUMED_WITH[1:])]
+            raise typer.BadParameter(
+                "a run resumes with the options that it was begun with: leave it out. Only "
+                f"{quoted_list(allowed)} may change",
+                param_hint=f"'{names[name]}'",
+            )
+        combined[name] = value
+    # What was printed then says nothing about now.
+    combined |= {name: asked[name] for name in ("json", "quiet", "log")}
+    return {name: combined[name] for name in asked}
+
+
+def run(asked: SimpleNamespace, path: Path | None, begun: dict[str, Any] | None) -> None:
+    """Train, test and write a new run, or the one of ``path``, with the settings it has begun."""
+    device = options.select_backend(asked.backend)
+    asked.backend = device.spec
+    with options.usage_error("--compute-dtype"):
+        check_compute_dtype(asked.compute_dtype, asked.dtype, device)
+    reading = describe_reading(asked)
+    fingerprints = run_folder.compute_fingerprints(asked.data)
+    fingerprint = next(iter(fingerprints), None)
+    if begun is not None and begun["data"].get("fingerprint") not in (*fingerprints, None):
+        raise AnybackError(
+            f"{asked.data} has other contents than when {path} was begun: expected the same data. "
+            f"If the file has moved: anyback-nn train FILE --resume {path}"
+        )
+    dataset = load(asked.data, **reading)
+    if asked.class_weight is not None and dataset.task == "regression":
         raise typer.BadParameter(
             "a continuous target has no classes: leave it out, or use --task classification",
             param_hint="'--class-weight'",
         )
-    run_folder.find_free(output, dataset.name)  # hours of training should not end with this error
     model = recipe.build_model(
         dataset,
         device,
-        hidden=hidden,
-        activation=activation,
-        dropout=dropout,
-        seed=seed,
-        dtype=dtype,
-        compute_dtype=compute_dtype,
-        loss=loss,
+        hidden=asked.hidden,
+        activation=asked.activation,
+        dropout=asked.dropout,
+        seed=asked.seed,
+        dtype=asked.dtype,
+        compute_dtype=asked.compute_dtype,
+        loss=asked.loss,
     )
-    x, y, held_out = divide(data, dataset, validation)
+    printer = Printer(as_json=asked.json, quiet=asked.quiet)
+    known = {
+        "anyback_nn": __version__,
+        "asked": vars(asked),
+        "data": vars(TrainingData(fingerprint, reading, len(dataset.x_train))),
+    }
+    folder = (
+        run_folder.open_new(asked.output, dataset.name)
+        if path is None
+        else run_folder.reopen(path, dataset.name)
+    )
+    with folder:
+        folder.begin(known)
+        printer.notes(dataset.notes)
+        printer.show(recipe.describe_data(dataset) + "\n")
+        printer.show(network_table(model))
+        printer.show("")
+        best_epoch = fit(asked, model, dataset, folder, printer)
+        finish(asked, model, dataset, folder, printer, known, best_epoch)
 
-    printer = Printer(as_json=json, quiet=quiet)
-    printer.notes(dataset.notes)
-    printer.show(recipe.describe_data(dataset) + "\n")
-    printer.show(network_table(model))
-    printer.show("")
-    stopping = EarlyStopping(early_stopping) if early_stopping else None
-    interrupted = False
+
+def describe_reading(asked: SimpleNamespace) -> dict[str, Any]:
+    """Return the arguments of `anyback_nn.datasets.load`."""
+    counts = asked.loss is not None and LOSSES[asked.loss] is Poisson
+    task = asked.task
+    if asked.loss is not None and task == "auto":
+        task = "classification" if LOSSES[asked.loss].classifies else "regression"
+    recipe.choose_loss(asked.loss, task)
+    return {
+        "target": asked.target,
+        "task": task,
+        "test_fraction": asked.test_share,
+        "test_file": None if asked.test_file is None else str(asked.test_file),
+        "group": asked.group,
+        "time": asked.time,
+        "log_target": asked.log_target,
+        "center_target": not counts,
+        **vars(options.table_options(vars(asked))),
+    }
+
+
+def fit(
+    asked: SimpleNamespace,
+    model: Model,
+    dataset: Dataset,
+    folder: RunFolder,
+    printer: Printer,
+) -> int:
+    """Train; return the epoch that early stopping has kept, or 0."""
+    x, y, held_out = divide(asked.data, dataset, asked.validation)
+    stopping = EarlyStopping(asked.early_stopping) if asked.early_stopping else None
+    checkpoints = Checkpoint(
+        folder.checkpoints, asked.checkpoint_every, report=lambda text: printer.notes([text])
+    )
+    optimizer = recipe.build_optimizer(
+        asked.optimizer,
+        learning_rate=asked.learning_rate,
+        epochs=asked.epochs if asked.schedule == "cosine" else None,
+        l2=asked.l2,
+        clip_norm=asked.clip_norm,
+    )
+    is_resumed = bool(list_files(folder.checkpoints))
     try:
         model.fit(
             x,
             y,
-            optimizer=recipe.build_optimizer(
-                optimizer,
-                learning_rate=learning_rate,
-                epochs=epochs if schedule == "cosine" else None,
-                l2=l2,
-                clip_norm=clip_norm,
-            ),
-            epochs=epochs,
-            batch_size=batch_size,
+            # That of the checkpoint, whose schedule may end in another epoch than this run.
+            optimizer=None if is_resumed else optimizer,
+            epochs=asked.epochs,
+            batch_size=asked.batch_size,
             validation=held_out,
-            class_weight=class_weight,
-            callbacks=[*([stopping] if stopping else []), *([EpochLog()] if log else [])],
-            progress=False if quiet or log else None,
+            class_weight=asked.class_weight,
+            callbacks=[
+                *([stopping] if stopping else []),
+                *([EpochLog()] if asked.log else []),
+                checkpoints,
+            ],
+            progress=False if asked.quiet or asked.log else None,
+            resume=True,
         )
-    except KeyboardInterrupt:
-        if not model.history:
-            raise AnybackError("interrupted in the first epoch: nothing was written") from None
-        interrupted = True
+    except (KeyboardInterrupt, SystemExit) as end:
+        status = 143 if isinstance(end, SystemExit) else 130
+        if not list_files(folder.checkpoints):
+            raise
+        file = list_files(folder.checkpoints)[0]
+        print_message(
+            "error",
+            f"interrupted; a checkpoint is in {folder.path} ({file.stem}). Resume with: "
+            f"anyback-nn train --resume {folder.path}",
+        )
+        raise typer.Exit(status) from None
+    return stopping.best_epoch if stopping else 0
 
-    best_epoch = stopping.best_epoch if stopping and not interrupted else 0
-    known = {
-        "anyback_nn": __version__,
-        "asked": arguments,
-        "data": vars(TrainingData(fingerprint, reading, len(dataset.x_train))),
-    }
+
+def finish(
+    asked: SimpleNamespace,
+    model: Model,
+    dataset: Dataset,
+    folder: RunFolder,
+    printer: Printer,
+    known: dict[str, Any],
+    best_epoch: int,
+) -> None:
+    """Measure the test part, write the run, and print both."""
     kept: Any = None
     try:
         with hold_signals():
             # Before anything is printed: what reads the output may be gone, or fail.
-            kept = measure_and_write(model, dataset, best_epoch, known, output, interrupted)
+            scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
+            result = summarize(model, best_epoch, scores)
+            kept = folder.finish(
+                model,
+                {**known, "result": result},
+                keep_checkpoints=asked.checkpoint_every is not None,
+            )
     except KeyboardInterrupt:
         if kept is None:
             raise
-    scores, result, written = kept
-    printer.show(describe_training(result, epochs) + "\n")
+    written, reason = kept
+    printer.show(describe_training(result, asked.epochs) + "\n")
     show_scores(printer, f"{dataset.name}, test part", dataset.encoding, scores)
-    judge = choose_judge(model, dataset.encoding, balanced=class_weight is not None)
-    warnings = (describe_explosion(model, y, result["train_loss"]), scores.compare(judge))
-    printer.notes(filter(None, warnings))
+    judge = choose_judge(model, dataset.encoding, balanced=asked.class_weight is not None)
+    explosion = describe_explosion(model, dataset.y_train, result["train_loss"])
+    printer.notes(filter(None, (explosion, scores.compare(judge))))
     printer.end({**result, "output": written}, written=written)
-    if interrupted:
-        raise AnybackError(
-            f"interrupted: {len(model.history)} of {epochs} epochs were finished and are kept"
-        )
+    if reason is not None:
+        raise AnybackError(f"{reason}. The run was written to {written} instead")
 
 
 def refuse_together(asked: dict[str, Any]) -> None:
@@ -190,21 +295,6 @@ def refuse_together(asked: dict[str, Any]) -> None:
         raise typer.BadParameter(
             "it predicts the logarithm itself: leave --log-target out", param_hint="'--loss'"
         )
-
-
-def measure_and_write(
-    model: Model,
-    dataset: Dataset,
-    best_epoch: int,
-    known: dict[str, Any],
-    output: Path | None,
-    interrupted: bool,
-) -> tuple[Scores, dict[str, Any], Path]:
-    """Measure the test part and write the run; return the scores, the result and the folder."""
-    scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
-    result = summarize(model, best_epoch, scores, interrupted=interrupted)
-    settings = {**known, "result": result}
-    return scores, result, run_folder.write(model, settings, output, dataset.name)
 
 
 def divide(data: str, dataset: Dataset, share: float) -> tuple[Any, Any, Any]:
@@ -254,9 +344,7 @@ def _describe_layer(layer: Layer) -> str:
     return f"{type(layer).__name__}({', '.join(changed)})"
 
 
-def summarize(
-    model: Model, best_epoch: int, scores: Scores, *, interrupted: bool
-) -> dict[str, Any]:
+def summarize(model: Model, best_epoch: int, scores: Scores) -> dict[str, Any]:
     """Return how training went; the parameters are those of the best epoch, if there is one."""
     kept_epoch = best_epoch or len(model.history)
     row = model.history.rows[kept_epoch - 1]
@@ -272,7 +360,6 @@ def summarize(
         "train_loss": row["train_loss"],
         "validation_loss": row.get("validation_loss"),
         **{f"test_{name}": value for name, value in scores.to_json().items()},
-        "interrupted": interrupted,
     }
 
 
