@@ -275,7 +275,7 @@ class Model(Engine):
                         rule if is_chosen or resumed is None else None,
                     )
                 if resumed is not None:
-                    resume_fit(context, resumed)
+                    resume_fit(context, resumed, writer)
                     rule = self.training.optimizer or rule
                 else:
                     self.training = self.training.with_optimizer(rule)

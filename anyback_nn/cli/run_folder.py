@@ -175,8 +175,6 @@ class RunFolder:
                 model.save(folder / MODEL)
             except (OSError, AnybackError) as error:
                 reason = reason or describe_error(error)
-                if folder != self.path:
-                    shutil.rmtree(folder, ignore_errors=True)
                 with suppress(OSError):
                     (folder / HISTORY).unlink(missing_ok=True)
                 continue
@@ -193,8 +191,16 @@ class RunFolder:
             lambda: Path(tempfile.gettempdir()),
         ]
         for find_place in places:
-            with suppress(OSError, RuntimeError):  # there may be no such place
-                yield _create_numbered(find_place(), self.name)[0]
+            try:
+                folder, created = _create_numbered(find_place(), self.name)
+            except (OSError, RuntimeError):  # there may be no such place
+                continue
+            yield folder
+            # The next one is asked for if this one failed.
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in created[1:]:
+                with suppress(OSError):
+                    parent.rmdir()
 
 
 def open_new(path: Path | None, name: str) -> RunFolder:

@@ -155,6 +155,7 @@ def run(asked: SimpleNamespace, path: Path | None, begun: dict[str, Any] | None)
         compute_dtype=asked.compute_dtype,
         loss=asked.loss,
     )
+    parts = divide(asked.data, dataset, asked.validation)
     printer = Printer(as_json=asked.json, quiet=asked.quiet)
     known = {
         "anyback_nn": __version__,
@@ -172,7 +173,7 @@ def run(asked: SimpleNamespace, path: Path | None, begun: dict[str, Any] | None)
         printer.show(recipe.describe_data(dataset) + "\n")
         printer.show(network_table(model))
         printer.show("")
-        best_epoch = fit(asked, model, dataset, folder, printer)
+        best_epoch = fit(asked, model, parts, folder, printer)
         finish(asked, model, dataset, folder, printer, known, best_epoch)
 
 
@@ -199,12 +200,11 @@ def describe_reading(asked: SimpleNamespace) -> dict[str, Any]:
 def fit(
     asked: SimpleNamespace,
     model: Model,
-    dataset: Dataset,
+    parts: tuple[Any, ...],
     folder: RunFolder,
     printer: Printer,
 ) -> int:
-    """Train; return the epoch that early stopping has kept, or 0."""
-    x, y, held_out = divide(asked.data, dataset, asked.validation)
+    """Train on the parts of `divide`; return the epoch that early stopping has kept, or 0."""
     stopping = EarlyStopping(asked.early_stopping) if asked.early_stopping else None
     checkpoints = Checkpoint(
         folder.checkpoints, asked.checkpoint_every, report=lambda text: printer.notes([text])
@@ -219,13 +219,12 @@ def fit(
     is_resumed = bool(list_files(folder.checkpoints))
     try:
         model.fit(
-            x,
-            y,
+            *parts[:2],
             # That of the checkpoint, whose schedule may end in another epoch than this run.
             optimizer=None if is_resumed else optimizer,
             epochs=asked.epochs,
             batch_size=asked.batch_size,
-            validation=held_out,
+            validation=parts[2],
             class_weight=asked.class_weight,
             callbacks=[
                 *([stopping] if stopping else []),

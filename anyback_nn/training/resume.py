@@ -343,8 +343,10 @@ def find_source(resume: bool | str | Path | None, own: Checkpoint | None) -> Pat
     return Path(resume)
 
 
-def read_latest(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """Read a checkpoint, or the latest one of a folder that is whole.
+def read_latest(
+    path: Path, report: Callable[[str], None]
+) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint, or the latest one of a folder that is whole, and report damaged ones.
 
     Returns
     -------
@@ -366,15 +368,12 @@ def read_latest(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
             errors.append(str(error))
             continue
         if errors:
-            warnings.warn(
-                f"{'. '.join(errors)}. Training resumes from the checkpoint before, {file.name}",
-                stacklevel=4,
-            )
+            report(f"{'. '.join(errors)}. Training resumes from the checkpoint before, {file.name}")
         return file, arrays, settings
     raise CheckpointError(". ".join(errors))
 
 
-def resume_fit(fit: FitContext, path: Path) -> None:
+def resume_fit(fit: FitContext, path: Path, writer: Checkpoint | None = None) -> None:
     """Set a model and the context of its fit to what a checkpoint holds.
 
     The context has the arguments of this call, which must be those of the checkpoint's.
@@ -385,7 +384,8 @@ def resume_fit(fit: FitContext, path: Path) -> None:
         There is no checkpoint that is whole, or it is of another network, or of other data or
         arguments: the message names the difference.
     """
-    file, arrays, settings = read_latest(path)
+    report = warnings.warn if writer is None else writer.report
+    file, arrays, settings = read_latest(path, report)
     model = fit.model
     with checkpoint.name_file(file):
         if "fit" not in settings:

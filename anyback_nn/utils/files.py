@@ -1,15 +1,18 @@
-"""Read files, compressed or plain, and write files and folders whole or not at all."""
+"""Read files, compressed or plain, and write files whole or not at all."""
 
 from __future__ import annotations
 
 import bz2
+import glob
 import gzip
 import io
 import os
+import platform
 import re
 import secrets
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,20 +37,22 @@ _BLOCK = 2**22
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write a file or folder to; it becomes ``path`` at the end.
+    """Yield a temporary path to write a file to; it becomes ``path`` at the end.
 
     If that fails or is interrupted, nothing of it stays, and what was at ``path`` is unchanged. A
-    file that is replaced keeps its mode, and a link to it stays a link.
+    file that is replaced keeps its mode, and a link to it stays a link. What a process that was
+    killed has left of the same file is removed.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
-    temporary = existing_folder(path) / f".{path.name}.{secrets.token_hex(4)}"
+    folder, prefix = existing_folder(path), f".{path.name[:200]}.{_hash_host()}-"
+    _remove_remains(folder, prefix)
+    temporary = folder / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
     try:
         yield temporary
-        for written in [temporary] if temporary.is_file() else temporary.iterdir():
-            # Only what is on the disk may take the place of what was there before.
-            with open(written, "rb+") as file:
-                os.fsync(file.fileno())
-        if temporary.is_file() and path.is_file():
+        # Only what is on the disk may take the place of what was there before.
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        if path.is_file():
             shutil.copymode(path, temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(path)
@@ -56,10 +61,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
         # The user knows nothing of the temporary path.
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _hash_host() -> str:
+    """Return what distinguishes this machine from others that see the same folder."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _remove_remains(folder: Path, prefix: str) -> None:
+    """Remove the temporary files of processes of this machine that are dead."""
+    if os.name != "posix":  # elsewhere, asking for a process may end it
+        return
+    with suppress(OSError):
+        for path in folder.glob(f"{glob.escape(prefix)}*-*"):
+            number = path.name.removeprefix(prefix).partition("-")[0]
+            try:
+                os.kill(int(number), 0)
+            except ProcessLookupError:
+                path.unlink(missing_ok=True)
+            except (OSError, ValueError, OverflowError):  # of another user, or none of ours
+                continue
 
 
 def _sync_folder(folder: Path) -> None:

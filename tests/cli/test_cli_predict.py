@@ -90,9 +90,9 @@ def test_a_file_is_written_whole_or_not_at_all(fails, classifier, flowers, tmp_p
         raise KeyboardInterrupt
 
     monkeypatch.setattr("anyback_nn.cli.predict.write_csv", fail)
-    fails("predict", classifier, flowers, "--output", "new.csv")
+    fails("predict", classifier, flowers, "--output", "new.csv", status=130)
     (tmp_path / "new.csv").write_text("mine")
-    fails("predict", classifier, flowers, "--output", "new.csv", "--force")
+    fails("predict", classifier, flowers, "--output", "new.csv", "--force", status=130)
 
 
 def test_a_continuous_target_has_no_probabilities(fails, regressor, houses):

@@ -151,19 +151,19 @@ def test_traceback_before_and_after_the_command(fails):
 
 
 @pytest.mark.parametrize(
-    ("error", "parts"),
+    ("error", "parts", "status"),
     [
-        (KeyError("x"), ["KeyError", "--traceback"]),
-        (OSError(28, "No space left on device", "runs"), ["runs: No space left on device"]),
-        (KeyboardInterrupt(), ["interrupted"]),
+        (KeyError("x"), ["KeyError", "--traceback"], 1),
+        (OSError(28, "No space left on device", "runs"), ["runs: No space left on device"], 1),
+        (KeyboardInterrupt(), ["interrupted"], 130),
     ],
 )
-def test_any_other_error_is_one_message_too(fails, monkeypatch, error, parts):
+def test_any_other_error_is_one_message_too(fails, monkeypatch, error, parts, status):
     def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("anyback_nn.cli.train.load", fail)
-    message = fails("train", "digits")
+    message = fails("train", "digits", status=status)
     assert len(message.splitlines()) == 1
     assert all(part in message for part in parts)
 
@@ -173,7 +173,7 @@ def test_an_interrupt_during_the_imports_is_a_message(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     command = [sys.executable, "-m", "anyback_nn", "--help"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "error: interrupted\n")
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
 
 
 def test_warnings_of_libraries_are_not_shown_unless_asked_for(fails, monkeypatch):

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 import anyback_nn as nn
-from anyback_nn.cli import train as train_command
 from anyback_nn.datasets import encoding_from_json, load
 
 QUICK = ("moons", "--hidden", "4", "--epochs", "2", "--learning-rate", "0.01")
@@ -149,18 +147,6 @@ def test_runs_are_numbered(program, tmp_path):
     assert program("train", *QUICK, "--json").json["output"] == "runs/moons-3"
 
 
-def test_a_number_that_another_run_took_meanwhile(program, tmp_path, monkeypatch):
-    fit = nn.Model.fit
-
-    def take_the_number(*arguments, **settings):
-        (tmp_path / "runs" / "moons-1" / "mine").mkdir(parents=True)
-        return fit(*arguments, **settings)
-
-    monkeypatch.setattr(nn.Model, "fit", take_the_number)
-    assert program("train", *QUICK, "--json").json["output"] == "runs/moons-2"
-    assert [path.name for path in (tmp_path / "runs" / "moons-1").iterdir()] == ["mine"]
-
-
 def test_output_may_be_deep_or_empty(program, tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in ("a/b/c", "empty"):
@@ -203,14 +189,6 @@ def test_divergence(fails):
     assert "learning rate" in message
 
 
-def test_a_disk_that_is_full_at_the_end(fails, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device", "somewhere/temporary")
-
-    monkeypatch.setattr("anyback_nn.training.history.History.to_csv", fail)
-    assert "runs/moons-1: No space left on device" in fails("train", *QUICK)
-
-
 def test_early_stopping_keeps_the_best_epoch(program, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.0, 0.0])
 
@@ -227,56 +205,6 @@ def test_early_stopping_keeps_the_best_epoch(program, tmp_path, monkeypatch):
     losses = iter([3.0, 1.0, 2.0, 2.0, 0.0])
     assert "4 of 5 epochs" in (out := program(*arguments).out)
     assert "keeping epoch 2" in out
-
-
-@pytest.fixture
-def interrupted(program, monkeypatch):
-    """Train, and press Ctrl-C at the first batch of an epoch, and again while all is written."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def run(epoch, again=0):
-        def interrupt(self, fit):
-            if fit.epoch == epoch - 1:
-                signal.raise_signal(signal.SIGINT)
-
-        monkeypatch.setattr(nn.EarlyStopping, "on_batch_begin", interrupt)
-        measure = train_command.compute_scores
-
-        def measure_interrupted(*arguments):
-            for _ in range(again):
-                signal.raise_signal(signal.SIGINT)
-            return measure(*arguments)
-
-        monkeypatch.setattr(train_command, "compute_scores", measure_interrupted)
-        options = ("--hidden", "4", "--early-stopping", "9", "--output", "run")
-        return program("train", "moons", *options)
-
-    yield run
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize(("epoch", "again", "kept"), [(3, 0, 2), (3, 1, 2), (99, 1, 50)])
-def test_interrupt_keeps_the_finished_epochs(interrupted, tmp_path, epoch, again, kept):
-    """A signal waits while a run is written; one that comes when training has ended is too late."""
-    outcome = interrupted(epoch, again)
-    assert outcome.status == (kept < 50)
-    message = f"interrupted: {kept} of 50 epochs were finished and are kept"
-    assert (message in outcome.err) == (kept < 50)
-    assert "Traceback" not in outcome.err
-    assert "written to run" in outcome.out
-    assert len(nn.Model.load(tmp_path / "run" / "model.safetensors").history) == kept
-    result = json.loads((tmp_path / "run" / "settings.json").read_text())["result"]
-    assert result["interrupted"] == (kept < 50)
-
-
-@pytest.mark.parametrize(("epoch", "again"), [(1, 0), (3, 2)])
-def test_interrupt_before_anything_is_learned_or_once_more(interrupted, tmp_path, epoch, again):
-    outcome = interrupted(epoch, again)
-    assert outcome.status == 1
-    message = "interrupted in the first epoch: nothing was written" if epoch == 1 else "interrupted"
-    assert outcome.err.splitlines()[-1] == f"error: {message}"
-    assert "Traceback" not in outcome.err
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("quiet", [False, True])
