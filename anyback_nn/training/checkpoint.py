@@ -195,7 +195,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def _parse_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
-    """Return the settings, and the checksum, which older files do not have."""
+    """Return the settings, and the checksum, which files of format 1 do not have."""
     if FORMAT not in metadata:
         raise CheckpointError(f"{path} is a safetensors file, but was not written by anyback_nn")
     try:
@@ -208,7 +208,10 @@ def _parse_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, 
             f"{path} has format version {version!r}; this anyback_nn reads up to {FORMAT_VERSION}. "
             "Update it with: pip install --upgrade anyback-nn"
         )
-    return settings, settings.pop("checksum", None)
+    checksum = settings.pop("checksum", None)
+    if checksum is None and version > 1:
+        raise CheckpointError(f"{path} has no checksum: is it damaged?")
+    return settings, checksum
 
 
 @contextmanager

@@ -61,6 +61,7 @@ def train(
         except BaseException as error:
             # Also after Ctrl-C: an unfinished update in place must be undone.
             model.training = before
+            fit.progress.undo()
             try:
                 explain(error, model, source, training=True)
                 raise

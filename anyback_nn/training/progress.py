@@ -60,6 +60,12 @@ class EpochProgress:
         self.sizes += sizes
         self.rates += rates
 
+    def undo(self) -> None:
+        """Forget the steps that were taken since the epoch began, or was resumed."""
+        del self.sizes[self.skipped :], self.rates[self.skipped :]
+        self.table = self.table[: self.skipped] if self.skipped else None
+        self._unread = []
+
     def stack_unread(self) -> list[StepReport]:
         """Return the reports that have not been read as arrays, which are longer than needed."""
         if not self._unread or self._unread[0][0].ndim:

@@ -123,6 +123,7 @@ class Checkpoint(Callback):
     _values: dict[Path, float] = field(default_factory=dict, init=False, repr=False)
     _last: tuple[int, int, float] = field(default=(0, 0, 0.0), init=False, repr=False)
     _failed: bool = field(default=False, init=False, repr=False)
+    _saved_epoch: int | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
@@ -162,8 +163,8 @@ class Checkpoint(Callback):
             self._write(fit)
 
     def on_train_error(self, fit: FitContext) -> None:
-        # The finished epochs, unless they have been written.
-        if fit.epochs_done > fit.resumed_epochs and not fit.progress.sizes:
+        # The finished epochs, unless a checkpoint has them.
+        if fit.epochs_done > fit.resumed_epochs and self._saved_epoch != fit.epoch:
             self.save(fit)
 
     def _is_due(self, fit: FitContext, *units: str | None) -> bool:
@@ -212,7 +213,7 @@ class Checkpoint(Callback):
                 self.report(f"no checkpoint was written: {error}. Training goes on without")
             self._failed = True
             return None
-        self._failed = False
+        self._failed, self._saved_epoch = False, epoch
         self._values.pop(path, None)
         rows = () if n_steps else fit.history.rows[-1:]
         self._values[path] = self._choose_value(rows)
@@ -397,8 +398,8 @@ def resume_fit(fit: FitContext, path: Path, writer: Checkpoint | None = None) ->
         if fit.arguments["optimizer"] is None:  # left out
             fit.arguments["optimizer"] = saved["arguments"]["optimizer"]
         _require_same(
-            {"arguments": saved["arguments"], **{name: settings[name] for name in ours}},
-            {"arguments": fit.arguments, **ours},
+            {**{name: settings[name] for name in ours}, "arguments": saved["arguments"]},
+            {**ours, "arguments": fit.arguments},
         )
         checkpoint.restore(model, arrays, settings)
     fit.resumed_from = file
