@@ -174,6 +174,8 @@ class ArraySource(Source):
             is_class = some.ndim == 1 and some.dtype.kind in "iu"
             some = np.ascontiguousarray(some, "int64" if is_class else dtype)
             checksum.update(f"{tuple(map(int, array.shape))}".encode() + some.tobytes())
+        if self.chosen is not None:
+            checksum.update(np.sort(self.chosen).astype(np.int64).tobytes())
         return checksum.hexdigest()
 
     def _order(self, number: int) -> Any:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.optim.like_sklearn import EpochSchedule
+from anyback_nn.sklearn.batches import ShuffledSource
 from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.validation import Validation
+from anyback_nn.training import checkpoint
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.fit import FitContext
+from anyback_nn.training.resume import find_writer
+from anyback_nn.tree import tree_named_leaves
+from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["Convergence"]
 
@@ -17,21 +24,66 @@ LOWEST_RATE = 1e-6
 """The rate at which ``learning_rate="adaptive"`` gives up."""
 
 
+_KEPT = {
+    *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_"),
+    *("_no_improvement_count", "converged_"),
+}
+"""The attributes of an estimator that count its training."""
+
+
+def _to_lists(state: Any) -> Any:
+    """Convert the arrays in the state of a random generator to lists."""
+    if isinstance(state, dict):
+        return {name: _to_lists(value) for name, value in state.items()}
+    return state.tolist() if hasattr(state, "tolist") else state
+
+
 @dataclass
 class Convergence(Callback):
     """Counts the epochs without improvement, in the training loss or in the validation score.
 
-    It keeps the fitted attributes of ``mlp`` up to date. ``n_samples`` are those of an epoch.
+    It keeps the fitted attributes of ``mlp`` up to date; ``source`` is that of its batches.
     """
 
     mlp: Estimator
-    n_samples: int
+    source: ArraySource
     validation: Validation | None
+    _order: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def on_epoch_begin(self, fit: FitContext) -> None:
+        if find_writer(fit.callbacks) is not None:
+            self._order = self._describe_order()
+
+    def _describe_order(self) -> dict[str, Any]:
+        """Return what the order of the samples in the next epoch depends on."""
+        source = self.source
+        if not isinstance(source, ShuffledSource):
+            return {}
+        return {"order": source.chosen.copy(), "random": _to_lists(source.random.get_state(False))}
+
+    def get_state(self, fit: FitContext) -> dict[str, Any]:
+        mlp, arrays = self.mlp, {}
+        if mlp._best is not None:
+            params, state = mlp._best
+            trees = {"parameters": fit.model.layout.unpack(params), "state": state}
+            arrays = tree_named_leaves(trees)
+        # The order of an epoch that has begun is drawn again.
+        order = self._order if fit.progress.sizes else self._describe_order()
+        kept = {name: to_python_scalars(getattr(mlp, name)) for name in _KEPT if hasattr(mlp, name)}
+        return {**kept, **order, **arrays}
+
+    def set_state(self, fit: FitContext, state: dict[str, Any]) -> None:
+        for name in _KEPT & state.keys():
+            setattr(self.mlp, name, state.pop(name))
+        if isinstance(self.source, ShuffledSource):
+            self.source.random.set_state(state.pop("random"))
+            self.source.chosen[:] = state.pop("order")
+        self.mlp._best = checkpoint.read_parameters(fit.model, state) if state else None
 
     def on_epoch_end(self, fit: FitContext) -> None:
         mlp, row = self.mlp, fit.history.last
         mlp.n_iter_ += 1
-        mlp.t_ += self.n_samples
+        mlp.t_ += self.source.n_samples
         mlp.loss_ = row["train_loss"]
         if mlp.verbose:
             print(f"Iteration {mlp.n_iter_}, loss = {mlp.loss_:.8f}")

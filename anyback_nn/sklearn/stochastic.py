@@ -17,6 +17,14 @@ from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training import loop
 from anyback_nn.training.fit import FitContext
+from anyback_nn.training.resume import (
+    Checkpoint,
+    describe_arguments,
+    find_source,
+    find_writer,
+    let_signals_wait,
+    resume_fit,
+)
 from anyback_nn.tree import tree_copy
 from anyback_nn.utils.arguments import to_python_scalars
 
@@ -55,8 +63,13 @@ def train(
     elif not mlp.early_stopping and mlp.best_loss_ is None:
         mlp.best_loss_, mlp.best_validation_score_ = np.inf, None
     _resume_or_begin(mlp, incremental=incremental)
+    fit = FitContext(model, 1 if incremental else int(mlp.max_iter))
+    writer = find_writer(mlp.callbacks or ())
+    if writer is not None:
+        _prepare_checkpoints(mlp, fit, source, writer)
     optimizer: Any = model.training.optimizer
     objective = mlp._build_objective()
+    fit.penalty_coefficients = objective.coefficients
     settings = (mlp._gradient_factor, mlp.average_weights)
     steps = model.compile_steps(
         # The model distinguishes losses, even those that cannot be hashed.
@@ -64,17 +77,16 @@ def train(
         optimizer,
         lambda: objective.build_step(optimizer, *settings),
     )
-    epochs = 1 if incremental else int(mlp.max_iter)
-    fit = FitContext(model, epochs, penalty_coefficients=objective.coefficients)
     if mlp.early_stopping and not incremental:
         # The best weights are restored after the last epoch, at first those it began with.
         fit.may_diverge = True
         if mlp._best is None:
             mlp._keep_best(mlp._predicting_params())
-    convergence = Convergence(mlp, source.n_samples, validation)
+    convergence = Convergence(mlp, source, validation)
     try:
-        with mlp._open_callbacks() as callbacks:
-            loop.train(fit, source, None, steps, [convergence, *callbacks])
+        with mlp._open_callbacks() as callbacks, let_signals_wait(writer):
+            ordered = sorted([convergence, *callbacks], key=lambda one: one is writer)
+            loop.train(fit, source, None, steps, ordered)
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=5)
     finally:
@@ -93,6 +105,24 @@ def train(
     if fit.divergence is not None:
         text += f" It diverged, and the best weights are restored: {fit.divergence}."
     warnings.warn(text, ConvergenceWarning, stacklevel=5)
+
+
+def _prepare_checkpoints(
+    mlp: Estimator, fit: FitContext, source: ArraySource, writer: Checkpoint
+) -> None:
+    """Say what checkpoints must know; with ``warm_start``, resume from one in a first fit."""
+    optimizer: Any = fit.model.training.optimizer
+    objective = mlp._build_objective()
+    fit.arguments = {
+        **describe_arguments(fit, source, source.batch_size, bool(mlp.shuffle), None, optimizer),
+        "penalties": objective.coefficients,
+        "average_weights": mlp.average_weights,
+    }
+    # Not if this estimator has been trained before: then it knows better.
+    is_first = fit.model.training.epoch == 0
+    path = find_source(mlp.warm_start and is_first, writer)
+    if path is not None:
+        resume_fit(fit, path, writer, ("average",) if mlp.average_weights is not None else ())
 
 
 def _resume_or_begin(mlp: Estimator, *, incremental: bool) -> None:

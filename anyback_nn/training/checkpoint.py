@@ -13,7 +13,7 @@ import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -282,8 +282,16 @@ def read_network(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
     )
 
 
-def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Fill a new model with arrays and settings as `collect_contents` returns them."""
+def restore(
+    model: Any,
+    arrays: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    more_slots: Sequence[str] = (),
+) -> None:
+    """Fill a new model with arrays and settings as `collect_contents` returns them.
+
+    ``more_slots`` are those of the optimiser's state that are not its own.
+    """
     backend = model.backend
     _check_counts(settings)
     _compare_shapes(model, arrays, settings["n_in"])
@@ -300,7 +308,8 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
         with backend.scope(model.dtype):
             training.optimizer = optimizer
             training.optimizer_state = {
-                slot: read_packed(model, f"optimizer.{slot}", arrays) for slot in optimizer.slots
+                slot: read_packed(model, f"optimizer.{slot}", arrays)
+                for slot in (*optimizer.slots, *more_slots)
             }
             if model.compute_dtype == "float16" and f"{LOSS_SCALE}.0" in arrays:
                 scale = LossScaling().init(backend, model.dtype)

@@ -13,7 +13,7 @@ import re
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
@@ -145,8 +145,8 @@ class Checkpoint(Callback):
             self._values = {file: self._read_value(file) for file in reversed(known)}
         elif files and not set(files) <= set(self._values):
             raise CheckpointError(
-                f"{folder} holds the checkpoints of another run: resume it with "
-                "resume=True, or choose another folder"
+                f"{folder} holds the checkpoints of another run: resume it (with resume=True; "
+                "estimators with warm_start=True), or choose another folder"
             )
         self._note_time(fit)
 
@@ -374,10 +374,16 @@ def read_latest(
     raise CheckpointError(". ".join(errors))
 
 
-def resume_fit(fit: FitContext, path: Path, writer: Checkpoint | None = None) -> None:
+def resume_fit(
+    fit: FitContext,
+    path: Path,
+    writer: Checkpoint | None = None,
+    more_slots: Sequence[str] = (),
+) -> None:
     """Set a model and the context of its fit to what a checkpoint holds.
 
-    The context has the arguments of this call, which must be those of the checkpoint's.
+    The context has the arguments of this call, which must be those of the checkpoint's. The state
+    of the optimiser may have ``more_slots`` than its own.
 
     Raises
     ------
@@ -401,7 +407,7 @@ def resume_fit(fit: FitContext, path: Path, writer: Checkpoint | None = None) ->
             {**{name: settings[name] for name in ours}, "arguments": saved["arguments"]},
             {**ours, "arguments": fit.arguments},
         )
-        checkpoint.restore(model, arrays, settings)
+        checkpoint.restore(model, arrays, settings, more_slots)
     fit.resumed_from = file
     fit.epochs_done = fit.resumed_epochs = saved["epochs_done"]
     fit.stop_reason = saved["stop_reason"]
