@@ -33,7 +33,25 @@ class DataError(AnybackError, ValueError):
 
 
 class DivergenceError(AnybackError, ArithmeticError):
-    """The loss or a parameter became NaN or infinite; the last finite parameters are kept."""
+    """The loss or a parameter became NaN or infinite, or the loss far too large.
+
+    The parameters from the start of that epoch are kept.
+
+    Attributes
+    ----------
+    epoch, step : int, optional
+        The number of the epoch, and of the step in it, both from 1.
+    layer : str, optional
+        The layer in which it began, if the epoch can be computed again.
+    norms : dict of str to dict of str to float
+        For each layer the Euclidean norms of its parameters, outputs and gradients in that step.
+    """
+
+    def __init__(self, *message: str, epoch: int | None = None, step: int | None = None) -> None:
+        super().__init__(*message)
+        self.epoch, self.step = epoch, step
+        self.layer: str | None = None
+        self.norms: dict[str, dict[str, float]] = {}
 
 
 class OutOfMemoryError(AnybackError, MemoryError):

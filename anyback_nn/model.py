@@ -179,6 +179,7 @@ class Model(Engine):
         callbacks: Sequence[Callback] = (),
         progress: bool | None = None,
         resume: bool | str | Path | None = None,
+        on_divergence: str = "stop",
     ) -> History:
         """Train the model; called again, it resumes training.
 
@@ -226,6 +227,10 @@ class Model(Engine):
             folder of the `Checkpoint` among the callbacks, if it has any yet. The model and all
             arguments must be those of then, but for ``epochs``, ``callbacks`` without a state, and
             an optimiser or schedule that is left out.
+        on_divergence : {"stop", "rollback"}
+            What happens after an epoch in which the loss or a parameter is no longer finite, or the
+            loss is more than 1,000 times that of the first epoch: an error, or the epoch is tried
+            again from its start with a quarter of the learning rate, five times at most in a call.
 
         Returns
         -------
@@ -240,13 +245,15 @@ class Model(Engine):
             Training cannot resume: there is no checkpoint that is whole, or it is of another
             network, or of other data or arguments; the message names the difference.
         DivergenceError
-            The loss or a parameter is no longer finite; the model keeps the parameters from the
-            start of that epoch.
+            The loss or a parameter is no longer finite, or the loss far too large; the model keeps
+            the parameters from the start of that epoch. The error has the epoch, the step, the
+            layer, and norms.
         OutOfMemoryError
             The device ran out of memory. The message says which batch size would fit; the model
             keeps the parameters from the start of that epoch.
         """
-        context = FitContext(self, as_integer("epochs", epochs, least=1))
+        epochs = as_integer("epochs", epochs, least=1)
+        context = FitContext(self, epochs, on_divergence=on_divergence)
         if batch_size is not None:
             batch_size = as_integer("batch_size", batch_size, least=1)
         if shuffle not in (True, False):

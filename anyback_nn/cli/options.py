@@ -391,6 +391,16 @@ CheckpointEvery = Annotated[
         default="after an epoch, 30 seconds after the last one",
     ),
 ]
+OnDivergence = Annotated[
+    str,
+    _training(
+        "ACTION",
+        "What happens after an epoch whose loss or parameters became infinite, or whose loss a "
+        "thousand times the first: stop, or rollback, which tries it again with a quarter of the "
+        "learning rate.",
+        check=_one_of(("stop", "rollback")),
+    ),
+]
 Resume = Annotated[
     Path | None,
     _training(

@@ -69,6 +69,7 @@ def train(
     epochs: options.Epochs = 50,
     batch_size: options.BatchSize = 64,
     early_stopping: options.EarlyStopping = None,
+    on_divergence: options.OnDivergence = "stop",
     checkpoint_every: options.CheckpointEvery = None,
     resume: options.Resume = None,
     seed: options.Seed = 0,
@@ -96,7 +97,9 @@ def train(
     run(SimpleNamespace(**asked), resume, begun)
 
 
-RESUMED_WITH = ("data", "epochs", "checkpoint_every", "backend", "json", "quiet", "log")
+RESUMED_WITH = (
+    *("data", "epochs", "on_divergence", "checkpoint_every", "backend", "json", "quiet", "log"),
+)
 """What may be other than when the run was begun."""
 
 
@@ -233,7 +236,15 @@ def fit(
             ],
             progress=False if asked.quiet or asked.log else None,
             resume=True,
+            on_divergence=asked.on_divergence,
         )
+    except AnybackError as error:
+        if not list_files(folder.checkpoints):
+            raise
+        raise AnybackError(
+            f"{error}. The finished epochs are in {folder.path}: resume with anyback-nn train "
+            f"--resume {folder.path}, to which --on-divergence rollback can be added"
+        ) from error
     except (KeyboardInterrupt, SystemExit) as end:
         status = 143 if isinstance(end, SystemExit) else 130
         if not list_files(folder.checkpoints):

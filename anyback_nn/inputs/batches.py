@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import device
@@ -50,6 +50,9 @@ __all__ = [
 
 class Source(ABC):
     """A source of the batches of each epoch."""
+
+    can_repeat: ClassVar[bool] = False
+    """Whether an epoch has the same batches each time."""
 
     @property
     @abstractmethod
@@ -111,6 +114,8 @@ class ArraySource(Source):
     chosen: Any = None
     resident: bool = False
     in_blocks: bool = True
+
+    can_repeat = True
 
     @property
     def n_samples(self) -> int:

@@ -23,6 +23,7 @@ __all__ = [
     "ExponentialDecay",
     "Fixed",
     "ReduceOnPlateau",
+    "Scaled",
     "Schedule",
     "StepDecay",
     "direction",
@@ -217,6 +218,39 @@ class ReduceOnPlateau(Schedule):
             if waited > self.patience:
                 rate, waited = min(rate, max(rate * self.factor, self.minimum)), 0
         return rate
+
+
+@dataclass(frozen=True)
+class Scaled(Schedule):
+    """Another schedule, times a factor.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    factor : float
+        Above 0.
+
+    Examples
+    --------
+    >>> Scaled(StepDecay(0.1, every=2), 0.5)(0)
+    0.05
+    """
+
+    schedule: Schedule
+    factor: float
+
+    def __post_init__(self) -> None:
+        check_range(self, "above 0", "factor")
+
+    def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
+        return self.factor * self.schedule(epoch, history)
+
+    @property
+    def per_epoch(self) -> bool:  # type: ignore[override]
+        return self.schedule.per_epoch
+
+    def has_ended(self, epoch: float) -> bool:
+        return self.schedule.has_ended(epoch)
 
 
 def direction(name: str, mode: str | None = None) -> float:

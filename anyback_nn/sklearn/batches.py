@@ -27,6 +27,8 @@ class ShuffledSource(ArraySource):
 
     random: Any = None
 
+    can_repeat = False
+
     def _order(self, number: int) -> Any:
         # As sklearn.utils.shuffle does, so that the order is the same as there.
         order = np.arange(self.n_samples)

@@ -20,12 +20,12 @@ from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import array_source, move
 from anyback_nn.inputs.checks import check_batch, check_dtype
 from anyback_nn.model import Model
-from anyback_nn.network.layer import PREDICTION, Context, Layer
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.testing.gradients import to_float64
 from anyback_nn.testing.host_reads import watched
 from anyback_nn.testing.variants import select, usable
+from anyback_nn.training.divergence import Tap
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.loop import take_steps
 from anyback_nn.training.step import StepArguments, build_step, value_and_grad
@@ -304,7 +304,7 @@ class _Trainer:
             dtype=dtype,
             metrics=like.metrics,
         )
-        tapped = Network(*map(_Tap, model.network.layers))
+        tapped = Network(*map(Tap, model.network.layers))
         derive = value_and_grad(tapped, model.loss)
 
         def look(*arguments: Any) -> Any:
@@ -381,26 +381,6 @@ class _Trainer:
         """Measure the trained model."""
         with watched(self.model.backend):
             self.run.scores = self.model.evaluate(*test)
-
-
-@dataclass(frozen=True)
-class _Tap(Layer):
-    """A layer with its output in its cache."""
-
-    layer: Layer
-
-    def output_size(self, n_in: int) -> int:
-        return self.layer.output_size(n_in)
-
-    def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
-        y, cache = self.layer.forward(params, x, context)
-        return y, (cache, y)
-
-    def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
-        return self.layer.backward(params, cache[0], dy)
-
-    def gradients(self, params: Any, cache: Any, dy: Array) -> Any:
-        return self.layer.gradients(params, cache[0], dy)
 
 
 def _compare_quantities(

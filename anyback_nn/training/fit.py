@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.array_api import to_numpy
-from anyback_nn.errors import CheckpointError
+from anyback_nn.errors import CheckpointError, DivergenceError
 from anyback_nn.inputs.batches import (
     ArraySource,
     IndexedBatches,
@@ -30,6 +31,7 @@ from anyback_nn.inputs.checks import (
 )
 from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
+from anyback_nn.optim.schedules import Scaled, Schedule
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.evaluation import evaluate
@@ -37,6 +39,12 @@ from anyback_nn.training.history import History
 from anyback_nn.training.memory import has_room
 from anyback_nn.training.progress import EpochProgress
 from anyback_nn.utils.frames import is_frame
+
+ROLLBACK_FACTOR = 0.25
+"""Factor of the learning rate after an epoch that diverged."""
+
+MOST_ROLLBACKS = 5
+"""The number of such epochs that are tried again."""
 
 __all__ = ["FitContext", "batch_arrays", "batch_iterable", "build_sources", "check_arrays"]
 
@@ -56,6 +64,12 @@ class FitContext:
         The reason why training was stopped early.
     may_diverge : bool
         Whether training goes on after a loss or a parameter is no longer finite.
+    on_divergence : {"stop", "rollback"}, optional
+        What happens after an epoch that diverged otherwise, in `Model.fit`.
+    rollbacks : int
+        The number of epochs that were tried again.
+    report : callable
+        Takes messages about them.
     divergence : str, optional
         What was no longer finite first, and the likely cause.
     epochs_done, batches_done : int
@@ -85,6 +99,9 @@ class FitContext:
     stop_reason: str | None = None
     penalty_coefficients: tuple[float, ...] = ()
     may_diverge: bool = False
+    on_divergence: str | None = None
+    report: Callable[[str], None] = field(default=warnings.warn, repr=False)
+    rollbacks: int = field(default=0, init=False)
     divergence: str | None = field(default=None, init=False)
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
@@ -116,6 +133,12 @@ class FitContext:
         """The history of all finished epochs."""
         return self.model.training.history
 
+    def __post_init__(self) -> None:
+        if self.on_divergence not in (None, "stop", "rollback"):
+            raise ValueError(
+                f"on_divergence: expected 'stop' or 'rollback', got {self.on_divergence!r}"
+            )
+
     def begin_callbacks(self, callbacks: Sequence[Callback]) -> None:
         """Call the callbacks before the first epoch; give them the state that a checkpoint has."""
         self.callbacks = callbacks
@@ -136,6 +159,29 @@ class FitContext:
                 raise CheckpointError(
                     f"{self.resumed_from}: the state of {kind} does not fit ({error!r})"
                 ) from error
+
+    def roll_back(self, error: DivergenceError) -> bool:
+        """Return whether to try a diverged epoch again, which then has a smaller learning rate."""
+        # If the first step diverged, no rate would help.
+        is_hopeless = self.epoch == 0 and error.step == 1 and "before the first" in str(error)
+        if self.on_divergence != "rollback" or self.rollbacks >= MOST_ROLLBACKS or is_hopeless:
+            return False
+        training = self.model.training
+        assert training.optimizer is not None
+        rate = training.optimizer.learning_rate
+        if isinstance(rate, Scaled):
+            rate = replace(rate, factor=rate.factor * ROLLBACK_FACTOR)
+        elif isinstance(rate, Schedule):
+            rate = Scaled(rate, ROLLBACK_FACTOR)
+        else:
+            rate *= ROLLBACK_FACTOR
+        training.optimizer = replace(training.optimizer, learning_rate=rate)
+        self.rollbacks += 1
+        self.report(
+            f"{error}. Epoch {self.epoch + 1} is tried again with {ROLLBACK_FACTOR} times the "
+            f"learning rate (attempt {self.rollbacks} of {MOST_ROLLBACKS})"
+        )
+        return True
 
     def penalty_mask(self) -> Packed:
         """Return the mask of the penalties, see `Layout.penalty_mask`; empty if there is none."""

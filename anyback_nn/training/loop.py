@@ -17,16 +17,22 @@ from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.layout import Packed
 from anyback_nn.random import Random, ZerosOnly, generator
 from anyback_nn.training.callbacks import Callback
+from anyback_nn.training.divergence import (
+    PARAMETERS,
+    find_divergence,
+    locate,
+    warn_of_unchanged_layers,
+)
 from anyback_nn.training.engine import CompiledSteps, Engine
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.out_of_memory import explain
 from anyback_nn.training.progress import EpochProgress
-from anyback_nn.training.step import Step, StepReport, summarize_epoch
+from anyback_nn.training.step import Step, StepReport, build_summary
 from anyback_nn.tree import tree_copy, tree_leaves
 
 __all__ = ["take_steps", "train"]
 
-PARAMETERS = "parameters"
+KEPT = "The model has the parameters from the start of that epoch"
 
 MOST_NOISE = 2**26
 """The maximum number of bytes of noise for the steps of one call."""
@@ -54,7 +60,7 @@ def train(
             if fit.stop_reason is not None:
                 break
             fit.progress.begin()
-            row = _train_epoch(fit, source, steps, callbacks)
+            row = _train_epoch(fit, source, steps, callbacks, before.params)
             row |= fit.measure()
             row["seconds"] = fit.progress.seconds
             model.training.history.rows.append(row)
@@ -62,7 +68,12 @@ def train(
             # Also after Ctrl-C: an unfinished update in place must be undone.
             model.training = before
             fit.progress.undo()
+            if isinstance(error, DivergenceError) and fit.roll_back(error):
+                continue
             try:
+                if isinstance(error, DivergenceError):
+                    _locate(error, fit, source, steps.step)
+                    error.args = (f"{error}. {KEPT}",)
                 explain(error, model, source, training=True)
                 raise
             finally:
@@ -72,6 +83,19 @@ def train(
         fit.progress = EpochProgress()
         _call(callbacks, "on_epoch_end", fit)
     _call(callbacks, "on_train_end", fit)
+
+
+def _locate(error: DivergenceError, fit: FitContext, source: Source, step: Step) -> None:
+    """Take the steps of the epoch again, and add to the error in which layer it began."""
+    context = FitContext(fit.model, epochs=0, penalty_coefficients=fit.penalty_coefficients)
+    context.progress.skipped = fit.progress.skipped
+    saved = fit.model.training
+    fit.model.training = saved.copy()
+    try:
+        if source.can_repeat:
+            locate(error, fit.model, step, lambda watched: take_steps(context, source, watched))
+    finally:
+        fit.model.training = saved
 
 
 def take_steps(
@@ -222,8 +246,9 @@ def _train_epoch(
     source: Source,
     steps: CompiledSteps,
     callbacks: Sequence[Callback],
+    before: Packed,
 ) -> dict[str, float]:
-    """Train one epoch; return its row of the history."""
+    """Train one epoch; return its row of the history. ``before`` are the parameters before it."""
     model, training = fit.model, fit.model.training
     if steps.scan is not None and source.all_rows is not None and not _need_every_batch(callbacks):
         _take_scans(fit, source, steps.scan, callbacks)
@@ -235,16 +260,13 @@ def _train_epoch(
         PARAMETERS: training.params,
         "the optimiser's means": tuple(tree_leaves(training.optimizer_state)),
     }
-    table, infinite = _read_epoch(fit, groups)
-    divergence = _explain_divergence(
-        table[:, 0], infinite, training.epoch, rates, model.compute_dtype
-    )
-    if divergence is not None:
+    table, infinite, changed = _read_epoch(fit, groups, before)
+    error = find_divergence(fit, table[:, 0], infinite)
+    if error is not None:
         if not fit.may_diverge:
-            raise DivergenceError(
-                f"{divergence}. The model has the parameters from the start of that epoch"
-            )
-        fit.divergence = fit.divergence or divergence
+            raise error
+        fit.divergence = fit.divergence or str(error)
+    warn_of_unchanged_layers(fit, table[:, 0], changed)
     training.epoch += 1
     # Not at the beginning of a warm-up, where the next rate is above 0.
     if not any(rates) and next(_iterate_rates(fit, source)) == 0.0:
@@ -279,54 +301,30 @@ def _list_hooks(callbacks: Sequence[Callback], event: str) -> list[Callable[[Fit
     return [hook for hook in hooks if getattr(hook, "__func__", None) is not default]
 
 
-def _read_epoch(fit: FitContext, groups: dict[str, Packed]) -> tuple[Any, str | None]:
-    """Read all reports at once, with the name of the first group that is not finite, if any."""
+def _read_epoch(
+    fit: FitContext, groups: dict[str, Packed], before: Packed
+) -> tuple[Any, str | None, list[bool]]:
+    """Read all that is known of an epoch at once.
+
+    Returns
+    -------
+    table : ndarray, shape (n_steps, n_values)
+    infinite : str, optional
+        The name of the first group that is not finite.
+    changed : list of bool
+        Whether each parameter of the layout has changed.
+    """
     model, progress = fit.model, fit.progress
-    summarize = model.get_compiled("summary", lambda: summarize_epoch)
+    summarize = model.get_compiled("summary", lambda: build_summary(model.layout))
     reports = progress.stack_unread()
     names = [name for name, arrays in groups.items() for _ in arrays]
     values: Any = np.empty(0)
     if reports or names:
-        arguments = (tuple(reports), tuple(groups.values()))
+        arguments = (tuple(reports), tuple(groups.values()), before, model.training.params)
         values = to_numpy(summarize(*arguments)).astype(np.float64)
-    n_values = len(values) - len(names)
-    infinite = next((name for name, flag in zip(names, values[n_values:]) if flag != 1.0), None)
+    n_leaves = len(model.layout.leaves)
+    n_values = len(values) - len(names) - n_leaves
+    flags = values[n_values:]
+    infinite = next((name for name, flag in zip(names, flags) if flag != 1.0), None)
     progress.append(values[:n_values].reshape(-1, len(model.metric_names)))
-    return progress.table, infinite
-
-
-def _explain_divergence(
-    losses: Any,
-    infinite: str | None,
-    epoch: int,
-    rates: Sequence[float],
-    compute_dtype: str | None,
-) -> str | None:
-    """Explain that a loss is not finite, or an array at the end of the epoch, if so."""
-    bad = np.flatnonzero(~np.isfinite(losses))
-    if not bad.size and infinite is None:
-        return None
-    at = int(bad[0]) if bad.size else len(losses) - 1
-    what = f"the loss became {losses[at]}" if bad.size else f"{infinite} became NaN or infinite"
-    if bad.size and epoch == 0 and at == 0:
-        cause = (
-            "it was so before the first update, so the inputs or targets are probably too large, "
-            "or contain NaN: standardise them, and replace missing values"
-        )
-    elif not bad.size and infinite != PARAMETERS:
-        cause = (
-            "gradients, or their squares, are too large for the dtype: standardise the inputs and "
-            "targets, or set clip_norm=1.0 (--clip-norm 1)"
-        )
-    else:
-        # A loss shows the effect of the previous update; the parameters show that of the last one.
-        rate = rates[max(at - 1, 0)] if bad.size else rates[at]
-        cause = (
-            f"the learning rate, {rate:.3g}, is probably too high: try {rate / 10:.3g}, "
-            "clip_norm=1.0 (--clip-norm 1), or standardise the inputs"
-        )
-        if bad.size and np.isnan(losses[at]):
-            cause += "; or a sample contains NaN, which is not checked in memory maps"
-    if compute_dtype == "float16":
-        cause += '. The range of float16 ends at 65504: compute_dtype="bfloat16" goes further'
-    return f"{what} in epoch {epoch + 1}, step {at + 1} of it; {cause}"
+    return progress.table, infinite, [flag == 1.0 for flag in flags[len(names) :]]

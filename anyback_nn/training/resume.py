@@ -136,6 +136,7 @@ class Checkpoint(Callback):
     # When ------------------------------------------------------------------------------------
 
     def on_train_begin(self, fit: FitContext) -> None:
+        fit.report = self.report
         folder, files = Path(self.folder), list_files(self.folder)
         if folder.exists() and not folder.is_dir():
             raise CheckpointError(f"cannot write checkpoints to {folder}: it is no folder")

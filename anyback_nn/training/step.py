@@ -19,7 +19,7 @@ from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.metrics import Metric, measure, r2
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
-from anyback_nn.tree import tree_copy
+from anyback_nn.tree import tree_copy, tree_leaves
 
 __all__ = [
     "Step",
@@ -29,7 +29,7 @@ __all__ = [
     "build_predict",
     "build_step",
     "build_step_on_rows",
-    "summarize_epoch",
+    "build_summary",
     "value_and_grad",
 ]
 
@@ -224,25 +224,30 @@ def build_evaluate(loss: Loss, metrics: Sequence[Metric]) -> Callable[..., Array
     return evaluate
 
 
-def summarize_epoch(reports: Sequence[StepReport], groups: Sequence[Packed]) -> Array:
-    """Concatenate all values that are read at the end of an epoch into one vector.
-
-    Parameters
-    ----------
-    reports : sequence of tuple of array, shape (n_steps,)
-        The reports of consecutive steps.
-    groups : sequence of tuple of array
-        Packed parameters and optimiser state.
+def build_summary(layout: Layout) -> Callable[..., Array]:
+    """Build the function that concatenates all values that are read at the end of an epoch.
 
     Returns
     -------
-    array
-        The reports, step by step; then, for each array of the groups, 1 if all its elements are
-        finite, else 0.
+    callable
+        ``summarize(reports, groups, before, after)``. The ``reports`` are those of consecutive
+        steps, of arrays of shape (n_steps,); the ``groups`` packed parameters and optimiser state;
+        then the packed parameters from the start and the end of the epoch. It returns the reports,
+        step by step; 1 for each array of the groups that is finite, else 0; and 1 for each
+        parameter of the layout that has changed, else 0.
     """
-    arrays = [array for group in groups for array in group]
-    first = reports[0][0] if reports else arrays[0]
-    xp = array_namespace(first)
-    tables = [xp.reshape(xp.stack(report, axis=1), (-1,)) for report in reports]
-    flags = [xp.astype(xp.all(xp.isfinite(array)), first.dtype) for array in arrays]
-    return xp.concat([*tables, xp.stack(flags)] if flags else tables)
+
+    def summarize(
+        reports: Sequence[StepReport], groups: Sequence[Packed], before: Packed, after: Packed
+    ) -> Array:
+        arrays = [array for group in groups for array in group]
+        first = reports[0][0] if reports else arrays[0]
+        xp = array_namespace(first)
+        tables = [xp.reshape(xp.stack(report, axis=1), (-1,)) for report in reports]
+        flags = [xp.all(xp.isfinite(array)) for array in arrays]
+        pairs = zip(tree_leaves(layout.unpack(before)), tree_leaves(layout.unpack(after)))
+        flags += [xp.any(old != new) for old, new in pairs]
+        numbers = [xp.astype(flag, first.dtype) for flag in flags]
+        return xp.concat([*tables, xp.stack(numbers)] if numbers else tables)
+
+    return summarize

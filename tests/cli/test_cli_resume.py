@@ -215,6 +215,26 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(program, signals, tmp
     assert "resumes from the checkpoint before, epoch-00003" in outcome.err
 
 
+def test_a_run_that_diverged_can_be_resumed_with_a_smaller_rate(program, tmp_path, monkeypatch):
+    class Poison(nn.Callback):
+        """The parameters of the third epoch are too large."""
+
+        def on_epoch_begin(self, fit):
+            if fit.epoch == 2 and fit.on_divergence == "stop":
+                fit.model.params = tuple(
+                    {name: array * 1e30 for name, array in layer.items()}
+                    for layer in fit.model.params
+                )
+
+    monkeypatch.setattr(nn.EarlyStopping, "on_epoch_begin", Poison.on_epoch_begin)
+    with np.errstate(all="ignore"):
+        outcome = program(*RUN)
+    assert outcome.status == 1
+    assert "The finished epochs are in run: resume with anyback-nn train --resume" in outcome.err
+    result = program("train", "--resume", "run", "--on-divergence", "rollback", "--json").json
+    assert result["epochs"] == 6
+
+
 # Locks -------------------------------------------------------------------------------------------
 
 HOLD = """

@@ -431,7 +431,7 @@ def interrupted(tmp_path):
         ({"batch_size": None}, "batch"),
         ({"shuffle": False}, "shuffle is True in the checkpoint, and False here"),
         ({"validation": 0.3}, "data|n_batches|validation"),
-        ({"validation": None}, "validation|n_batches"),
+        ({"validation": None}, "data|validation|n_batches"),
         ({"optimizer": nn.Adam(0.3)}, r"optimizer.learning_rate"),
         ({"callbacks": []}, "it has the state of the callback EarlyStopping: expected the same"),
     ],
