@@ -36,6 +36,7 @@ class JaxBackend(Backend):
 
     @property
     def device(self) -> Any:
+        self.use()
         return jax.devices()[int(self.device_name or 0)]
 
     @property
@@ -43,7 +44,12 @@ class JaxBackend(Backend):
         return bool(self.device.platform != "cpu")
 
     def devices(self) -> list[str]:
+        self.use()
         return [f"jax:{index}" for index in range(len(jax.devices()))]
+
+    def check_process(self) -> None:
+        if self.was_forked:
+            raise self.no_fork()
 
     def _from_numpy(self, x: Any) -> Array:
         # `jax.device_put` may keep memory that the caller writes to afterwards; `jax.numpy.asarray`
@@ -101,6 +107,7 @@ class JaxBackend(Backend):
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
+        self.use()
         with contextlib.ExitStack() as settings:
             # A user may have forbidden what the standard allows.
             if jax.config.jax_numpy_rank_promotion != "allow":

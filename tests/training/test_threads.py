@@ -1,8 +1,13 @@
 """One model in several threads."""
 
 import copy
+import functools
+import multiprocessing
 import os
 import pickle
+import signal
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 from threading import Event, Thread
 
 import numpy as np
@@ -151,8 +156,31 @@ def test_batches_may_come_from_a_thread_that_uses_the_model(backend):
     assert model.evaluate(batches()) == pytest.approx(model.evaluate(X, Y), rel=1e-5)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def fork(act):
+    """Return the exit status of a forked process that calls a function: 0, if it returned."""
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # a process that hangs is ended
+        try:
+            act()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1]
+
+
+forks = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),  # of JAX
+]
+
+
+def all_of(marks):
+    return lambda function: functools.reduce(lambda test, mark: mark(test), marks, function)
+
+
+@all_of(forks)
 def test_a_process_that_is_forked_in_the_middle_of_a_step_can_predict():
     model, held, go_on = create_model("numpy"), Event(), Event()
 
@@ -164,10 +192,62 @@ def test_a_process_that_is_forked_in_the_middle_of_a_step_can_predict():
     thread = Thread(target=hold)
     thread.start()
     held.wait()
-    child = os.fork()
-    if not child:
-        model.predict(X)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    assert fork(lambda: model.predict(X)) == 0
     go_on.set()
     thread.join()
+
+
+@all_of(forks)
+def test_a_forked_process_computes_or_says_why_not(backend):
+    """JAX and PyTorch with several threads would wait for ever."""
+    model = create_model(backend)
+    model.fit(X, Y, **OPTIONS)
+    state, expected = pickle.dumps(model), model.predict(X)
+
+    def compute():
+        if backend.name != "jax":
+            warnings.simplefilter("ignore")  # that PyTorch has one thread
+            np.testing.assert_allclose(model.predict(X), expected, rtol=1e-5)
+            model.fit(X, Y, **OPTIONS)
+            return
+        for use in (
+            lambda: model.predict(X),
+            lambda: model.fit(X, Y, **OPTIONS),
+            lambda: backend.asarray(X),
+            lambda: nn.select("jax:0"),
+        ):
+            with pytest.raises(nn.BackendUnavailableError, match="forked .* 'spawn'"):
+                use()
+        with pytest.warns(UserWarning, match="on NumPy from now on, because: .*forked"):
+            other = pickle.loads(state)
+        np.testing.assert_allclose(other.predict(X), expected, rtol=1e-5)
+
+    assert fork(compute) == 0
+
+
+@all_of(forks)
+@pytest.mark.needs("torch")
+def test_pytorch_has_one_thread_in_a_forked_process():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    model = create_model("torch")
+    x = np.zeros((4096, 2), dtype="float32")
+    model.predict(x)  # large enough for several threads
+
+    def compute():
+        with pytest.warns(RuntimeWarning, match="one thread in this process"):
+            model.predict(x)
+        assert torch.get_num_threads() == 1
+        assert fork(lambda: model.predict(x)) == 0
+
+    assert fork(compute) == 0
+    torch.set_num_threads(before)
+
+
+def test_a_spawned_process_computes(backend):
+    model = create_model(backend)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        actual = pool.submit(model.predict, X).result()
+    np.testing.assert_allclose(actual, model.predict(X), rtol=1e-5)
