@@ -254,7 +254,7 @@ class Model(Engine):
                 training_source, validation_source = build_sources(
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
-                self.training = self.training.with_optimizer(rule)
+                self.set_optimizer(rule)
                 if isinstance(schedule, str):  # which is one of this call
                     self.training = replace(self.training, first_epoch=self.training.epoch)
                 steps = self.compile_training_steps(rule)

@@ -292,6 +292,9 @@ class Backend:
         rules = self.trace_rules
         return None if rules is None else TracedScan(step, donate, rules)
 
+    def clear_caches(self) -> None:
+        """Drop what the library has compiled and keeps; by default nothing."""
+
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
         """Create arrays on this device, and with ``dtype`` unchanged, inside the context."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -78,8 +79,12 @@ class JaxBackend(Backend):
     def jit(
         self, function: Callable[..., Any], donate: tuple[int, ...] = (), *, replay: bool = False
     ) -> Callable[..., Any]:
-        compiled: Callable[..., Any] = jax.jit(function, donate_argnums=donate)
+        # JAX keeps what it has compiled as long as the function lives, which a module may hold.
+        compiled: Callable[..., Any] = jax.jit(partial(function), donate_argnums=donate)
         return compiled
+
+    def clear_caches(self) -> None:
+        jax.clear_caches()
 
     def scan(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
