@@ -31,7 +31,6 @@ from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.random import ShapeOnly, ZerosOnly, generator
-from anyback_nn.training.custom import is_own
 from anyback_nn.training.history import History
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_map, tree_named_leaves
@@ -272,8 +271,6 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
             raise CheckpointError(f"feature_names is {names!r}: expected {model.n_in} strings")
         model.feature_names = tuple(names)
     training = model.training
-    # What the state of a user's layer may be is not known.
-    checked = ("parameters", "state") if all(map(is_own, model.network.layers)) else ("parameters",)
 
     def fill(part: str, tree: Any, dtype: str | None = model.dtype) -> Any:
         """Replace the leaves of a tree by the file's arrays, after a check of their shapes."""
@@ -282,7 +279,7 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
         def read_leaf(leaf: Any) -> Array:
             name = f"{part}.{next(names)}"
             _require_shape(name, arrays, leaf.shape)
-            if part in checked and not np.all(np.isfinite(arrays[name])):
+            if part == "parameters" and not np.all(np.isfinite(arrays[name])):
                 raise CheckpointError(
                     f"the array {name!r} contains NaN or infinite values: is the file damaged?"
                 )
@@ -294,6 +291,14 @@ def restore(model: Any, arrays: Mapping[str, Any], settings: Mapping[str, Any]) 
     with backend.scope(model.dtype):
         training.params = model.layout.pack(fill("parameters", model.layout.tree))
         training.state = fill("state", training.state, dtype=None)
+        names = iter(tree_named_leaves(training.state))
+        state = tree_map(lambda leaf: arrays[f"state.{next(names)}"], training.state)
+        for name, is_valid in tree_named_leaves(model.network.check_state(state)).items():
+            if not is_valid:
+                raise CheckpointError(
+                    f"the array 'state.{name}' contains NaN or infinite values, or negative ones "
+                    "where there can be none: is the file damaged?"
+                )
         optimizer = SETTINGS.from_json(settings["optimizer"], Optimizer | None, "optimizer")
         if optimizer is not None:
             training.optimizer = optimizer
