@@ -219,6 +219,14 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def threads(session: nox.Session) -> None:
+    """Fit and predict in 8 threads, 200 calls each, on NumPy, PyTorch and JAX: a minute."""
+    session.install("-e", ".[torch,jax]", *TEST)
+    rows = ("--backend", "numpy,torch,jax")
+    session.run("pytest", "tests/training/test_threads.py", *rows, env={"THREAD_CALLS": "200"})
+
+
+@nox.session(default=False)
 def examples(session: nox.Session) -> None:
     """Run every example against the package as users install it."""
     session.install(".")

@@ -7,7 +7,7 @@ import os
 import pickle
 import signal
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from threading import Event, Thread
 
 import numpy as np
@@ -30,8 +30,8 @@ def create_model(backend):
 class Record(nn.Callback):
     """The predictions after each step."""
 
-    def __init__(self):
-        self.seen = set()
+    def __init__(self, x=X[:3]):
+        self.x, self.seen = x, set()
 
     def on_train_begin(self, fit):
         self.add(fit.model)
@@ -40,7 +40,7 @@ class Record(nn.Callback):
         self.add(fit.model)
 
     def add(self, model):
-        self.seen.add(model.predict(X[:3]).tobytes())
+        self.seen.add(model.predict(self.x).tobytes())
 
 
 @pytest.mark.parametrize("step_by_step", [True, False])
@@ -119,6 +119,76 @@ def test_several_models_in_threads_are_those_of_one(backend):
             act(thread)
     for model in models:
         np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+N_THREADS, N_CALLS = 8, int(os.environ.get("THREAD_CALLS", "8"))
+"""How many calls each thread makes: ``nox -s threads`` asks for 200."""
+
+ONE_EPOCH = OPTIONS | {"epochs": 1, "batch_size": 16}
+
+
+def call_from_threads(act):
+    """Call a function ``N_CALLS`` times in each of several threads; return all results."""
+
+    def call(thread):
+        return [act(thread, number) for number in range(N_CALLS)]
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        return list(pool.map(call, range(N_THREADS)))
+
+
+def test_calls_of_separate_models_are_those_of_one_thread(backend):
+    def fit_or_predict(models):
+        def act(thread, number):
+            if number % 2:
+                return models[thread].predict(X).tobytes()
+            return models[thread].fit(X, Y, **ONE_EPOCH).last["train_loss"]
+
+        return act
+
+    alone, together = (
+        # Two architectures, which share what is compiled, and other weights in each.
+        [
+            nn.Model(
+                nn.Dense(4 + seed % 2),
+                nn.Dropout(0.2),
+                nn.Dense(2),
+                backend=backend,
+                seed=seed,
+                loss=nn.SoftmaxCrossEntropy(),
+            )
+            for seed in range(N_THREADS)
+        ]
+        for _ in range(2)
+    )
+    act = fit_or_predict(alone)
+    expected = [[act(thread, i) for i in range(N_CALLS)] for thread in range(N_THREADS)]
+    assert call_from_threads(fit_or_predict(together)) == expected
+
+
+def test_calls_of_one_model_see_whole_steps(backend):
+    model, refused = create_model(backend), []
+
+    def fit_or_predict(thread, number):
+        if (thread + number) % 4:
+            return model.predict(X).tobytes()
+        try:
+            model.fit(X, Y, **ONE_EPOCH)
+        except nn.AnybackError as error:
+            refused.append(str(error))
+        return None
+
+    results = {bits for calls in call_from_threads(fit_or_predict) for bits in calls} - {None}
+    assert all("being trained in another thread" in message for message in refused)
+    assert len(model.history) + len(refused) == N_THREADS * N_CALLS // 4
+    # On JAX, the steps of an epoch are one call, which a callback for each step would divide.
+    record, alone = Record(X), create_model(backend)
+    record.add(alone)
+    for _ in model.history:
+        alone.fit(X, Y, callbacks=[] if backend.compiles else [record], **ONE_EPOCH)
+        record.add(alone)
+    assert results <= record.seen
+    assert model.predict(X).tobytes() == alone.predict(X).tobytes()
 
 
 def test_copies_have_locks_of_their_own(backend):
