@@ -9,6 +9,7 @@ The rows of the matrix are those of ``anyback_nn.testing.MATRIX``, what they nee
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import runpy
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import nox
+from nox.command import CommandFailed
 
 HERE = Path(__file__).parent
 # As files, which import the standard library alone: the package needs what nox has not installed.
@@ -216,6 +218,49 @@ def lowest(session: nox.Session) -> None:
     requirements = [*PROJECT["project"]["dependencies"], *TEST]
     session.install("-e", ".", *(text.replace(">=", "==") for text in requirements))
     run_tests(session, ["numpy"])
+
+
+@nox.session(default=False)
+def threads(session: nox.Session) -> None:
+    """Fit and predict in 8 threads, 200 calls each, on NumPy, PyTorch and JAX: a minute."""
+    session.install("-e", ".[torch,jax]", *TEST)
+    rows = ("--backend", "numpy,torch,jax")
+    session.run("pytest", "tests/training/test_threads.py", *rows, env={"THREAD_CALLS": "200"})
+
+
+@nox.session(default=False)
+def audit(session: nox.Session) -> None:
+    """Ask for known vulnerabilities of all packages that pip would install for the package.
+
+    What could not be asked, as without a network, is said, and no failure.
+    """
+    folder = Path(session.create_tmp()).resolve()
+    plan, pins, report = (folder / name for name in ("plan.json", "pins.txt", "audit.json"))
+    report.unlink(missing_ok=True)
+    extras = sorted(set(PROJECT["project"]["optional-dependencies"]) - {"cuda12"})
+    resolve = ("--dry-run", "--ignore-installed", "--report", str(plan), f".[{','.join(extras)}]")
+    # It fails if there are findings, and if its service cannot be reached.
+    ask = ("--no-deps", "--disable-pip", "-r", str(pins), "-f", "json", "-o", str(report))
+    try:
+        session.install("pip-audit")
+        session.run("pip", "install", *resolve, silent=True)
+        packages = [item["metadata"] for item in json.loads(plan.read_text())["install"]]
+        lines = [f"{package['name']}=={package['version']}\n" for package in packages]
+        pins.write_text("".join(line for line in lines if not line.startswith("anyback-nn==")))
+        session.run("pip-audit", *ask, success_codes=[0, 1], silent=True)
+        packages = json.loads(report.read_text())["dependencies"]
+    except (CommandFailed, OSError, ValueError) as error:
+        session.log(f"could not be checked: {error}")
+        return
+    findings = [
+        f"{package['name']} {package['version']}: {finding['id']}"
+        for package in packages
+        for finding in package.get("vulns", ())
+    ]
+    n_checked = sum("vulns" in package for package in packages)
+    session.log(f"{n_checked} of {len(packages)} packages could be checked")
+    if findings:
+        session.error("known vulnerabilities: " + ", ".join(findings))
 
 
 @nox.session(default=False)

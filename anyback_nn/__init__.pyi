@@ -81,6 +81,7 @@ from .optim.schedules import StepDecay as StepDecay
 from .training.callbacks import Callback as Callback
 from .training.callbacks import EarlyStopping as EarlyStopping
 from .training.callbacks import EpochLog as EpochLog
+from .training.engine import clear_compiled as clear_compiled
 from .training.history import History as History
 from .training.metrics import EpochMetric as EpochMetric
 from .training.metrics import absolute_error as absolute_error

@@ -285,7 +285,7 @@ class Model(Engine):
                     resume_fit(context, resumed, writer)
                     rule = self.training.optimizer or rule
                 else:
-                    self.training = self.training.with_optimizer(rule)
+                    self.set_optimizer(rule)
                     if isinstance(schedule, str):  # which is one of this call
                         self.training = replace(self.training, first_epoch=self.training.epoch)
                 steps = self.compile_training_steps(rule)

@@ -35,6 +35,7 @@ READING = ROOT / "docs" / "reading_the_code.md"
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "anyback_nn").rglob("*.md")),
 ]

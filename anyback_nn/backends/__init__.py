@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.utils.messages import did_you_mean
 
-__all__ = ["BACKENDS", "ENVIRONMENT_VARIABLE", "Backend", "select", "select_for"]
+__all__ = ["BACKENDS", "ENVIRONMENT_VARIABLE", "Backend", "list_imported", "select", "select_for"]
 
 ENVIRONMENT_VARIABLE = "ANYBACK_NN_BACKEND"
 """The environment variable that names the backend if no argument does."""
@@ -97,6 +98,13 @@ def select(
     return backend
 
 
+def list_imported() -> Iterator[Backend]:
+    """Iterate over the backends, on their default devices, whose libraries have been imported."""
+    for library in BACKENDS.values():
+        if library.module in sys.modules:
+            yield load(library)()
+
+
 def select_for(x: Array) -> Backend:
     """Select the backend of the library and the device of an array.
 
@@ -111,9 +119,7 @@ def select_for(x: Array) -> Backend:
     >>> select_for(np.zeros(3)).spec
     'numpy'
     """
-    # The library of an array has been imported.
-    imported = (library for library in BACKENDS.values() if library.module in sys.modules)
-    for backend in (load(library)() for library in imported):
+    for backend in list_imported():  # the library of an array has been imported
         if backend.owns(x):
             device = array_api_compat.device(x)
             others = (select(spec) for spec in backend.devices())

@@ -6,6 +6,7 @@ import contextlib
 import copyreg
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -22,6 +23,9 @@ from anyback_nn.jit.scan import TracedScan
 from anyback_nn.utils.memory import free_host_memory
 
 __all__ = ["Backend", "load", "missing"]
+
+PROCESSES: dict[str, int] = {}
+"""The process in which each `Backend.runtime` was first used."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,40 @@ class Backend:
                 f"backend {self.spec!r}: it has no TF32, a format of NVIDIA's GPUs. Leave out "
                 f"tf32=True, or use one of {others}"
             )
+        self.check_process()
         self.check_device()
+
+    @property
+    def runtime(self) -> str:
+        """What has threads or a device context of its own: the library, or a part of it."""
+        return self.name
+
+    @property
+    def was_forked(self) -> bool:
+        """Whether the library was used before this process was forked from another one."""
+        return PROCESSES.get(self.runtime, os.getpid()) != os.getpid()
+
+    def check_process(self) -> None:
+        """Raise `BackendUnavailableError` if the library cannot compute in this forked process.
+
+        Only the thread that forks goes on in the new process. Libraries that do not know of forks
+        wait there for their other threads for ever.
+        """
+
+    def use(self) -> None:
+        """Note that the library computes in this process, if it can."""
+        self.check_process()
+        PROCESSES.setdefault(self.runtime, os.getpid())
+
+    def no_fork(self) -> BackendUnavailableError:
+        """Return the error for a process that was forked after the library had been used."""
+        return BackendUnavailableError(
+            f"backend {self.spec!r}: this process was forked from one in which "
+            f"{self.library.module} had been used, and would wait for its threads for ever. Start "
+            "processes by 'spawn' or 'forkserver' "
+            "(multiprocessing.get_context('spawn'), or joblib's default), or compute on 'numpy', "
+            "which can be forked"
+        )
 
     def check_device(self) -> None:
         """Raise `BackendUnavailableError` if the library works but has no such device."""
@@ -254,6 +291,9 @@ class Backend:
         """
         rules = self.trace_rules
         return None if rules is None else TracedScan(step, donate, rules)
+
+    def clear_caches(self) -> None:
+        """Drop what the library has compiled and keeps; by default nothing."""
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:

@@ -58,6 +58,10 @@ class CupyBackend(Backend):
     def devices(self) -> list[str]:
         return [f"cupy:{index}" for index in range(cupy.cuda.runtime.getDeviceCount())]
 
+    def check_process(self) -> None:
+        if self.was_forked:
+            raise self.no_fork()
+
     def check_device(self) -> None:
         # The import succeeds without a GPU, so each thing that can be missing is checked.
         runtime = cupy.cuda.runtime
@@ -67,6 +71,7 @@ class CupyBackend(Backend):
                 "has no NVIDIA driver. Install the driver of your GPU, or use another backend, "
                 "such as 'numpy'"
             )
+        self.use()
         try:
             runtime.getDeviceCount()
         except runtime.CUDARuntimeError as error:
@@ -138,6 +143,7 @@ class CupyBackend(Backend):
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
         # Some of CuPy's creation functions ignore `device=`: the current device decides.
+        self.use()
         with self.device, self._products():
             yield
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -36,6 +37,7 @@ class JaxBackend(Backend):
 
     @property
     def device(self) -> Any:
+        self.use()
         return jax.devices()[int(self.device_name or 0)]
 
     @property
@@ -43,7 +45,12 @@ class JaxBackend(Backend):
         return bool(self.device.platform != "cpu")
 
     def devices(self) -> list[str]:
+        self.use()
         return [f"jax:{index}" for index in range(len(jax.devices()))]
+
+    def check_process(self) -> None:
+        if self.was_forked:
+            raise self.no_fork()
 
     def _from_numpy(self, x: Any) -> Array:
         # `jax.device_put` may keep memory that the caller writes to afterwards; `jax.numpy.asarray`
@@ -72,8 +79,12 @@ class JaxBackend(Backend):
     def jit(
         self, function: Callable[..., Any], donate: tuple[int, ...] = (), *, replay: bool = False
     ) -> Callable[..., Any]:
-        compiled: Callable[..., Any] = jax.jit(function, donate_argnums=donate)
+        # JAX keeps what it has compiled as long as the function lives, which a module may hold.
+        compiled: Callable[..., Any] = jax.jit(partial(function), donate_argnums=donate)
         return compiled
+
+    def clear_caches(self) -> None:
+        jax.clear_caches()
 
     def scan(
         self, step: Callable[..., Any], donate: tuple[int, ...] = ()
@@ -101,6 +112,7 @@ class JaxBackend(Backend):
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
+        self.use()
         with contextlib.ExitStack() as settings:
             # A user may have forbidden what the standard allows.
             if jax.config.jax_numpy_rank_promotion != "allow":

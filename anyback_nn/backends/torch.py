@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 
 from anyback_nn.array_api import Array
-from anyback_nn.backends.base import Backend
+from anyback_nn.backends.base import PROCESSES, Backend
 from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.backends.transfer import Transfer
 from anyback_nn.jit.functions import (
@@ -63,6 +65,26 @@ class TorchBackend(Backend):
     def kinds(self) -> list[str]:
         first = {spec.split(":")[1]: spec for spec in reversed(self.devices())}
         return [self.name, *(first[kind] for kind in ("cuda", "mps") if kind in first)]
+
+    @property
+    def runtime(self) -> str:
+        return f"torch:{(self.device_name or 'cpu').partition(':')[0]}"
+
+    def check_process(self) -> None:
+        if not self.was_forked:
+            return
+        if self.runtime != "torch:cpu":
+            raise self.no_fork()
+        PROCESSES[self.runtime] = os.getpid()
+        if torch.get_num_threads() > 1:
+            # OpenMP would wait for threads that are in the other process.
+            torch.set_num_threads(1)
+            warnings.warn(
+                "PyTorch computes with one thread in this process, which was forked from one in "
+                "which PyTorch had been used. Start processes by 'spawn' or 'forkserver' for more",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def check_device(self) -> None:
         try:
@@ -138,6 +160,7 @@ class TorchBackend(Backend):
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:
+        self.use()
         with contextlib.ExitStack() as settings:
             if torch.is_inference_mode_enabled():
                 # Arrays that are made in this mode could not be written to after it.

@@ -50,7 +50,7 @@ class Steps:
         options: dict[str, Any] = {"batch_size": batch_size, "shuffle": True, "seed": model.seed}
         with model.backend.scope(model.dtype):
             self.source = array_source(rows, model.backend, model.dtype, **options)
-            model.training = model.training.with_optimizer(optimizer)
+            model.set_optimizer(optimizer)
         self.steps = model.compile_training_steps(optimizer)
 
     def __call__(self, n_steps: int) -> float:

@@ -24,6 +24,7 @@ from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.inputs.checks import (
     Samples,
     check_batch,
+    check_finite,
     check_inputs,
     count_rows,
     is_sparse,
@@ -104,6 +105,8 @@ class ArraySource(Source):
         Whether the rows are on the device.
     in_blocks : bool
         Whether small batches are cut from larger blocks, each gathered in one call.
+    check : callable, optional
+        Checks the inputs of rows in their order, which were not checked before.
     """
 
     rows: Samples
@@ -114,6 +117,7 @@ class ArraySource(Source):
     chosen: Any = None
     resident: bool = False
     in_blocks: bool = True
+    check: Callable[..., None] | None = None
 
     can_repeat = True
 
@@ -148,7 +152,10 @@ class ArraySource(Source):
                 # The next rows are read during the computation with these.
                 announce_rows(order[stop if start else 0 : 2 * stop - start])
             rows = slice(start, stop) if order is None else order[start:stop]
-            return self.move_batch(Samples(*(take(array, rows) for array in self.rows)))
+            batch = Samples(*(take(array, rows) for array in self.rows))
+            if self.check is not None and order is None:
+                self.check(batch.x, start=start)
+            return self.move_batch(batch)
 
         n, size = self.n_samples, self.rows_a_batch
         width = math.prod(self.rows.x.shape[1:]) if self.in_blocks else BLOCK
@@ -260,6 +267,7 @@ def array_source(
     if mapped:
         # Targets and weights are indexed on the host, like the memory map.
         rows = Samples(rows.x, *(None if array is None else to_numpy(array) for array in rows[1:]))
+        options["check"] = partial(check_finite, dtype=dtype)
     source = kind(rows, move_batch, **options)
     if source.n_batches == 1:  # there is no other batch to move meanwhile
         return source
@@ -331,6 +339,8 @@ class IterableSource(Source):
         if hosted:
             # NumPy checks small arrays in a fraction of the time that other libraries need.
             parts = [array if is_numpy(array) else to_numpy(array) for array in batch]
+            # A batch of a memory map is read now in any case, so it is checked.
+            parts = [np.asarray(x) if isinstance(x, np.memmap) else x for x in parts]
         x, y, weights = (*parts, None)[:3]
         values = hosted or not self._checked
         rows = check_batch(

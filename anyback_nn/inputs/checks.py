@@ -29,6 +29,7 @@ __all__ = [
     "check_batch",
     "check_compute_dtype",
     "check_dtype",
+    "check_finite",
     "check_inputs",
     "check_weights",
     "count_rows",
@@ -165,7 +166,6 @@ def check_inputs(
     if hasattr(x, "collect_schema") and not is_frame(x):
         raise DataError("expected data, got a lazy data frame: pass x.collect()")
     x = frame_to_numpy(x, feature_names) if is_frame(x) else as_array(x)
-    xp = array_namespace(x)
     shape = tuple(x.shape)
     if len(shape) != 2:
         hint = {
@@ -181,14 +181,20 @@ def check_inputs(
         )
     if n_in is not None and shape[1] != n_in:
         raise ShapeError(f"the model takes {n_in} features, got inputs with {shape[1]}")
-    if finite and not isinstance(x, np.memmap) and xp.isdtype(x.dtype, "real floating"):
-        _check_finite(x, dtype)
+    if finite and not isinstance(x, np.memmap):
+        check_finite(x, dtype)
     return x
 
 
-def _check_finite(x: Array, dtype: str | None) -> None:
-    """Raise `DataError`, which names the first row, if inputs are NaN, infinite or too large."""
+def check_finite(x: Array, dtype: str | None, start: int = 0) -> None:
+    """Raise `DataError`, which names the first row, if inputs are NaN, infinite or too large.
+
+    ``start`` is the row of all inputs that is the first one of ``x``.
+    """
     xp = array_namespace(x)
+    is_special = isinstance(x, np.ndarray) and is_extended(x.dtype)  # each batch of a map is cast
+    if is_special or not xp.isdtype(x.dtype, "real floating"):
+        return
     limit = float(xp.finfo(x.dtype).max)
     if dtype == "float32":
         # What is a little larger is rounded down.
@@ -212,7 +218,7 @@ def _check_finite(x: Array, dtype: str | None) -> None:
             what, remedy = "NaN or infinite values", "Replace or remove them first"
         raise DataError(
             f"the inputs contain {what} in {bad.size} of {int(x.shape[0])} rows, first in row "
-            f"{bad[0]} (counted from 0). {remedy}"
+            f"{start + bad[0]} (counted from 0). {remedy}"
         )
 
 

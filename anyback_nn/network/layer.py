@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from anyback_nn.tree import tree_map
 from anyback_nn.utils.arguments import check_methods
 
 if TYPE_CHECKING:
@@ -168,6 +169,13 @@ class Layer(ABC):
     def next_state(self, state: Any, cache: Any) -> Any:
         """Return the state after a training step with this ``cache``; default: unchanged."""
         return state
+
+    def check_state(self, state: Any) -> Any:
+        """Return for each array of a state whether the layer can have it; default: any.
+
+        The state of a model file, for one, may come from anywhere.
+        """
+        return tree_map(lambda x: True, state)
 
     def noise(self, shape: tuple[int, ...], draws: Random) -> Any:
         """Draw the random numbers of a training step on input of ``shape``; default: none."""

@@ -204,6 +204,14 @@ class BatchNorm(Layer):
             "variance": keep * state["variance"] + (move * unbiased) * variance[..., 0, :],
         }
 
+    def check_state(self, state: Any) -> dict[str, bool]:
+        """Return whether the averages are finite, and no variance is negative."""
+        xp = array_namespace(state["mean"])
+        is_valid = {name: bool(xp.all(xp.isfinite(array))) for name, array in state.items()}
+        return is_valid | {
+            "variance": is_valid["variance"] and bool(xp.all(state["variance"] >= 0))
+        }
+
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         xp = array_namespace(x)
         if context.training:

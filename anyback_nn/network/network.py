@@ -107,6 +107,10 @@ class Network(Layer):
             for layer, own_state, own_cache in zip(self.layers, state, cache)
         )
 
+    def check_state(self, state: Any) -> Any:
+        """Return for each array of the state whether its layer can have it."""
+        return tuple(layer.check_state(own) for layer, own in zip(self.layers, state))
+
     @cached_property
     def is_noisy(self) -> bool:
         """Whether a layer draws random numbers in training."""

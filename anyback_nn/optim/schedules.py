@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -208,15 +209,26 @@ class ReduceOnPlateau(Schedule):
         direction(self.monitor, self.mode)
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:
-        rate, best, waited = self.learning_rate, math.inf, 0
-        for row in history:
-            value = read_monitored(self, row)
+        if not history:
+            return self.learning_rate
+        key = (self, id(history[0]))
+        # Read on from where the last call ended, so that an epoch costs the same in a long run.
+        length, _, last, progress = _PROGRESS.pop(key, (0, None, None, None))
+        if length > len(history) or (length and history[length - 1] is not last):
+            length, progress = 0, None  # epochs were taken back
+        rate, best, waited = progress or (self.learning_rate, math.inf, 0)
+        for index in range(length, len(history)):
+            value = read_monitored(self, history[index])
             if value < best - self.min_delta:
                 best, waited = value, 0
                 continue
             waited += 1
             if waited > self.patience:
                 rate, waited = min(rate, max(rate * self.factor, self.minimum)), 0
+        # With the rows, so that their ids stay theirs.
+        _PROGRESS[key] = len(history), history[0], history[-1], (rate, best, waited)
+        while len(_PROGRESS) > MOST_PROGRESS:
+            _PROGRESS.popitem(last=False)
         return rate
 
 
@@ -251,6 +263,17 @@ class Scaled(Schedule):
 
     def has_ended(self, epoch: float) -> bool:
         return self.schedule.has_ended(epoch)
+
+
+MOST_PROGRESS = 16
+"""The number of histories that are remembered."""
+
+_PROGRESS: OrderedDict[Any, tuple[int, Any, Any, Any]] = OrderedDict()
+"""Where `ReduceOnPlateau` was after a history, by the schedule and the first row.
+
+Rows are appended to a history and taken back from its end, and not changed: one that begins with
+the same row, and has the same row at the same place, is the same up to there.
+"""
 
 
 def direction(name: str, mode: str | None = None) -> float:

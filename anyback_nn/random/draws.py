@@ -96,8 +96,8 @@ class Random:
 
     def full(self, shape: tuple[int, ...], value: float) -> Array:
         """Create an array filled with one value; nothing is drawn."""
-        xp = self.backend.xp
-        return xp.full(shape, value, dtype=getattr(xp, self.dtype), device=self.backend.device)
+        # Not on the device, where JAX would compile it for each shape, and keep that.
+        return self._move(np.full(shape, value, self.dtype))
 
     def bernoulli(self, shape: tuple[int, ...], probability: float) -> Array:
         """Draw booleans that are true with ``probability``, the same for every dtype.

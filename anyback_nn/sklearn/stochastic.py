@@ -149,9 +149,9 @@ def _resume_or_begin(mlp: Estimator, *, incremental: bool) -> None:
             training.optimizer_state["average"] = tuple(weight * param for param in training.params)
         return
     optimizer = _build_optimizer(mlp)
-    slots = optimizer.init(training.params)
+    slots = mlp.model_.init_optimizer(optimizer)
     if averages:
-        slots["average"] = SklearnSGD().init(training.params)["velocity"]
+        slots["average"] = mlp.model_.init_optimizer(SklearnSGD())["velocity"]
     training.optimizer, training.optimizer_state = optimizer, slots
     training.step, training.first_epoch = 0, training.epoch
 

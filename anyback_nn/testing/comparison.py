@@ -322,7 +322,7 @@ class _Trainer:
             )
             if like.n_in is not None:
                 self._copy_state(like)
-            model.training = model.training.with_optimizer(optimizer)
+            model.set_optimizer(optimizer)
             self.step = backend.jit(
                 build_step(model.network, model.loss, model.layout, optimizer, ()),
                 donate=(0, 1, 2),

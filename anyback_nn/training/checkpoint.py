@@ -33,7 +33,6 @@ from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.random import ShapeOnly, ZerosOnly, generator
-from anyback_nn.training.custom import is_own
 from anyback_nn.training.history import History
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_map, tree_named_leaves
@@ -327,14 +326,18 @@ def read_parameters(model: Any, arrays: Mapping[str, Any]) -> tuple[Packed, Any]
 
     ``arrays`` have the names of `collect_contents`.
     """
-    # What the state of a user's layer may be is not known.
-    is_checked = all(map(is_own, model.network.layers))
     with model.backend.scope(model.dtype):
         params = read_packed(model, "parameters", arrays, is_finite=True)
-        state = _fill(
-            *("state", model.training.state, arrays, model.backend, None), is_finite=is_checked
-        )
-        return params, state
+        state = _fill("state", model.training.state, arrays, model.backend, None)
+    names = iter(tree_named_leaves(model.training.state))
+    values = tree_map(lambda leaf: arrays[f"state.{next(names)}"], model.training.state)
+    for name, is_valid in tree_named_leaves(model.network.check_state(values)).items():
+        if not is_valid:
+            raise CheckpointError(
+                f"the array 'state.{name}' contains NaN or infinite values, or negative ones "
+                "where there can be none: is the file damaged?"
+            )
+    return params, state
 
 
 def read_packed(

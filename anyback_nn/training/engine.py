@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -10,18 +11,19 @@ from dataclasses import replace
 from functools import lru_cache
 from threading import RLock
 from typing import Any, NamedTuple, Self
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
+from array_api_compat import to_device
 
 from anyback_nn.array_api import to_numpy
-from anyback_nn.backends import Backend, select
+from anyback_nn.backends import Backend, list_imported, select
 from anyback_nn.errors import AnybackError, BackendUnavailableError, ShapeError
 from anyback_nn.inputs.checks import check_compute_dtype, check_dtype
 from anyback_nn.jit.dispatch import Traced
 from anyback_nn.jit.scan import TracedScan
 from anyback_nn.network.layer import Layer
-from anyback_nn.network.layout import Layout
+from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.network.losses import Loss
 from anyback_nn.network.network import Network
 from anyback_nn.network.precision import mix_precision
@@ -35,8 +37,9 @@ from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import Step, build_step, build_step_on_rows
 from anyback_nn.tree import tree_copy, tree_freeze, tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
+from anyback_nn.utils.memory import return_memory
 
-__all__ = ["CompiledSteps", "Engine", "LayerSummary", "choose_compute_dtype"]
+__all__ = ["CompiledSteps", "Engine", "LayerSummary", "choose_compute_dtype", "clear_compiled"]
 
 
 class LayerSummary(NamedTuple):
@@ -62,7 +65,7 @@ class CompiledSteps(NamedTuple):
     scan: Callable[..., Any] | None
 
 
-NOT_PICKLED = ("lock", "_in_training")
+NOT_PICKLED = ("lock", "_in_training", "_store")
 
 MOST_REPLAYED = 4
 """The number of replayed steps and scans that a model keeps: those of two optimisers."""
@@ -71,14 +74,41 @@ MOST_OWN = 32
 """The number of functions that a model keeps which it does not share with others."""
 
 
-@lru_cache(maxsize=64)
-def _shared(*architecture: Any) -> dict[Any, Callable[..., Any]]:
-    """Return the store of compiled computations of one architecture on one backend."""
-    return {}
+class Store(dict[Any, Any]):
+    """The compiled computations of one architecture on one backend."""
+
+
+STORES: WeakValueDictionary[Any, Store] = WeakValueDictionary()
+"""The stores of this process, which live as long as a model that uses them."""
+
+
+@lru_cache(maxsize=8)
+def _shared(*architecture: Any) -> Store:
+    """Return the store of one architecture on one backend.
+
+    The last ones live on without a model, for the next fold of a cross-validation, say.
+    """
+    return STORES.setdefault(architecture, Store())
 
 
 ENGINES: WeakSet[Engine] = WeakSet()
 """The engines of this process."""
+
+
+def clear_compiled() -> None:
+    """Drop all that was compiled and traced in this process, and return its memory.
+
+    What is needed again is compiled again. Models keep their parameters. The caches of JAX are
+    cleared, too, with what other code has compiled by it.
+    """
+    for engine in list(ENGINES):
+        engine.forget_compiled()
+    _shared.cache_clear()
+    STORES.clear()
+    for backend in list_imported():
+        backend.clear_caches()
+    gc.collect()
+    return_memory()
 
 
 def _renew_locks() -> None:
@@ -95,6 +125,8 @@ class Engine:
     """A network with its parameters on a backend; for the arguments see `anyback_nn.Model`."""
 
     feature_names: tuple[str, ...] | None = None
+    _store: Store | None = None
+    """The shared store, held so that it lives as long as the model."""
 
     def __init__(
         self,
@@ -175,14 +207,20 @@ class Engine:
             params = self.network.init(n_in, draws)
             state = self.network.init_state(n_in, draws)
             self.layout = Layout.of(params, self.backend.packed)
-            # A layer may return arrays that it keeps, or one array twice, so they are copied.
-            # Packing several into one vector has done so.
-            packed = self.layout.pack(params)
-            if len(packed) == len(self.layout.leaves):
-                packed = tree_copy(packed)
-            self._training = TrainingState(packed, tree_copy(state))
-        self.n_in = n_in
-        self.forget_compiled()
+            self.forget_compiled()
+            before, self.n_in = self.n_in, n_in
+            try:
+                # A layer may return arrays that it keeps, or one array twice, so they are copied.
+                # Packing several into one vector has done so.
+                packed = self.layout.pack(params)
+                if len(packed) == len(self.layout.leaves):
+                    packed, state = self.copy_tree((packed, state))
+                else:
+                    state = self.copy_tree(state)
+            except BaseException:
+                self.n_in = before
+                raise
+            self._training = TrainingState(packed, state)
 
     def check_built(self) -> None:
         """Raise `AnybackError` if the model has no parameters yet."""
@@ -223,8 +261,8 @@ class Engine:
         such arrays. To change parameters, assign all of them: ``model.params = tree``.
         """
         with self.lock, self.backend.scope(self.dtype):
-            packed = self.training.params
-            return tree_freeze(tree_copy(self.layout.unpack(packed)))
+            packed = self.copy_tree(self.training.params)
+            return tree_freeze(self.layout.unpack(packed))
 
     @params.setter
     def params(self, tree: Any) -> None:
@@ -236,7 +274,7 @@ class Engine:
             raise ShapeError(f"params: expected arrays of shapes {expected}, got {given}")
         with self.backend.scope(self.dtype):
             arrays = tree_map(lambda x: self.backend.asarray(x, self.dtype), tree)
-            self.training.params = tree_copy(self.layout.pack(arrays))
+            self.training.params = self.copy_tree(self.layout.pack(arrays))
 
     @property
     def history(self) -> History:
@@ -271,6 +309,25 @@ class Engine:
         ]
 
     # Compiled computations -------------------------------------------------------------------
+
+    def copy_tree(self, tree: Any) -> Any:
+        """Copy every array of a tree in one call, which JAX does not compile for each shape."""
+        return self.get_compiled("copies", lambda: tree_copy)(tree)
+
+    def set_optimizer(self, optimizer: Optimizer) -> None:
+        """Train with an optimiser, which begins without a state unless it is the last one."""
+        self.training = self.training.with_optimizer(optimizer, self.init_optimizer)
+
+    def init_optimizer(self, optimizer: Optimizer) -> dict[str, Packed]:
+        """Create the state of an optimiser, as JAX does in one call and not for each shape."""
+        params = self.training.params
+        if not is_own(optimizer):
+            return optimizer.init(params)
+        init = self.get_compiled(("init", optimizer.slots), lambda: optimizer.init)
+        # What depends on no argument is free to move for JAX, which would compile steps twice.
+        device = self.backend.device
+        state: dict[str, Packed] = tree_map(lambda x: to_device(x, device), init(params))
+        return state
 
     def compile_training_steps(self, optimizer: Optimizer) -> CompiledSteps:
         """Return the compiled steps of training with an optimiser, in the compute dtype."""
@@ -365,7 +422,7 @@ class Engine:
         if not custom and (compiles or not replayed):
             # A metric may have no hash.
             with contextlib.suppress(TypeError):
-                store = _shared(*parts, self.n_in)
+                self._store = store = _shared(*parts, self.n_in)
                 if key not in store:
                     store[key] = build()
                 return store[key]
@@ -384,7 +441,8 @@ class Engine:
         return own[key][0]
 
     def forget_compiled(self) -> None:
-        """Drop the functions that were compiled for this model alone."""
+        """Drop the functions that were compiled for this model alone, and leave the shared ones."""
+        self._store = None
         self._own_compiled: dict[Any, tuple[Any, Any]] = {}
         self._replayed: dict[Any, tuple[Any, Any]] = {}
 

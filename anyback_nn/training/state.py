@@ -53,8 +53,13 @@ class TrainingState:
             del state["slots"]
         self.__dict__.update(state)
 
-    def with_optimizer(self, optimizer: Optimizer) -> TrainingState:
-        """Return the state for training with an optimiser: unchanged if it is the same one."""
+    def with_optimizer(
+        self, optimizer: Optimizer, init: Callable[[Optimizer], dict[str, Packed]]
+    ) -> TrainingState:
+        """Return the state for training with an optimiser: unchanged if it is the same one.
+
+        ``init`` creates the state of another one.
+        """
         if optimizer == self.optimizer:
             # A custom optimiser may equal the last one, and compute something else.
             self.optimizer = optimizer
@@ -62,7 +67,7 @@ class TrainingState:
         return replace(
             self,
             optimizer=optimizer,
-            optimizer_state=optimizer.init(self.params),
+            optimizer_state=init(optimizer),
             step=0,
             first_epoch=self.epoch,
         )

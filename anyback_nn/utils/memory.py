@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["free_host_memory", "host_memory"]
+__all__ = ["free_host_memory", "host_memory", "return_memory"]
 
 CGROUPS = Path("/sys/fs/cgroup")
 """The folder in which the control groups are mounted."""
@@ -34,6 +34,14 @@ def free_host_memory() -> int | None:
     if (available := _available()) is not None:
         free.append(available)
     return min(free, default=None)
+
+
+def return_memory() -> None:
+    """Return freed memory to the system, which glibc keeps for the process otherwise."""
+    import ctypes  # here, because it takes some milliseconds
+
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _available() -> int | None:

@@ -119,6 +119,22 @@ def test_inputs_are_checked(x, error, text):
         checks.check_inputs(x, 3)
 
 
+@pytest.mark.parametrize(("number", "text"), [(-1e300, "beyond float32"), (np.nan, "NaN")])
+def test_a_memory_map_is_checked_where_predictions_read_it(backend, tmp_path, number, text):
+    x = np.zeros((40, 2))
+    x[33, 0] = number
+    np.save(tmp_path / "x.npy", x)
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    model = nn.Model(nn.Dense(1), loss=nn.MeanSquaredError(), backend=backend).build(2)
+    with pytest.raises(nn.DataError, match=rf"{text}.*first in row 33"):
+        model.predict(x, batch_size=16)
+    with pytest.raises(nn.DataError, match=rf"{text}.*first in row 33"):
+        model.evaluate(x, np.zeros(40), batch_size=16)
+    with pytest.raises(nn.DataError, match=rf"batch 1: .*{text}.*first in row 13"):
+        model.fit([(x[:20], np.zeros(20)), (x[20:], np.zeros(20))], progress=False)
+    assert np.all(np.isfinite(to_numpy(model.predict(x[:32]))))
+
+
 def test_inputs_beyond_the_dtype_of_the_model_are_refused_everywhere(backend, float64):
     """Also in prediction, where they would become infinite and the outputs NaN."""
     x, y = nn.datasets.make_blobs(40, seed=0)

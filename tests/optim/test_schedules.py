@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import anyback_nn as nn
+from anyback_nn.optim import schedules
 from anyback_nn.optim.schedules import direction
 
 
@@ -50,6 +53,33 @@ def test_reduce_on_plateau_by_hand():
     rates = [schedule(n, rows[:n]) for n in range(len(rows) + 1)]
     #        start 5  4    +1   +2   +1    +2    3     +1    +2
     assert rates == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
+
+
+def test_reduce_on_plateau_reads_as_many_rows_in_a_late_epoch_as_in_an_early_one(monkeypatch):
+    read, monitored = [], schedules.read_monitored
+    monkeypatch.setattr(
+        schedules, "read_monitored", lambda *args: read.append(args) or monitored(*args)
+    )
+    schedule, rows = nn.ReduceOnPlateau(1.0, factor=0.9), []
+    for epoch in range(300):
+        schedule(epoch, rows[:])
+        rows.append({"validation_loss": 1.0 / (1 + epoch % 7)})
+    assert len(read) == 299
+    # Another schedule, and the same one with other epochs before it, begin for themselves.
+    assert nn.ReduceOnPlateau(2.0, factor=0.9)(300, rows) == 2 * schedule(300, rows) < 1.0
+    assert schedule(5, rows[295:]) == 1.0
+
+
+@given(st.lists(st.one_of(st.sampled_from([1.0, 2.0, 3.0, math.nan]), st.just("back"))))
+def test_reduce_on_plateau_is_the_same_when_epochs_are_taken_back(events):
+    schedule, rows = nn.ReduceOnPlateau(1.0, factor=0.5, patience=1), []
+    for event in events:
+        if event != "back":
+            rows.append({"validation_loss": event})
+        elif rows:
+            rows.pop()
+        # New rows have no past.
+        assert schedule(len(rows), rows) == schedule(len(rows), [dict(row) for row in rows])
 
 
 def test_reduce_on_plateau_watches_accuracy_upwards_and_keeps_the_minimum():

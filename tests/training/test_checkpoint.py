@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tracemalloc
 from dataclasses import dataclass, make_dataclass
@@ -392,12 +393,34 @@ def test_memory_is_taken_for_what_is_in_the_file_only(tmp_path):
         assert peak < 2**22
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_state_that_no_training_leaves_is_refused(tmp_path, value):
-    model = nn.Model(nn.BatchNorm(), nn.Dense(1), loss=nn.MeanSquaredError()).build(2)
+@dataclass(frozen=True)
+class Remembering(nn.Layer):
+    """Of its state nothing is known."""
+
+    def forward(self, params, x, context=nn.PREDICTION):
+        return x, None
+
+    def backward(self, params, cache, dy):
+        return dy, {}
+
+    def init_state(self, n_in, draws):
+        return {"variance": draws.full((1,), -1.0), "best": draws.full((1,), math.inf)}
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mean", np.nan), ("mean", np.inf), ("variance", np.nan), ("variance", -1e-3)],
+)
+def test_state_that_no_training_leaves_is_refused(tmp_path, name, value, inside):
+    norm, path = nn.BatchNorm(), "state.0"
+    if inside:
+        norm, path = nn.Residual(nn.Dense(2), norm), "state.0.1"
+    model = nn.Model(norm, Remembering(), nn.Dense(1), loss=nn.MeanSquaredError()).build(2)
     model.save(tmp_path / "m")
-    change_file(tmp_path / "m", lambda m, a: a["state.0.mean"].fill(value))
-    with pytest.raises(nn.CheckpointError, match=r"'state\.0\.mean' contains NaN or infinite"):
+    nn.Model.load(tmp_path / "m")
+    change_file(tmp_path / "m", lambda m, a: a[f"{path}.{name}"].fill(value))
+    with pytest.raises(nn.CheckpointError, match=rf"'{path}\.{name}' contains NaN .* or negative"):
         nn.Model.load(tmp_path / "m")
 
 

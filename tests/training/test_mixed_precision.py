@@ -64,8 +64,8 @@ class Problem:
 
     def begin(self, scaling=None):
         """Return the initial parameters, optimizer state and layer state."""
-        training = TrainingState(self.params, self.state).copy().with_optimizer(self.optimizer)
-        optimizer_state = dict(training.optimizer_state)
+        training = TrainingState(self.params, self.state).copy()
+        optimizer_state = self.optimizer.init(training.params)
         if scaling:
             optimizer_state[LOSS_SCALE] = scaling.init(self.backend, self.wide)
         return training.params, optimizer_state, training.state
@@ -264,7 +264,7 @@ def scale_of(model):
 def begin_high(model, x, scale=2.0**24):
     """Build a model whose scale is so large that the first steps are none."""
     model.build(x.shape[1])
-    model.training = model.training.with_optimizer(nn.Adam(0.01))
+    model.set_optimizer(nn.Adam(0.01))
     if model.compute_dtype == "float16":
         scale_state = LossScaling(scale).init(model.backend, "float32")
         model.training.optimizer_state[LOSS_SCALE] = scale_state

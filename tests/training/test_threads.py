@@ -1,8 +1,13 @@
 """One model in several threads."""
 
 import copy
+import functools
+import multiprocessing
 import os
 import pickle
+import signal
+import warnings
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from threading import Event, Thread
 
 import numpy as np
@@ -25,8 +30,8 @@ def create_model(backend):
 class Record(nn.Callback):
     """The predictions after each step."""
 
-    def __init__(self):
-        self.seen = set()
+    def __init__(self, x=X[:3]):
+        self.x, self.seen = x, set()
 
     def on_train_begin(self, fit):
         self.add(fit.model)
@@ -35,7 +40,7 @@ class Record(nn.Callback):
         self.add(fit.model)
 
     def add(self, model):
-        self.seen.add(model.predict(X[:3]).tobytes())
+        self.seen.add(model.predict(self.x).tobytes())
 
 
 @pytest.mark.parametrize("step_by_step", [True, False])
@@ -116,6 +121,76 @@ def test_several_models_in_threads_are_those_of_one(backend):
         np.testing.assert_array_equal(model.predict(X), alone.predict(X))
 
 
+N_THREADS, N_CALLS = 8, int(os.environ.get("THREAD_CALLS", "8"))
+"""How many calls each thread makes: ``nox -s threads`` asks for 200."""
+
+ONE_EPOCH = OPTIONS | {"epochs": 1, "batch_size": 16}
+
+
+def call_from_threads(act):
+    """Call a function ``N_CALLS`` times in each of several threads; return all results."""
+
+    def call(thread):
+        return [act(thread, number) for number in range(N_CALLS)]
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        return list(pool.map(call, range(N_THREADS)))
+
+
+def test_calls_of_separate_models_are_those_of_one_thread(backend):
+    def fit_or_predict(models):
+        def act(thread, number):
+            if number % 2:
+                return models[thread].predict(X).tobytes()
+            return models[thread].fit(X, Y, **ONE_EPOCH).last["train_loss"]
+
+        return act
+
+    alone, together = (
+        # Two architectures, which share what is compiled, and other weights in each.
+        [
+            nn.Model(
+                nn.Dense(4 + seed % 2),
+                nn.Dropout(0.2),
+                nn.Dense(2),
+                backend=backend,
+                seed=seed,
+                loss=nn.SoftmaxCrossEntropy(),
+            )
+            for seed in range(N_THREADS)
+        ]
+        for _ in range(2)
+    )
+    act = fit_or_predict(alone)
+    expected = [[act(thread, i) for i in range(N_CALLS)] for thread in range(N_THREADS)]
+    assert call_from_threads(fit_or_predict(together)) == expected
+
+
+def test_calls_of_one_model_see_whole_steps(backend):
+    model, refused = create_model(backend), []
+
+    def fit_or_predict(thread, number):
+        if (thread + number) % 4:
+            return model.predict(X).tobytes()
+        try:
+            model.fit(X, Y, **ONE_EPOCH)
+        except nn.AnybackError as error:
+            refused.append(str(error))
+        return None
+
+    results = {bits for calls in call_from_threads(fit_or_predict) for bits in calls} - {None}
+    assert all("being trained in another thread" in message for message in refused)
+    assert len(model.history) + len(refused) == N_THREADS * N_CALLS // 4
+    # On JAX, the steps of an epoch are one call, which a callback for each step would divide.
+    record, alone = Record(X), create_model(backend)
+    record.add(alone)
+    for _ in model.history:
+        alone.fit(X, Y, callbacks=[] if backend.compiles else [record], **ONE_EPOCH)
+        record.add(alone)
+    assert results <= record.seen
+    assert model.predict(X).tobytes() == alone.predict(X).tobytes()
+
+
 def test_copies_have_locks_of_their_own(backend):
     model = create_model(backend)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
@@ -151,8 +226,31 @@ def test_batches_may_come_from_a_thread_that_uses_the_model(backend):
     assert model.evaluate(batches()) == pytest.approx(model.evaluate(X, Y), rel=1e-5)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def fork(act):
+    """Return the exit status of a forked process that calls a function: 0, if it returned."""
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # a process that hangs is ended
+        try:
+            act()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(child, 0)[1]
+
+
+forks = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),  # of JAX
+]
+
+
+def all_of(marks):
+    return lambda function: functools.reduce(lambda test, mark: mark(test), marks, function)
+
+
+@all_of(forks)
 def test_a_process_that_is_forked_in_the_middle_of_a_step_can_predict():
     model, held, go_on = create_model("numpy"), Event(), Event()
 
@@ -164,10 +262,62 @@ def test_a_process_that_is_forked_in_the_middle_of_a_step_can_predict():
     thread = Thread(target=hold)
     thread.start()
     held.wait()
-    child = os.fork()
-    if not child:
-        model.predict(X)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    assert fork(lambda: model.predict(X)) == 0
     go_on.set()
     thread.join()
+
+
+@all_of(forks)
+def test_a_forked_process_computes_or_says_why_not(backend):
+    """JAX and PyTorch with several threads would wait for ever."""
+    model = create_model(backend)
+    model.fit(X, Y, **OPTIONS)
+    state, expected = pickle.dumps(model), model.predict(X)
+
+    def compute():
+        if backend.name != "jax":
+            warnings.simplefilter("ignore")  # that PyTorch has one thread
+            np.testing.assert_allclose(model.predict(X), expected, rtol=1e-5)
+            model.fit(X, Y, **OPTIONS)
+            return
+        for use in (
+            lambda: model.predict(X),
+            lambda: model.fit(X, Y, **OPTIONS),
+            lambda: backend.asarray(X),
+            lambda: nn.select("jax:0"),
+        ):
+            with pytest.raises(nn.BackendUnavailableError, match="forked .* 'spawn'"):
+                use()
+        with pytest.warns(UserWarning, match="on NumPy from now on, because: .*forked"):
+            other = pickle.loads(state)
+        np.testing.assert_allclose(other.predict(X), expected, rtol=1e-5)
+
+    assert fork(compute) == 0
+
+
+@all_of(forks)
+@pytest.mark.needs("torch")
+def test_pytorch_has_one_thread_in_a_forked_process():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    model = create_model("torch")
+    x = np.zeros((4096, 2), dtype="float32")
+    model.predict(x)  # large enough for several threads
+
+    def compute():
+        with pytest.warns(RuntimeWarning, match="one thread in this process"):
+            model.predict(x)
+        assert torch.get_num_threads() == 1
+        assert fork(lambda: model.predict(x)) == 0
+
+    assert fork(compute) == 0
+    torch.set_num_threads(before)
+
+
+def test_a_spawned_process_computes(backend):
+    model = create_model(backend)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        actual = pool.submit(model.predict, X).result()
+    np.testing.assert_allclose(actual, model.predict(X), rtol=1e-5)
