@@ -520,7 +520,7 @@ MUTANTS = (
     Mutant(
         "half an epoch is kept after an interrupt",
         "training/loop.py",
-        'before = model.training.copy(model.get_compiled("copies", lambda: tree_copy))',
+        "before = model.training.copy(model.copy_tree)",
         "before = model.training",
         "test_model.py::test_a_fit_that_fails_leaves_the_last_finished_epoch[numpy]",
         "numpy",

@@ -148,7 +148,7 @@ class Estimator(BaseEstimator, ABC):
 
     def _keep_best(self, params: Packed) -> None:
         """Keep copies of parameters, and of the state of the layers, as the best so far."""
-        self._best = tree_copy(params), tree_copy(self.model_.training.state)
+        self._best = self.model_.copy_tree((params, self.model_.training.state))
 
     def _keep_loaded_as_best(self) -> None:
         """Keep weights that came from elsewhere as the best, if their score came too."""

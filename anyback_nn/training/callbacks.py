@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyback_nn.optim.schedules import direction, read_monitored
 from anyback_nn.training import checkpoint
-from anyback_nn.tree import tree_copy, tree_named_leaves
+from anyback_nn.tree import tree_named_leaves
 from anyback_nn.utils.arguments import as_integer
 from anyback_nn.utils.messages import suggest_call
 
@@ -161,7 +161,7 @@ class EarlyStopping(Callback):
         """Keep the parameters as the best so far."""
         if self.restore_best:
             training = fit.model.training
-            self._best_state = (tree_copy(training.params), tree_copy(training.state))
+            self._best_state = fit.model.copy_tree((training.params, training.state))
 
     def on_train_end(self, fit: FitContext) -> None:
         if self._best_state is not None and self.best_epoch < fit.epoch:

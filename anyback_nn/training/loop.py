@@ -28,7 +28,7 @@ from anyback_nn.training.fit import FitContext
 from anyback_nn.training.out_of_memory import explain
 from anyback_nn.training.progress import EpochProgress
 from anyback_nn.training.step import Step, StepReport, build_summary
-from anyback_nn.tree import tree_copy, tree_leaves
+from anyback_nn.tree import tree_leaves
 
 __all__ = ["take_steps", "train"]
 
@@ -54,7 +54,7 @@ def train(
     fit.n_batches, fit.validation = source.n_batches, validation
     fit.begin_callbacks(callbacks)
     while fit.epochs_done < fit.epochs and fit.stop_reason is None:
-        before = model.training.copy(model.get_compiled("copies", lambda: tree_copy))
+        before = model.training.copy(model.copy_tree)
         try:
             _call(callbacks, "on_epoch_begin", fit)
             if fit.stop_reason is not None:
