@@ -32,6 +32,7 @@ def predict(
     separator: options.KnownSeparator = None,
     decimal: options.KnownDecimal = None,
     text_encoding: options.KnownTextEncoding = None,
+    memory_limit: options.MemoryLimit = None,
     backend: options.BackendSpec = None,
     output: options.PredictionFile = None,
     force: options.Force = False,
@@ -52,7 +53,7 @@ def predict(
             param_hint="'--probabilities'",
         )
     table = options.table_options(arguments, encoding.options)
-    rows = read(data, encoding, with_target=False, options=table)
+    rows = read(data, encoding, with_target=False, options=table, memory_limit=memory_limit)
     columns: list[tuple[str, Sequence[Any]]] = [
         *rows.ids.items(),
         *predict_columns(model, encoding, rows.x, probabilities=probabilities),

@@ -22,6 +22,7 @@ from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
+from anyback_nn.utils.memory import limit_memory
 from anyback_nn.utils.messages import plural, prefix_errors
 from anyback_nn.utils.signals import hold_signals
 
@@ -52,6 +53,7 @@ def train(
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     text_encoding: options.TextEncoding = None,
+    memory_limit: options.MemoryLimit = None,
     validation: options.Validation = 0.1,
     hidden: options.Hidden = "256,128",
     activation: options.Activation = "relu",
@@ -101,8 +103,9 @@ def train(
         "center_target": not counts,
         **vars(options.table_options(arguments)),
     }
-    fingerprint = next(iter(run_folder.compute_fingerprints(data)), None)
-    dataset = load(data, **reading)
+    with limit_memory(memory_limit):
+        fingerprint = next(iter(run_folder.compute_fingerprints(data)), None)
+        dataset = load(data, **reading)
     if class_weight is not None and dataset.task == "regression":
         raise typer.BadParameter(
             "a continuous target has no classes: leave it out, or use --task classification",

@@ -25,6 +25,7 @@ import numpy as np
 from anyback_nn.datasets.formats import DateFormat, Format, find_formats
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
+from anyback_nn.utils.memory import require_memory
 from anyback_nn.utils.messages import cut, did_you_mean, plural, quoted_list
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ _BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 _NUMBERS = {"false": "0", "true": "1"}
 """Booleans as the numbers that they are in data frames."""
 _INTEGER = re.compile(r"[-+]?\d+")
+
+
+_COLUMN_BYTES = 2**13
+"""What a column takes without its values: it is decided on, described and encoded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +122,12 @@ def find_missing(column: Column) -> np.ndarray:
         return column.codes < 0
     mask: np.ndarray = np.isnat(column) if column.dtype.kind == "M" else np.isnan(column)
     return mask
+
+
+def require_room(n_columns: int, n_bytes: int = 0) -> None:
+    """Raise `DataError` if the columns of a table, or their values, would not fit into memory."""
+    remedy = "take fewer rows or columns, or train with nn.datasets.parquet_batches"
+    require_memory(_COLUMN_BYTES * n_columns + n_bytes, "the table takes", remedy)
 
 
 def require_present(missing: np.ndarray, what: str) -> None:

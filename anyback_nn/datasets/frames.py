@@ -9,7 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anyback_nn.datasets.columns import require_room
 from anyback_nn.datasets.options import TableOptions
+from anyback_nn.datasets.parquet_sizes import measure_parquet
 from anyback_nn.datasets.text import check_names, read_text, refuse_unreadable
 from anyback_nn.errors import DataError
 from anyback_nn.utils.files import decompress, read_bytes
@@ -112,6 +114,8 @@ def read_raw_table(source: Any, options: TableOptions) -> RawTable:
             content = decompress(content)
             if content.startswith(_PARQUET_MAGIC) or _split_suffixes(Path(name))[1] == ".parquet":
                 with refuse_unreadable("Parquet"):
+                    sizes = measure_parquet(io.BytesIO(content))
+                    require_room(len(sizes.largest), sizes.total)
                     frame = polars().read_parquet(io.BytesIO(content))
             else:
                 frame, options, notes = read_text(content, options)

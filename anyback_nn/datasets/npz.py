@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Column, Table, as_column, as_numbers
+from anyback_nn.datasets.columns import Column, Table, as_column, as_numbers, require_room
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
 from anyback_nn.datasets.split import DEFAULT_FRACTION, note_parts
 from anyback_nn.datasets.targets import TargetScaling, choose_task, fit_target
 from anyback_nn.errors import DataError
-from anyback_nn.utils.memory import free_host_memory
+from anyback_nn.utils.memory import require_memory
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 __all__ = ["load_npz", "read_npz"]
@@ -94,7 +94,7 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             present = [name for name in _NAMES if name in archive]
-            _require_memory(archive.zip, present)
+            _require_stored(archive.zip, present)
             arrays = {name: np.asanyarray(archive[name]) for name in present}
             names = archive.files
     except (DataError, MemoryError):
@@ -109,9 +109,9 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _require_memory(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
+def _require_stored(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
     """Raise `DataError` unless what arrays take is what is stored for them, and is free."""
-    total, free = 0, free_host_memory()
+    total = 0
     for name in names:
         with archive.open(f"{name}.npy") as file:
             version = np.lib.format.read_magic(file)
@@ -125,11 +125,8 @@ def _require_memory(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
                     "stored: the file is damaged; write it again"
                 )
         total += n_bytes
-    if free is not None and total > free:
-        raise DataError(
-            f"its arrays take {total / 1e9:.1f} GB, of which {free / 1e9:.1f} are free: expected "
-            "less; save a part of them, or save x alone as .npy and pass a memory map to Model.fit"
-        )
+    remedy = "save a part of them, or save x alone as .npy and pass a memory map to Model.fit"
+    require_memory(total, "its arrays take", remedy)
 
 
 def _names(arrays: dict[str, np.ndarray], part: str) -> tuple[str, str]:
@@ -176,6 +173,7 @@ def _fittable(x: np.ndarray) -> np.ndarray | Table:
     if x.dtype == np.uint8:
         return x
     flat = x.reshape(len(x), -1)
+    require_room(flat.shape[1])
     return {f"x{i}": as_numbers(f"x{i}", flat[:, i]) for i in range(flat.shape[1])}
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from anyback_nn.datasets.columns import require_room
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars, require_distinct_names
@@ -194,6 +195,10 @@ def _parse(content: bytes, separator: str, n_skipped: int) -> pl.DataFrame:
     pl = polars()
     if content.endswith(separator.encode()):
         content += b"\n"  # without it polars does not see a value too many
+    # polars takes 16 bytes a value, even of one that is empty.
+    mark, n_lines = separator.encode(), content.count(b"\n") + 1
+    width = content.count(mark, 0, content.find(b"\n") % len(content)) + 1
+    require_room(width, 16 * (content.count(mark) + n_lines) + len(content))
     try:
         with refuse_unreadable(f"text with {separator!r} between the columns"):
             # The header is read as a row, since polars would rename columns of the same name.

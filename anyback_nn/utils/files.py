@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from anyback_nn.errors import DataError
-from anyback_nn.utils.memory import free_host_memory
+from anyback_nn.utils.memory import require_memory
 from anyback_nn.utils.messages import quoted_list
 
 __all__ = ["atomic_write", "decompress", "existing_folder", "read_bytes"]
@@ -144,12 +144,9 @@ def _unzip(content: bytes) -> bytes:
 
 def _read_what_fits(stream: Any) -> bytes:
     """Return all of a stream, which may be a million times as large as the compressed file."""
-    free, content = free_host_memory(), bytearray()
+    content = bytearray()
     while block := stream.read(_BLOCK):
         content += block
-        if free is not None and len(content) > free:
-            raise DataError(
-                f"takes more than the {free / 1e9:.1f} GB that are free when it is unpacked: "
-                "expected less; unpack it, and take a part of it"
-            )
+        # As much again, for the copy that is returned.
+        require_memory(len(content), "unpacked it takes more than", "unpack a part of it")
     return bytes(content)

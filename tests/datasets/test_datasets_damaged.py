@@ -90,17 +90,27 @@ def test_a_panic_of_polars_is_an_error_of_the_file():
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.bz2", "a.csv.zip"])
 def test_what_does_not_fit_into_memory_is_not_unpacked(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback_nn.utils.files.free_host_memory", lambda: 100)
+    monkeypatch.setattr("anyback_nn.utils.memory.free_host_memory", lambda: 100)
     (tmp_path / name).write_bytes(WHOLE[name])
-    with pytest.raises(DataError, match="takes more than the 0.0 GB that are free when it is unp"):
+    with pytest.raises(DataError, match="unpacked it takes more than .* 0.1 kB are free"):
         read(tmp_path / name)
 
 
-def test_arrays_that_do_not_fit_into_memory_are_not_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", b"," * 10**5 + b"\n"), ("a.npz", in_npz(x=np.zeros((2, 10**5)), y=np.arange(2)))],
+)
+def test_many_columns_take_memory_too(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="the table takes .* of which 100.0 MB are allowed"):
+        load(tmp_path / name, target="y" if name == "a.csv" else None, memory_limit=10**8)
+
+
+def test_arrays_that_do_not_fit_into_memory_are_not_read(tmp_path):
     (tmp_path / "a.npz").write_bytes(WHOLE["a.npz"])
-    monkeypatch.setattr("anyback_nn.datasets.npz.free_host_memory", lambda: 100)
-    with pytest.raises(DataError, match="its arrays take 0.0 GB, of which 0.0 are free"):
-        read(tmp_path / "a.npz")
+    with pytest.raises(DataError, match="its arrays take 0.6 kB .*, of which 0.1 kB are allowed"):
+        load(tmp_path / "a.npz", memory_limit=100)
+    assert len(load(tmp_path / "a.npz", memory_limit=10**6).x_train) == 16
 
 
 def test_arrays_that_claim_more_than_is_stored(tmp_path):
