@@ -98,7 +98,16 @@ def choose_rows(
                 f"the test part of {data} is read as in training: leave the options of tables out",
                 param_hint="'--part'",
             )
-        dataset = load(data, **training.options)
+        try:
+            # What the file says of memory does not count.
+            dataset = load(data, **{**training.options, "memory_limit": None})
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            if isinstance(error, AnybackError):
+                raise
+            raise AnybackError(
+                f"the {run_folder.SETTINGS} of {run} is not as train wrote it ({error}): leave "
+                "--part out"
+            ) from error
         if dataset.encoding != encoding:
             raise AnybackError(
                 f"{data} is not divided as when {run} was trained: was that another version? "

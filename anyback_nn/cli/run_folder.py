@@ -55,12 +55,18 @@ class TrainingData:
     options: dict[str, Any]
     train_rows: int
 
+    def __post_init__(self) -> None:
+        known = (self.fingerprint, self.options, self.train_rows)
+        is_typed = all(map(isinstance, known, (str | None, dict, int)))
+        if not is_typed or "target" not in self.options:
+            raise TypeError("not as it was written")
+
     @classmethod
     def read(cls, run: Path) -> TrainingData | None:
         """Read what `write` has written; None if it did not, or if a model file is alone."""
         try:
             return cls(**_read_settings(run)["data"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
 
@@ -150,7 +156,7 @@ def describe(run: Path) -> dict[str, Any]:
                 if isinstance(value, float)
             ),
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -266,7 +266,8 @@ def require_target(
 
 def require_columns(names: Sequence[str], columns: Collection[str]) -> None:
     """Raise `DataError` unless there are all columns that an encoding needs."""
-    if absent := [name for name in names if name not in columns]:
+    known = set(columns)
+    if absent := [name for name in names if name not in known]:
         raise DataError(
             f"lacks {plural(len(absent), 'column')}, {quoted_list(absent)}: expected "
             f"{quoted_list(names, limit=30)}, as in training; the file has "
@@ -312,7 +313,7 @@ def read_numbers(
         whole = series.to_physical() if is_time else series.dt.total_nanoseconds()
         return fill_gaps(whole / 1e9)
     strings = read_strings(series, missing)
-    first = strings[strings.is_not_null().arg_max() or 0] if len(strings) else None
+    first = find_first(strings)
     if written is None and first in _NUMBERS and strings.drop_nulls().is_in(list(_NUMBERS)).all():
         strings = strings.replace(_NUMBERS)
     parsed = parse_plain(strings) if written is None else written.parse(strings)
@@ -415,11 +416,20 @@ def fill_gaps(series: pl.Series, missing: Sequence[str] = ()) -> np.ndarray:
 
 def _drop_numbers(series: pl.Series, missing: Sequence[str]) -> pl.Series:
     """Return a series of numbers with null for those that strings such as -999 are."""
+    if not missing:  # as nearly always: a query a column is much of the time of wide tables
+        return series
     pl = polars()
     numbers = parse_plain(pl.Series(missing, dtype=pl.String)).drop_nulls()
     if not len(numbers):
         return series
     return series.set(series.cast(pl.Float64).is_in(numbers.implode()).fill_null(False), None)
+
+
+def find_first(series: pl.Series) -> Any:
+    """Return the first value that is not missing, or None."""
+    if not len(series):
+        return None
+    return series[0] if series[0] is not None else series[series.is_not_null().arg_max() or 0]
 
 
 def parse_plain(strings: pl.Series) -> pl.Series:

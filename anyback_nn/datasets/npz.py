@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,9 +105,19 @@ def _open(path: Path) -> dict[str, np.ndarray]:
             "cannot be read as an .npz file: expected what numpy.savez writes, with arrays of "
             "numbers or strings and no Python objects; write it again"
         ) from error
+    for name, values in arrays.items():
+        _require_text(name, values)
     if not arrays:
         raise DataError(f"has the arrays {quoted_list(names) or '(none)'}: expected {_EXPECTED}")
     return arrays
+
+
+def _require_text(name: str, values: np.ndarray) -> None:
+    """Raise `DataError` if strings have characters that are none."""
+    if values.dtype.kind == "U" and values.nbytes:
+        native = values.astype(values.dtype.newbyteorder("="), order="C")
+        if native.view(np.uint32).max() > sys.maxunicode:
+            raise DataError(f"{name!r} has characters beyond Unicode: the file is damaged")
 
 
 def _require_stored(archive: zipfile.ZipFile, names: Sequence[str]) -> None:

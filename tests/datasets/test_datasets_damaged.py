@@ -13,6 +13,7 @@ import pytest
 from anyback_nn.datasets import load, read_idx
 from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import AnybackError, DataError
+from anyback_nn.utils.messages import prefix_errors
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 TEXT = "a,t,y\n" + "".join(f"{x:.3f},{'uv'[y]},{y}\n" for x, y in zip(X[:, 0], Y))
@@ -86,6 +87,35 @@ def test_a_panic_of_polars_is_an_error_of_the_file():
         refuse_unreadable("Parquet"),
     ):
         raise pl.exceptions.PanicException("index out of bounds")
+
+
+def test_a_panic_of_polars_is_an_error_wherever_it_comes_from():
+    with (
+        pytest.raises(
+            DataError, match=r"a.csv: has values that cannot be read \(out-of-range date"
+        ),
+        prefix_errors("a.csv"),
+    ):
+        raise pl.exceptions.PanicException("out-of-range date\nin line 1")
+
+
+def test_axes_whose_product_is_too_large_without_a_value(tmp_path):
+    axes = b"\xff\xff\xff\xff" * 3 + bytes(4)
+    (tmp_path / "a.idx").write_bytes(bytes([0, 0, 8, 4]) + axes)
+    with pytest.raises(DataError, match="a.idx: has the shape .* which arrays cannot have"):
+        read(tmp_path / "a.idx")
+
+
+def test_characters_beyond_unicode(tmp_path):
+    y = np.array(["u", "v"] * 10)
+    y.view(np.uint32)[3] = 0x110000
+    for order in "<>":
+        content = in_npz(
+            x=X, y=y.astype(f"{order}U1") if order == "<" else y.byteswap().view(">U1")
+        )
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(DataError, match="'y' has characters beyond Unicode"):
+            read(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.bz2", "a.csv.zip"])
