@@ -75,6 +75,9 @@ _INTEGER = re.compile(r"[-+]?\d+")
 _COLUMN_BYTES = 2**13
 """What a column takes without its values: it is decided on, described and encoded."""
 
+_COPIES = 3
+"""How often values are in memory, about: as read, in float64, in two parts, and encoded."""
+
 
 @dataclass(frozen=True, eq=False)
 class Strings:
@@ -125,9 +128,9 @@ def find_missing(column: Column) -> np.ndarray:
 
 
 def require_room(n_columns: int, n_bytes: int = 0) -> None:
-    """Raise `DataError` if the columns of a table, or their values, would not fit into memory."""
+    """Raise `DataError` if a table would not fit into memory, whose values take so much as read."""
     remedy = "take fewer rows or columns, or train with nn.datasets.parquet_batches"
-    require_memory(_COLUMN_BYTES * n_columns + n_bytes, "the table takes", remedy)
+    require_memory(_COLUMN_BYTES * n_columns + _COPIES * n_bytes, "the table takes", remedy)
 
 
 def require_present(missing: np.ndarray, what: str) -> None:

@@ -122,7 +122,7 @@ def _require_text(name: str, values: np.ndarray) -> None:
 
 def _require_stored(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
     """Raise `DataError` unless what arrays take is what is stored for them, and is free."""
-    total = 0
+    total = 0  # of the arrays as read, in float64, in two parts, and encoded
     for name in names:
         with archive.open(f"{name}.npy") as file:
             version = np.lib.format.read_magic(file)
@@ -135,7 +135,7 @@ def _require_stored(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
                     f"{name!r} is to be {n_bytes:,} bytes, of which {stored.file_size:,} are "
                     "stored: the file is damaged; write it again"
                 )
-        total += n_bytes
+        total += math.prod(shape) * (6 if dtype == np.uint8 else 24 + dtype.itemsize)
     remedy = "save a part of them, or save x alone as .npy and pass a memory map to Model.fit"
     require_memory(total, "its arrays take", remedy)
 

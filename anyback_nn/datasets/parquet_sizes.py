@@ -89,13 +89,13 @@ def measure_parquet(file: BinaryIO) -> ParquetSizes:
             raise DataError(f"a row group has other columns than the table: {_DAMAGED}")
         sizes = Counter[str]()
         for leaf, chunk in zip(leaves, chunks, strict=True):
-            n_values, n_bytes = _measure_chunk(file, chunk, end)
+            n_values, n_bytes = _measure_chunk(file, chunk, end, leaf.width)
             if n_values < rows or (leaf.is_flat and n_values != rows):
                 raise DataError(
                     f"the column {leaf.column!r} has {n_values:,} values in a row group of "
                     f"{rows:,} rows: {_DAMAGED}"
                 )
-            sizes[leaf.column] += n_values * leaf.width + n_bytes
+            sizes[leaf.column] += n_bytes
         total, largest, n_rows = total + sizes.total(), largest | sizes, n_rows + rows
     if n_rows != _count(footer, 3, "rows"):
         raise DataError(f"it says to have {footer[3]:,} rows and has {n_rows:,}: {_DAMAGED}")
@@ -137,7 +137,7 @@ def _read_schema(elements: Any) -> list[_Leaf]:
         if is_group:
             open_nodes.append(_count(node, 5, "columns"))
         else:
-            kind = node[1]
+            kind = _count(node, 1, "types")
             width = _count(node, 2, "bytes") if kind == _FIXED_LENGTH else _WIDTHS.get(kind)
             if width is None:
                 raise DataError(f"the column {column!r} is of an unknown type: {_DAMAGED}")
@@ -151,12 +151,12 @@ def _read_schema(elements: Any) -> list[_Leaf]:
     return leaves
 
 
-def _measure_chunk(file: BinaryIO, chunk: Any, end: int) -> tuple[int, int]:
-    """Return how many values a column has in a row group, and the bytes of its pages.
+def _measure_chunk(file: BinaryIO, chunk: Any, end: int, width: int) -> tuple[int, int]:
+    """Return how many values a column has in a row group, and the bytes of these and of its pages.
 
-    The end is that of the data in the file.
+    The end is that of the data in the file, the width that of a value.
     """
-    meta = chunk.get(3)
+    meta = chunk.get(3) if isinstance(chunk, dict) else None
     if not isinstance(meta, dict):
         raise DataError(f"the data of a column are not in the file: {_DAMAGED}")
     claimed, length = _count(meta, 5, "values"), _count(meta, 7, "bytes")
@@ -166,20 +166,19 @@ def _measure_chunk(file: BinaryIO, chunk: Any, end: int) -> tuple[int, int]:
     place, stop = min(starts), min(starts) + length
     if stop > end:
         raise DataError(f"a column ends after the end of the data: {_DAMAGED}")
-    n_values, n_bytes = 0, 0
+    n_values, n_entries, n_bytes = 0, 0, 0
     while place < stop:
         page, header = _read_page(file, place, stop)
-        stored = _count(page, 3, "bytes")
         n_bytes += _count(page, 2, "bytes")
-        data = page.get(5) or page.get(8)
-        if data is not None:
-            n_values += _count(data, 1, "values")
-        elif 7 in page:
-            _count(page[7], 1, "values")
-        place += header + stored
+        if 7 in page:
+            n_entries += _count(page[7], 1, "values")
+        for kind in (5, 8):
+            if kind in page:
+                n_values += _count(page[kind], 1, "values")
+        place += header + _count(page, 3, "bytes")
     if n_values != claimed or place != stop:
         raise DataError(f"the pages of a column are not those of its description: {_DAMAGED}")
-    return n_values, n_bytes
+    return n_values, (n_values + n_entries) * width + n_bytes
 
 
 def _read_page(file: BinaryIO, place: int, stop: int) -> tuple[dict[int, Any], int]:

@@ -89,6 +89,7 @@ def read_text(
     if not content.strip():
         raise DataError("is empty: expected a line of column names, then rows of data")
     separator, decimal = options.separator, options.decimal
+    _require_room(content, separator or "".join(_SEPARATORS))
     if separator is None:
         separator = declared[1].decode("latin-1") if declared else _find_separator(content)
     frame = _parse(content, separator, n_skipped)
@@ -158,6 +159,15 @@ def _require_text(content: bytes) -> None:
         )
 
 
+def _require_room(content: bytes, separators: str) -> None:
+    """Raise `DataError` if the table would not fit into memory; any of some may divide it."""
+    marks, n_lines = separators.encode(), content.count(b"\n") + 1
+    header = content[: content.find(b"\n") if n_lines > 1 else None]
+    width = max(map(header.count, marks)) + 1
+    # polars takes 16 bytes a value, even of one that is empty.
+    require_room(width, len(content) + 16 * (max(map(content.count, marks)) + n_lines))
+
+
 # Lines -------------------------------------------------------------------------------------------
 
 
@@ -195,10 +205,6 @@ def _parse(content: bytes, separator: str, n_skipped: int) -> pl.DataFrame:
     pl = polars()
     if content.endswith(separator.encode()):
         content += b"\n"  # without it polars does not see a value too many
-    # polars takes 16 bytes a value, even of one that is empty.
-    mark, n_lines = separator.encode(), content.count(b"\n") + 1
-    width = content.count(mark, 0, content.find(b"\n") % len(content)) + 1
-    require_room(width, 16 * (content.count(mark) + n_lines) + len(content))
     try:
         with refuse_unreadable(f"text with {separator!r} between the columns"):
             # The header is read as a row, since polars would rename columns of the same name.

@@ -19,7 +19,7 @@ from anyback_nn.errors import DataError
 from anyback_nn.utils.memory import require_memory
 from anyback_nn.utils.messages import quoted_list
 
-__all__ = ["atomic_write", "decompress", "existing_folder", "read_bytes"]
+__all__ = ["atomic_write", "decompress", "existing_folder", "read_bytes", "read_what_fits"]
 
 _MAGIC = {
     "gzip": re.compile(rb"\x1f\x8b"),
@@ -86,6 +86,7 @@ def read_bytes(path: Path) -> bytes:
         If the file cannot be opened, or is compressed and damaged. The caller names the file.
     """
     try:
+        require_memory(path.stat().st_size, "it takes", "take a part of it")
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror}): expected a readable file") from error
@@ -108,10 +109,10 @@ def decompress(content: bytes) -> bytes:
         match kind:
             case "gzip":
                 with gzip.open(io.BytesIO(content)) as stream:
-                    return _read_what_fits(stream)
+                    return read_what_fits(stream)
             case "bzip2":
                 with bz2.open(io.BytesIO(content)) as stream:
-                    return _read_what_fits(stream)
+                    return read_what_fits(stream)
             case "zip":
                 return _unzip(content)
     except (DataError, MemoryError):
@@ -137,16 +138,16 @@ def _unzip(content: bytes) -> bytes:
             )
         try:
             with archive.open(files[0]) as stream:
-                return _read_what_fits(stream)
+                return read_what_fits(stream)
         except (RuntimeError, NotImplementedError) as error:  # a password, or another method
             raise DataError(f"cannot be unpacked ({error}): unpack it by other means") from error
 
 
-def _read_what_fits(stream: Any) -> bytes:
+def read_what_fits(stream: Any, what: str = "unpacked it takes more than") -> bytes:
     """Return all of a stream, which may be a million times as large as the compressed file."""
     content = bytearray()
     while block := stream.read(_BLOCK):
         content += block
-        # As much again, for the copy that is returned.
-        require_memory(len(content), "unpacked it takes more than", "unpack a part of it")
+        # And the copy that is returned, and what is read from it.
+        require_memory(3 * len(content), what, "take a part of it")
     return bytes(content)

@@ -1,6 +1,7 @@
 """Nothing that a file names reaches the terminal but as what can be read."""
 
 import csv
+import io
 import re
 import sys
 
@@ -93,3 +94,9 @@ def test_the_limit_of_memory_is_an_option(fails, program, flowers):
     for command in ("evaluate", "predict"):
         err = fails(command, "run", flowers, "--memory-limit", "2000")
         assert "(--memory-limit)" in err
+
+
+def test_standard_input_has_the_limit_too(fails, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a,y\n" + b"1,2\n" * 1000)))
+    err = fails("train", "-", "--target", "y", "--memory-limit", "1kB")
+    assert err.startswith("error: standard input: it takes more than 12.0 kB of memory")
