@@ -1,1 +1,1 @@
-"""A module that no file may cause to be imported; the class has no business in a model either."""
+"""A module that no file may cause to be imported, though some name it."""
