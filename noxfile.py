@@ -221,11 +221,13 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def threads(session: nox.Session) -> None:
-    """Fit and predict in 8 threads, 200 calls each, on NumPy, PyTorch and JAX: a minute."""
+def stress(session: nox.Session) -> None:
+    """Call models from 8 threads, and kill runs at random moments, on NumPy, PyTorch and JAX."""
     session.install("-e", ".[torch,jax]", *TEST)
-    rows = ("--backend", "numpy,torch,jax")
-    session.run("pytest", "tests/training/test_threads.py", *rows, env={"THREAD_CALLS": "200"})
+    files = ("tests/training/test_threads.py", "tests/training/test_killed.py")
+    # Ten kills on PyTorch and JAX each.
+    environment = {"THREAD_CALLS": "200", "KILLS": "50", "OPENBLAS_NUM_THREADS": "1"}
+    session.run("pytest", *files, "--backend", "numpy,torch,jax", env=environment)
 
 
 @nox.session(default=False)
@@ -261,6 +263,17 @@ def audit(session: nox.Session) -> None:
     session.log(f"{n_checked} of {len(packages)} packages could be checked")
     if findings:
         session.error("known vulnerabilities: " + ", ".join(findings))
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Read damaged and made-up files, 60 seconds a format: eight minutes.
+
+    ``nox -s fuzz -- --seconds 10 csv npz`` for some formats, ``--seed 1`` for other inputs. What
+    fails is written to ``fuzz-failures/``.
+    """
+    session.install(*install_command("numpy"))
+    session.run("python", "tests/fuzz", *session.posargs)
 
 
 @nox.session(default=False)

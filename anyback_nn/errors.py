@@ -16,8 +16,16 @@ __all__ = [
 ]
 
 
+_MOST_LETTERS = 4000
+"""Of a message: names and values in it come from files, and may have any length."""
+
+
 class AnybackError(Exception):
     """Any error that the library raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        is_long = len(message) > _MOST_LETTERS
+        super().__init__(f"{message[:_MOST_LETTERS]}\u2026" if is_long else message)
 
 
 class BackendUnavailableError(AnybackError, RuntimeError):

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 import anyback_nn
 from anyback_nn.cli.printing import discard_output, print_message
 from anyback_nn.errors import AnybackError
+from anyback_nn.utils.messages import escape
 
 __all__ = ["COMMANDS", "main"]
 
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (Exception, KeyboardInterrupt) as error:
         if "--traceback" in words:
-            traceback.print_exc()
+            sys.stderr.write(escape(traceback.format_exc(), keep="\n"))
         return _report_error(error)
     return status
 

@@ -12,6 +12,7 @@ from anyback_nn.cli.run_folder import TrainingData, compute_fingerprints
 from anyback_nn.cli.scores import compute_scores, show_scores
 from anyback_nn.datasets import BUILT_IN, Encoding, Rows, TableOptions, load, read
 from anyback_nn.errors import AnybackError
+from anyback_nn.utils.memory import limit_memory
 from anyback_nn.utils.messages import plural
 
 __all__ = ["evaluate"]
@@ -28,6 +29,7 @@ def evaluate(
     separator: options.KnownSeparator = None,
     decimal: options.KnownDecimal = None,
     text_encoding: options.KnownTextEncoding = None,
+    memory_limit: options.MemoryLimit = None,
     backend: options.BackendSpec = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -42,9 +44,12 @@ def evaluate(
     model, encoding = run_folder.load(run, device)
     table = options.table_options(arguments, encoding.options)
     training = TrainingData.read(run)
-    if training is not None and training.fingerprint not in compute_fingerprints(data):
-        training = None
-    rows, n_seen = choose_rows(run, data, encoding, training, target=target, part=part, table=table)
+    with limit_memory(memory_limit):
+        if training is not None and training.fingerprint not in compute_fingerprints(data):
+            training = None
+        rows, n_seen = choose_rows(
+            run, data, encoding, training, target=target, part=part, table=table
+        )
     scores = compute_scores(model, encoding, rows.x, rows.y)
     name = "test part" if rows.is_test_part else "all rows"
 
@@ -93,7 +98,16 @@ def choose_rows(
                 f"the test part of {data} is read as in training: leave the options of tables out",
                 param_hint="'--part'",
             )
-        dataset = load(data, **training.options)
+        try:
+            # What the file says of memory does not count.
+            dataset = load(data, **{**training.options, "memory_limit": None})
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            if isinstance(error, AnybackError):
+                raise
+            raise AnybackError(
+                f"the {run_folder.SETTINGS} of {run} is not as train wrote it ({error}): leave "
+                "--part out"
+            ) from error
         if dataset.encoding != encoding:
             raise AnybackError(
                 f"{data} is not divided as when {run} was trained: was that another version? "

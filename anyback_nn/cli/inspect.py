@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from anyback_nn.cli import options, run_folder
-from anyback_nn.cli.printing import Printer, create_table
+from anyback_nn.cli.printing import Printer, create_label, create_table
 from anyback_nn.datasets import encoding_from_json
 from anyback_nn.errors import AnybackError
 from anyback_nn.training import checkpoint
 from anyback_nn.utils.messages import plural, quoted_list
 
 __all__ = ["inspect"]
+
+_MOST_LETTERS = 1000
+"""Of a value of a model file, which may have any length."""
 
 
 def inspect(run: options.Run, json: options.Json = False) -> None:
@@ -35,14 +38,15 @@ def inspect(run: options.Run, json: options.Json = False) -> None:
     for layer in layers:
         shapes = (f"{name} {tuple(shape)}" for name, shape in layer["arrays"].items())
         count = f"{layer['parameters']:,}" if layer["parameters"] else ""
-        table.add_row(layer["layer"], ", ".join(shapes), count)
+        cells = (layer["layer"], ", ".join(shapes))
+        table.add_row(*(create_label(cell, n_letters=_MOST_LETTERS) for cell in cells), count)
     table.add_section()
     table.add_row("total", "", f"{sum(layer['parameters'] for layer in layers):,}", style="bold")
     printer.show(table)
     printer.show("")
     table = create_table("", "")
     for name, value in about.items():
-        table.add_row(name, str(value))
+        table.add_row(name, create_label(str(value), n_letters=_MOST_LETTERS))
     printer.show(table)
     printer.end({"file": path, "layers": layers, **about})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -27,6 +28,7 @@ from anyback_nn.training.resume import parse_interval
 from anyback_nn.utils.messages import did_you_mean
 
 PARTS = ("auto", "test", "all")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 # Reading and checking ----------------------------------------------------------------------------
 
@@ -173,6 +175,21 @@ def _read_separator(word: str | None) -> str | None:
     return "\t" if word in ("tab", "\\t") else word
 
 
+def parse_bytes(text: str) -> int:
+    """Read an amount of memory, with a unit or in bytes.
+
+    >>> parse_bytes("1.5GB"), parse_bytes("64 MB"), parse_bytes("2e6")
+    (1500000000, 64000000, 2000000)
+    """
+    number, unit = re.fullmatch(r"(.*?)\s*([kMGT]?B?)", text.strip()).groups()  # type: ignore[union-attr]
+    try:
+        return int(float(number) * _UNITS[unit.removesuffix("B")])
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"expected an amount of memory, such as 4GB or 500MB; got {text!r}"
+        ) from None
+
+
 def _join_with_or(names: Collection[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} or {last}"
@@ -184,6 +201,7 @@ def _option(
     description: str,
     *names: str,
     check: Callable[[Any], Any] | None = None,
+    parser: Callable[[str], Any] | None = None,
     default: bool | str = True,
 ) -> Any:
     """Create an option, named as its parameter unless it has ``names``.
@@ -194,6 +212,7 @@ def _option(
         *names,
         metavar=metavar,
         callback=check,
+        parser=parser,
         help=description,
         show_default=default,
         rich_help_panel=panel,
@@ -272,6 +291,15 @@ KnownNaValues = Annotated[list[str] | None, _data(*_NA_VALUES, default=_KNOWN)]
 KnownDrop = Annotated[list[str] | None, _data(*_DROP, default=_KNOWN)]
 KnownFeatures = Annotated[list[str] | None, _data(*_FEATURES, default=_KNOWN)]
 KnownIds = Annotated[list[str] | None, _data(*_IDS, default=_KNOWN)]
+MemoryLimit = Annotated[
+    int | None,
+    _data(
+        "SIZE",
+        "Memory that DATA may take when it is read, such as 4GB.",
+        parser=parse_bytes,
+        default="what is free",
+    ),
+]
 TestFile = Annotated[
     Path | None, _data("FILE", "File whose rows are the test part.", default=False)
 ]

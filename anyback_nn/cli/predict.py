@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 import typer
@@ -16,7 +16,7 @@ from anyback_nn.datasets import Encoding, read
 from anyback_nn.datasets.targets import target_names
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
-from anyback_nn.utils.messages import plural
+from anyback_nn.utils.messages import escape, plural
 
 __all__ = ["predict"]
 
@@ -32,6 +32,7 @@ def predict(
     separator: options.KnownSeparator = None,
     decimal: options.KnownDecimal = None,
     text_encoding: options.KnownTextEncoding = None,
+    memory_limit: options.MemoryLimit = None,
     backend: options.BackendSpec = None,
     output: options.PredictionFile = None,
     force: options.Force = False,
@@ -52,7 +53,7 @@ def predict(
             param_hint="'--probabilities'",
         )
     table = options.table_options(arguments, encoding.options)
-    rows = read(data, encoding, with_target=False, options=table)
+    rows = read(data, encoding, with_target=False, options=table, memory_limit=memory_limit)
     columns: list[tuple[str, Sequence[Any]]] = [
         *rows.ids.items(),
         *predict_columns(model, encoding, rows.x, probabilities=probabilities),
@@ -63,7 +64,7 @@ def predict(
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        write_csv(sys.stdout, columns)
+        write_csv(sys.stdout, map(escape_column, columns) if sys.stdout.isatty() else columns)
         return
     with (
         atomic_write(output) as temporary,
@@ -89,7 +90,13 @@ def predict_columns(
     return columns
 
 
-def write_csv(file: TextIO, columns: Sequence[tuple[str, Sequence[Any]]]) -> None:
+def escape_column(column: tuple[str, Sequence[Any]]) -> tuple[str, list[Any]]:
+    """Return a column for a terminal, which labels could control."""
+    name, values = column
+    return escape(name), [escape(x) if isinstance(x, str) else x for x in values]
+
+
+def write_csv(file: TextIO, columns: Iterable[tuple[str, Sequence[Any]]]) -> None:
     """Write columns below their names."""
     names, values = zip(*columns)
     writer = csv.writer(file, lineterminator="\n")

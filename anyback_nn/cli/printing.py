@@ -6,18 +6,24 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Printer", "create_table", "discard_output", "print_message", "to_json"]
+from anyback_nn.utils.messages import cut, escape
+
+__all__ = ["Printer", "create_label", "create_table", "discard_output", "print_message", "to_json"]
 
 STYLES = {"error": "bold red", "note": "bold cyan"}
+
+_MOST_LETTERS = 5000
+"""Of a message, which may name what is in a file."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,21 @@ class Printer:
         if self.as_json:
             print(to_json(result))
         elif written is not None:
-            print(f"written to {written}")
+            print(f"written to {escape(str(written))}")
 
 
-class _Stdout(Console):
+class _SafeConsole(Console):
+    """A console that no name or value in a file can control."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else escape(segment.text, keep="\n")
+            yield segment._replace(text=text)
+
+
+class _Stdout(_SafeConsole):
     """Standard output. When nobody reads it any more, the program still writes its files."""
 
     def on_broken_pipe(self) -> None:
@@ -68,8 +85,8 @@ def discard_output() -> None:
 
 def print_message(kind: str, message: str) -> None:
     """Print an ``"error"`` or a ``"note"`` to stderr; lines are wrapped on a terminal only."""
-    console = Console(stderr=True, highlight=False)
-    text = Text.assemble((f"{kind}:", STYLES[kind]), f" {message}")
+    console = _SafeConsole(stderr=True, highlight=False)
+    text = Text.assemble((f"{kind}:", STYLES[kind]), f" {cut(message, _MOST_LETTERS)}")
     console.print(text, soft_wrap=not console.is_terminal)
 
 
@@ -77,8 +94,14 @@ def create_table(*headers: str, numeric: Iterable[str] = ()) -> Table:
     """Create an empty table in the program's style; columns of numbers are right-aligned."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for header in headers:
-        table.add_column(Text(header), justify="right" if header in numeric else "left")
+        is_numeric = header in numeric
+        table.add_column(create_label(header), justify="right" if is_numeric else "left")
     return table
+
+
+def create_label(name: str, style: str = "", n_letters: int = 60) -> Text:
+    """Create a cell or a line of a name or value that may come from a file: cut, without markup."""
+    return Text(escape(cut(name, n_letters)), style)
 
 
 def to_json(value: Mapping[str, Any], indent: int | None = None) -> str:

@@ -27,11 +27,18 @@ from filelock import FileLock, Timeout
 from anyback_nn.backends import Backend
 from anyback_nn.cli.printing import to_json
 from anyback_nn.datasets import BUILT_IN, Encoding, encoding_from_json
-from anyback_nn.datasets.frames import STANDARD_INPUT, is_table
+from anyback_nn.datasets.frames import STANDARD_INPUT, is_table, table_label
 from anyback_nn.errors import AnybackError, CheckpointError, DataError
 from anyback_nn.model import Model
 from anyback_nn.training.resume import list_files
-from anyback_nn.utils.files import atomic_write, decompress, existing_folder
+from anyback_nn.utils.files import (
+    atomic_write,
+    decompress,
+    existing_folder,
+    read_what_fits,
+)
+from anyback_nn.utils.memory import require_memory
+from anyback_nn.utils.messages import prefix_errors
 
 __all__ = [
     "RunFolder",
@@ -70,12 +77,18 @@ class TrainingData:
     options: dict[str, Any]
     train_rows: int
 
+    def __post_init__(self) -> None:
+        known = (self.fingerprint, self.options, self.train_rows)
+        is_typed = all(map(isinstance, known, (str | None, dict, int)))
+        if not is_typed or "target" not in self.options:
+            raise TypeError("not as it was written")
+
     @classmethod
     def read(cls, run: Path) -> TrainingData | None:
         """Read what was written with the model; None if it did not, or if a model file is alone."""
         try:
             return cls(**_read_settings(run)["data"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
 
@@ -87,12 +100,17 @@ def compute_fingerprints(data: str) -> list[str]:
     """
     if data in BUILT_IN:
         return [data]
+    is_input = data == STANDARD_INPUT
     try:
         if not is_table(data):
             with open(data, "rb") as file:
                 return [hashlib.file_digest(file, "sha256").hexdigest()]
-        is_input = data == STANDARD_INPUT
-        content = sys.stdin.buffer.read() if is_input else Path(data).read_bytes()
+        with prefix_errors(table_label(data)):
+            if is_input:
+                content = read_what_fits(sys.stdin.buffer, "it takes more than")
+            else:
+                require_memory(os.path.getsize(data), "it takes", "take a part of it")
+                content = Path(data).read_bytes()
     except OSError:  # a folder
         return []
     if is_input:
@@ -347,7 +365,7 @@ def describe(run: Path) -> dict[str, Any]:
                 if isinstance(value, float)
             ),
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -13,14 +13,14 @@ from rich.text import Text
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.cli.metrics import count_confusion, score_classes, score_values
-from anyback_nn.cli.printing import Printer, create_table
+from anyback_nn.cli.printing import Printer, create_label, create_table
 from anyback_nn.datasets import Encoding
 from anyback_nn.datasets.targets import target_names
 from anyback_nn.model import Model
 from anyback_nn.network.losses import MeanSquaredError
 from anyback_nn.training.evaluation import evaluate_and_predict
 from anyback_nn.training.fit import batch_arrays, check_arrays
-from anyback_nn.utils.messages import plural, quoted_list
+from anyback_nn.utils.messages import cut, plural, quoted_list
 
 __all__ = ["Scores", "choose_judge", "compute_scores", "confusion_table", "show_scores"]
 
@@ -150,7 +150,7 @@ def _score_classes(
         len(y),
         loss | score_classes(y, probabilities, confusion),
         score_classes(y, np.zeros(probabilities.shape), always),
-        f"always predicting {labels[most]!r}, the most frequent class",
+        f"always predicting {cut(labels[most])!r}, the most frequent class",
         confusion,
     )
 
@@ -171,7 +171,7 @@ def show_scores(printer: Printer, source: str, encoding: Encoding, scores: Score
     """Print the scores and, unless asked to be quiet, which classes were confused."""
     width = max(len(label(name)) for name in scores.values)
     printer.show(
-        Text(f"{source}: {plural(scores.n_rows, 'row')}", style="bold"), even_if_quiet=True
+        create_label(f"{source}: {plural(scores.n_rows, 'row')}", "bold", 1000), even_if_quiet=True
     )
     for name, value in scores.values.items():
         line = f"  {label(name):<{width}}  {_number(name, value)}"
@@ -203,7 +203,7 @@ def targets_table(targets: dict[str, Scores]) -> Table:
         cells = [_number("r2", scores.values["r2"])]
         for name in names[1:]:
             cells += [_number(name, part[name]) for part in (scores.values, scores.baseline)]
-        table.add_row(Text(target), *cells)
+        table.add_row(create_label(target), *cells)
     return table
 
 
@@ -219,7 +219,7 @@ def confusion_table(counts: Any, labels: tuple[str, ...], width: int) -> Table:
             Text(f"{count:,}" if count else ".", style="bold" if i == j else "")
             for j, count in enumerate(counts[i].tolist())
         )
-        table.add_row(Text(label), *cells)
+        table.add_row(create_label(label), *cells)
     unlimited = Console(width=100_000)
     fits = Measurement.get(unlimited, unlimited.options, table).maximum <= width
     return table if fits else _confused_pairs(counts, labels)
@@ -238,7 +238,8 @@ def _confused_pairs(counts: Any, labels: tuple[str, ...]) -> Table:
         if count and i != j
     ]
     for count, i, j in sorted(pairs, key=lambda pair: -pair[0])[:MOST_PAIRS]:
-        table.add_row(Text(labels[i]), Text(labels[j]), f"{count:,}", f"{count / totals[i]:.1%}")
+        names = (create_label(labels[i]), create_label(labels[j]))
+        table.add_row(*names, f"{count:,}", f"{count / totals[i]:.1%}")
     table.title = "The most confused classes" if pairs else "No classes were confused"
     table.title_justify, table.title_style = "left", "none"
     return table

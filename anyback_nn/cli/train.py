@@ -24,6 +24,7 @@ from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
 from anyback_nn.training.resume import Checkpoint, list_files
+from anyback_nn.utils.memory import limit_memory
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 from anyback_nn.utils.signals import hold_signals
 
@@ -55,6 +56,7 @@ def train(
     separator: options.Separator = None,
     decimal: options.Decimal = None,
     text_encoding: options.TextEncoding = None,
+    memory_limit: options.MemoryLimit = None,
     validation: options.Validation = 0.1,
     hidden: options.Hidden = "256,128",
     activation: options.Activation = "relu",
@@ -98,7 +100,8 @@ def train(
 
 
 RESUMED_WITH = (
-    *("data", "epochs", "on_divergence", "checkpoint_every", "backend", "json", "quiet", "log"),
+    *("data", "epochs", "on_divergence", "checkpoint_every", "backend", "memory_limit"),
+    *("json", "quiet", "log"),
 )
 """What may be other than when the run was begun."""
 
@@ -134,14 +137,14 @@ def run(asked: SimpleNamespace, path: Path | None, begun: dict[str, Any] | None)
     with options.usage_error("--compute-dtype"):
         check_compute_dtype(asked.compute_dtype, asked.dtype, device)
     reading = describe_reading(asked)
-    fingerprints = run_folder.compute_fingerprints(asked.data)
-    fingerprint = next(iter(fingerprints), None)
-    if begun is not None and begun["data"].get("fingerprint") not in (*fingerprints, None):
-        raise AnybackError(
-            f"{asked.data} has other contents than when {path} was begun: expected the same data. "
-            f"If the file has moved: anyback-nn train FILE --resume {path}"
-        )
-    dataset = load(asked.data, **reading)
+    with limit_memory(asked.memory_limit):
+        fingerprints = run_folder.compute_fingerprints(asked.data)
+        if begun is not None and begun["data"].get("fingerprint") not in (*fingerprints, None):
+            raise AnybackError(
+                f"{asked.data} has other contents than when {path} was begun: expected the same "
+                f"data. If the file has moved: anyback-nn train FILE --resume {path}"
+            )
+        dataset = load(asked.data, **reading)
     if asked.class_weight is not None and dataset.task == "regression":
         raise typer.BadParameter(
             "a continuous target has no classes: leave it out, or use --task classification",
@@ -163,7 +166,7 @@ def run(asked: SimpleNamespace, path: Path | None, begun: dict[str, Any] | None)
     known = {
         "anyback_nn": __version__,
         "asked": vars(asked),
-        "data": vars(TrainingData(fingerprint, reading, len(dataset.x_train))),
+        "data": vars(TrainingData(next(iter(fingerprints), None), reading, len(dataset.x_train))),
     }
     folder = (
         run_folder.open_new(asked.output, dataset.name)

@@ -25,6 +25,7 @@ import numpy as np
 from anyback_nn.datasets.formats import DateFormat, Format, find_formats
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars
+from anyback_nn.utils.memory import require_memory
 from anyback_nn.utils.messages import cut, did_you_mean, plural, quoted_list
 
 if TYPE_CHECKING:
@@ -69,6 +70,13 @@ _BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 _NUMBERS = {"false": "0", "true": "1"}
 """Booleans as the numbers that they are in data frames."""
 _INTEGER = re.compile(r"[-+]?\d+")
+
+
+_COLUMN_BYTES = 2**13
+"""What a column takes without its values: it is decided on, described and encoded."""
+
+_COPIES = 3
+"""How often values are in memory, about: as read, in float64, in two parts, and encoded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +125,12 @@ def find_missing(column: Column) -> np.ndarray:
         return column.codes < 0
     mask: np.ndarray = np.isnat(column) if column.dtype.kind == "M" else np.isnan(column)
     return mask
+
+
+def require_room(n_columns: int, n_bytes: int = 0) -> None:
+    """Raise `DataError` if a table would not fit into memory, whose values take so much as read."""
+    remedy = "take fewer rows or columns, or train with nn.datasets.parquet_batches"
+    require_memory(_COLUMN_BYTES * n_columns + _COPIES * n_bytes, "the table takes", remedy)
 
 
 def require_present(missing: np.ndarray, what: str) -> None:
@@ -255,7 +269,8 @@ def require_target(
 
 def require_columns(names: Sequence[str], columns: Collection[str]) -> None:
     """Raise `DataError` unless there are all columns that an encoding needs."""
-    if absent := [name for name in names if name not in columns]:
+    known = set(columns)
+    if absent := [name for name in names if name not in known]:
         raise DataError(
             f"lacks {plural(len(absent), 'column')}, {quoted_list(absent)}: expected "
             f"{quoted_list(names, limit=30)}, as in training; the file has "
@@ -301,7 +316,7 @@ def read_numbers(
         whole = series.to_physical() if is_time else series.dt.total_nanoseconds()
         return fill_gaps(whole / 1e9)
     strings = read_strings(series, missing)
-    first = strings[strings.is_not_null().arg_max() or 0] if len(strings) else None
+    first = find_first(strings)
     if written is None and first in _NUMBERS and strings.drop_nulls().is_in(list(_NUMBERS)).all():
         strings = strings.replace(_NUMBERS)
     parsed = parse_plain(strings) if written is None else written.parse(strings)
@@ -404,11 +419,20 @@ def fill_gaps(series: pl.Series, missing: Sequence[str] = ()) -> np.ndarray:
 
 def _drop_numbers(series: pl.Series, missing: Sequence[str]) -> pl.Series:
     """Return a series of numbers with null for those that strings such as -999 are."""
+    if not missing:  # as nearly always: a query a column is much of the time of wide tables
+        return series
     pl = polars()
     numbers = parse_plain(pl.Series(missing, dtype=pl.String)).drop_nulls()
     if not len(numbers):
         return series
     return series.set(series.cast(pl.Float64).is_in(numbers.implode()).fill_null(False), None)
+
+
+def find_first(series: pl.Series) -> Any:
+    """Return the first value that is not missing, or None."""
+    if not len(series):
+        return None
+    return series[0] if series[0] is not None else series[series.is_not_null().arg_max() or 0]
 
 
 def parse_plain(strings: pl.Series) -> pl.Series:

@@ -16,7 +16,7 @@ import numpy as np
 from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing, label
 from anyback_nn.datasets.formats import ClockFormat, DateFormat, NumberFormat
 from anyback_nn.errors import DataError
-from anyback_nn.utils.messages import plural, quoted_list
+from anyback_nn.utils.messages import cut, plural, quoted_list
 
 if TYPE_CHECKING:
     from anyback_nn.datasets.kinds import Kind
@@ -172,6 +172,14 @@ class DateColumn:
     parts: tuple[NumericColumn, ...]
     written: DateFormat | None = None
     missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        known = split_dates(np.empty(0, dtype="datetime64[us]"))
+        if unknown := [part.name for part in self.parts if part.name not in known]:
+            raise DataError(
+                f"the dates of {cut(self.name)!r} have the parts {quoted_list(unknown)}: expected "
+                f"some of {quoted_list(known)}"
+            )
 
 
 def split_dates(dates: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,10 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anyback_nn.datasets.columns import require_room
 from anyback_nn.datasets.options import TableOptions
+from anyback_nn.datasets.parquet_sizes import measure_parquet
 from anyback_nn.datasets.text import check_names, read_text, refuse_unreadable
 from anyback_nn.errors import DataError
-from anyback_nn.utils.files import decompress, read_bytes
+from anyback_nn.utils.files import decompress, read_bytes, read_what_fits
 from anyback_nn.utils.frames import (
     column_names,
     get_column,
@@ -112,6 +114,8 @@ def read_raw_table(source: Any, options: TableOptions) -> RawTable:
             content = decompress(content)
             if content.startswith(_PARQUET_MAGIC) or _split_suffixes(Path(name))[1] == ".parquet":
                 with refuse_unreadable("Parquet"):
+                    sizes = measure_parquet(io.BytesIO(content))
+                    require_room(len(sizes.largest), sizes.total)
                     frame = polars().read_parquet(io.BytesIO(content))
             else:
                 frame, options, notes = read_text(content, options)
@@ -126,7 +130,7 @@ def read_raw_table(source: Any, options: TableOptions) -> RawTable:
 def _read_content(source: Any) -> tuple[str, bytes | str]:
     """Return the name and the content of a file or a stream, which may be compressed."""
     if source == STANDARD_INPUT:
-        return "stdin", sys.stdin.buffer.read()
+        return "stdin", read_what_fits(sys.stdin.buffer, "it takes more than")
     if not hasattr(source, "read"):
         return Path(source).name, read_bytes(Path(source))
     name = getattr(source, "name", None)

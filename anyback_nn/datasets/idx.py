@@ -152,5 +152,8 @@ def _parse(content: bytes) -> np.ndarray:
             f"{wrong}: expected {expected:,} bytes for {dtype.name} values of the shape "
             f"{shape}, found {len(content):,}; download it again"
         )
-    values = np.frombuffer(memoryview(content)[start:], dtype).reshape(shape)
+    try:
+        values = np.frombuffer(memoryview(content)[start:], dtype).reshape(shape)
+    except ValueError as error:  # no value at all, but axes beyond what NumPy multiplies
+        raise DataError(f"has the shape {shape}, which arrays cannot have ({error})") from error
     return values.astype(dtype.newbyteorder("="), copy=False)

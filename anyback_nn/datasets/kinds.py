@@ -21,6 +21,7 @@ from anyback_nn.datasets.columns import (
     Strings,
     encode_strings,
     fill_gaps,
+    find_first,
     non_numeric,
     parse_plain,
     read_dates,
@@ -358,7 +359,9 @@ def identifies_rows(
     counts_rows : bool
         Whether integers count the rows; for strings the same as ``is_unique``.
     """
-    if name in (*options.numeric, *options.categorical, *(options.features or ())):
+    if any(
+        name in names for names in (options.numeric, options.categorical, options.features or ())
+    ):
         return False
     if _INDEX_NAME.fullmatch(name):
         return True
@@ -466,7 +469,7 @@ def _are_codes(strings: pl.Series) -> bool:
 
     A first number that is no integer rules that out, unless there are zeros in the first rows.
     """
-    first = strings[strings.is_not_null().arg_max() or 0]
+    first = find_first(strings)
     if first is None:
         return False
     if not _INTEGER.fullmatch(first):  # which is fast

@@ -31,6 +31,7 @@ from anyback_nn.datasets.synthetic import (
 from anyback_nn.datasets.tables import load_table, read_table
 from anyback_nn.datasets.targets import TargetScaling, Task, fit_target, require_task
 from anyback_nn.errors import DataError
+from anyback_nn.utils.memory import limit_memory
 from anyback_nn.utils.messages import did_you_mean, prefix_errors, quoted_list
 
 __all__ = ["BUILT_IN", "load", "read"]
@@ -72,6 +73,7 @@ def load(
     categorical: str | Sequence[str] = (),
     numeric: str | Sequence[str] = (),
     ids: str | Sequence[str] = (),
+    memory_limit: int | None = None,
 ) -> Dataset:
     """Load data for training and testing.
 
@@ -115,6 +117,9 @@ def load(
     separator, decimal, encoding, na_values, drop, features, categorical, numeric, ids
         How a table is read, and what its columns are, see `TableOptions`. One name stands for a
         sequence of it. They are kept in the dataset's encoding.
+    memory_limit : int, optional
+        The bytes that a file may take when it is read, as far as the file says; more is refused
+        before it is read. Default: those that are free.
 
     Returns
     -------
@@ -172,40 +177,41 @@ def load(
                 f"{table_label(test_file)}: expected a file of the same kind as "
                 f"{table_label(source)}"
             )
-    if is_table(source):
-        return load_table(
-            source,
-            target=target,
+    with limit_memory(memory_limit):
+        if is_table(source):
+            return load_table(
+                source,
+                target=target,
+                task=task,
+                test_fraction=test_fraction,
+                seed=seed,
+                options=options,
+                test_file=test_file,
+                group=group,
+                time=time,
+                scaling=scaling,
+            )
+        _refuse_settings(source, options, target=target, group=group, time=time)
+        path = Path(source)
+        if path.is_dir():
+            with prefix_errors(path):
+                notes = note_parts(test_file, test_fraction)
+            train, test = (
+                Part(x := read_idx_images(path, name), read_idx_labels(path, name, len(x)))
+                for name in PARTS
+            )
+            scaled = Scaling(math.prod(train.x.shape[1:]), scale=255.0)
+            with prefix_errors(path):
+                fitted = Encoding(scaled, fit_target(train.y, labelled, scaling=scaling))
+                return build_dataset(path.resolve().name, train, test, fitted, notes)
+        return load_npz(
+            path,
             task=task,
             test_fraction=test_fraction,
             seed=seed,
-            options=options,
-            test_file=test_file,
-            group=group,
-            time=time,
+            test_file=None if test_file is None else Path(test_file),
             scaling=scaling,
         )
-    _refuse_settings(source, options, target=target, group=group, time=time)
-    path = Path(source)
-    if path.is_dir():
-        with prefix_errors(path):
-            notes = note_parts(test_file, test_fraction)
-        train, test = (
-            Part(x := read_idx_images(path, name), read_idx_labels(path, name, len(x)))
-            for name in PARTS
-        )
-        scaled = Scaling(math.prod(train.x.shape[1:]), scale=255.0)
-        with prefix_errors(path):
-            fitted = Encoding(scaled, fit_target(train.y, labelled, scaling=scaling))
-            return build_dataset(path.resolve().name, train, test, fitted, notes)
-    return load_npz(
-        path,
-        task=task,
-        test_fraction=test_fraction,
-        seed=seed,
-        test_file=None if test_file is None else Path(test_file),
-        scaling=scaling,
-    )
 
 
 def read(
@@ -215,6 +221,7 @@ def read(
     target: str | Sequence[str] | None = None,
     with_target: bool,
     options: TableOptions | None = None,
+    memory_limit: int | None = None,
 ) -> Rows:
     """Read rows for a trained network, encoded as its training data were.
 
@@ -234,6 +241,8 @@ def read(
     options : TableOptions, optional
         How a table is read. Default: those that the table of training was loaded with, which are
         ``encoding.options``. A decimal mark is that of this table, whichever training had.
+    memory_limit : int, optional
+        As for `load`.
 
     Returns
     -------
@@ -259,16 +268,19 @@ def read(
             y = test.y if with_target else None
             return encode_rows(test.x, y, encoding, is_test_part=True)
     _require_existing(source)
-    if is_table(source):
-        return read_table(source, encoding, target=target, with_target=with_target, options=options)
-    _refuse_settings(source, options, encoding.options, target=target)
-    path = Path(source)
-    if path.is_dir():
-        images = read_idx_images(path, "t10k")
-        labels = read_idx_labels(path, "t10k", len(images)) if with_target else None
-        with prefix_errors(path):
-            return encode_rows(images, labels, encoding, is_test_part=True)
-    return read_npz(path, encoding, with_target=with_target)
+    with limit_memory(memory_limit):
+        if is_table(source):
+            return read_table(
+                source, encoding, target=target, with_target=with_target, options=options
+            )
+        _refuse_settings(source, options, encoding.options, target=target)
+        path = Path(source)
+        if path.is_dir():
+            images = read_idx_images(path, "t10k")
+            labels = read_idx_labels(path, "t10k", len(images)) if with_target else None
+            with prefix_errors(path):
+                return encode_rows(images, labels, encoding, is_test_part=True)
+        return read_npz(path, encoding, with_target=with_target)
 
 
 def _built_in_parts(

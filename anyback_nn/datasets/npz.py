@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Column, Table, as_column, as_numbers
+from anyback_nn.datasets.columns import Column, Table, as_column, as_numbers, require_room
 from anyback_nn.datasets.dataset import Dataset, Part, Rows, build_dataset, encode_rows
 from anyback_nn.datasets.encoding import Encoding
 from anyback_nn.datasets.features import Columns, Features, Scaling, fit_columns
 from anyback_nn.datasets.split import DEFAULT_FRACTION, note_parts
 from anyback_nn.datasets.targets import TargetScaling, choose_task, fit_target
 from anyback_nn.errors import DataError
-from anyback_nn.utils.memory import free_host_memory
+from anyback_nn.utils.memory import require_memory
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 
 __all__ = ["load_npz", "read_npz"]
@@ -94,7 +95,7 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             present = [name for name in _NAMES if name in archive]
-            _require_memory(archive.zip, present)
+            _require_stored(archive.zip, present)
             arrays = {name: np.asanyarray(archive[name]) for name in present}
             names = archive.files
     except (DataError, MemoryError):
@@ -104,14 +105,24 @@ def _open(path: Path) -> dict[str, np.ndarray]:
             "cannot be read as an .npz file: expected what numpy.savez writes, with arrays of "
             "numbers or strings and no Python objects; write it again"
         ) from error
+    for name, values in arrays.items():
+        _require_text(name, values)
     if not arrays:
         raise DataError(f"has the arrays {quoted_list(names) or '(none)'}: expected {_EXPECTED}")
     return arrays
 
 
-def _require_memory(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
+def _require_text(name: str, values: np.ndarray) -> None:
+    """Raise `DataError` if strings have characters that are none."""
+    if values.dtype.kind == "U" and values.nbytes:
+        native = values.astype(values.dtype.newbyteorder("="), order="C")
+        if native.view(np.uint32).max() > sys.maxunicode:
+            raise DataError(f"{name!r} has characters beyond Unicode: the file is damaged")
+
+
+def _require_stored(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
     """Raise `DataError` unless what arrays take is what is stored for them, and is free."""
-    total, free = 0, free_host_memory()
+    total = 0  # of the arrays as read, in float64, in two parts, and encoded
     for name in names:
         with archive.open(f"{name}.npy") as file:
             version = np.lib.format.read_magic(file)
@@ -124,12 +135,9 @@ def _require_memory(archive: zipfile.ZipFile, names: Sequence[str]) -> None:
                     f"{name!r} is to be {n_bytes:,} bytes, of which {stored.file_size:,} are "
                     "stored: the file is damaged; write it again"
                 )
-        total += n_bytes
-    if free is not None and total > free:
-        raise DataError(
-            f"its arrays take {total / 1e9:.1f} GB, of which {free / 1e9:.1f} are free: expected "
-            "less; save a part of them, or save x alone as .npy and pass a memory map to Model.fit"
-        )
+        total += math.prod(shape) * (6 if dtype == np.uint8 else 24 + dtype.itemsize)
+    remedy = "save a part of them, or save x alone as .npy and pass a memory map to Model.fit"
+    require_memory(total, "its arrays take", remedy)
 
 
 def _names(arrays: dict[str, np.ndarray], part: str) -> tuple[str, str]:
@@ -176,6 +184,7 @@ def _fittable(x: np.ndarray) -> np.ndarray | Table:
     if x.dtype == np.uint8:
         return x
     flat = x.reshape(len(x), -1)
+    require_room(flat.shape[1])
     return {f"x{i}": as_numbers(f"x{i}", flat[:, i]) for i in range(flat.shape[1])}
 
 

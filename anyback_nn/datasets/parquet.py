@@ -154,6 +154,7 @@ def parquet_batches(
     buffer: int | None = None,
     places: int = 1,
     options: TableOptions | None = None,
+    memory_limit: int | None = None,
 ) -> ParquetBatches:
     """Train from a Parquet file in bounded memory, however large it is.
 
@@ -191,6 +192,8 @@ def parquet_batches(
         longer then, if row groups are large.
     options : TableOptions, optional
         What columns are, and which strings are missing values. Default: those of the encoding.
+    memory_limit : int, optional
+        The bytes that a row group may take. Default: those that are free.
 
     Returns
     -------
@@ -224,7 +227,7 @@ def parquet_batches(
     batch_size = as_integer("batch_size", batch_size, least=1)
     places = as_integer("places", places, least=1)
     buffer = buffer if buffer is None else as_integer("buffer", buffer, least=1)
-    file = open_parquet(Path(path))
+    file = open_parquet(Path(path), memory_limit)
     notes: tuple[str, ...] = ()
     n_labelled = None
     if isinstance(encoding, dict):

@@ -330,8 +330,9 @@ def choose_features(
 ) -> list[str]:
     """Return the columns that may be features, by the options, which must name columns."""
     named = (options.features or (), options.drop, options.ids, options.categorical)
+    known = dict.fromkeys(columns)
     for name in (*itertools.chain(*named), *options.numeric):
-        require_column(name, columns)
+        require_column(name, known)
     names = _list_features(columns, (*targets, *dividing), options)
     if not names:
         raise DataError(
@@ -344,7 +345,8 @@ def _list_features(
     columns: Sequence[str], others: Collection[str], options: TableOptions
 ) -> list[str]:
     chosen = columns if options.features is None else options.features
-    return [name for name in chosen if name not in {*others, *options.drop, *options.ids}]
+    left_out = {*others, *options.drop, *options.ids}
+    return [name for name in chosen if name not in left_out]
 
 
 def _read_columns(

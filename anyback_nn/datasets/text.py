@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from anyback_nn.datasets.columns import require_room
 from anyback_nn.datasets.options import TableOptions
 from anyback_nn.errors import DataError
 from anyback_nn.utils.frames import polars, require_distinct_names
@@ -88,6 +89,7 @@ def read_text(
     if not content.strip():
         raise DataError("is empty: expected a line of column names, then rows of data")
     separator, decimal = options.separator, options.decimal
+    _require_room(content, separator or "".join(_SEPARATORS))
     if separator is None:
         separator = declared[1].decode("latin-1") if declared else _find_separator(content)
     frame = _parse(content, separator, n_skipped)
@@ -155,6 +157,15 @@ def _require_text(content: bytes) -> None:
             "has zero bytes, so it is not text in UTF-8: expected a text file; if it is text in "
             "UTF-16, pass encoding='utf-16' (--encoding utf-16)"
         )
+
+
+def _require_room(content: bytes, separators: str) -> None:
+    """Raise `DataError` if the table would not fit into memory; any of some may divide it."""
+    marks, n_lines = separators.encode(), content.count(b"\n") + 1
+    header = content[: content.find(b"\n") if n_lines > 1 else None]
+    width = max(map(header.count, marks)) + 1
+    # polars takes 16 bytes a value, even of one that is empty.
+    require_room(width, len(content) + 16 * (max(map(content.count, marks)) + n_lines))
 
 
 # Lines -------------------------------------------------------------------------------------------

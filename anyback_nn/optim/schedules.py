@@ -151,6 +151,7 @@ class CosineDecay(Schedule):
 
     def __post_init__(self) -> None:
         check_range(self, "above 0", "learning_rate")
+        check_range(self, "finite", "final")
         if not 0 <= self.warmup < self.epochs:
             raise ValueError(
                 f"CosineDecay: expected 0 <= warmup < epochs, got warmup={self.warmup} and "
@@ -206,6 +207,7 @@ class ReduceOnPlateau(Schedule):
     def __post_init__(self) -> None:
         check_range(self, "above 0", "learning_rate")
         check_range(self, "above 0 and below 1", "factor")
+        check_range(self, "finite", "patience", "min_delta", "minimum")
         direction(self.monitor, self.mode)
 
     def __call__(self, epoch: float, history: Sequence[dict[str, float]] = ()) -> float:

@@ -382,8 +382,11 @@ def _check_counts(settings: Mapping[str, Any]) -> None:
                 f"{name} is {settings[name]!r}: expected an integer of at least {least}"
             )
     rows = settings["history"]
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise CheckpointError("the history is no list of rows")
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and all(isinstance(x, int | float) for x in row.values())
+        for row in rows
+    ):
+        raise CheckpointError("the history is no list of rows of numbers")
 
 
 def _compare_shapes(model: Any, arrays: Mapping[str, Any], n_in: int) -> None:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from anyback_nn.errors import DataError
-from anyback_nn.utils.memory import free_host_memory
+from anyback_nn.utils.memory import require_memory
 from anyback_nn.utils.messages import quoted_list
 
-__all__ = ["atomic_write", "decompress", "existing_folder", "read_bytes"]
+__all__ = ["atomic_write", "decompress", "existing_folder", "read_bytes", "read_what_fits"]
 
 _MAGIC = {
     "gzip": re.compile(rb"\x1f\x8b"),
@@ -109,6 +109,7 @@ def read_bytes(path: Path) -> bytes:
         If the file cannot be opened, or is compressed and damaged. The caller names the file.
     """
     try:
+        require_memory(path.stat().st_size, "it takes", "take a part of it")
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror}): expected a readable file") from error
@@ -131,10 +132,10 @@ def decompress(content: bytes) -> bytes:
         match kind:
             case "gzip":
                 with gzip.open(io.BytesIO(content)) as stream:
-                    return _read_what_fits(stream)
+                    return read_what_fits(stream)
             case "bzip2":
                 with bz2.open(io.BytesIO(content)) as stream:
-                    return _read_what_fits(stream)
+                    return read_what_fits(stream)
             case "zip":
                 return _unzip(content)
     except (DataError, MemoryError):
@@ -160,19 +161,16 @@ def _unzip(content: bytes) -> bytes:
             )
         try:
             with archive.open(files[0]) as stream:
-                return _read_what_fits(stream)
+                return read_what_fits(stream)
         except (RuntimeError, NotImplementedError) as error:  # a password, or another method
             raise DataError(f"cannot be unpacked ({error}): unpack it by other means") from error
 
 
-def _read_what_fits(stream: Any) -> bytes:
+def read_what_fits(stream: Any, what: str = "unpacked it takes more than") -> bytes:
     """Return all of a stream, which may be a million times as large as the compressed file."""
-    free, content = free_host_memory(), bytearray()
+    content = bytearray()
     while block := stream.read(_BLOCK):
         content += block
-        if free is not None and len(content) > free:
-            raise DataError(
-                f"takes more than the {free / 1e9:.1f} GB that are free when it is unpacked: "
-                "expected less; unpack it, and take a part of it"
-            )
+        # And the copy that is returned, and what is read from it.
+        require_memory(3 * len(content), what, "take a part of it")
     return bytes(content)

@@ -1,4 +1,4 @@
-"""Measure the host's memory, and how much of it is free, for this process.
+"""Measure the host's memory, and how much of it is free, and refuse what would not fit.
 
 A container may be allowed less than the machine has: both numbers respect the limits of Linux's
 control groups (https://docs.kernel.org/admin-guide/cgroup-v2.html), of version 2 and 1.
@@ -9,9 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
-__all__ = ["free_host_memory", "host_memory", "return_memory"]
+from anyback_nn.errors import DataError
+from anyback_nn.utils.arguments import as_integer
+
+__all__ = ["free_host_memory", "host_memory", "limit_memory", "require_memory", "return_memory"]
+
+_LIMIT: ContextVar[int | None] = ContextVar("limit", default=None)
 
 CGROUPS = Path("/sys/fs/cgroup")
 """The folder in which the control groups are mounted."""
@@ -42,6 +48,49 @@ def return_memory() -> None:
 
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextlib.contextmanager
+def limit_memory(n_bytes: int | None) -> Iterator[None]:
+    """Let `require_memory` compare with this limit; None changes nothing."""
+    limit = _LIMIT.get() if n_bytes is None else as_integer("memory_limit", n_bytes, least=0)
+    token = _LIMIT.set(limit)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
+
+
+def require_memory(n_bytes: int, what: str, remedy: str) -> None:
+    """Raise `DataError` if data would take more than the limit, or than the free memory.
+
+    Parameters
+    ----------
+    n_bytes : int
+    what : str
+        The beginning of the message, such as "its arrays take".
+    remedy : str
+        What to do, unless the limit is raised.
+    """
+    limit = _LIMIT.get()
+    most = free_host_memory() if limit is None else limit
+    if most is not None and n_bytes > most:
+        allowed = "are free" if limit is None else "are allowed"
+        raise DataError(
+            f"{what} {_format_bytes(n_bytes)} of memory, of which {_format_bytes(most)} {allowed}: "
+            f"expected less; {remedy}, or set memory_limit= (--memory-limit)"
+        )
+
+
+def _format_bytes(n_bytes: int) -> str:
+    """Return a number of bytes in the unit that suits it.
+
+    >>> _format_bytes(1_234_567_890), _format_bytes(2_500)
+    ('1.2 GB', '2.5 kB')
+    """
+    exponent = max(unit for unit in (3, 6, 9, 12) if unit == 3 or n_bytes >= 10**unit)
+    unit = {3: "kB", 6: "MB", 9: "GB", 12: "TB"}[exponent]
+    return f"{n_bytes / 10**exponent:,.1f} {unit}"
 
 
 def _available() -> int | None:

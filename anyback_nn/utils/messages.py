@@ -1,4 +1,4 @@
-"""Parts of messages: short lists, counts, suggestions, the name of the source."""
+"""Parts of messages: short lists, counts, suggestions, the name of the source, safe characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from os import PathLike
 
 from anyback_nn.errors import DataError
 
-__all__ = ["cut", "did_you_mean", "plural", "prefix_errors", "quoted_list", "suggest_call"]
+__all__ = [
+    "cut",
+    "did_you_mean",
+    "escape",
+    "plural",
+    "prefix_errors",
+    "quoted_list",
+    "suggest_call",
+]
 
 MOST_LETTERS = 60
 
@@ -27,13 +35,26 @@ def quoted_list(
     return ", ".join(quoted[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
-def cut(text: str) -> str:
+def cut(text: str, n_letters: int = MOST_LETTERS) -> str:
     """Return the beginning of a long text, such as a value of a table.
 
     >>> len(cut("a" * 3000)), cut("short")
     (60, 'short')
     """
-    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}\u2026"
+    return text if len(text) <= n_letters else f"{text[: n_letters - 1]}\u2026"
+
+
+def escape(text: str, keep: str = "") -> str:
+    r"""Return a text without what a terminal obeys, or cannot show: written as in Python.
+
+    Names and values from files may have any characters. Those to ``keep`` stay as they are.
+
+    >>> print(escape("\x1b[2Jcaf\u00e9\n"))
+    \x1b[2Jcafé\n
+    """
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() or x in keep else repr(x)[1:-1] for x in text)
 
 
 def plural(n: int, noun: str) -> str:
@@ -67,9 +88,20 @@ def suggest_call(value: object, arguments: str = "") -> str:
 
 @contextmanager
 def prefix_errors(source: str | PathLike[str]) -> Iterator[None]:
-    """Prefix each `DataError` raised inside with the name of its source."""
+    """Prefix each `DataError` raised inside with the name of its source.
+
+    So is a panic of polars, which is no `Exception` and may come from any of its functions.
+    """
     try:
         yield
     except DataError as error:
         # In its place: a chain would show the message twice.
         raise DataError(f"{source}: {error}") from error.__cause__
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        reason = cut(str(error).partition("\n")[0])
+        raise DataError(
+            f"{source}: has values that cannot be read ({reason}): expected none such; correct "
+            "them, or write the file again"
+        ) from error

@@ -187,3 +187,32 @@ def test_built_in_data_are_divided_as_in_training(program, fails):
     assert (result["rows"], result["accuracy"]) == (50, trained["test_accuracy"])
     message = fails("evaluate", "runs/moons-1", "moons", "--part", "all", status=2)
     assert "comes with a test part" in message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target": [{}]},
+        {"unknown": 1},
+        {"test_fraction": "much"},
+    ],
+    ids=str,
+)
+def test_settings_of_a_run_that_train_did_not_write(fails, change, classifier, flowers, tmp_path):
+    shutil.copytree(classifier, tmp_path / "run")
+    path = tmp_path / "run" / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["data"]["options"] |= change
+    path.write_text(json.dumps(settings))
+    err = fails("evaluate", "run", flowers, "--part", "test")
+    assert "settings.json of run is not as train wrote it" in err
+
+
+def test_settings_of_a_run_do_not_raise_the_limit_of_memory(fails, classifier, flowers, tmp_path):
+    shutil.copytree(classifier, tmp_path / "run")
+    path = tmp_path / "run" / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["data"]["options"]["memory_limit"] = 10**12
+    path.write_text(json.dumps(settings))
+    err = fails("evaluate", "run", flowers, "--part", "test", "--memory-limit", "1kB")
+    assert "of which 1.0 kB are allowed" in err

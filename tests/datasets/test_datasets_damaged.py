@@ -13,6 +13,7 @@ import pytest
 from anyback_nn.datasets import load, read_idx
 from anyback_nn.datasets.text import refuse_unreadable
 from anyback_nn.errors import AnybackError, DataError
+from anyback_nn.utils.messages import prefix_errors
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 TEXT = "a,t,y\n" + "".join(f"{x:.3f},{'uv'[y]},{y}\n" for x, y in zip(X[:, 0], Y))
@@ -88,19 +89,58 @@ def test_a_panic_of_polars_is_an_error_of_the_file():
         raise pl.exceptions.PanicException("index out of bounds")
 
 
-@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.bz2", "a.csv.zip"])
-def test_what_does_not_fit_into_memory_is_not_unpacked(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("anyback_nn.utils.files.free_host_memory", lambda: 100)
-    (tmp_path / name).write_bytes(WHOLE[name])
-    with pytest.raises(DataError, match="takes more than the 0.0 GB that are free when it is unp"):
-        read(tmp_path / name)
+def test_a_panic_of_polars_is_an_error_wherever_it_comes_from():
+    with (
+        pytest.raises(
+            DataError, match=r"a.csv: has values that cannot be read \(out-of-range date"
+        ),
+        prefix_errors("a.csv"),
+    ):
+        raise pl.exceptions.PanicException("out-of-range date\nin line 1")
 
 
-def test_arrays_that_do_not_fit_into_memory_are_not_read(tmp_path, monkeypatch):
+def test_axes_whose_product_is_too_large_without_a_value(tmp_path):
+    axes = b"\xff\xff\xff\xff" * 3 + bytes(4)
+    (tmp_path / "a.idx").write_bytes(bytes([0, 0, 8, 4]) + axes)
+    with pytest.raises(DataError, match="a.idx: has the shape .* which arrays cannot have"):
+        read(tmp_path / "a.idx")
+
+
+def test_characters_beyond_unicode(tmp_path):
+    y = np.array(["u", "v"] * 10)
+    y.view(np.uint32)[3] = 0x110000
+    for order in "<>":
+        content = in_npz(
+            x=X, y=y.astype(f"{order}U1") if order == "<" else y.byteswap().view(">U1")
+        )
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(DataError, match="'y' has characters beyond Unicode"):
+            read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, in_zip])
+def test_what_does_not_fit_into_memory_is_not_unpacked(compress, tmp_path, monkeypatch):
+    monkeypatch.setattr("anyback_nn.utils.memory.free_host_memory", lambda: 10_000)
+    (tmp_path / "a.csv").write_bytes(compress(TEXT.encode() * 1000))
+    with pytest.raises(DataError, match="unpacked it takes more than .* 10.0 kB are free"):
+        load(tmp_path / "a.csv", target="y")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", b"," * 10**5 + b"\n"), ("a.npz", in_npz(x=np.zeros((2, 10**5)), y=np.arange(2)))],
+)
+def test_many_columns_take_memory_too(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match="the table takes .* of which 100.0 MB are allowed"):
+        load(tmp_path / name, target="y" if name == "a.csv" else None, memory_limit=10**8)
+
+
+def test_arrays_that_do_not_fit_into_memory_are_not_read(tmp_path):
     (tmp_path / "a.npz").write_bytes(WHOLE["a.npz"])
-    monkeypatch.setattr("anyback_nn.datasets.npz.free_host_memory", lambda: 100)
-    with pytest.raises(DataError, match="its arrays take 0.0 GB, of which 0.0 are free"):
-        read(tmp_path / "a.npz")
+    with pytest.raises(DataError, match="its arrays take 2.6 kB .*, of which 0.1 kB are allowed"):
+        load(tmp_path / "a.npz", memory_limit=100)
+    assert len(load(tmp_path / "a.npz", memory_limit=10**6).x_train) == 16
 
 
 def test_arrays_that_claim_more_than_is_stored(tmp_path):

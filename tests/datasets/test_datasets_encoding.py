@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from anyback_nn.datasets import Encoding, encoding_from_json
-from anyback_nn.datasets.features import CategoricalColumn, Columns, NumericColumn, Scaling
+from anyback_nn.datasets.features import (
+    CategoricalColumn,
+    Columns,
+    DateColumn,
+    NumericColumn,
+    Scaling,
+)
 from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget
 from anyback_nn.errors import DataError
 
@@ -97,3 +103,9 @@ def test_json_that_is_not_understood(where, value, message):
     spot[path[-1]] = value
     with pytest.raises(DataError, match=message):
         encoding_from_json(data["root"])
+
+
+def test_parts_that_dates_do_not_have():
+    part = NumericColumn("century", 0.0, 0.0, 1.0)
+    with pytest.raises(DataError, match="dates of 'day' have the parts 'century': .* 'year'"):
+        DateColumn("day", (part,))

@@ -12,7 +12,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from anyback_nn.datasets import load, read
+from anyback_nn.datasets.columns import require_columns
+from anyback_nn.datasets.kinds import declare_kind, identifies_rows
 from anyback_nn.datasets.options import TableOptions
+from anyback_nn.datasets.tables import choose_features
 from anyback_nn.errors import DataError
 
 
@@ -395,3 +398,30 @@ def test_a_file_with_the_other_decimal_mark_is_read_with_its_option(csv, decimal
     two = TableOptions(features=("plain", "x"), decimal=",")
     raw = read(csv("plain;x\n1,5;2\n"), arrays, with_target=False, options=two).x
     np.testing.assert_array_equal(raw, arrays.features.encode(np.array([[1.5, 2.0]])))
+
+
+class Counted(str):
+    """A name that counts how often it is compared."""
+
+    n_compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Counted.n_compared += 1
+        return str.__eq__(self, other)
+
+
+@pytest.mark.parametrize("role", ["features", "categorical", "numeric", "drop", "ids"])
+def test_names_of_columns_are_looked_up_and_not_compared_one_by_one(role):
+    """A table of 20,000 columns took minutes."""
+    n = 400
+    options = TableOptions(**{role: [Counted(f"c{i}") for i in range(n)]})
+    names = [Counted(f"c{i}") for i in range(n + 9)]
+    Counted.n_compared = 0
+    chosen = choose_features(names, ("y",), options)
+    for name in names:
+        declare_kind(name, pl.String(), options)
+        identifies_rows(name, 100, options, is_unique=True, counts_rows=False)
+    require_columns(names, list(names))
+    assert len(chosen) == {"features": n, "drop": 9, "ids": 9}.get(role, n + 9)
+    assert Counted.n_compared < 10 * n

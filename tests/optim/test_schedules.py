@@ -106,3 +106,13 @@ def test_reduce_on_plateau_says_what_is_recorded():
 )
 def test_direction_of_improvement(name, sign):
     assert direction(name) == sign
+
+
+@pytest.mark.parametrize("name", ["patience", "min_delta", "minimum"])
+@pytest.mark.parametrize("value", [None, "1", math.nan])
+def test_settings_of_plateaus_are_numbers(name, value):
+    """They are settings of model files, which may be anything."""
+    with pytest.raises((TypeError, ValueError), match=f"expected {name} "):
+        nn.ReduceOnPlateau(0.1, **{name: value})
+    with pytest.raises((TypeError, ValueError), match="expected final "):
+        nn.CosineDecay(0.1, epochs=3, final=value)

@@ -1,6 +1,6 @@
 """Runs that are killed at random moments end with the same bits as one that was not.
 
-``ANYBACK_NN_KILLS`` is the number of kills; ``nox -s stress`` asks for more.
+``KILLS`` is the number of kills; ``nox -s stress`` asks for more.
 """
 
 import os
@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from anyback_nn.backends import ENVIRONMENT_VARIABLE
 
-KILLS = int(os.environ.get("ANYBACK_NN_KILLS", "5"))
+KILLS = int(os.environ.get("KILLS", "5"))
 INTERVALS = ("1 step", "7 steps", "0.02 seconds", "1 epoch")
 
 

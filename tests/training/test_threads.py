@@ -122,7 +122,7 @@ def test_several_models_in_threads_are_those_of_one(backend):
 
 
 N_THREADS, N_CALLS = 8, int(os.environ.get("THREAD_CALLS", "8"))
-"""How many calls each thread makes: ``nox -s threads`` asks for 200."""
+"""How many calls each thread makes: ``nox -s stress`` asks for 200."""
 
 ONE_EPOCH = OPTIONS | {"epochs": 1, "batch_size": 16}
 

@@ -1,0 +1,1 @@
+"""A module that no file may cause to be imported, though some name it."""
