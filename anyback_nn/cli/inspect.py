@@ -90,6 +90,9 @@ def describe_model(settings: Mapping[str, Any]) -> dict[str, Any]:
         "dtype": settings["dtype"],
         **({"compute dtype": name} if (name := settings.get("compute_dtype")) else {}),
         "seed": settings["seed"],
+        "written by": ", ".join(
+            f"{name} {version}" for name, version in settings.get("written_by", {}).items()
+        ),
         "steps": settings["step"],
         "epochs": settings["epoch"],
     }
@@ -107,18 +110,17 @@ def describe_progress(progress: Any) -> dict[str, Any]:
     """Describe what a checkpoint knows in addition to a model."""
     if progress is None:
         return {}
-    batches = progress["batches"]
+    n_epochs, n_steps = progress["epochs_done"], progress["batches"]
     arguments = progress["arguments"]
     kinds = [state["kind"] for state in progress["callbacks"]]
+    named = (f"{name} {arguments[name]}" for name in ("batch_size", "shuffle", "validation"))
     return {
-        "checkpoint": f"{plural(progress['epochs_done'], 'epoch')} done"
-        + (f", and {plural(batches, 'step')} of the next" if batches else "")
+        "checkpoint": f"{plural(n_epochs, 'epoch')} done"
+        + (f", and {plural(n_steps, 'step')} of the next" if n_steps else "")
         + (f"; stopped: {reason}" if (reason := progress["stop_reason"]) else ""),
-        "fit": ", ".join(
-            f"{name} {arguments[name]}" for name in ("batch_size", "shuffle", "validation")
-        ),
-        "data": arguments["data"],
-        **({"callbacks": ", ".join(kinds)} if kinds else {}),
+        "fit": ", ".join(named) if arguments else "",
+        "callbacks": ", ".join(kinds),
+        "data": arguments.get("data"),
     }
 
 

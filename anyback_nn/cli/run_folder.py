@@ -354,16 +354,15 @@ def describe(run: Path) -> dict[str, Any]:
         asked = {
             name: value for name, value in noted["asked"].items() if value not in (None, False)
         }
-        scores = {name: x for name, x in noted["result"].items() if name.startswith("test_")}
+        scores = (
+            f"{name.removeprefix('test_')} {value:.4g}"
+            for name, value in noted.get("result", {}).items()
+            if name.startswith("test_") and isinstance(value, float)
+        )
         return {
-            "written by": f"anyback_nn {noted['anyback_nn']}",
             "asked": ", ".join(f"{name}={value}" for name, value in asked.items()),
             "fingerprint": noted["data"]["fingerprint"],
-            "test part": ", ".join(
-                f"{name.removeprefix('test_')} {value:.4g}"
-                for name, value in scores.items()
-                if isinstance(value, float)
-            ),
+            "test part": ", ".join(scores) or "not measured: the run is not finished",
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -24,7 +24,7 @@ __all__ = [
     "ExponentialDecay",
     "Fixed",
     "ReduceOnPlateau",
-    "Scaled",
+    "ScaledSchedule",
     "Schedule",
     "StepDecay",
     "direction",
@@ -235,7 +235,7 @@ class ReduceOnPlateau(Schedule):
 
 
 @dataclass(frozen=True)
-class Scaled(Schedule):
+class ScaledSchedule(Schedule):
     """Another schedule, times a factor.
 
     Parameters
@@ -246,7 +246,7 @@ class Scaled(Schedule):
 
     Examples
     --------
-    >>> Scaled(StepDecay(0.1, every=2), 0.5)(0)
+    >>> ScaledSchedule(StepDecay(0.1, every=2), 0.5)(0)
     0.05
     """
 

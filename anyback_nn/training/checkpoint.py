@@ -22,6 +22,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+import anyback_nn
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend
 from anyback_nn.errors import CheckpointError
@@ -255,6 +256,7 @@ def collect_contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         "first_epoch": training.first_epoch,
         "history": training.history.rows,
         "encoding": model.encoding,
+        "written_by": {"anyback_nn": anyback_nn.__version__, "numpy": np.__version__},
     }
     if model.feature_names is not None:
         settings["feature_names"] = list(model.feature_names)

@@ -31,7 +31,7 @@ from anyback_nn.inputs.checks import (
 )
 from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
-from anyback_nn.optim.schedules import Scaled, Schedule
+from anyback_nn.optim.schedules import ScaledSchedule, Schedule
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.evaluation import evaluate
@@ -169,10 +169,10 @@ class FitContext:
         training = self.model.training
         assert training.optimizer is not None
         rate = training.optimizer.learning_rate
-        if isinstance(rate, Scaled):
+        if isinstance(rate, ScaledSchedule):
             rate = replace(rate, factor=rate.factor * ROLLBACK_FACTOR)
         elif isinstance(rate, Schedule):
-            rate = Scaled(rate, ROLLBACK_FACTOR)
+            rate = ScaledSchedule(rate, ROLLBACK_FACTOR)
         else:
             rate *= ROLLBACK_FACTOR
         training.optimizer = replace(training.optimizer, learning_rate=rate)
