@@ -42,7 +42,7 @@ def test_classes_that_are_not_defined_here(program, tmp_path):
     assert outcome.status == 0
     for part in ("Theirs(n_out=2", "(3, 2)", "None", "of another program"):
         assert part in outcome.out
-    assert "written by" not in outcome.out
+    assert "test part" not in outcome.out
 
 
 def test_what_cannot_be_inspected(fails, program, tmp_path, run):
