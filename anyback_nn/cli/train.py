@@ -22,6 +22,7 @@ from anyback_nn.inputs.checks import check_compute_dtype
 from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
+from anyback_nn.training import checkpoint
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
 from anyback_nn.training.resume import Checkpoint, list_files
 from anyback_nn.utils.memory import limit_memory
@@ -110,7 +111,7 @@ def combine(
     context: typer.Context, asked: dict[str, Any], begun: dict[str, Any], path: Path
 ) -> dict[str, Any]:
     """Return the arguments with which a run was begun, and those that are given now."""
-    with prefix_errors(path):
+    with checkpoint.name_file(path / run_folder.SETTINGS):
         combined = options.recall(context.command, begun)
     names = {str(option.name): option.opts[0] for option in context.command.params}
     for name, value in asked.items():

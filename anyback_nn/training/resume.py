@@ -32,7 +32,7 @@ from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.progress import EpochProgress
 from anyback_nn.utils.arguments import as_integer
-from anyback_nn.utils.messages import plural
+from anyback_nn.utils.messages import cut, plural
 from anyback_nn.utils.signals import catch_signals
 
 __all__ = [
@@ -463,8 +463,8 @@ def _require_same(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
         hint = "pass the data of then, in the same order, or begin a new run"
         name = "data"
     raise CheckpointError(
-        f"{name.removeprefix('arguments.')} is {_cut(theirs)} in the checkpoint, and {_cut(here)} "
-        f"here: {hint}"
+        f"{name.removeprefix('arguments.')} is {_show(theirs)} in the checkpoint, and "
+        f"{_show(here)} here: {hint}"
     )
 
 
@@ -488,6 +488,5 @@ def _find_difference(saved: Any, ours: Any, path: str = "") -> tuple[str, Any, A
     return next((found for found in differences if found is not None), None)
 
 
-def _cut(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _show(value: Any) -> str:
+    return cut(value if isinstance(value, str) else repr(value))
