@@ -15,7 +15,7 @@ from anyback_nn.sklearn.inputs import dtype_name
 from anyback_nn.training import checkpoint
 from anyback_nn.training.checkpoint import SETTINGS
 from anyback_nn.utils.arguments import to_python_scalars
-from anyback_nn.utils.messages import quoted_list
+from anyback_nn.utils.messages import plural, quoted_list
 
 __all__ = ["SHARED", "read", "write"]
 
@@ -139,9 +139,10 @@ def _read_array(name: str, values: Any, dtype: np.dtype[Any]) -> np.ndarray:
     # The claimed length of strings may be anything.
     array = np.asarray(values, dtype=dtype.kind if is_text else dtype)
     is_long = is_text and dtype.itemsize > 8 * array.itemsize + 64
-    if dtype.kind not in "biufOUS" or array.ndim != 1 or is_long:
+    if dtype.kind not in "biufOUS" or array.ndim != 1 or not array.size or is_long:
         raise CheckpointError(
-            f"{name} has the dtype {dtype}: expected numbers or strings, in a row"
+            f"{name} has {plural(array.size, 'value')} of the dtype {dtype}: expected numbers or "
+            "strings, in a row"
         )
     return array.astype(dtype)
 
