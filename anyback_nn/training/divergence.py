@@ -203,15 +203,14 @@ def warn_of_unchanged_layers(fit: FitContext, losses: Any, changed: Sequence[boo
     changed : sequence of bool
         Whether each parameter of the layout has changed.
     """
+    if fit.on_divergence is None or fit.epochs_done > fit.resumed_epochs:
+        return
     model, optimizer = fit.model, fit.model.training.optimizer
-    is_first = fit.on_divergence is not None and fit.epochs_done == fit.resumed_epochs
+    assert optimizer is not None
     # Nothing is left to learn without a loss. In float16, the first steps may be left out.
     learns = all(fit.progress.rates) and float(np.max(losses, initial=0.0)) > 0.0
-    is_half = model.compute_dtype == "float16"
-    if not is_first or not learns or is_half or not is_own(optimizer):
-        return
-    assert optimizer is not None
-    if not is_own(optimizer.schedule):
+    is_known = is_own(optimizer) and is_own(optimizer.schedule)
+    if not learns or not is_known or model.compute_dtype == "float16":
         return
     names = [leaf.name for leaf in model.layout.leaves]
     for i, layer in enumerate(model.network.layers):

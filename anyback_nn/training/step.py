@@ -247,7 +247,6 @@ def build_summary(layout: Layout) -> Callable[..., Array]:
         flags = [xp.all(xp.isfinite(array)) for array in arrays]
         pairs = zip(tree_leaves(layout.unpack(before)), tree_leaves(layout.unpack(after)))
         flags += [xp.any(old != new) for old, new in pairs]
-        numbers = [xp.astype(flag, first.dtype) for flag in flags]
-        return xp.concat([*tables, xp.stack(numbers)] if numbers else tables)
+        return xp.concat([*tables, xp.astype(xp.stack(flags), first.dtype)] if flags else tables)
 
     return summarize
