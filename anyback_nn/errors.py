@@ -58,6 +58,7 @@ class DivergenceError(AnybackError, ArithmeticError):
     def __init__(self, *message: str, epoch: int | None = None, step: int | None = None) -> None:
         super().__init__(*message)
         self.epoch, self.step = epoch, step
+        self.is_hopeless = False  # if no learning rate would help
         self.layer: str | None = None
         self.norms: dict[str, dict[str, float]] = {}
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,7 +45,6 @@ from anyback_nn.training.resume import (
     describe_arguments,
     find_source,
     find_writer,
-    let_signals_wait,
     resume_fit,
 )
 from anyback_nn.training.state import TrainingState
@@ -229,8 +230,10 @@ class Model(Engine):
             an optimiser or schedule that is left out.
         on_divergence : {"stop", "rollback"}
             What happens after an epoch in which the loss or a parameter is no longer finite, or the
-            loss is more than 1,000 times that of the first epoch: an error, or the epoch is tried
-            again from its start with a quarter of the learning rate, five times at most in a call.
+            loss is more than 1,000 times that of the first epoch of this call: an error (for the
+            loss, not if `EarlyStopping` restores the best epoch), or the epoch is tried again from
+            its start with a quarter of the learning rate, five times at most. With "rollback", the
+            end of the first epoch is compared with its beginning.
 
         Returns
         -------
@@ -259,7 +262,8 @@ class Model(Engine):
         if shuffle not in (True, False):
             raise TypeError(f"expected shuffle to be True or False, got {shuffle!r}")
         check_callbacks(callbacks)
-        before, n_in, feature_names = self._training, self.n_in, self.feature_names
+        before = self._training, self.n_in, self.feature_names, self.encoding
+        keeps_state = False
         is_chosen = optimizer is not None or schedule is not None
         rule = self._choose_optimizer(optimizer, schedule, context.epochs)
         writer = find_writer(callbacks)
@@ -271,21 +275,24 @@ class Model(Engine):
             with (
                 self.backend.scope(self.dtype),
                 show_progress(progress) as shown,
-                let_signals_wait(writer),
+                nullcontext() if writer is None else writer.hold(),
             ):
                 training_source, validation_source = build_sources(
                     self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
                 )
                 if writer is not None or resumed is not None:
                     context.arguments = describe_arguments(
-                        *(context, training_source, batch_size, shuffle, validation),
+                        *(context, training_source, batch_size, shuffle),
+                        float(validation) if isinstance(validation, Real) else validation_source,
                         rule if is_chosen or resumed is None else None,
                     )
                 if resumed is not None:
                     resume_fit(context, resumed, writer)
                     rule = self.training.optimizer or rule
                 else:
+                    old = before[0] and before[0].optimizer_state
                     self.set_optimizer(rule)
+                    keeps_state = self.training.optimizer_state is old
                     if isinstance(schedule, str):  # which is one of this call
                         self.training = replace(self.training, first_epoch=self.training.epoch)
                 steps = self.compile_training_steps(rule)
@@ -294,12 +301,12 @@ class Model(Engine):
                 train(context, training_source, validation_source, steps, ordered)
         except BaseException as error:
             if context.epochs_done == context.resumed_epochs:
-                diverged = isinstance(error, DivergenceError)
-                if context.resumed_from is None:
-                    self._undo(before, n_in, keep_parameters=diverged)
-                elif not diverged:
-                    self._training, self.n_in = before, n_in
-                self.feature_names = feature_names
+                if resumed is None:
+                    diverged = isinstance(error, DivergenceError)
+                    self._undo(before[0], before[1], diverged, keeps_state)
+                    self.feature_names = before[2]
+                elif context.resumed_from is None:  # it was refused
+                    self._training, self.n_in, self.feature_names, self.encoding = before
             explain_setup(error, self, x)
             raise
         finally:
@@ -323,10 +330,17 @@ class Model(Engine):
         rule: Optimizer = to_python_scalars(optimizer)
         return rule
 
-    def _undo(self, before: TrainingState | None, n_in: int | None, keep_parameters: bool) -> None:
+    def _undo(
+        self,
+        before: TrainingState | None,
+        n_in: int | None,
+        keep_parameters: bool,
+        keeps_state: bool,
+    ) -> None:
         """Restore the state before a call of `fit` that did not finish an epoch.
 
-        The loop has restored a copy of the parameters, which may have been overwritten.
+        The loop has restored a copy of the parameters, which may have been overwritten, and with
+        ``keeps_state`` of the state of the same optimiser.
         """
         if before is None and not keep_parameters:
             self._training, self.n_in = None, n_in
@@ -334,11 +348,12 @@ class Model(Engine):
         old = before or TrainingState((), ())
         now = self.training
         if (now.optimizer, now.first_epoch) != (old.optimizer, old.first_epoch):
+            own = self.training if keeps_state else old
             self.training = replace(
                 self.training,
                 optimizer=old.optimizer,
-                optimizer_state=old.optimizer_state,
-                step=old.step,
+                optimizer_state=own.optimizer_state,
+                step=own.step,
                 first_epoch=old.first_epoch,
             )
 

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 import anyback_nn
 from anyback_nn.cli.printing import discard_output, print_message
 from anyback_nn.errors import AnybackError
-from anyback_nn.utils.messages import escape
+from anyback_nn.utils.messages import describe_error, escape
 
 __all__ = ["COMMANDS", "main"]
 
@@ -137,10 +137,8 @@ def _report_error(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         print_message("error", "interrupted")
         return 130
-    if isinstance(error, AnybackError):
-        message = str(error)
-    elif isinstance(error, OSError) and error.strerror:
-        message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    if isinstance(error, AnybackError) or (isinstance(error, OSError) and error.strerror):
+        message = describe_error(error)
     else:
         message = f"{type(error).__name__}: {error} (unexpected: --traceback shows where)"
     print_message("error", message)

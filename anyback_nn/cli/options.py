@@ -6,7 +6,7 @@ import csv
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from anyback_nn.training.resume import parse_interval
 from anyback_nn.utils.messages import did_you_mean
 
 PARTS = ("auto", "test", "all")
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 # Reading and checking ----------------------------------------------------------------------------
 
@@ -117,14 +117,11 @@ def recall(command: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
             parsed = context.params
     except UsageError as error:
         raise CheckpointError(error.format_message()) from error
+    # As the command gets them: a list that is not given is None.
     return {
-        name: value if value in (None, False) else _as_list(parsed[name])
-        for name, value in asked.items()
+        name: (list(value) or None) if isinstance(value, tuple) else value
+        for name, value in parsed.items()
     }
-
-
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def select_backend(spec: str | None) -> Backend:
@@ -181,13 +178,11 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("1.5GB"), parse_bytes("64 MB"), parse_bytes("2e6")
     (1500000000, 64000000, 2000000)
     """
-    number, unit = re.fullmatch(r"(.*?)\s*([kMGT]?B?)", text.strip()).groups()  # type: ignore[union-attr]
-    try:
-        return int(float(number) * _UNITS[unit.removesuffix("B")])
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"expected an amount of memory, such as 4GB or 500MB; got {text!r}"
-        ) from None
+    number, unit = re.fullmatch(r"(.*?)\s*([kMGT]?)B?", text.strip(), re.IGNORECASE).groups()  # type: ignore[union-attr]
+    with suppress(ValueError, OverflowError):
+        if (value := int(float(number) * _UNITS[unit.upper()])) >= 0:
+            return value
+    raise typer.BadParameter(f"expected an amount of memory, such as 4GB or 500MB; got {text!r}")
 
 
 def _join_with_or(names: Collection[str]) -> str:
@@ -423,9 +418,9 @@ OnDivergence = Annotated[
     str,
     _training(
         "ACTION",
-        "What happens after an epoch whose loss or parameters became infinite, or whose loss a "
-        "thousand times the first: stop, or rollback, which tries it again with a quarter of the "
-        "learning rate.",
+        "What happens after an epoch in which the loss or parameters became infinite, or the loss "
+        "a thousand times that of the first epoch: stop, or rollback, which tries the epoch again "
+        "with a quarter of the learning rate.",
         check=_one_of(("stop", "rollback")),
     ),
 ]

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,7 @@ from anyback_nn.datasets import BUILT_IN, Encoding, encoding_from_json
 from anyback_nn.datasets.frames import STANDARD_INPUT, is_table, table_label
 from anyback_nn.errors import AnybackError, CheckpointError, DataError
 from anyback_nn.model import Model
-from anyback_nn.training.resume import list_files
+from anyback_nn.training.resume import LOCK, list_files
 from anyback_nn.utils.files import (
     atomic_write,
     decompress,
@@ -38,7 +37,7 @@ from anyback_nn.utils.files import (
     read_what_fits,
 )
 from anyback_nn.utils.memory import require_memory
-from anyback_nn.utils.messages import prefix_errors
+from anyback_nn.utils.messages import describe_error, prefix_errors
 
 __all__ = [
     "RunFolder",
@@ -46,17 +45,15 @@ __all__ = [
     "check_file",
     "compute_fingerprints",
     "describe",
-    "describe_error",
     "find_latest",
     "find_model",
     "load",
     "open_new",
-    "read_unfinished",
     "reopen",
 ]
 
 MODEL, HISTORY, SETTINGS = "model.safetensors", "history.csv", "settings.json"
-CHECKPOINTS, LOCK = "checkpoints", ".lock"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def compute_fingerprints(data: str) -> list[str]:
 class RunFolder:
     """The folder of a run in training, which no other process uses meanwhile; a context.
 
-    If there is neither a model nor a checkpoint at the end, the folder is removed.
+    If there is neither a model nor a checkpoint at the end, what it has written is removed.
 
     Parameters
     ----------
@@ -156,13 +153,11 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         is_empty = not (self.path / MODEL).exists() and not list_files(self.checkpoints)
         if is_empty and self.created:
-            (self.path / SETTINGS).unlink(missing_ok=True)
-        with suppress(OSError):
-            (self.path / LOCK).unlink(missing_ok=True)
+            _remove(self.path / SETTINGS)
+        _remove(self.path / LOCK)
         self.lock.release()
-        for folder in (self.checkpoints, *self.created) if is_empty else ():
-            with suppress(OSError):  # it is not empty: what is in it is not ours
-                folder.rmdir()
+        if is_empty:
+            _remove_empty(self.checkpoints, *self.created)
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Write the settings of a run that is not finished."""
@@ -184,20 +179,14 @@ class RunFolder:
         reason = None
         for folder in chain((self.path,), self._iterate_fallbacks()):
             try:
-                if (folder / MODEL).exists():
-                    raise AnybackError(f"{folder} holds a model by now")
-                folder.mkdir(parents=True, exist_ok=True)
-                with atomic_write(folder / HISTORY) as temporary:
-                    model.history.to_csv(temporary)
-                _write_settings(folder, settings)
-                model.save(folder / MODEL)
+                _write_result(folder, model, settings)
             except (OSError, AnybackError) as error:
                 reason = reason or describe_error(error)
-                with suppress(OSError):
-                    (folder / HISTORY).unlink(missing_ok=True)
                 continue
             if folder == self.path and not keep_checkpoints:
-                shutil.rmtree(self.checkpoints, ignore_errors=True)
+                for file in list_files(self.checkpoints):
+                    _remove(file)
+                _remove_empty(self.checkpoints)
             return folder, reason
         raise AnybackError(f"the run could not be written anywhere: {reason}")
 
@@ -215,10 +204,35 @@ class RunFolder:
                 continue
             yield folder
             # The next one is asked for if this one failed.
-            shutil.rmtree(folder, ignore_errors=True)
-            for parent in created[1:]:
-                with suppress(OSError):
-                    parent.rmdir()
+            _remove(folder / SETTINGS)
+            _remove_empty(*created)
+
+
+def _write_result(folder: Path, model: Model, settings: Mapping[str, Any]) -> None:
+    """Write history, settings and model, or none of them."""
+    if (folder / MODEL).exists():
+        raise AnybackError(f"{folder} holds a model by now")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with atomic_write(folder / HISTORY) as temporary:
+            model.history.to_csv(temporary)
+        _write_settings(folder, settings)
+        model.save(folder / MODEL)
+    except BaseException:
+        _remove(folder / HISTORY)
+        raise
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Remove folders that are empty: what is in others is not ours."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def open_new(path: Path | None, name: str) -> RunFolder:
@@ -234,36 +248,47 @@ def open_new(path: Path | None, name: str) -> RunFolder:
     try:
         if path is None:
             path, created = _create_numbered(Path("runs"), name)
-        else:
-            _require_free(path)
-            created = _create(path)
-        return RunFolder(path, name, _lock(path), created)
+            return RunFolder(path, name, _lock(path), created)
+        _require_free(path)
+        created = _create(path)
+        folder = RunFolder(path, name, _lock(path), created)
+        try:
+            _require_free(path)  # still, now that no other process can take it
+        except BaseException:
+            folder.__exit__()
+            raise
+        return folder
     except OSError as error:
         raise AnybackError(f"cannot write {path or 'runs'}: {error.strerror}") from error
 
 
-def reopen(path: Path, name: str) -> RunFolder:
-    """Lock the folder of a run that is resumed.
+def reopen(path: Path) -> tuple[RunFolder, dict[str, Any]]:
+    """Lock the folder of a run that is resumed, and read its settings.
 
     Raises
     ------
     AnybackError
-        Another process trains in it, or nothing can be written there.
+        There is no such run, it is finished, another process trains in it, or nothing can be
+        written there.
     """
+    if not path.is_dir():
+        raise AnybackError(
+            f"there is no folder {path}: expected the folder of a run that anyback-nn train has "
+            "begun, such as runs/digits-1"
+        )
     try:
-        return RunFolder(path, name, _lock(path))
+        folder = RunFolder(path, path.name, _lock(path))
     except OSError as error:
         raise AnybackError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        return folder, _read_begun(path)
+    except BaseException:
+        folder.__exit__()
+        raise
 
 
-def read_unfinished(path: Path) -> dict[str, Any]:
-    """Return the settings of a run that can be resumed.
-
-    Raises
-    ------
-    AnybackError
-        There is no such run, or it is finished.
-    """
+def _read_begun(path: Path) -> dict[str, Any]:
+    """Return the settings of a run that is not finished."""
     if (path / MODEL).is_file():
         raise AnybackError(
             f"{path} is finished, so there is nothing to resume: train a new run, or resume its "
@@ -273,11 +298,17 @@ def read_unfinished(path: Path) -> dict[str, Any]:
         settings: dict[str, Any] = _read_settings(path)
         if isinstance(settings["asked"], dict) and isinstance(settings["data"], dict):
             return settings
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass
+        reason = "it lacks options or data"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    if not list_files(path / CHECKPOINTS) and not (path / SETTINGS).exists():
+        raise CheckpointError(
+            f"{path} is not the folder of a run: expected one that anyback-nn train has begun, "
+            f"with {SETTINGS} and {CHECKPOINTS}"
+        )
     raise CheckpointError(
-        f"{path} is no run that can be resumed: expected a folder that anyback-nn train has begun, "
-        f"with {SETTINGS} and {CHECKPOINTS}"
+        f"{path / SETTINGS} cannot be read ({reason}), so the options of the run are unknown. "
+        f"Resume from {path / CHECKPOINTS} in Python (fit with resume=), or train a new run"
     )
 
 
@@ -285,35 +316,45 @@ def _require_free(path: Path) -> None:
     """Raise `AnybackError` unless a new run can have this folder."""
     if (path / MODEL).exists():
         raise AnybackError(f"{path} holds a model already: choose another folder for --output")
-    if (path / SETTINGS).exists() and list_files(path / CHECKPOINTS):
+    if list_files(path / CHECKPOINTS):
         raise AnybackError(
             f"{path} holds a run that is not finished: resume it with --resume {path}, or choose "
             "another folder for --output"
         )
-    if not os.path.lexists(path):
-        return
-    remains = {LOCK, SETTINGS, CHECKPOINTS} if (path / SETTINGS).exists() else {LOCK}
     # What a process that died before its first checkpoint has left counts as nothing.
-    if not path.is_dir() or not {entry.name for entry in path.iterdir()} <= remains:
+    if os.path.lexists(path) and not (path.is_dir() and {*path.iterdir()} <= _list_remains(path)):
         raise AnybackError(
             f"{path} exists and is not an empty folder: choose another folder for --output"
         )
 
 
+def _list_remains(path: Path) -> set[Path]:
+    """Return what can be in the folder of a run that has no checkpoint yet."""
+    remains = {path / LOCK}
+    with suppress(OSError, ValueError, TypeError, RecursionError):
+        if {"asked", "data", "process"} <= {*_read_settings(path)}:
+            remains.add(path / SETTINGS)
+    folder = path / CHECKPOINTS
+    if folder.is_dir() and {*folder.iterdir()} <= {folder / LOCK}:
+        remains.add(folder)
+    return remains
+
+
 def _create_numbered(place: Path, name: str) -> tuple[Path, tuple[Path, ...]]:
     """Create the first folder that is free in a place; see `_create`."""
+    created = () if place.exists() else _create(place)
     for number in count(1):
         with suppress(FileExistsError):
             folder = place / f"{name}-{number}"
-            return folder, _create(folder, exist_ok=False)
+            folder.mkdir()
+            return folder, (folder, *created)
     raise AssertionError
 
 
-def _create(path: Path, *, exist_ok: bool = True) -> tuple[Path, ...]:
+def _create(path: Path) -> tuple[Path, ...]:
     """Create a folder, and those above it; return those that did not exist, the inner one first."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(exist_ok=exist_ok)
+    path.mkdir(parents=True, exist_ok=True)
     return tuple(missing)
 
 
@@ -336,13 +377,6 @@ def _lock(path: Path) -> FileLock:
 def _write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     with atomic_write(path / SETTINGS) as temporary:
         temporary.write_text(to_json(settings, indent=2) + "\n", encoding="utf-8")
-
-
-def describe_error(error: Exception) -> str:
-    """Return what an error of the operating system, or one of ours, says."""
-    if isinstance(error, OSError) and error.strerror:
-        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
-    return str(error)
 
 
 def describe(run: Path) -> dict[str, Any]:
@@ -378,10 +412,12 @@ def find_model(run: Path) -> Path:
     """
     if not run.is_dir() or (run / MODEL).exists():
         return run / MODEL if run.is_dir() else run
-    if files := list_files(run / CHECKPOINTS):
+    files = list_files(run / CHECKPOINTS)
+    if files or run / SETTINGS in _list_remains(run):
+        alternative = f", or pass its latest checkpoint, {files[0]}" if files else ""
         raise CheckpointError(
-            f"the run {run} is not finished: resume it with anyback-nn train --resume {run}, or "
-            f"pass its latest checkpoint, {files[0]}"
+            f"the run {run} is not finished: resume it with anyback-nn train --resume {run}"
+            f"{alternative}"
         )
     raise CheckpointError(
         f"the folder {run} holds no {MODEL}: expected a folder that anyback-nn train wrote, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,17 +19,18 @@ from anyback_nn.cli.printing import Printer, create_table, print_message
 from anyback_nn.cli.run_folder import RunFolder, TrainingData
 from anyback_nn.cli.scores import Scores, choose_judge, compute_scores, show_scores
 from anyback_nn.datasets import Dataset, load
-from anyback_nn.errors import AnybackError
+from anyback_nn.errors import AnybackError, DivergenceError, OutOfMemoryError
 from anyback_nn.inputs.checks import check_compute_dtype
 from anyback_nn.model import Model
 from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
 from anyback_nn.training import checkpoint
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
+from anyback_nn.training.fit import FitContext
 from anyback_nn.training.resume import Checkpoint, list_files
 from anyback_nn.utils.memory import limit_memory
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
-from anyback_nn.utils.signals import hold_signals
+from anyback_nn.utils.signals import catch_signals
 
 __all__ = ["train"]
 
@@ -90,21 +93,42 @@ def train(
     --test-share, --group or --time say.
     """
     asked = {name: value for name, value in locals().items() if name not in ("context", "resume")}
-    begun = None
-    if resume is not None:
-        begun = run_folder.read_unfinished(resume)
-        asked = combine(context, asked, begun["asked"], resume)
-    elif data is None:
-        raise typer.BadParameter("expected DATA, or --resume", param_hint="'DATA'")
-    refuse_together(asked)
-    run(SimpleNamespace(**asked), resume, begun)
+    if resume is None:
+        if data is None:
+            raise typer.BadParameter("expected DATA, or --resume", param_hint="'DATA'")
+        run(asked)
+        return
+    refuse_changes(context)
+    # Locked before anything is read.
+    folder, settings = run_folder.reopen(resume)
+    with folder:
+        run(combine(context, asked, settings["asked"], resume), folder, settings)
 
 
 RESUMED_WITH = (
-    *("data", "epochs", "on_divergence", "checkpoint_every", "backend", "memory_limit"),
-    *("json", "quiet", "log"),
+    *("data", "test_file", "epochs", "on_divergence", "checkpoint_every", "backend"),
+    *("memory_limit", "json", "quiet", "log"),
 )
 """What may be other than when the run was begun."""
+
+
+def refuse_changes(context: typer.Context) -> None:
+    """Raise `typer.BadParameter` if options are given that a run must be resumed with."""
+    names = {str(option.name): option.opts[0] for option in context.command.params}
+    for name in names.keys() - {*RESUMED_WITH, "resume"}:
+        if is_given(context, name):
+            allowed = ["DATA", *(names[one] for one in RESUMED_WITH[1:])]
+            raise typer.BadParameter(
+                "a run resumes with the options that it was begun with: leave it out. Only "
+                f"{quoted_list(allowed, len(allowed))} may change",
+                param_hint=f"'{names[name]}'",
+            )
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Return whether an option is in the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def combine(
@@ -113,26 +137,20 @@ def combine(
     """Return the arguments with which a run was begun, and those that are given now."""
     with checkpoint.name_file(path / run_folder.SETTINGS):
         combined = options.recall(context.command, begun)
-    names = {str(option.name): option.opts[0] for option in context.command.params}
-    for name, value in asked.items():
-        source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE":
-            continue
-        if name not in RESUMED_WITH:
-            allowed = ["DATA", *(names[one] for one in RESUMED_WITH[1:])]
-            raise typer.BadParameter(
-                "a run resumes with the options that it was begun with: leave it out. Only "
-                f"{quoted_list(allowed)} may change",
-                param_hint=f"'{names[name]}'",
-            )
-        combined[name] = value
+    combined |= {name: asked[name] for name in RESUMED_WITH if is_given(context, name)}
     # What was printed then says nothing about now.
     combined |= {name: asked[name] for name in ("json", "quiet", "log")}
     return {name: combined[name] for name in asked}
 
 
-def run(asked: SimpleNamespace, path: Path | None, begun: dict[str, Any] | None) -> None:
-    """Train, test and write a new run, or the one of ``path``, with the settings it has begun."""
+def run(
+    arguments: dict[str, Any],
+    folder: RunFolder | None = None,
+    begun: Mapping[str, Any] | None = None,
+) -> None:
+    """Train, test and write a new run, or the one of a folder, with the settings it has begun."""
+    refuse_together(arguments)
+    asked = SimpleNamespace(**arguments)
     device = options.select_backend(asked.backend)
     asked.backend = device.spec
     with options.usage_error("--compute-dtype"):
@@ -140,11 +158,16 @@ def run(asked: SimpleNamespace, path: Path | None, begun: dict[str, Any] | None)
     reading = describe_reading(asked)
     with limit_memory(asked.memory_limit):
         fingerprints = run_folder.compute_fingerprints(asked.data)
-        if begun is not None and begun["data"].get("fingerprint") not in (*fingerprints, None):
-            raise AnybackError(
-                f"{asked.data} has other contents than when {path} was begun: expected the same "
-                f"data. If the file has moved: anyback-nn train FILE --resume {path}"
-            )
+        known: dict[str, Any] = {
+            "anyback_nn": __version__,
+            "asked": vars(asked),
+            "epochs": asked.epochs,
+            "test_file": find_fingerprint(asked.test_file),
+        }
+        if begun is not None:
+            # The learning rate keeps the plan of the beginning.
+            known["epochs"] = begun.get("epochs", asked.epochs)
+            require_same_data(asked, begun, fingerprints, known["test_file"])
         dataset = load(asked.data, **reading)
     if asked.class_weight is not None and dataset.task == "regression":
         raise typer.BadParameter(
@@ -164,24 +187,69 @@ def run(asked: SimpleNamespace, path: Path | None, begun: dict[str, Any] | None)
     )
     parts = divide(asked.data, dataset, asked.validation)
     printer = Printer(as_json=asked.json, quiet=asked.quiet)
-    known = {
-        "anyback_nn": __version__,
-        "asked": vars(asked),
-        "data": vars(TrainingData(next(iter(fingerprints), None), reading, len(dataset.x_train))),
-    }
-    folder = (
-        run_folder.open_new(asked.output, dataset.name)
-        if path is None
-        else run_folder.reopen(path, dataset.name)
-    )
+    fingerprint = next(iter(fingerprints), None)
+    known["data"] = vars(TrainingData(fingerprint, reading, len(dataset.x_train)))
+    if folder is None:
+        folder = run_folder.open_new(asked.output, dataset.name)
     with folder:
+        folder.name = dataset.name
         folder.begin(known)
         printer.notes(dataset.notes)
         printer.show(recipe.describe_data(dataset) + "\n")
         printer.show(network_table(model))
         printer.show("")
-        best_epoch = fit(asked, model, parts, folder, printer)
+        best_epoch = fit(asked, model, parts, RunCheckpoint(folder, known, asked, printer))
         finish(asked, model, dataset, folder, printer, known, best_epoch)
+
+
+def find_fingerprint(path: Any) -> str | None:
+    """Return what tells the contents of a file from others; None if there is no file."""
+    return None if path is None else next(iter(run_folder.compute_fingerprints(str(path))), None)
+
+
+def require_same_data(
+    asked: SimpleNamespace,
+    begun: Mapping[str, Any],
+    fingerprints: Sequence[str],
+    test_file: str | None,
+) -> None:
+    """Raise `AnybackError` if a run is resumed with other files than those it was begun with."""
+    changed = None
+    # What cannot be read is told by what reads it.
+    if fingerprints and begun["data"].get("fingerprint") not in (*fingerprints, None):
+        changed = asked.data
+    if test_file is not None and begun.get("test_file") not in (test_file, None):
+        changed = asked.test_file
+    if changed is not None:
+        raise AnybackError(
+            f"{changed} has other contents than when the run was begun: expected the same data. If "
+            "the file has moved, name it again"
+        )
+
+
+class RunCheckpoint(Checkpoint):
+    """Writes the checkpoints of a run, and its settings again if its folder was removed."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        settings: Mapping[str, Any],
+        asked: SimpleNamespace,
+        printer: Printer,
+    ) -> None:
+        self.run, self.settings = folder, settings
+        super().__init__(
+            folder.checkpoints,
+            asked.checkpoint_every,
+            report=lambda message: printer.notes([message]),
+        )
+
+    def save(self, fit: FitContext) -> Path | None:
+        path = super().save(fit)
+        if path is not None and not (self.run.path / run_folder.SETTINGS).exists():
+            with suppress(OSError):
+                self.run.begin(self.settings)
+        return path
 
 
 def describe_reading(asked: SimpleNamespace) -> dict[str, Any]:
@@ -208,22 +276,19 @@ def fit(
     asked: SimpleNamespace,
     model: Model,
     parts: tuple[Any, ...],
-    folder: RunFolder,
-    printer: Printer,
+    checkpoints: RunCheckpoint,
 ) -> int:
     """Train on the parts of `divide`; return the epoch that early stopping has kept, or 0."""
+    path, folder = checkpoints.run.path, checkpoints.folder
     stopping = EarlyStopping(asked.early_stopping) if asked.early_stopping else None
-    checkpoints = Checkpoint(
-        folder.checkpoints, asked.checkpoint_every, report=lambda text: printer.notes([text])
-    )
     optimizer = recipe.build_optimizer(
         asked.optimizer,
         learning_rate=asked.learning_rate,
-        epochs=asked.epochs if asked.schedule == "cosine" else None,
+        epochs=checkpoints.settings["epochs"] if asked.schedule == "cosine" else None,
         l2=asked.l2,
         clip_norm=asked.clip_norm,
     )
-    is_resumed = bool(list_files(folder.checkpoints))
+    is_resumed = bool(list_files(folder))
     try:
         model.fit(
             *parts[:2],
@@ -242,24 +307,25 @@ def fit(
             resume=True,
             on_divergence=asked.on_divergence,
         )
-    except AnybackError as error:
-        if not list_files(folder.checkpoints):
+    except (DivergenceError, OutOfMemoryError) as error:
+        if not list_files(folder):
             raise
+        more = " --on-divergence rollback" if isinstance(error, DivergenceError) else ""
         raise AnybackError(
-            f"{error}. The finished epochs are in {folder.path}: resume with anyback-nn train "
-            f"--resume {folder.path}, to which --on-divergence rollback can be added"
+            f"{error}. The finished epochs are in {path}. To resume: anyback-nn train --resume "
+            f"{path}{more}"
         ) from error
     except (KeyboardInterrupt, SystemExit) as end:
-        status = 143 if isinstance(end, SystemExit) else 130
-        if not list_files(folder.checkpoints):
+        files = list_files(folder)
+        if not files:
             raise
-        file = list_files(folder.checkpoints)[0]
         print_message(
             "error",
-            f"interrupted; a checkpoint is in {folder.path} ({file.stem}). Resume with: "
-            f"anyback-nn train --resume {folder.path}",
+            f"interrupted; a checkpoint is in {path} ({files[0].stem}). Resume with: "
+            f"anyback-nn train --resume {path}",
         )
-        raise typer.Exit(status) from None
+        status = end.code if isinstance(end, SystemExit) else 130
+        raise typer.Exit(status if isinstance(status, int) else 1) from None
     return stopping.best_epoch if stopping else 0
 
 
@@ -275,7 +341,7 @@ def finish(
     """Measure the test part, write the run, and print both."""
     kept: Any = None
     try:
-        with hold_signals():
+        with catch_signals():
             # Before anything is printed: what reads the output may be gone, or fail.
             scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
             result = summarize(model, best_epoch, scores)
@@ -284,7 +350,8 @@ def finish(
                 {**known, "result": result},
                 keep_checkpoints=asked.checkpoint_every is not None,
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
+        # It came too late to interrupt anything.
         if kept is None:
             raise
     written, reason = kept

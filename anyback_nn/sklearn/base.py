@@ -43,6 +43,7 @@ from anyback_nn.training.callbacks import EarlyStopping, check_callbacks
 from anyback_nn.training.custom import is_own
 from anyback_nn.training.evaluation import compute_outputs
 from anyback_nn.training.fit import batch_arrays
+from anyback_nn.training.resume import find_writer
 from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["BaseMLP"]
@@ -280,6 +281,11 @@ class BaseMLP(Estimator):
                 f"{self.optimizer!r} takes its place: set one of the two"
             )
         if not self._in_epochs:
+            if find_writer(self.callbacks or ()) is not None:
+                raise ValueError(
+                    "callbacks: Checkpoint would have no effect with solver='lbfgs', which keeps "
+                    "no state to resume from. Use solver='adam' or 'sgd', or leave it out"
+                )
             names = ("schedule", "clip_norm", "average_weights")
             if ignored := [name for name in names if getattr(self, name) is not None]:
                 raise ValueError(

@@ -15,7 +15,6 @@ from anyback_nn.training import checkpoint
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.resume import find_writer
-from anyback_nn.tree import tree_named_leaves
 from anyback_nn.utils.arguments import to_python_scalars
 
 __all__ = ["Convergence"]
@@ -62,11 +61,8 @@ class Convergence(Callback):
         return {"order": source.chosen.copy(), "random": _to_lists(source.random.get_state(False))}
 
     def get_state(self, fit: FitContext) -> dict[str, Any]:
-        mlp, arrays = self.mlp, {}
-        if mlp._best is not None:
-            params, state = mlp._best
-            trees = {"parameters": fit.model.layout.unpack(params), "state": state}
-            arrays = tree_named_leaves(trees)
+        mlp, best = self.mlp, self.mlp._best
+        arrays = {} if best is None else checkpoint.collect_parameters(fit.model, *best)
         # The order of an epoch that has begun is drawn again.
         order = self._order if fit.progress.sizes else self._describe_order()
         kept = {name: to_python_scalars(getattr(mlp, name)) for name in _KEPT if hasattr(mlp, name)}
@@ -79,6 +75,8 @@ class Convergence(Callback):
             self.source.random.set_state(state.pop("random"))
             self.source.chosen[:] = state.pop("order")
         self.mlp._best = checkpoint.read_parameters(fit.model, state) if state else None
+        if self.mlp.converged_:
+            fit.stop("it had converged")
 
     def on_epoch_end(self, fit: FitContext) -> None:
         mlp, row = self.mlp, fit.history.last

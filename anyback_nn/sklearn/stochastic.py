@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
@@ -22,7 +23,6 @@ from anyback_nn.training.resume import (
     describe_arguments,
     find_source,
     find_writer,
-    let_signals_wait,
     resume_fit,
 )
 from anyback_nn.tree import tree_copy
@@ -66,7 +66,7 @@ def train(
     fit = FitContext(model, 1 if incremental else int(mlp.max_iter))
     writer = find_writer(mlp.callbacks or ())
     if writer is not None:
-        _prepare_checkpoints(mlp, fit, source, writer)
+        _prepare_checkpoints(mlp, fit, source, writer, resumes=mlp.warm_start and not incremental)
     optimizer: Any = model.training.optimizer
     objective = mlp._build_objective()
     fit.penalty_coefficients = objective.coefficients
@@ -84,11 +84,13 @@ def train(
             mlp._keep_best(mlp._predicting_params())
     convergence = Convergence(mlp, source, validation)
     try:
-        with mlp._open_callbacks() as callbacks, let_signals_wait(writer):
+        hold = nullcontext() if writer is None else writer.hold()
+        with mlp._open_callbacks() as callbacks, hold:
             ordered = sorted([convergence, *callbacks], key=lambda one: one is writer)
             loop.train(fit, source, None, steps, ordered)
-    except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=5)
+    except KeyboardInterrupt as error:
+        text = f" As {error}" if str(error) else ""
+        warnings.warn(f"Training interrupted by user.{text}", stacklevel=5)
     finally:
         model.drop_large_programs()
         _keep_predicting_params(mlp, incremental=incremental)
@@ -108,19 +110,20 @@ def train(
 
 
 def _prepare_checkpoints(
-    mlp: Estimator, fit: FitContext, source: ArraySource, writer: Checkpoint
+    mlp: Estimator, fit: FitContext, source: ArraySource, writer: Checkpoint, *, resumes: bool
 ) -> None:
-    """Say what checkpoints must know; with ``warm_start``, resume from one in a first fit."""
+    """Describe the fit for its checkpoints; a first one resumes from them, if there are any."""
     optimizer: Any = fit.model.training.optimizer
     objective = mlp._build_objective()
     fit.arguments = {
         **describe_arguments(fit, source, source.batch_size, bool(mlp.shuffle), None, optimizer),
         "penalties": objective.coefficients,
         "average_weights": mlp.average_weights,
+        "random_state": mlp.random_state if isinstance(mlp.random_state, int) else None,
     }
     # Not if this estimator has been trained before: then it knows better.
     is_first = fit.model.training.epoch == 0
-    path = find_source(mlp.warm_start and is_first, writer)
+    path = find_source(resumes and is_first, writer)
     if path is not None:
         resume_fit(fit, path, writer, ("average",) if mlp.average_weights is not None else ())
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyback_nn.optim.schedules import direction, read_monitored
 from anyback_nn.training import checkpoint
-from anyback_nn.tree import tree_named_leaves
 from anyback_nn.utils.arguments import as_integer
 from anyback_nn.utils.messages import suggest_call
 
@@ -151,7 +150,11 @@ class EarlyStopping(Callback):
         if value < self._best - self.min_delta:
             self.best_epoch, self._best = fit.epoch, value
             self._keep(fit)
-        elif fit.epoch - self.best_epoch >= self.patience:
+        else:
+            self._stop_if_stagnant(fit)
+
+    def _stop_if_stagnant(self, fit: FitContext) -> None:
+        if fit.epoch - self.best_epoch >= self.patience:
             fit.stop(
                 f"{self.monitor} has not improved for {self.patience} epochs; "
                 f"the best was epoch {self.best_epoch}"
@@ -171,17 +174,15 @@ class EarlyStopping(Callback):
         self._best_state = None
 
     def get_state(self, fit: FitContext) -> dict[str, Any]:
-        arrays = {}
-        if self._best_state is not None:
-            params, state = self._best_state
-            trees = {"parameters": fit.model.layout.unpack(params), "state": state}
-            arrays = tree_named_leaves(trees)
+        best = self._best_state
+        arrays = {} if best is None else checkpoint.collect_parameters(fit.model, *best)
         return {"best_epoch": self.best_epoch, "best": self._best, **arrays}
 
     def set_state(self, fit: FitContext, state: dict[str, Any]) -> None:
         self.best_epoch, self._best = int(state["best_epoch"]), float(state["best"])
         arrays = {name: x for name, x in state.items() if name not in ("best_epoch", "best")}
         self._best_state = checkpoint.read_parameters(fit.model, arrays) if arrays else None
+        self._stop_if_stagnant(fit)  # if it was so then, unless the patience is larger now
 
 
 def describe_losses(row: Mapping[str, float]) -> str:
@@ -222,12 +223,17 @@ class EpochLog(Callback):
         line = f"epoch {fit.epoch}/{self._last}  {describe_losses(row)}"
         if "seconds" in row:  # iterations of L-BFGS are not timed
             line += f"  {row['seconds']:.2f} s"
-        # Flushed, because someone follows the file meanwhile.
-        print(line, file=self.file or sys.stderr, flush=True)
+        self._write(line)
 
     def on_train_end(self, fit: FitContext) -> None:
         if fit.stop_reason is not None:
-            print(f"stopped: {fit.stop_reason}", file=self.file or sys.stderr, flush=True)
+            self._write(f"stopped: {fit.stop_reason}")
+
+    def _write(self, line: str) -> None:
+        # Nobody may be reading it any more, which is no reason to lose a run.
+        with suppress(OSError):
+            # Flushed, because someone follows the file meanwhile.
+            print(line, file=self.file or sys.stderr, flush=True)
 
 
 @contextmanager

@@ -43,7 +43,9 @@ from anyback_nn.utils.serialization import Serializer
 __all__ = [
     "FORMAT_VERSION",
     "SETTINGS",
+    "DamagedFileError",
     "collect_contents",
+    "collect_parameters",
     "describe",
     "name_file",
     "read",
@@ -65,6 +67,11 @@ _REFUSED = (
     *(SafetensorError, OSError, MemoryError),
 )
 """What the contents of a file that nobody has written like that may raise."""
+
+
+class DamagedFileError(CheckpointError):
+    """The contents are not those that were written, so that an older file may be better."""
+
 
 _DESCRIBED = (Layer, Loss, Optimizer, Schedule, Initializer)
 
@@ -176,12 +183,14 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         is_whole = checksum in (None, compute_checksum(arrays, settings))
     except CheckpointError:
         raise
+    except (OSError, MemoryError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error})") from error
     except _REFUSED as error:
-        raise CheckpointError(
+        raise DamagedFileError(
             f"{path} is not a model file, or it is damaged or truncated ({error})"
         ) from error
     if not is_whole:
-        raise CheckpointError(
+        raise DamagedFileError(
             f"{path} is damaged: its checksum is that of other contents. Copy the file again, or "
             "load an older one"
         )
@@ -197,12 +206,12 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 def _parse_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
     """Return the settings, and the checksum, which files of format 1 do not have."""
     if FORMAT not in metadata:
-        raise CheckpointError(f"{path} is a safetensors file, but was not written by anyback_nn")
+        raise DamagedFileError(f"{path} is a safetensors file, but was not written by anyback_nn")
     try:
         settings = json.loads(metadata[FORMAT])
         version = settings.pop("version")
     except _REFUSED as error:
-        raise CheckpointError(f"{path} has no readable settings ({error!r})") from error
+        raise DamagedFileError(f"{path} has no readable settings ({error!r})") from error
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has format version {version!r}; this anyback_nn reads up to {FORMAT_VERSION}. "
@@ -210,7 +219,7 @@ def _parse_settings(path: Path, metadata: Mapping[str, str]) -> tuple[dict[str, 
         )
     checksum = settings.pop("checksum", None)
     if checksum is None and version > 1:
-        raise CheckpointError(f"{path} has no checksum: is it damaged?")
+        raise DamagedFileError(f"{path} has no checksum: is it damaged?")
     return settings, checksum
 
 
@@ -236,6 +245,7 @@ def name_file(path: str | Path) -> Iterator[None]:
 def collect_contents(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return all arrays of a model as NumPy arrays, and its settings as values for JSON."""
     training = model.training
+    _check_history(training.history.rows)
     with model.lock, model.backend.scope(model.dtype):
         optimizer_state = dict(training.optimizer_state)
         trees = {"parameters": model.layout.unpack(training.params), "state": training.state}
@@ -273,6 +283,11 @@ def describe(model: Any) -> dict[str, Any]:
         "compute_dtype": model.compute_dtype,
         "seed": model.seed,
     }
+
+
+def collect_parameters(model: Any, params: Packed, state: Any) -> dict[str, Any]:
+    """Return parameters and the state of the layers as arrays by name; see `read_parameters`."""
+    return tree_named_leaves({"parameters": model.layout.unpack(params), "state": state})
 
 
 def read_network(settings: Mapping[str, Any]) -> tuple[Network, Loss]:
@@ -383,7 +398,11 @@ def _check_counts(settings: Mapping[str, Any]) -> None:
             raise CheckpointError(
                 f"{name} is {settings[name]!r}: expected an integer of at least {least}"
             )
-    rows = settings["history"]
+    _check_history(settings["history"])
+
+
+def _check_history(rows: Any) -> None:
+    """Raise `CheckpointError` unless a history is one of numbers."""
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and all(isinstance(x, int | float) for x in row.values())
         for row in rows

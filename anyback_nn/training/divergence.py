@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ __all__ = ["PARAMETERS", "Tap", "find_divergence", "locate", "warn_of_unchanged_
 
 PARAMETERS = "parameters"
 
+MOST_SECONDS = 60.0
+
 SPIKE = 1000.0
 """How many times as large as in the first epoch a training loss may become."""
 
@@ -46,7 +49,8 @@ def find_divergence(fit: FitContext, losses: Any, infinite: str | None) -> Diver
         return _find_spike(fit, losses)
     at = int(bad[0]) if bad.size else len(losses) - 1
     what = f"the loss became {losses[at]}" if bad.size else f"{infinite} became NaN or infinite"
-    if bad.size and epoch == 0 and at == 0:
+    is_hopeless = bool(bad.size) and epoch == 0 and at == 0
+    if is_hopeless:
         cause = (
             "it was so before the first update, so the inputs or targets are probably too large, "
             "or contain NaN: standardise them, and replace missing values"
@@ -63,18 +67,27 @@ def find_divergence(fit: FitContext, losses: Any, infinite: str | None) -> Diver
             cause += "; or a sample contains NaN, which is not checked in memory maps"
     if fit.model.compute_dtype == "float16":
         cause += '. The range of float16 ends at 65504: compute_dtype="bfloat16" goes further'
-    return _build_error(what, epoch, at, cause)
+    error = _build_error(what, epoch, at, cause)
+    error.is_hopeless = is_hopeless
+    return error
 
 
 def _find_spike(fit: FitContext, losses: Any) -> DivergenceError | None:
     """Return the error of a loss that is finite, but far above that of the first epoch."""
-    rows = fit.history.rows
-    first = rows[0].get("train_loss", 0.0) if rows else float(losses[0])
-    mean = float(np.mean(losses))
-    if not 0.0 < SPIKE * first < mean or _is_tolerated(fit):
+    n_some = len(losses) // 4
+    if fit.epochs_done:
+        first = fit.history.rows[fit.epoch - fit.epochs_done].get("train_loss", 0.0)
+        last, where = float(np.mean(losses)), "of the first epoch"
+    elif fit.on_divergence == "rollback" and n_some:
+        # Nothing is known yet but the course of this epoch, which ordered samples may cause, too.
+        first, last = (float(np.median(part)) for part in (losses[:n_some], losses[-n_some:]))
+        where = "at its beginning"
+    else:
+        return None
+    if not 0.0 < SPIKE * first < last or _is_tolerated(fit):
         return None
     at = int(np.argmax(losses > SPIKE * first))
-    what = f"the loss rose to {mean:.3g}, {mean / first:.0f} times that of the first epoch,"
+    what = f"the loss rose to {last:.3g}, {last / first:.3g} times that {where},"
     return _build_error(what, fit.epoch, at, _blame_rate(fit.progress.rates[max(at - 1, 0)]))
 
 
@@ -127,8 +140,11 @@ def locate(
     model: Engine,
     step: Step,
     take_steps: Callable[[Step], Iterable[None]],
+    n_skipped: int,
 ) -> None:
     """Add to an error the layer in which it began, and the norms that show it.
+
+    An epoch that takes more than a minute is not taken again.
 
     Parameters
     ----------
@@ -139,18 +155,27 @@ def locate(
         The step of training.
     take_steps : callable
         Takes the steps of the epoch again, with the step that is passed to it.
+    n_skipped : int
+        The number of steps of the epoch that are not taken again.
     """
     args: Any = None
+    number, end = n_skipped, time.monotonic() + MOST_SECONDS
 
     def watch(*arguments: Any) -> Any:
-        nonlocal args
-        # Copies: they are donated to the step.
-        args = StepArguments(*tree_copy(arguments[:3]), *arguments[3:])
+        nonlocal args, number
+        number += 1
+        if number >= (error.step or 0) - 1:
+            # Copies: they are donated to the step.
+            args = StepArguments(*tree_copy(arguments[:3]), *arguments[3:])
         return step(*arguments)
 
-    for number, _ in enumerate(take_steps(watch)):
-        if not _are_finite(model.training.params) or number + 1 == error.step:
+    for _ in take_steps(watch):
+        # A loss shows the effect of the step before.
+        is_near = number >= (error.step or 0) - 1
+        if number == error.step or (is_near and not _are_finite(model.training.params)):
             break
+        if time.monotonic() > end:
+            return
     if args is not None:
         error.layer, error.norms = _measure(model, args)
         norms = error.norms.get(error.layer or "")
@@ -205,10 +230,11 @@ def warn_of_unchanged_layers(fit: FitContext, losses: Any, changed: Sequence[boo
     """
     if fit.on_divergence is None or fit.epochs_done > fit.resumed_epochs:
         return
-    model, optimizer = fit.model, fit.model.training.optimizer
+    model, optimizer, progress = fit.model, fit.model.training.optimizer, fit.progress
     assert optimizer is not None
     # Nothing is left to learn without a loss. In float16, the first steps may be left out.
-    learns = all(fit.progress.rates) and float(np.max(losses, initial=0.0)) > 0.0
+    learns = all(progress.rates) and float(np.max(losses, initial=0.0)) > 0.0
+    learns = learns and len(progress.sizes) > progress.skipped
     is_known = is_own(optimizer) and is_own(optimizer.schedule)
     if not learns or not is_known or model.compute_dtype == "float16":
         return

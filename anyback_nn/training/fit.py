@@ -162,9 +162,8 @@ class FitContext:
 
     def roll_back(self, error: DivergenceError) -> bool:
         """Return whether to try a diverged epoch again, which then has a smaller learning rate."""
-        # If the first step diverged, no rate would help.
-        is_hopeless = self.epoch == 0 and error.step == 1 and "before the first" in str(error)
-        if self.on_divergence != "rollback" or self.rollbacks >= MOST_ROLLBACKS or is_hopeless:
+        is_left = self.rollbacks < MOST_ROLLBACKS and not error.is_hopeless
+        if self.on_divergence != "rollback" or not is_left:
             return False
         training = self.model.training
         assert training.optimizer is not None
@@ -182,6 +181,14 @@ class FitContext:
             f"learning rate (attempt {self.rollbacks} of {MOST_ROLLBACKS})"
         )
         return True
+
+    def call_after_error(self) -> None:
+        """Call the callbacks after training has ended with an error, which stays the one."""
+        for callback in self.callbacks:
+            try:
+                callback.on_train_error(self)
+            except Exception as error:
+                self.report(f"{type(callback).__name__}.on_train_error: {error!r}")
 
     def penalty_mask(self) -> Packed:
         """Return the mask of the penalties, see `Layout.penalty_mask`; empty if there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count, pairwise, repeat
 from typing import Any
 
@@ -17,6 +18,7 @@ from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.layout import Packed
 from anyback_nn.random import Random, ZerosOnly, generator
 from anyback_nn.training.callbacks import Callback
+from anyback_nn.training.custom import is_own
 from anyback_nn.training.divergence import (
     PARAMETERS,
     find_divergence,
@@ -70,14 +72,12 @@ def train(
             fit.progress.undo()
             if isinstance(error, DivergenceError) and fit.roll_back(error):
                 continue
-            try:
-                if isinstance(error, DivergenceError):
-                    _locate(error, fit, source, steps.step)
-                    error.args = (f"{error}. {KEPT}",)
-                explain(error, model, source, training=True)
-                raise
-            finally:
-                _call(callbacks, "on_train_error", fit)
+            fit.call_after_error()
+            if isinstance(error, DivergenceError):
+                _locate(error, fit, source, steps.step)
+                error.args = (f"{error}. {KEPT}",)
+            explain(error, model, source, training=True)
+            raise
         del before
         fit.epochs_done += 1
         fit.progress = EpochProgress()
@@ -92,8 +92,9 @@ def _locate(error: DivergenceError, fit: FitContext, source: Source, step: Step)
     saved = fit.model.training
     fit.model.training = saved.copy()
     try:
-        if source.can_repeat:
-            locate(error, fit.model, step, lambda watched: take_steps(context, source, watched))
+        if source.can_repeat and fit.model.compute_dtype is None:
+            again = partial(take_steps, context, source)
+            locate(error, fit.model, step, again, context.progress.skipped)
     finally:
         fit.model.training = saved
 
@@ -260,6 +261,8 @@ def _train_epoch(
         PARAMETERS: training.params,
         "the optimiser's means": tuple(tree_leaves(training.optimizer_state)),
     }
+    if all(map(is_own, model.network.layers)):
+        groups["the statistics of a layer"] = tuple(tree_leaves(training.state))
     table, infinite, changed = _read_epoch(fit, groups, before)
     error = find_divergence(fit, table[:, 0], infinite)
     if error is not None:

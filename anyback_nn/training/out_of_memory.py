@@ -26,6 +26,7 @@ from anyback_nn.training.memory import (
     free_frames,
 )
 from anyback_nn.tree import tree_leaves
+from anyback_nn.utils.memory import format_bytes
 
 __all__ = ["explain", "explain_building", "explain_evaluation", "explain_setup"]
 
@@ -52,9 +53,9 @@ def explain(error: BaseException, model: Engine, source: Source, *, training: bo
     bound, needs = batch_size - 1, ""
     if can_compute(model, FEW, training=training):
         sample, free = estimate_sample_bytes(model, training=training), model.backend.free_memory()
-        needs = f", which takes about {_format_bytes(batch_size * sample)}"
+        needs = f", which takes about {format_bytes(batch_size * sample)}"
         if free is not None and free < batch_size * sample:
-            needs += f"; {_format_bytes(free)} are free"
+            needs += f"; {format_bytes(free)} are free"
             bound = min(bound, free // sample)
     if not training and can_compute(model, batch_size, training=False):
         advice = (
@@ -76,7 +77,7 @@ def explain_setup(error: BaseException, model: Engine, x: Any) -> None:
         return
     size = ""
     if getattr(x, "shape", ()):
-        size = f" ({_format_bytes(count_bytes(model.dtype, x))} in {model.dtype})"
+        size = f" ({format_bytes(count_bytes(model.dtype, x))} in {model.dtype})"
     raise OutOfMemoryError(
         f"{_name_device(model)} ran out of memory outside of the steps of training, so no batch "
         "size would fit: the parameters, the optimizer's state, a copy of both and the data"
@@ -93,7 +94,7 @@ def explain_building(error: BaseException, model: Engine, n_in: int) -> None:
     with contextlib.suppress(Exception):  # a custom layer may compute with them
         params = model.network.init(n_in, ShapeOnly(None, model.backend, model.dtype))
         n_bytes = count_bytes(model.dtype, *tree_leaves(params))
-        size = f", which take {_format_bytes(n_bytes)} in {model.dtype}"
+        size = f", which take {format_bytes(n_bytes)} in {model.dtype}"
     raise OutOfMemoryError(
         f"{_name_device(model)} has not enough memory for the parameters{size}; they are drawn in "
         "float64, on the host. Use smaller layers"
@@ -130,16 +131,3 @@ def _advise(batch_size: int | None, *, training: bool) -> str:
         "evaluate, or make such batches. The batch size of validation data in fit cannot be set: "
         "leave them out there, and evaluate afterwards"
     )
-
-
-def _format_bytes(n_bytes: float) -> str:
-    """Format a number of bytes in a suitable unit.
-
-    >>> _format_bytes(1_234_000_000), _format_bytes(512)
-    ('1.2 GB', '512.0 B')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:,.1f} TB"

@@ -13,14 +13,15 @@ import re
 import signal
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.errors import CheckpointError
@@ -29,10 +30,11 @@ from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import direction
 from anyback_nn.training import checkpoint
 from anyback_nn.training.callbacks import Callback
+from anyback_nn.training.engine import Engine
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.progress import EpochProgress
 from anyback_nn.utils.arguments import as_integer
-from anyback_nn.utils.messages import cut, plural
+from anyback_nn.utils.messages import cut, describe_error, plural
 from anyback_nn.utils.signals import catch_signals
 
 __all__ = [
@@ -40,7 +42,6 @@ __all__ = [
     "describe_arguments",
     "find_source",
     "find_writer",
-    "let_signals_wait",
     "list_files",
     "parse_interval",
     "resume_fit",
@@ -51,7 +52,9 @@ UNITS = ("epochs", "steps", "seconds")
 PAUSE = 30.0
 """The least number of seconds between two checkpoints, unless an interval is given."""
 
-_NAME = re.compile(r"epoch-(\d+)(?:-batch-(\d+))?\.safetensors")
+LOCK = ".lock"
+
+_NAME = re.compile(r"epoch-(\d{5,})(?:-batch-(\d{7,}))?\.safetensors")
 
 _EPOCH_ARRAYS = ("fit.sizes", "fit.rates", "fit.reports")
 
@@ -81,13 +84,15 @@ class Checkpoint(Callback):
 
     A checkpoint is written whole or not at all, and the previous one is kept until then. Each is
     also a model file, see `Model.load`. If one cannot be written, a warning says why, and training
-    goes on. While it trains, Ctrl-C and SIGTERM let the current step finish, write a checkpoint,
-    and then end training with `KeyboardInterrupt` or exit status 143; a second one acts at once.
+    goes on. While it trains, Ctrl-C, SIGTERM and SIGHUP let the current step finish (or call of
+    many steps), write a checkpoint, and then end training with `KeyboardInterrupt` or exit status
+    143 or 129; a second one acts at once.
 
     Parameters
     ----------
     folder : str or Path
-        Created if it does not exist. It may hold the checkpoints of one run only.
+        Created if it does not exist. It may hold the checkpoints of one run only, and one process
+        at a time may write to it.
     every : int or str, optional
         The interval: ``"5 epochs"`` (or 5), ``"1000 steps"`` or ``"600 seconds"``. Backends that
         take many steps in one call take single ones if the unit is steps. Default: at the end of
@@ -98,6 +103,10 @@ class Checkpoint(Callback):
     monitor : str, optional
         Name of the value in the history by which the best one is chosen, among those at the end of
         an epoch. Default: ``"validation_loss"`` if it is recorded, else ``"train_loss"``.
+    mode : "min" or "max", optional
+        Whether lower or higher values are better. Default: from the name, see `EarlyStopping`.
+    report : callable
+        Takes messages about checkpoints that cannot be written or read. Default: a warning.
 
     Examples
     --------
@@ -118,38 +127,81 @@ class Checkpoint(Callback):
     every: int | str | None = None
     keep: int = 2
     monitor: str | None = None
+    mode: str | None = None
     report: Callable[[str], None] = field(default=warnings.warn, repr=False)
     signals: list[int] = field(default_factory=list, init=False, repr=False)
+    _interval: tuple[float, str | None] = field(init=False, repr=False)
+    _model: weakref.ref[Engine] | None = field(default=None, init=False, repr=False)
     _values: dict[Path, float] = field(default_factory=dict, init=False, repr=False)
     _last: tuple[int, int, float] = field(default=(0, 0, 0.0), init=False, repr=False)
+    _place: tuple[int, int] | None = field(default=None, init=False, repr=False)
     _failed: bool = field(default=False, init=False, repr=False)
-    _saved_epoch: int | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
-        _, unit = parse_interval(self.every)
-        self.every_batch = unit == "steps"  # type: ignore[misc]
+        self._interval = parse_interval(self.every)
+        self.every_batch = self._interval[1] == "steps"  # type: ignore[misc]
         as_integer("keep", self.keep, least=1)
         if self.monitor is not None:
-            direction(self.monitor)
+            direction(self.monitor, self.mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle the settings: a copy writes the checkpoints of another model."""
+        return {**vars(self), "_model": None, "_values": {}, "_place": None, "signals": []}
 
     # When ------------------------------------------------------------------------------------
 
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Lock the folder, and let Ctrl-C and SIGTERM wait for the next checkpoint."""
+        folder = Path(self.folder)
+        lock, is_new = FileLock(folder / LOCK), not folder.exists()
+        with suppress(OSError):  # of a folder that cannot be written to: see `save`
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise CheckpointError(
+                    f"another process or thread writes checkpoints to {folder}: expected a folder "
+                    "for each run"
+                ) from None
+        try:
+            with catch_signals() as self.signals:
+                yield
+        finally:
+            if lock.is_locked:
+                (folder / LOCK).unlink(missing_ok=True)
+            lock.release()
+            if is_new:
+                with suppress(OSError):  # it has checkpoints
+                    folder.rmdir()
+
     def on_train_begin(self, fit: FitContext) -> None:
         fit.report = self.report
-        folder, files = Path(self.folder), list_files(self.folder)
-        if folder.exists() and not folder.is_dir():
-            raise CheckpointError(f"cannot write checkpoints to {folder}: it is no folder")
-        resumed = fit.resumed_from
+        checkpoint.describe(fit.model)  # what cannot be saved is an error now, and not in an hour
+        files, resumed = list_files(self.folder), fit.resumed_from
+        is_own = self._model is not None and self._model() is fit.model
         if resumed is not None and resumed in files:
             known = files[files.index(resumed) :]
             self._values = {file: self._read_value(file) for file in reversed(known)}
-        elif files and not set(files) <= set(self._values):
+        elif files and not (is_own and set(files) <= set(self._values)):
             raise CheckpointError(
-                f"{folder} holds the checkpoints of another run: resume it (with resume=True; "
+                f"{self.folder} holds the checkpoints of another run: resume it (with resume=True; "
                 "estimators with warm_start=True), or choose another folder"
             )
+        self._model = weakref.ref(fit.model)
+        self._place = None if resumed is None else (fit.epoch, len(fit.progress.sizes))
         self._note_time(fit)
+
+    def on_epoch_begin(self, fit: FitContext) -> None:
+        if fit.stop_reason is not None and self._place != (fit.epoch, 0):
+            self.save(fit)
+        # Those of this epoch are of an attempt that has been rolled back.
+        undone = [file for file in self._values if _parse_name(file) > (fit.epoch, 0)]
+        if undone and not fit.progress.sizes:
+            for file in undone:
+                self._remove(file)
+            self._note_time(fit)
 
     def on_batch_end(self, fit: FitContext) -> None:
         # The end of an epoch comes at once, and has its own checkpoint.
@@ -165,11 +217,12 @@ class Checkpoint(Callback):
 
     def on_train_error(self, fit: FitContext) -> None:
         # The finished epochs, unless a checkpoint has them.
-        if fit.epochs_done > fit.resumed_epochs and self._saved_epoch != fit.epoch:
+        is_saved = self._place is not None and self._place[0] == fit.epoch
+        if fit.epochs_done > fit.resumed_epochs and not is_saved:
             self.save(fit)
 
     def _is_due(self, fit: FitContext, *units: str | None) -> bool:
-        number, unit = parse_interval(self.every)
+        number, unit = self._interval
         epochs, steps, then = self._last
         passed = {
             "epochs": fit.epochs_done - epochs,
@@ -189,7 +242,7 @@ class Checkpoint(Callback):
         self._note_time(fit)
         if self.signals:
             number = self.signals.pop()
-            if number == signal.SIGTERM:
+            if number != signal.SIGINT:
                 raise SystemExit(128 + number)
             raise KeyboardInterrupt(
                 "no checkpoint could be written"
@@ -200,21 +253,33 @@ class Checkpoint(Callback):
     # What ------------------------------------------------------------------------------------
 
     def save(self, fit: FitContext) -> Path | None:
-        """Write a checkpoint now; return its path, or None, with a warning, if that fails."""
-        epoch, n_steps = fit.epoch, len(fit.progress.sizes)
+        """Write a checkpoint now.
+
+        Returns
+        -------
+        Path or None
+            None if it cannot be written, which is reported, or if parameters are not finite, in
+            an epoch that diverges: nobody could resume from it.
+        """
+        epoch, n_steps = place = (fit.epoch, len(fit.progress.sizes))
         name = f"epoch-{epoch:05}{f'-batch-{n_steps:07}' if n_steps else ''}.safetensors"
         path = Path(self.folder) / name
-        arrays, settings = checkpoint.collect_contents(fit.model)
-        more_arrays, progress = _collect_progress(fit)
         try:
+            arrays, settings = checkpoint.collect_contents(fit.model)
+            if not all(np.all(np.isfinite(array)) for array in arrays.values()):
+                return None
+            more_arrays, progress = _collect_progress(fit)
             path.parent.mkdir(parents=True, exist_ok=True)
             checkpoint.write(path, {**arrays, **more_arrays}, {**settings, "fit": progress})
         except (OSError, CheckpointError) as error:
             if not self._failed:
-                self.report(f"no checkpoint was written: {error}. Training goes on without")
+                self.report(
+                    f"no checkpoint was written: {describe_error(error)}. Training goes on without "
+                    "one"
+                )
             self._failed = True
             return None
-        self._failed, self._saved_epoch = False, epoch
+        self._failed, self._place = False, place
         self._values.pop(path, None)
         rows = () if n_steps else fit.history.rows[-1:]
         self._values[path] = self._choose_value(rows)
@@ -222,22 +287,26 @@ class Checkpoint(Callback):
         return path
 
     def _remove_old(self) -> None:
-        """Remove all checkpoints but the latest, and the best."""
-        latest = [*self._values][-self.keep :]
+        """Remove all checkpoints of this run but the latest, and the best."""
+        kept = {*[*self._values][-self.keep :]}
         best = min(self._values, key=lambda file: self._values[file])
-        kept = {*latest, best} if math.isfinite(self._values[best]) else {*latest}
-        for file in list_files(self.folder):
-            # Also those that were damaged, or later than the one that was resumed from.
+        if math.isfinite(self._values[best]):
+            kept.add(best)
+        for file in [*self._values]:
             if file not in kept:
-                file.unlink(missing_ok=True)
-                self._values.pop(file, None)
+                self._remove(file)
+
+    def _remove(self, file: Path) -> None:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+        self._values.pop(file)
 
     def _choose_value(self, rows: Iterable[Mapping[str, float]]) -> float:
         """Return the monitored value of an epoch, lower is better; infinity if there is none."""
         for row in rows:
             for name in (self.monitor,) if self.monitor else ("validation_loss", "train_loss"):
                 if name in row:
-                    return direction(name) * row[name]
+                    return direction(name, self.mode) * row[name]
         return math.inf
 
     def _read_value(self, file: Path) -> float:
@@ -258,21 +327,17 @@ def find_writer(callbacks: Iterable[Callback]) -> Checkpoint | None:
     return found[0] if found else None
 
 
-@contextmanager
-def let_signals_wait(writer: Checkpoint | None) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the next checkpoint, if any are written."""
-    if writer is None:
-        yield
-        return
-    with catch_signals() as writer.signals:
-        yield
-
-
 def list_files(folder: str | Path) -> list[Path]:
     """List the checkpoints of a folder, the latest first."""
-    paths = ((_NAME.fullmatch(path.name), path) for path in Path(folder).glob("*.safetensors"))
-    found = [(int(name[1]), int(name[2] or 0), path) for name, path in paths if name]
-    return [path for *_, path in sorted(found, reverse=True)]
+    paths = [path for path in Path(folder).glob("*.safetensors") if _NAME.fullmatch(path.name)]
+    return sorted(paths, key=_parse_name, reverse=True)
+
+
+def _parse_name(path: Path) -> tuple[int, int]:
+    """Return the number of finished epochs, and of steps of the next one."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1]), int(match[2] or 0)
 
 
 def describe_arguments(
@@ -283,13 +348,18 @@ def describe_arguments(
     validation: Any,
     optimizer: Optimizer | None,
 ) -> dict[str, Any]:
-    """Return what must be the same in a call of `Model.fit` that resumes another, for JSON."""
+    """Return what must be the same in a call of `Model.fit` that resumes another, for JSON.
+
+    ``validation`` is the share of the samples, or the source of other data.
+    """
+    if isinstance(validation, Source):
+        validation = validation.fingerprint(fit.model.dtype)
     return {
         "data": source.fingerprint(fit.model.dtype),
         "n_batches": source.n_batches,
         "batch_size": batch_size,
         "shuffle": bool(shuffle),
-        "validation": float(validation) if isinstance(validation, Real) else None,
+        "validation": validation,
         "metrics": fit.model.metric_names,
         "optimizer": checkpoint.SETTINGS.to_json(optimizer),
     }
@@ -307,6 +377,8 @@ def _collect_progress(fit: FitContext) -> tuple[dict[str, Any], dict[str, Any]]:
         state = callback.get_state(fit)
         if not state:
             continue
+        if not isinstance(state, dict):
+            raise TypeError(f"{type(callback).__name__}.get_state: expected a dict, got {state!r}")
         prefix, plain = f"fit.callbacks.{len(states)}.", {}
         for name, value in state.items():
             if hasattr(value, "dtype") and hasattr(value, "shape"):
@@ -315,6 +387,7 @@ def _collect_progress(fit: FitContext) -> tuple[dict[str, Any], dict[str, Any]]:
                 plain[name] = value
         states.append({"kind": type(callback).__name__, "state": plain})
     return arrays, {
+        "epochs_before": fit.epoch - fit.epochs_done,
         "epochs_done": fit.epochs_done,
         "batches": len(progress.sizes),
         "seconds": progress.seconds,
@@ -366,7 +439,7 @@ def read_latest(
     for file in files:
         try:
             arrays, settings = checkpoint.read(file)
-        except CheckpointError as error:
+        except checkpoint.DamagedFileError as error:
             errors.append(str(error))
             continue
         if errors:
@@ -394,13 +467,25 @@ def resume_fit(
     """
     report = warnings.warn if writer is None else writer.report
     file, arrays, settings = read_latest(path, report)
-    model = fit.model
+    model, epochs_before = fit.model, 0 if fit.model._training is None else fit.epoch
     with checkpoint.name_file(file):
         if "fit" not in settings:
             raise CheckpointError(
                 "it is a model, not a checkpoint: read it with Model.load, and fit that"
             )
         saved = _check_progress(settings["fit"], arrays, len(model.metric_names))
+        if writer is not None and saved["epochs_before"] != epochs_before:
+            raise CheckpointError(
+                f"it is of a fit of a model that had been trained for {saved['epochs_before']} "
+                f"epochs, and this one has been trained for {epochs_before}: expected a folder for "
+                "each call of fit"
+            )
+        least = saved["epochs_done"] + (saved["batches"] > 0)
+        if fit.epochs < least:
+            raise CheckpointError(
+                f"it has begun epoch {least}: expected epochs (--epochs) of at least {least}, got "
+                f"{fit.epochs}"
+            )
         ours = checkpoint.describe(model)
         if fit.arguments["optimizer"] is None:  # left out
             fit.arguments["optimizer"] = saved["arguments"]["optimizer"]
@@ -411,7 +496,6 @@ def resume_fit(
         checkpoint.restore(model, arrays, settings, more_slots)
     fit.resumed_from = file
     fit.epochs_done = fit.resumed_epochs = saved["epochs_done"]
-    fit.stop_reason = saved["stop_reason"]
     if saved["batches"]:
         sizes, rates, table = (arrays[name] for name in _EPOCH_ARRAYS)
         fit.progress = EpochProgress(
@@ -431,7 +515,7 @@ def _check_progress(
     saved: Mapping[str, Any], arrays: Mapping[str, Any], n_values: int
 ) -> Mapping[str, Any]:
     """Raise `CheckpointError` unless the progress is what `_collect_progress` writes."""
-    for name in ("epochs_done", "batches"):
+    for name in ("epochs_before", "epochs_done", "batches"):
         if type(saved[name]) is not int or saved[name] < 0:
             raise CheckpointError(f"fit.{name} is {saved[name]!r}: expected an integer")
     is_whole = (
@@ -459,9 +543,11 @@ def _require_same(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
         return
     name, theirs, here = found
     hint = "pass the same as then"
-    if name.startswith("arguments.data"):
-        hint = "pass the data of then, in the same order, or begin a new run"
-        name = "data"
+    if name == "arguments.data":
+        raise CheckpointError(
+            "the data are not those of the checkpoint: expected the same rows in the same order, "
+            "divided and weighted in the same way"
+        )
     raise CheckpointError(
         f"{name.removeprefix('arguments.')} is {_show(theirs)} in the checkpoint, and "
         f"{_show(here)} here: {hint}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import glob
 import gzip
 import io
 import os
@@ -40,13 +39,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write a file to; it becomes ``path`` at the end.
 
     If that fails or is interrupted, nothing of it stays, and what was at ``path`` is unchanged. A
-    file that is replaced keeps its mode, and a link to it stays a link. What a process that was
-    killed has left of the same file is removed.
+    file that is replaced keeps its mode, and a link to it stays a link. What processes that were
+    killed have left in the same folder is removed.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
-    folder, prefix = existing_folder(path), f".{path.name[:200]}.{_hash_host()}-"
-    _remove_remains(folder, prefix)
-    temporary = folder / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
+    folder, place = existing_folder(path), _hash_place()
+    _remove_remains(folder, place)
+    name = os.fsencode(path.name)[:180].decode(errors="ignore")
+    temporary = folder / f".{name}.{place}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         yield temporary
         # Only what is on the disk may take the place of what was there before.
@@ -65,24 +65,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _hash_host() -> str:
-    """Return what distinguishes this machine from others that see the same folder."""
-    return f"{zlib.crc32(platform.node().encode()):08x}"
+def _hash_place() -> str:
+    """Return what distinguishes the process numbers here from those of other machines."""
+    place = platform.node()
+    with suppress(OSError):  # Linux: containers may share the name of a machine
+        place += os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(place.encode()):08x}"
 
 
-def _remove_remains(folder: Path, prefix: str) -> None:
-    """Remove the temporary files of processes of this machine that are dead."""
+def _remove_remains(folder: Path, place: str) -> None:
+    """Remove the temporary files of processes that are dead."""
     if os.name != "posix":  # elsewhere, asking for a process may end it
         return
+    pattern = re.compile(rf"\..*\.{place}-(\d+)-[0-9a-f]{{8}}", re.DOTALL)
     with suppress(OSError):
-        for path in folder.glob(f"{glob.escape(prefix)}*-*"):
-            number = path.name.removeprefix(prefix).partition("-")[0]
-            try:
-                os.kill(int(number), 0)
-            except ProcessLookupError:
-                path.unlink(missing_ok=True)
-            except (OSError, ValueError, OverflowError):  # of another user, or none of ours
-                continue
+        for path in folder.glob(f".*.{place}-*"):
+            if match := pattern.fullmatch(path.name):
+                try:
+                    os.kill(int(match[1]), 0)
+                except ProcessLookupError:
+                    path.unlink(missing_ok=True)
+                except (OSError, OverflowError):  # a process of another user, or no number of one
+                    continue
 
 
 def _sync_folder(folder: Path) -> None:

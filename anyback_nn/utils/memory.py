@@ -15,7 +15,14 @@ from pathlib import Path
 from anyback_nn.errors import DataError
 from anyback_nn.utils.arguments import as_integer
 
-__all__ = ["free_host_memory", "host_memory", "limit_memory", "require_memory", "return_memory"]
+__all__ = [
+    "format_bytes",
+    "free_host_memory",
+    "host_memory",
+    "limit_memory",
+    "require_memory",
+    "return_memory",
+]
 
 _LIMIT: ContextVar[int | None] = ContextVar("limit", default=None)
 
@@ -77,20 +84,22 @@ def require_memory(n_bytes: int, what: str, remedy: str) -> None:
     if most is not None and n_bytes > most:
         allowed = "are free" if limit is None else "are allowed"
         raise DataError(
-            f"{what} {_format_bytes(n_bytes)} of memory, of which {_format_bytes(most)} {allowed}: "
+            f"{what} {format_bytes(n_bytes)} of memory, of which {format_bytes(most)} {allowed}: "
             f"expected less; {remedy}, or set memory_limit= (--memory-limit)"
         )
 
 
-def _format_bytes(n_bytes: int) -> str:
-    """Return a number of bytes in the unit that suits it.
+def format_bytes(n_bytes: float) -> str:
+    """Return a number of bytes in a suitable unit.
 
-    >>> _format_bytes(1_234_567_890), _format_bytes(2_500)
-    ('1.2 GB', '2.5 kB')
+    >>> format_bytes(1_234_000_000), format_bytes(512)
+    ('1.2 GB', '512.0 B')
     """
-    exponent = max(unit for unit in (3, 6, 9, 12) if unit == 3 or n_bytes >= 10**unit)
-    unit = {3: "kB", 6: "MB", 9: "GB", 12: "TB"}[exponent]
-    return f"{n_bytes / 10**exponent:,.1f} {unit}"
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:,.1f} TB"
 
 
 def _available() -> int | None:

@@ -11,6 +11,7 @@ from anyback_nn.errors import DataError
 
 __all__ = [
     "cut",
+    "describe_error",
     "did_you_mean",
     "escape",
     "plural",
@@ -105,3 +106,10 @@ def prefix_errors(source: str | PathLike[str]) -> Iterator[None]:
             f"{source}: has values that cannot be read ({reason}): expected none such; correct "
             "them, or write the file again"
         ) from error
+
+
+def describe_error(error: Exception) -> str:
+    """Return what an error of the operating system, or one of ours, says."""
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    return str(error)

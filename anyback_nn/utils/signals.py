@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["catch_signals", "hold_signals"]
+__all__ = ["catch_signals"]
 
-HELD = (signal.SIGINT, signal.SIGTERM)
+HELD = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 @contextmanager
 def catch_signals() -> Iterator[list[int]]:
-    """Yield a list that Ctrl-C and SIGTERM are put into, instead of acting; a second one acts.
+    """Yield a list that Ctrl-C, SIGTERM and SIGHUP are put into; a second one acts at once.
 
     What is still in the list at the end of the context is raised then. Signals that are ignored
     stay so, as do handlers that are not Python's. Only the main thread receives signals: in others
@@ -31,7 +32,7 @@ def catch_signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         came.append(number)
 
-    before = {number: signal.getsignal(number) for number in HELD}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in HELD}
     before = {number: x for number, x in before.items() if x not in (None, signal.SIG_IGN)}
     try:
         for number in before:
@@ -40,12 +41,9 @@ def catch_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if came:
+        if came and before[came[0]] is not signal.SIG_DFL:
             signal.raise_signal(came[0])
-
-
-@contextmanager
-def hold_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the end of the context; a second one does not wait."""
-    with catch_signals():
-        yield
+        elif came and sys.exc_info()[0] is None:
+            # As the signal would, but with the clean-up of the contexts around. An error ends it,
+            # too, and says more.
+            raise SystemExit(128 + came[0])

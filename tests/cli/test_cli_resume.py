@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_refused(fails, unfinished, tmp_path, monkeypatch):
     table = (tmp_path / "table.csv").read_text()
     (tmp_path / "moved.csv").write_text(table.replace("3", "4"))
     assert "moved.csv has other contents" in fails("train", "moved.csv", "--resume", "run")
-    assert "nowhere is no run" in fails("train", "--resume", "nowhere")
+    assert "there is no folder nowhere" in fails("train", "--resume", "nowhere")
     assert "DATA" in fails("train", status=2)
 
 
@@ -182,7 +182,8 @@ def test_data_that_have_moved_can_be_named(program, unfinished, tmp_path):
         lambda s: s["asked"].update(epochs="many"),
         lambda s: s["asked"].update(more=1),
         lambda s: s["asked"].update(hidden=[[]]),
-        lambda s: s["asked"].pop("seed"),
+        lambda s: s["asked"].update(data=None),
+        lambda s: s.pop("asked"),
         lambda s: s.update(asked=3),
         lambda s: s.update(data=None),
     ],
@@ -230,7 +231,7 @@ def test_a_run_that_diverged_can_be_resumed_with_a_smaller_rate(program, tmp_pat
     with np.errstate(all="ignore"):
         outcome = program(*RUN)
     assert outcome.status == 1
-    assert "The finished epochs are in run: resume with anyback-nn train --resume" in outcome.err
+    assert "The finished epochs are in run. To resume: anyback-nn train --resume run" in outcome.err
     result = program("train", "--resume", "run", "--on-divergence", "rollback", "--json").json
     assert result["epochs"] == 6
 
@@ -268,7 +269,10 @@ def test_two_processes_never_get_the_same_number(program, tmp_path):
 def test_what_a_process_left_that_died_early_is_no_run(program, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").touch()
-    (tmp_path / "run" / "settings.json").write_text("{}")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    settings = {"asked": {}, "data": {}, "process": {}}
+    (tmp_path / "run" / "settings.json").write_text(json.dumps(settings))
+    assert "is not finished: resume it" in program("inspect", "run").err
     assert program(*RUN).status == 0
 
 
@@ -377,3 +381,96 @@ for folder in sys.argv[1:]:
     os.setuid(65534)  # when all is imported, which this user may not read
 sys.exit(status)
 """
+
+
+# What is not ours --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["checkpoints/best.pt", "settings.json", "checkpoints/sub/x"])
+def test_files_of_the_user_stay(fails, tmp_path, name):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mine": 1}')
+    assert "not an empty folder" in fails(*RUN)
+
+
+def test_files_of_the_user_among_checkpoints_stay(program, signals, tmp_path):
+    signals(3)
+    program(*RUN)
+    names = ("notes.txt", "epoch-5.safetensors", "good.safetensors")
+    for name in names:
+        (tmp_path / "run" / "checkpoints" / name).write_text("mine")
+    signals()
+    assert program("train", "--resume", "run", "--quiet").status == 0
+    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {*names}
+
+
+@pytest.mark.parametrize("create", [Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_a_place_that_is_no_folder(program, tmp_path, create):
+    create(tmp_path / "runs")
+    outcome = program("train", "moons", *OPTIONS)
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: cannot write runs")
+
+
+def test_a_run_that_ended_meanwhile_is_not_trained_again(fails, program, signals, tmp_path):
+    signals(3)
+    program(*RUN)
+    signals()
+    program("train", "--resume", "run", "--quiet")
+    history = (tmp_path / "run" / "history.csv").read_text()
+    fails("train", "--resume", "run")
+    assert (tmp_path / "run" / "history.csv").read_text() == history
+
+
+def test_the_history_of_another_model_stays(program, tmp_path, before_writing):
+    def take():
+        (tmp_path / "run" / "model.safetensors").write_text("mine")
+        (tmp_path / "run" / "history.csv").write_text("mine")
+
+    before_writing(take)
+    assert program(*RUN).status == 1
+    assert (tmp_path / "run" / "history.csv").read_text() == "mine"
+
+
+def test_a_reader_that_goes_away_ends_no_run(tmp_path):
+    command = (
+        f"{sys.executable} -m anyback_nn train moons --log {' '.join(OPTIONS[:-1])} 2>&1 | true"
+    )
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    assert (tmp_path / "runs" / "moons-1" / "model.safetensors").exists()
+
+
+def test_a_changed_test_file_is_refused(program, signals, tmp_path):
+    rows = [f"{i % 7},{i % 5},{i % 2}" for i in range(60)]
+    for name in ("table.csv", "test.csv"):
+        (tmp_path / name).write_text("\n".join(["a,b,kind", *rows, ""]))
+    signals(2)
+    options = ("--target", "kind", "--test-file", "test.csv", *OPTIONS, "--output", "run")
+    assert program("train", "table.csv", *options).status == 130
+    signals()
+    (tmp_path / "test.csv").rename(tmp_path / "moved.csv")
+    (tmp_path / "test.csv").write_text("a,b,kind\n1,1,1\n1,2,0\n")
+    assert "test.csv has other contents" in program("train", "--resume", "run").err
+    moved = ("train", "--resume", "run", "--test-file", "moved.csv", "--quiet")
+    assert program(*moved).status == 0
+
+
+def test_the_learning_rate_keeps_its_plan(program, signals, tmp_path):
+    signals(4)
+    program(*RUN)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    signals()
+    assert program("train", "--resume", "run", "--epochs", "3", "--quiet").status == 0
+    model = nn.Model.load(tmp_path / "run" / "model.safetensors")
+    assert model.training.optimizer.learning_rate.epochs == 6
+
+
+def test_fewer_epochs_than_are_done(program, signals):
+    signals(4)
+    program(*RUN)
+    signals()
+    assert (
+        "epochs (--epochs) of at least 4, got 2"
+        in program("train", "--resume", "run", "--epochs", "2").err
+    )

@@ -149,9 +149,10 @@ def test_settings_may_have_any_name(tmp_path):
     assert nn.Model.load(tmp_path / "m").network == model.network
 
 
-def test_a_history_that_is_not_json_cannot_be_saved(model, tmp_path):
-    model.training.history.rows.append({"epoch": object()})
-    with pytest.raises(nn.CheckpointError, match="is not valid JSON"):
+@pytest.mark.parametrize("value", [object(), "text"])
+def test_a_history_that_could_not_be_read_cannot_be_saved(model, tmp_path, value):
+    model.training.history.rows.append({"epoch": value})
+    with pytest.raises(nn.CheckpointError, match="no list of rows of numbers"):
         model.save(tmp_path / "m")
 
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from anyback_nn.utils.signals import HELD, hold_signals
+from anyback_nn.utils.signals import HELD, catch_signals
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def came():
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_signal_comes_after_the_context(came, number, fails):
     try:
-        with hold_signals():
+        with catch_signals():
             signal.raise_signal(number)
             assert not came
             if fails:
@@ -33,7 +33,7 @@ def test_a_signal_comes_after_the_context(came, number, fails):
 
 
 def test_a_second_one_does_not_wait(came):
-    with hold_signals():
+    with catch_signals():
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -42,8 +42,22 @@ def test_a_second_one_does_not_wait(came):
 
 def test_what_is_ignored_stays_so(came):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with hold_signals():
+    with catch_signals():
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     assert not came
+
+
+@pytest.mark.parametrize(("error", "expected"), [(None, SystemExit), (OSError, OSError)])
+def test_sigterm_ends_with_clean_up(came, error, expected):
+    def run():
+        with catch_signals():
+            signal.raise_signal(signal.SIGTERM)
+            if error is not None:
+                raise error
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with pytest.raises(expected) as caught:
+        run()
+    assert getattr(caught.value, "code", 143) == 143
