@@ -153,7 +153,7 @@ class Backend:
         self.check_process()
         PROCESSES.setdefault(self.runtime, os.getpid())
 
-    def no_fork(self) -> BackendUnavailableError:
+    def explain_fork(self) -> BackendUnavailableError:
         """Return the error for a process that was forked after the library had been used."""
         return BackendUnavailableError(
             f"backend {self.spec!r}: this process was forked from one in which "

@@ -60,7 +60,7 @@ class CupyBackend(Backend):
 
     def check_process(self) -> None:
         if self.was_forked:
-            raise self.no_fork()
+            raise self.explain_fork()
 
     def check_device(self) -> None:
         # The import succeeds without a GPU, so each thing that can be missing is checked.

@@ -50,7 +50,7 @@ class JaxBackend(Backend):
 
     def check_process(self) -> None:
         if self.was_forked:
-            raise self.no_fork()
+            raise self.explain_fork()
 
     def _from_numpy(self, x: Any) -> Array:
         # `jax.device_put` may keep memory that the caller writes to afterwards; `jax.numpy.asarray`

@@ -74,7 +74,7 @@ class TorchBackend(Backend):
         if not self.was_forked:
             return
         if self.runtime != "torch:cpu":
-            raise self.no_fork()
+            raise self.explain_fork()
         PROCESSES[self.runtime] = os.getpid()
         if torch.get_num_threads() > 1:
             # OpenMP would wait for threads that are in the other process.

@@ -11,6 +11,7 @@ from anyback_nn.cli.printing import Printer, create_label, create_table
 from anyback_nn.datasets import encoding_from_json
 from anyback_nn.errors import AnybackError
 from anyback_nn.training import checkpoint
+from anyback_nn.training.resume import read_latest
 from anyback_nn.utils.messages import plural, quoted_list
 
 __all__ = ["inspect"]
@@ -24,15 +25,18 @@ def inspect(run: options.Run, json: options.Json = False) -> None:
 
     Nothing is computed, and classes of your own need not be defined.
     """
+    printer = Printer(as_json=json)
     path = run_folder.find_latest(run)
-    arrays, settings = checkpoint.read(path)
+    if run.is_dir() and path.name != run_folder.MODEL:
+        path, arrays, settings = read_latest(path.parent, lambda text: printer.notes([text]))
+    else:
+        arrays, settings = checkpoint.read(path)
     with checkpoint.name_file(path):
         layers = [*describe_layers(arrays, settings)]
         about = describe_model(settings) | describe_data(settings.get("encoding"))
         about |= describe_history(settings["history"]) | describe_progress(settings.get("fit"))
     about |= run_folder.describe(run)
 
-    printer = Printer(as_json=json)
     printer.show(f"{path}\n")
     table = create_table("layer", "arrays", "parameters", numeric=["parameters"])
     for layer in layers:

@@ -132,7 +132,8 @@ def write(path: str | Path, arrays: Mapping[str, Any], settings: Mapping[str, An
         text = json.dumps({"version": FORMAT_VERSION, "checksum": checksum, **settings})
     except (TypeError, ValueError) as error:
         raise CheckpointError(
-            f"cannot write {path}: the history or the encoding is not valid JSON ({error})"
+            f"cannot write {path}: the encoding, or the state of a callback, is not valid JSON "
+            f"({error})"
         ) from error
     # Only one item of metadata: safetensors writes several in random order, and equal models should
     # have equal files.

@@ -44,6 +44,7 @@ __all__ = [
     "find_writer",
     "list_files",
     "parse_interval",
+    "read_latest",
     "resume_fit",
 ]
 
@@ -443,7 +444,7 @@ def read_latest(
             errors.append(str(error))
             continue
         if errors:
-            report(f"{'. '.join(errors)}. Training resumes from the checkpoint before, {file.name}")
+            report(f"{'. '.join(errors)}. The checkpoint before, {file.name}, is taken")
         return file, arrays, settings
     raise CheckpointError(". ".join(errors))
 

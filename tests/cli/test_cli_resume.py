@@ -209,11 +209,12 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(program, signals, tmp
     program(*RUN, "--checkpoint-every", "1")
     (file,) = (tmp_path / "run" / "checkpoints").glob("*batch*")
     file.write_bytes(file.read_bytes()[:-9])
+    assert program("inspect", "run", "--json").json["checkpoint"] == "3 epochs done"
     signals()
     outcome = program("train", "--resume", "run")
     assert outcome.status == 0
     assert f"note: {file.relative_to(tmp_path)} is" in outcome.err
-    assert "resumes from the checkpoint before, epoch-00003" in outcome.err
+    assert "The checkpoint before, epoch-00003.safetensors, is taken" in outcome.err
 
 
 def test_a_run_that_diverged_can_be_resumed_with_a_smaller_rate(program, tmp_path, monkeypatch):

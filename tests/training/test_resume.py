@@ -354,7 +354,7 @@ def test_a_checkpoint_that_is_cut_short_at_any_byte(small, tmp_path):
         latest.write_bytes(content[:size])
         with pytest.raises(nn.CheckpointError):
             nn.Model.load(latest)
-    with pytest.warns(UserWarning, match=rf"{latest.name}.*resumes from the checkpoint before"):
+    with pytest.warns(UserWarning, match=rf"{latest.name}.*The checkpoint before"):
         small(resume=tmp_path)
 
 
@@ -381,7 +381,7 @@ def test_a_flipped_bit_in_any_byte(small, tmp_path):
 def test_a_damaged_one_is_replaced_when_training_goes_on(small, tmp_path):
     latest, _ = list_files(tmp_path)
     latest.write_bytes(b"")
-    with pytest.warns(UserWarning, match="resumes from the checkpoint before"):
+    with pytest.warns(UserWarning, match="The checkpoint before"):
         model = small(nn.Checkpoint(tmp_path, every=1), resume=True)
     assert list_files(tmp_path)[0] == latest
     assert len(nn.Model.load(latest).history) == len(model.history) == 2
