@@ -75,9 +75,8 @@ def find_divergence(fit: FitContext, losses: Any, infinite: str | None) -> Diver
 def _find_spike(fit: FitContext, losses: Any) -> DivergenceError | None:
     """Return the error of a loss that is finite, but far above that of the first epoch."""
     n_some = len(losses) // 4
-    if fit.epochs_done:
-        first = fit.history.rows[fit.epoch - fit.epochs_done].get("train_loss", 0.0)
-        last, where = float(np.mean(losses)), "of the first epoch"
+    if fit.first_loss is not None:
+        first, last, where = fit.first_loss, float(np.mean(losses)), "of the first epoch"
     elif fit.on_divergence == "rollback" and n_some:
         # Nothing is known yet but the course of this epoch, which ordered samples may cause, too.
         first, last = (float(np.median(part)) for part in (losses[:n_some], losses[-n_some:]))

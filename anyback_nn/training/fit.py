@@ -68,6 +68,8 @@ class FitContext:
         What happens after an epoch that diverged otherwise, in `Model.fit`.
     rollbacks : int
         The number of epochs that were tried again.
+    first_loss : float, optional
+        The training loss of the first epoch of this call.
     report : callable
         Takes messages about them.
     divergence : str, optional
@@ -102,6 +104,7 @@ class FitContext:
     on_divergence: str | None = None
     report: Callable[[str], None] = field(default=warnings.warn, repr=False)
     rollbacks: int = field(default=0, init=False)
+    first_loss: float | None = field(default=None, init=False)
     divergence: str | None = field(default=None, init=False)
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)

@@ -79,6 +79,8 @@ def train(
             explain(error, model, source, training=True)
             raise
         del before
+        if fit.first_loss is None:
+            fit.first_loss = row["train_loss"]
         fit.epochs_done += 1
         fit.progress = EpochProgress()
         _call(callbacks, "on_epoch_end", fit)

@@ -497,6 +497,9 @@ def resume_fit(
         checkpoint.restore(model, arrays, settings, more_slots)
     fit.resumed_from = file
     fit.epochs_done = fit.resumed_epochs = saved["epochs_done"]
+    # Of the first epoch of this call.
+    for row in fit.history.rows[-fit.epochs_done :][: min(fit.epochs_done, 1)]:
+        fit.first_loss = row.get("train_loss")
     if saved["batches"]:
         sizes, rates, table = (arrays[name] for name in _EPOCH_ARRAYS)
         fit.progress = EpochProgress(

@@ -138,7 +138,7 @@ def test_many_columns_take_memory_too(name, content, tmp_path):
 
 def test_arrays_that_do_not_fit_into_memory_are_not_read(tmp_path):
     (tmp_path / "a.npz").write_bytes(WHOLE["a.npz"])
-    with pytest.raises(DataError, match="its arrays take 2.6 kB .*, of which 0.1 kB are allowed"):
+    with pytest.raises(DataError, match="its arrays take 2.6 kB .*, of which 100.0 B are allowed"):
         load(tmp_path / "a.npz", memory_limit=100)
     assert len(load(tmp_path / "a.npz", memory_limit=10**6).x_train) == 16
 
