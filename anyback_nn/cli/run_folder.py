@@ -151,6 +151,8 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.lock.is_locked:  # it has been left before
+            return
         is_empty = not (self.path / MODEL).exists() and not list_files(self.checkpoints)
         if is_empty and self.created:
             _remove(self.path / SETTINGS)

@@ -105,6 +105,8 @@ def train(
         run(combine(context, asked, settings["asked"], resume), folder, settings)
 
 
+# Resuming ----------------------------------------------------------------------------------------
+
 RESUMED_WITH = (
     *("data", "test_file", "epochs", "on_divergence", "checkpoint_every", "backend"),
     *("memory_limit", "json", "quiet", "log"),
@@ -115,8 +117,8 @@ RESUMED_WITH = (
 def refuse_changes(context: typer.Context) -> None:
     """Raise `typer.BadParameter` if options are given that a run must be resumed with."""
     names = {str(option.name): option.opts[0] for option in context.command.params}
-    for name in names.keys() - {*RESUMED_WITH, "resume"}:
-        if is_given(context, name):
+    for name in names:
+        if name not in (*RESUMED_WITH, "resume") and is_given(context, name):
             allowed = ["DATA", *(names[one] for one in RESUMED_WITH[1:])]
             raise typer.BadParameter(
                 "a run resumes with the options that it was begun with: leave it out. Only "
@@ -141,6 +143,9 @@ def combine(
     # What was printed then says nothing about now.
     combined |= {name: asked[name] for name in ("json", "quiet", "log")}
     return {name: combined[name] for name in asked}
+
+
+# A run -------------------------------------------------------------------------------------------
 
 
 def run(
