@@ -117,13 +117,13 @@ RESUMED_WITH = (
 def refuse_changes(context: typer.Context) -> None:
     """Raise `typer.BadParameter` if options are given that a run must be resumed with."""
     names = {str(option.name): option.opts[0] for option in context.command.params}
-    for name in names:
+    for name, option in names.items():
         if name not in (*RESUMED_WITH, "resume") and is_given(context, name):
             allowed = ["DATA", *(names[one] for one in RESUMED_WITH[1:])]
             raise typer.BadParameter(
                 "a run resumes with the options that it was begun with: leave it out. Only "
                 f"{quoted_list(allowed, len(allowed))} may change",
-                param_hint=f"'{names[name]}'",
+                param_hint=f"'{option}'",
             )
 
 
