@@ -19,6 +19,9 @@ from anyback_nn.optim.optimizers import OPTIMIZERS
 from anyback_nn.testing.variants import usable
 from anyback_nn.tree import tree_named_leaves
 
+# Gradients of drawn networks and targets may be zero.
+pytestmark = pytest.mark.filterwarnings("ignore:layer .* has not changed:UserWarning")
+
 # What is drawn -----------------------------------------------------------------------------------
 
 
