@@ -305,7 +305,7 @@ class Model(Engine):
                     diverged = isinstance(error, DivergenceError)
                     self._undo(before[0], before[1], diverged, keeps_state)
                     self.feature_names = before[2]
-                elif context.resumed_from is None:  # it was refused
+                elif not context.has_begun:  # it was refused
                     self._training, self.n_in, self.feature_names, self.encoding = before
             explain_setup(error, self, x)
             raise

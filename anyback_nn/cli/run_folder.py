@@ -135,12 +135,15 @@ class RunFolder:
         The operating system releases it if the process dies.
     created : tuple of Path
         The folders that did not exist before.
+    is_new : bool
+        Whether the run begins here.
     """
 
     path: Path
     name: str
     lock: FileLock
     created: tuple[Path, ...] = ()
+    is_new: bool = False
 
     @property
     def checkpoints(self) -> Path:
@@ -154,7 +157,7 @@ class RunFolder:
         if not self.lock.is_locked:  # it has been left before
             return
         is_empty = not (self.path / MODEL).exists() and not list_files(self.checkpoints)
-        if is_empty and self.created:
+        if is_empty and self.is_new:
             _remove(self.path / SETTINGS)
         _remove(self.path / LOCK)
         self.lock.release()
@@ -250,10 +253,10 @@ def open_new(path: Path | None, name: str) -> RunFolder:
     try:
         if path is None:
             path, created = _create_numbered(Path("runs"), name)
-            return RunFolder(path, name, _lock(path), created)
+            return RunFolder(path, name, _lock(path), created, is_new=True)
         _require_free(path)
         created = _create(path)
-        folder = RunFolder(path, name, _lock(path), created)
+        folder = RunFolder(path, name, _lock(path), created, is_new=True)
         try:
             _require_free(path)  # still, now that no other process can take it
         except BaseException:
@@ -337,7 +340,7 @@ def _list_remains(path: Path) -> set[Path]:
         if {"asked", "data", "process"} <= {*_read_settings(path)}:
             remains.add(path / SETTINGS)
     folder = path / CHECKPOINTS
-    if folder.is_dir() and {*folder.iterdir()} <= {folder / LOCK}:
+    if folder.is_dir() and all(file.name.startswith(".") for file in folder.iterdir()):
         remains.add(folder)
     return remains
 

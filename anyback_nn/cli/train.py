@@ -324,11 +324,12 @@ def fit(
         files = list_files(folder)
         if not files:
             raise
-        print_message(
-            "error",
-            f"interrupted; a checkpoint is in {path} ({files[0].stem}). Resume with: "
-            f"anyback-nn train --resume {path}",
-        )
+        with suppress(OSError):  # the terminal may be closed
+            print_message(
+                "error",
+                f"interrupted; a checkpoint is in {path} ({files[0].stem}). Resume with: "
+                f"anyback-nn train --resume {path}",
+            )
         status = end.code if isinstance(end, SystemExit) else 130
         raise typer.Exit(status if isinstance(status, int) else 1) from None
     return stopping.best_epoch if stopping else 0

@@ -279,13 +279,15 @@ class ProgressBar(Callback):
     def on_batch_end(self, fit: FitContext) -> None:
         if fit.n_batches:
             done = fit.epochs_done + fit.batches_done / fit.n_batches
-            self._bar.update(self._epochs, completed=done)
+            with suppress(OSError):  # the terminal may be closed
+                self._bar.update(self._epochs, completed=done)
 
     def on_epoch_end(self, fit: FitContext) -> None:
         losses = describe_losses(fit.history.last)
-        self._bar.update(
-            self._epochs, completed=float(fit.epochs_done), epoch=fit.epoch, losses=losses
-        )
+        with suppress(OSError):
+            self._bar.update(
+                self._epochs, completed=float(fit.epochs_done), epoch=fit.epoch, losses=losses
+            )
 
     def on_train_end(self, fit: FitContext) -> None:
         self.close()
@@ -293,4 +295,5 @@ class ProgressBar(Callback):
     def close(self) -> None:
         """Restore the terminal; also called when training ends with an error."""
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()

@@ -87,6 +87,8 @@ class FitContext:
         Those of this call.
     arguments : dict
         What a checkpoint must have been written with, so that training can resume from it.
+    has_begun : bool
+        Whether the first epoch has begun.
     resumed_from : Path, optional
         The checkpoint that training was resumed from.
     resumed_epochs : int
@@ -112,6 +114,7 @@ class FitContext:
     validation: Source | None = field(default=None, init=False, repr=False)
     callbacks: Sequence[Callback] = field(default=(), init=False, repr=False)
     arguments: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    has_begun: bool = field(default=False, init=False)
     resumed_from: Path | None = field(default=None, init=False)
     resumed_epochs: int = field(default=0, init=False)
     callback_states: list[tuple[str, dict[str, Any]]] = field(

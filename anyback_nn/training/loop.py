@@ -55,6 +55,7 @@ def train(
     model = fit.model
     fit.n_batches, fit.validation = source.n_batches, validation
     fit.begin_callbacks(callbacks)
+    fit.has_begun = True
     while fit.epochs_done < fit.epochs and fit.stop_reason is None:
         before = model.training.copy(model.copy_tree)
         try:
@@ -72,6 +73,8 @@ def train(
             fit.progress.undo()
             if isinstance(error, DivergenceError) and fit.roll_back(error):
                 continue
+            if isinstance(error, DivergenceError):
+                fit.divergence = str(error)
             fit.call_after_error()
             if isinstance(error, DivergenceError):
                 _locate(error, fit, source, steps.step)

@@ -53,7 +53,7 @@ UNITS = ("epochs", "steps", "seconds")
 PAUSE = 30.0
 """The least number of seconds between two checkpoints, unless an interval is given."""
 
-LOCK = ".lock"
+LOCK = ".anyback_nn.lock"
 
 _NAME = re.compile(r"epoch-(\d{5,})(?:-batch-(\d{7,}))?\.safetensors")
 
@@ -136,6 +136,7 @@ class Checkpoint(Callback):
     _values: dict[Path, float] = field(default_factory=dict, init=False, repr=False)
     _last: tuple[int, int, float] = field(default=(0, 0, 0.0), init=False, repr=False)
     _place: tuple[int, int] | None = field(default=None, init=False, repr=False)
+    _rollbacks: int = field(default=0, init=False, repr=False)
     _failed: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -170,15 +171,19 @@ class Checkpoint(Callback):
             with catch_signals() as self.signals:
                 yield
         finally:
-            if lock.is_locked:
-                (folder / LOCK).unlink(missing_ok=True)
-            lock.release()
-            if is_new:
-                with suppress(OSError):  # it has checkpoints
+            is_held = lock.is_locked
+            with suppress(OSError):
+                lock.release()
+            with suppress(OSError):  # nobody may write there any more, or it has checkpoints
+                if is_held:
+                    (folder / LOCK).unlink(missing_ok=True)
+                if is_new:
                     folder.rmdir()
 
     def on_train_begin(self, fit: FitContext) -> None:
         fit.report = self.report
+        if Path(self.folder).exists() and not Path(self.folder).is_dir():
+            raise CheckpointError(f"{self.folder} is no folder: choose another one for checkpoints")
         checkpoint.describe(fit.model)  # what cannot be saved is an error now, and not in an hour
         files, resumed = list_files(self.folder), fit.resumed_from
         is_own = self._model is not None and self._model() is fit.model
@@ -192,16 +197,24 @@ class Checkpoint(Callback):
             )
         self._model = weakref.ref(fit.model)
         self._place = None if resumed is None else (fit.epoch, len(fit.progress.sizes))
+        self._rollbacks = 0
         self._note_time(fit)
 
     def on_epoch_begin(self, fit: FitContext) -> None:
         if fit.stop_reason is not None and self._place != (fit.epoch, 0):
             self.save(fit)
-        # Those of this epoch are of an attempt that has been rolled back.
-        undone = [file for file in self._values if _parse_name(file) > (fit.epoch, 0)]
-        if undone and not fit.progress.sizes:
+        if fit.rollbacks > self._rollbacks:
+            self._rollbacks = fit.rollbacks
+            self._undo(fit)
+
+    def _undo(self, fit: FitContext) -> None:
+        """Write where the epoch began, and remove the checkpoints of the attempt that diverged."""
+        place = (fit.epoch, len(fit.progress.sizes))
+        if undone := [file for file in self._values if _parse_name(file) > place]:
+            self.save(fit)
             for file in undone:
-                self._remove(file)
+                if file in self._values:
+                    self._remove(file)
             self._note_time(fit)
 
     def on_batch_end(self, fit: FitContext) -> None:
@@ -217,6 +230,8 @@ class Checkpoint(Callback):
             self._write(fit)
 
     def on_train_error(self, fit: FitContext) -> None:
+        if fit.divergence is not None:
+            self._undo(fit)
         # The finished epochs, unless a checkpoint has them.
         is_saved = self._place is not None and self._place[0] == fit.epoch
         if fit.epochs_done > fit.resumed_epochs and not is_saved:
@@ -267,7 +282,11 @@ class Checkpoint(Callback):
         path = Path(self.folder) / name
         try:
             arrays, settings = checkpoint.collect_contents(fit.model)
-            if not all(np.all(np.isfinite(array)) for array in arrays.values()):
+            if not all(
+                np.all(np.isfinite(array))
+                for part, array in arrays.items()
+                if part.startswith(("parameters.", "optimizer."))
+            ):
                 return None
             more_arrays, progress = _collect_progress(fit)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -416,6 +435,8 @@ def find_source(resume: bool | str | Path | None, own: Checkpoint | None) -> Pat
         return None
     if not isinstance(resume, str | Path):
         raise TypeError(f"resume: expected True, or a path, got {resume!r}")
+    if own is not None and Path(resume).resolve() == Path(own.folder).resolve():
+        return Path(own.folder)  # as the callback writes it
     return Path(resume)
 
 
@@ -476,11 +497,7 @@ def resume_fit(
             )
         saved = _check_progress(settings["fit"], arrays, len(model.metric_names))
         if writer is not None and saved["epochs_before"] != epochs_before:
-            raise CheckpointError(
-                f"it is of a fit of a model that had been trained for {saved['epochs_before']} "
-                f"epochs, and this one has been trained for {epochs_before}: expected a folder for "
-                "each call of fit"
-            )
+            _require_same_run(fit, settings, saved)
         least = saved["epochs_done"] + (saved["batches"] > 0)
         if fit.epochs < least:
             raise CheckpointError(
@@ -513,6 +530,23 @@ def resume_fit(
             if name.startswith(prefix)
         }
         fit.callback_states.append((callback["kind"], {**callback["state"], **parts}))
+
+
+def _require_same_run(
+    fit: FitContext, settings: Mapping[str, Any], saved: Mapping[str, Any]
+) -> None:
+    """Raise `CheckpointError` unless a model has taken the first epochs of a run that goes on."""
+    ours, theirs = (
+        [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+        for rows in (fit.history.rows if fit.model._training else [], settings["history"])
+    )
+    is_same = len(ours) > saved["epochs_before"] and ours == theirs[: len(ours)]
+    if not is_same or saved["epochs_done"] >= fit.epochs:
+        raise CheckpointError(
+            f"it is of a call of fit for a model that had been trained for "
+            f"{saved['epochs_before']} epochs, and this one has been trained for {len(ours)}: "
+            "expected a folder of checkpoints for each call of fit, and a new model to resume with"
+        )
 
 
 def _check_progress(

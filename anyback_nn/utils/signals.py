@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +32,13 @@ def catch_signals() -> Iterator[list[int]]:
         came.append(number)
 
     before: dict[int, Any] = {number: signal.getsignal(number) for number in HELD}
-    before = {number: x for number, x in before.items() if x not in (None, signal.SIG_IGN)}
+    before = {
+        number: handler
+        for number, handler in before.items()
+        if handler not in (None, signal.SIG_IGN)
+        # Many programs take SIGHUP as a wish to read their settings again.
+        and (handler is signal.SIG_DFL or number in (signal.SIGINT, signal.SIGTERM))
+    }
     try:
         for number in before:
             signal.signal(number, catch)
@@ -43,7 +48,6 @@ def catch_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
         if came and before[came[0]] is not signal.SIG_DFL:
             signal.raise_signal(came[0])
-        elif came and sys.exc_info()[0] is None:
-            # As the signal would, but with the clean-up of the contexts around. An error ends it,
-            # too, and says more.
+        elif came:
+            # As the signal would, but with the clean-up of the contexts around.
             raise SystemExit(128 + came[0])

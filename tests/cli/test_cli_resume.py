@@ -249,7 +249,7 @@ with lock:
 
 
 def test_two_processes_do_not_train_in_one_folder(program, fails, unfinished):
-    command = [sys.executable, "-c", HOLD, unfinished / ".lock"]
+    command = [sys.executable, "-c", HOLD, unfinished / ".anyback_nn.lock"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         assert "another process" in fails("train", "--resume", "run")
@@ -269,7 +269,7 @@ def test_two_processes_never_get_the_same_number(program, tmp_path):
 
 def test_what_a_process_left_that_died_early_is_no_run(program, tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / ".anyback_nn.lock").touch()
     (tmp_path / "run" / "checkpoints").mkdir()
     settings = {"asked": {}, "data": {}, "process": {}}
     (tmp_path / "run" / "settings.json").write_text(json.dumps(settings))

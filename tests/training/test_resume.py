@@ -8,6 +8,8 @@ import pickle
 import resource
 import signal
 import threading
+import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -454,6 +456,92 @@ def test_checkpoints_of_an_attempt_that_was_rolled_back_are_removed(tmp_path):
         assert nn.Model.load(path).training.optimizer.learning_rate == rate
 
 
+class Poison(nn.Callback):
+    """The first attempt of the third epoch diverges in its last step."""
+
+    def __init__(self, then=None):
+        self.then = then
+
+    def on_batch_end(self, fit):
+        if fit.epoch == 2 and fit.batches_done == 8 and not fit.rollbacks:
+            params = fit.model.training.params
+            fit.model.training.params = tuple(array * np.float32(np.inf) for array in params)
+        if fit.rollbacks and fit.batches_done == 1 and self.then is not None:
+            raise self.then
+
+
+@pytest.mark.parametrize("on_divergence", ["rollback", "stop"])
+def test_the_finished_epochs_have_a_checkpoint_when_an_epoch_diverged(tmp_path, on_divergence):
+    """Also if those within the epoch had taken the place of the one at its beginning."""
+    model = nn.Model(nn.Dense(1), loss="mean_squared_error", backend="numpy")
+    poison = Poison(then=Died if on_divergence == "rollback" else None)
+    callbacks = [poison, nn.Checkpoint(tmp_path, every="1 step", keep=1, monitor="none_loss")]
+    options = {"epochs": 4, "batch_size": 8, "progress": False, "on_divergence": on_divergence}
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises((Died, nn.DivergenceError)):
+            model.fit(X, Y.astype("float32"), callbacks=callbacks, **options)
+    assert list_names(tmp_path)[0] == "epoch-00002"
+    assert len(nn.Model.load(list_files(tmp_path)[-1]).history) == 2
+
+
+def test_the_same_call_again_after_an_interruption(tmp_path, whole):
+    model = create_model("numpy")
+    with pytest.raises(Died):
+        fit(model, nn.Checkpoint(tmp_path, every="1 step"), Die(17))
+    fit(model, nn.Checkpoint(tmp_path, every="1 step"), resume=True)
+    assert_same(model, train_whole(whole, nn.select("numpy")))
+    with pytest.raises(nn.CheckpointError, match="a folder of checkpoints for each call of fit"):
+        fit(model, nn.Checkpoint(tmp_path), resume=True)
+
+
+def test_a_resume_that_a_callback_refuses_leaves_the_model_as_it_was(tmp_path):
+    class Refuse(nn.Callback):
+        def on_train_begin(self, context):
+            raise Died
+
+    with pytest.raises(Died):
+        fit(create_model("numpy"), nn.Checkpoint(tmp_path, every="1 step"), Die(17))
+    model = create_model("numpy")
+    fit(model, epochs=1)
+    before, model.encoding = read_params(model), {"mine": 1}
+    with pytest.raises(Died):
+        fit(model, Refuse(), resume=tmp_path)
+    assert (len(model.history), model.encoding) == (1, {"mine": 1})
+    for name, array in before.items():
+        np.testing.assert_array_equal(read_params(model)[name], array)
+
+
+def test_a_folder_that_can_no_longer_be_written_to_loses_nothing(tmp_path, whole, monkeypatch):
+    def refuse(path, *arguments, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    class Lock(nn.Callback):
+        def on_epoch_end(self, context):
+            monkeypatch.setattr("pathlib.Path.unlink", refuse)
+
+    model = create_model("numpy")
+    fit(model, Lock(), nn.Checkpoint(tmp_path))
+    assert_same(model, train_whole(whole, nn.select("numpy")))
+
+
+def test_the_state_of_a_layer_may_be_infinite(tmp_path):
+    @dataclass(frozen=True)
+    class Highest(nn.Layer):
+        def init_state(self, n_in, draws):
+            return {"highest": draws.full((n_in,), -np.inf)}
+
+        def forward(self, params, x, context=nn.PREDICTION):
+            return x, None
+
+        def backward(self, params, cache, dy):
+            return dy, {}
+
+    model = nn.Model(Highest(), nn.Dense(2), loss="softmax_cross_entropy", backend="numpy")
+    fit(model, nn.Checkpoint(tmp_path))
+    assert list_names(tmp_path) == ["epoch-00004"]
+
+
 @pytest.mark.parametrize("schedule", [None, "constant"])
 def test_a_second_fit_that_fails_keeps_the_state_of_the_optimizer(backend, schedule):
     model, expected = create_model(backend), create_model(backend)
@@ -530,7 +618,7 @@ def test_two_calls_of_fit_need_two_folders(tmp_path):
     assert_same(train(), train())
     model = create_model("numpy")
     fit(model, epochs=2)
-    with pytest.raises(nn.CheckpointError, match="a folder for each call of fit"):
+    with pytest.raises(nn.CheckpointError, match="a folder of checkpoints for each call of fit"):
         fit(model, nn.Checkpoint(tmp_path / "0"), resume=True, epochs=2)
 
 
