@@ -171,12 +171,13 @@ class Checkpoint(Callback):
             with catch_signals() as self.signals:
                 yield
         finally:
-            is_held = lock.is_locked
+            # Where the system lets it: before another process can hold the same file.
+            with suppress(OSError):
+                if lock.is_locked:
+                    (folder / LOCK).unlink(missing_ok=True)
             with suppress(OSError):
                 lock.release()
-            with suppress(OSError):  # nobody may write there any more, or it has checkpoints
-                if is_held:
-                    (folder / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # it has checkpoints
                 if is_new:
                     folder.rmdir()
 
