@@ -27,7 +27,7 @@ _MAGIC = {
     "gzip": re.compile(rb"\x1f\x8b"),
     # Of a block, or of the end of an empty file: a table may begin with the letters BZh.
     "bzip2": re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)"),
-    "zip": re.compile(rb"PK\x03\x04"),
+    "zip": re.compile(rb"PK(\x03\x04|\x05\x06)"),
 }
 
 _BLOCK = 2**22

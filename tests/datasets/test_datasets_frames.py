@@ -77,6 +77,7 @@ def test_compressed_parquet(csv, tmp_path, pack):
             zipped(TEXT, "a.csv", "b.csv"),
             "zip file with 'a.csv', 'b.csv' in it: expected one file",
         ),
+        (zipped(TEXT), "zip file with nothing in it: expected one file"),
         (b"PK\3\4junk", "damaged zip"),
     ],
 )
