@@ -55,8 +55,10 @@ class DivergenceError(AnybackError, ArithmeticError):
         For each layer the Euclidean norms of its parameters, outputs and gradients in that step.
     """
 
-    def __init__(self, *message: str, epoch: int | None = None, step: int | None = None) -> None:
-        super().__init__(*message)
+    def __init__(
+        self, message: str = "", *, epoch: int | None = None, step: int | None = None
+    ) -> None:
+        super().__init__(message)
         self.epoch, self.step = epoch, step
         self.is_hopeless = False  # if no learning rate would help
         self.layer: str | None = None

@@ -262,7 +262,8 @@ class Model(Engine):
         if shuffle not in (True, False):
             raise TypeError(f"expected shuffle to be True or False, got {shuffle!r}")
         check_callbacks(callbacks)
-        before = self._training, self.n_in, self.feature_names, self.encoding
+        before, n_in = self._training, self.n_in
+        feature_names, encoding = self.feature_names, self.encoding
         keeps_state = False
         is_chosen = optimizer is not None or schedule is not None
         rule = self._choose_optimizer(optimizer, schedule, context.epochs)
@@ -290,23 +291,22 @@ class Model(Engine):
                     resume_fit(context, resumed, writer)
                     rule = self.training.optimizer or rule
                 else:
-                    old = before[0] and before[0].optimizer_state
+                    old = before and before.optimizer_state
                     self.set_optimizer(rule)
                     keeps_state = self.training.optimizer_state is old
                     if isinstance(schedule, str):  # which is one of this call
                         self.training = replace(self.training, first_epoch=self.training.epoch)
                 steps = self.compile_training_steps(rule)
-                # What writes checkpoints comes last: it sees what the others have changed.
-                ordered = sorted([*callbacks, *shown], key=lambda one: one is writer)
-                train(context, training_source, validation_source, steps, ordered)
+                train(context, training_source, validation_source, steps, [*callbacks, *shown])
         except BaseException as error:
             if context.epochs_done == context.resumed_epochs:
                 if resumed is None:
                     diverged = isinstance(error, DivergenceError)
-                    self._undo(before[0], before[1], diverged, keeps_state)
-                    self.feature_names = before[2]
+                    self._undo(before, n_in, diverged, keeps_state)
+                    self.feature_names = feature_names
                 elif not context.has_begun:  # it was refused
-                    self._training, self.n_in, self.feature_names, self.encoding = before
+                    self._training, self.n_in = before, n_in
+                    self.feature_names, self.encoding = feature_names, encoding
             explain_setup(error, self, x)
             raise
         finally:

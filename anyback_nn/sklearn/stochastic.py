@@ -86,8 +86,7 @@ def train(
     try:
         hold = nullcontext() if writer is None else writer.hold()
         with mlp._open_callbacks() as callbacks, hold:
-            ordered = sorted([convergence, *callbacks], key=lambda one: one is writer)
-            loop.train(fit, source, None, steps, ordered)
+            loop.train(fit, source, None, steps, [convergence, *callbacks])
     except KeyboardInterrupt as error:
         text = f" As {error}" if str(error) else ""
         warnings.warn(f"Training interrupted by user.{text}", stacklevel=5)

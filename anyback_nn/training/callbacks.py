@@ -50,6 +50,9 @@ class Callback:
     If this is False or neither is overridden, a backend can take many steps in one call.
     """
 
+    comes_last: ClassVar[bool] = False
+    """Whether it is called after the others, so that it sees what they have changed."""
+
     def on_train_begin(self, fit: FitContext) -> None:
         """Act before the first epoch."""
 

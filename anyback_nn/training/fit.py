@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.array_api import to_numpy
-from anyback_nn.errors import CheckpointError, DivergenceError
+from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import (
     ArraySource,
     IndexedBatches,
@@ -32,7 +32,6 @@ from anyback_nn.inputs.checks import (
 from anyback_nn.inputs.sample_weights import compute_training_weights, scale_to_mean_one
 from anyback_nn.network.layout import Packed
 from anyback_nn.optim.schedules import ScaledSchedule, Schedule
-from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.evaluation import evaluate
 from anyback_nn.training.history import History
@@ -112,7 +111,7 @@ class FitContext:
     batches_done: int = field(default=0, init=False)
     progress: EpochProgress = field(default_factory=EpochProgress, init=False, repr=False)
     validation: Source | None = field(default=None, init=False, repr=False)
-    callbacks: Sequence[Callback] = field(default=(), init=False, repr=False)
+    callbacks: Sequence[Any] = field(default=(), init=False, repr=False)
     arguments: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     has_begun: bool = field(default=False, init=False)
     resumed_from: Path | None = field(default=None, init=False)
@@ -145,27 +144,6 @@ class FitContext:
                 f"on_divergence: expected 'stop' or 'rollback', got {self.on_divergence!r}"
             )
 
-    def begin_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        """Call the callbacks before the first epoch; give them the state that a checkpoint has."""
-        self.callbacks = callbacks
-        for callback in callbacks:
-            callback.on_train_begin(self)
-        waiting = list(callbacks)
-        for kind, state in self.callback_states:
-            same = [callback for callback in waiting if type(callback).__name__ == kind]
-            if not same:
-                raise CheckpointError(
-                    f"{self.resumed_from}: it has the state of the callback {kind}: expected the "
-                    "same callbacks as then"
-                )
-            waiting.remove(same[0])
-            try:
-                same[0].set_state(self, state)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise CheckpointError(
-                    f"{self.resumed_from}: the state of {kind} does not fit ({error!r})"
-                ) from error
-
     def roll_back(self, error: DivergenceError) -> bool:
         """Return whether to try a diverged epoch again, which then has a smaller learning rate."""
         is_left = self.rollbacks < MOST_ROLLBACKS and not error.is_hopeless
@@ -187,14 +165,6 @@ class FitContext:
             f"learning rate (attempt {self.rollbacks} of {MOST_ROLLBACKS})"
         )
         return True
-
-    def call_after_error(self) -> None:
-        """Call the callbacks after training has ended with an error, which stays the one."""
-        for callback in self.callbacks:
-            try:
-                callback.on_train_error(self)
-            except Exception as error:
-                self.report(f"{type(callback).__name__}.on_train_error: {error!r}")
 
     def penalty_mask(self) -> Packed:
         """Return the mask of the penalties, see `Layout.penalty_mask`; empty if there is none."""

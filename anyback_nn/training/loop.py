@@ -12,7 +12,7 @@ import numpy as np
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import select
-from anyback_nn.errors import DivergenceError
+from anyback_nn.errors import CheckpointError, DivergenceError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.layout import Packed
@@ -54,8 +54,9 @@ def train(
     """
     model = fit.model
     fit.n_batches, fit.validation = source.n_batches, validation
-    fit.begin_callbacks(callbacks)
-    fit.has_begun = True
+    # Stable: the others are called in the order of the user.
+    callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
+    _begin(fit, callbacks)
     while fit.epochs_done < fit.epochs and fit.stop_reason is None:
         before = model.training.copy(model.copy_tree)
         try:
@@ -71,11 +72,11 @@ def train(
             # Also after Ctrl-C: an unfinished update in place must be undone.
             model.training = before
             fit.progress.undo()
-            if isinstance(error, DivergenceError) and fit.roll_back(error):
-                continue
             if isinstance(error, DivergenceError):
+                if fit.roll_back(error):
+                    continue
                 fit.divergence = str(error)
-            fit.call_after_error()
+            _call_after_error(fit, callbacks)
             if isinstance(error, DivergenceError):
                 _locate(error, fit, source, steps.step)
                 error.args = (f"{error}. {KEPT}",)
@@ -90,16 +91,48 @@ def train(
     _call(callbacks, "on_train_end", fit)
 
 
+def _begin(fit: FitContext, callbacks: Sequence[Callback]) -> None:
+    """Call the callbacks before the first epoch; give them the state that a checkpoint has."""
+    fit.callbacks = callbacks
+    _call(callbacks, "on_train_begin", fit)
+    waiting = list(callbacks)
+    for kind, state in fit.callback_states:
+        same = [callback for callback in waiting if type(callback).__name__ == kind]
+        if not same:
+            raise CheckpointError(
+                f"{fit.resumed_from}: it has the state of the callback {kind}: expected the same "
+                "callbacks as then"
+            )
+        waiting.remove(same[0])
+        try:
+            same[0].set_state(fit, state)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"{fit.resumed_from}: the state of {kind} does not fit ({error!r})"
+            ) from error
+    fit.has_begun = True
+
+
+def _call_after_error(fit: FitContext, callbacks: Sequence[Callback]) -> None:
+    """Call the callbacks after training has ended with an error, which stays the one."""
+    for callback in callbacks:
+        try:
+            callback.on_train_error(fit)
+        except Exception as error:
+            fit.report(f"{type(callback).__name__}.on_train_error: {error!r}")
+
+
 def _locate(error: DivergenceError, fit: FitContext, source: Source, step: Step) -> None:
     """Take the steps of the epoch again, and add to the error in which layer it began."""
+    if not source.can_repeat or fit.model.compute_dtype is not None:
+        return
     context = FitContext(fit.model, epochs=0, penalty_coefficients=fit.penalty_coefficients)
     context.progress.skipped = fit.progress.skipped
     saved = fit.model.training
     fit.model.training = saved.copy()
     try:
-        if source.can_repeat and fit.model.compute_dtype is None:
-            again = partial(take_steps, context, source)
-            locate(error, fit.model, step, again, context.progress.skipped)
+        again = partial(take_steps, context, source)
+        locate(error, fit.model, step, again, context.progress.skipped)
     finally:
         fit.model.training = saved
 

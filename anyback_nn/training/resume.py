@@ -124,6 +124,7 @@ class Checkpoint(Callback):
     (3, 5)
     """
 
+    comes_last = True
     folder: str | Path
     every: int | str | None = None
     keep: int = 2
@@ -214,8 +215,7 @@ class Checkpoint(Callback):
         if undone := [file for file in self._values if _parse_name(file) > place]:
             self.save(fit)
             for file in undone:
-                if file in self._values:
-                    self._remove(file)
+                self._remove(file)
             self._note_time(fit)
 
     def on_batch_end(self, fit: FitContext) -> None:
@@ -320,7 +320,7 @@ class Checkpoint(Callback):
     def _remove(self, file: Path) -> None:
         with suppress(OSError):
             file.unlink(missing_ok=True)
-        self._values.pop(file)
+        self._values.pop(file, None)
 
     def _choose_value(self, rows: Iterable[Mapping[str, float]]) -> float:
         """Return the monitored value of an epoch, lower is better; infinity if there is none."""
@@ -515,9 +515,8 @@ def resume_fit(
         checkpoint.restore(model, arrays, settings, more_slots)
     fit.resumed_from = file
     fit.epochs_done = fit.resumed_epochs = saved["epochs_done"]
-    # Of the first epoch of this call.
-    for row in fit.history.rows[-fit.epochs_done :][: min(fit.epochs_done, 1)]:
-        fit.first_loss = row.get("train_loss")
+    rows_of_call = fit.history.rows[-fit.epochs_done :] if fit.epochs_done else []
+    fit.first_loss = rows_of_call[0].get("train_loss") if rows_of_call else None
     if saved["batches"]:
         sizes, rates, table = (arrays[name] for name in _EPOCH_ARRAYS)
         fit.progress = EpochProgress(
@@ -581,7 +580,6 @@ def _require_same(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     if found is None:
         return
     name, theirs, here = found
-    hint = "pass the same as then"
     if name == "arguments.data":
         raise CheckpointError(
             "the data are not those of the checkpoint: expected the same rows in the same order, "
@@ -589,7 +587,7 @@ def _require_same(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
         )
     raise CheckpointError(
         f"{name.removeprefix('arguments.')} is {_show(theirs)} in the checkpoint, and "
-        f"{_show(here)} here: {hint}"
+        f"{_show(here)} here: pass the same as then"
     )
 
 
