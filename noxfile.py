@@ -28,7 +28,10 @@ MATRIX = runpy.run_path(str(HERE / "anyback_nn/testing/matrix.py"))["MATRIX"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
 # Further requirements of single environments, so that no test in them is skipped.
-MORE = {name: nox.project.dependency_groups(PROJECT, f"test-{name}") for name in ("numpy", "jax")}
+MORE = {
+    name: nox.project.dependency_groups(PROJECT, f"test-{name}")
+    for name in ("numpy", "jax", "ndonnx")
+}
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
 PYTHONS = nox.project.python_versions(PROJECT)

@@ -17,6 +17,7 @@ from .errors import BackendUnavailableError as BackendUnavailableError
 from .errors import CheckpointError as CheckpointError
 from .errors import DataError as DataError
 from .errors import DivergenceError as DivergenceError
+from .errors import ExportError as ExportError
 from .errors import OutOfMemoryError as OutOfMemoryError
 from .errors import ShapeError as ShapeError
 from .model import Model as Model

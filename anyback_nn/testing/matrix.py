@@ -15,5 +15,6 @@ MATRIX: tuple[str, ...] = (
     "jax",
     "jax:eager",
     "cupy",
+    "ndonnx",
 )
 """The specs to test with, each of which finds mistakes that the others do not."""

@@ -1,0 +1,194 @@
+"""Trace a function into an ONNX graph, compare the graph with the function, and write it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import anyback_nn
+from anyback_nn.array_api import Array
+from anyback_nn.backends import select
+from anyback_nn.errors import AnybackError, ExportError
+from anyback_nn.utils.files import atomic_write
+from anyback_nn.utils.messages import plural
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["BATCH", "TOLERANCE", "Inputs", "Values", "compare", "trace", "trace_rows", "write"]
+
+Inputs = Mapping[str, tuple[tuple[int | str, ...], str]]
+"""The shape and the dtype of each input; strings are ``"utf8"``."""
+
+Values = Mapping[str, Any]
+"""NumPy arrays by the names of inputs or outputs."""
+
+BATCH = "n_samples"
+"""The name of the dimension that may have any length."""
+
+TOLERANCE = 1e-5
+"""The largest difference, relative to the largest value of an output if that is above 1."""
+
+_COMPARED_ROWS = (1, 7, 1000)
+_MOST_BYTES = 2**31 - 1
+"""Of a message of protobuf."""
+
+
+def trace(function: Callable[..., Mapping[str, Array]], inputs: Inputs) -> onnx.ModelProto:
+    """Trace a function into a graph.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the inputs by name, and returns the outputs by name.
+    inputs : dict of str to (shape, dtype)
+
+    Raises
+    ------
+    ExportError
+        The function needs values that are not known before the graph is computed.
+    BackendUnavailableError
+        What the export needs is not installed.
+    """
+    select("ndonnx")
+    from anyback_nn.backends import ndonnx
+
+    try:
+        graph = ndonnx.build_graph(function, inputs)
+    except AnybackError:
+        raise
+    except Exception as error:  # a layer of the user's may do anything
+        raise ExportError(
+            f"cannot export to ONNX: {type(error).__name__}: {error}. A graph is built before "
+            "there are values: expected layers and a loss that compute with functions of the array "
+            "API standard alone, and neither read nor branch on values"
+        ) from error
+    _sort_inputs(graph, inputs)
+    graph.producer_name, graph.producer_version = "anyback_nn", anyback_nn.__version__
+    return graph
+
+
+def _sort_inputs(graph: onnx.ModelProto, inputs: Inputs) -> None:
+    """Put the inputs that a graph has into a given order."""
+    used = {value.name: value for value in graph.graph.input}
+    values = [used[name] for name in inputs if name in used]
+    graph.graph.ClearField("input")
+    graph.graph.input.extend(values)
+
+
+def trace_rows(
+    function: Callable[..., Mapping[str, Array]],
+    inputs: Inputs,
+    predict: Callable[[Values], Values],
+    draw: Callable[[int], Values],
+) -> onnx.ModelProto:
+    """Trace a function of the rows of its inputs into a graph that takes any number of rows.
+
+    Parameters
+    ----------
+    function : callable
+        As for `trace`.
+    inputs : dict of str to (shape, dtype)
+        The shape is that of a row.
+    predict : callable
+        Computes the outputs in the usual way, to compare with.
+    draw : callable
+        Returns inputs with so many rows.
+
+    Raises
+    ------
+    ExportError
+        The graph computes something else, such as that of a layer which depends on the number of
+        rows of the batch that it was traced with.
+    """
+    rows = {name: ((BATCH, *shape), dtype) for name, (shape, dtype) in inputs.items()}
+    graph = trace(function, rows)
+    for output in graph.graph.output:
+        output.type.tensor_type.shape.dim[0].dim_param = BATCH
+    for n_rows in _COMPARED_ROWS:
+        values = draw(n_rows)
+        compare(graph, values, predict(values), f"for {plural(n_rows, 'row')}")
+    return graph
+
+
+def compare(graph: onnx.ModelProto, values: Values, expected: Values, where: str) -> None:
+    """Raise `ExportError` if onnxruntime computes other outputs, or if the graph is not valid."""
+    import onnx
+
+    from anyback_nn.backends.ndonnx import open_session
+
+    if graph.ByteSize() > _MOST_BYTES:
+        raise ExportError(
+            f"the model takes {graph.ByteSize() / 1e9:.1f} GB: expected at most 2 GB, which is all "
+            "that an ONNX file can hold; make the layers smaller"
+        )
+    advice = (
+        "A layer or loss may depend on the number of samples, or compute with what is known only "
+        "while the graph is built"
+    )
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+        session = open_session(graph)
+        used = {argument.name for argument in session.get_inputs()}
+        feeds = {name: value for name, value in values.items() if name in used}
+        names = [output.name for output in session.get_outputs()]
+        outputs = dict(zip(names, session.run(names, feeds)))
+    except Exception as error:  # each of the two libraries has errors of its own
+        raise ExportError(
+            f"onnxruntime cannot compute the graph {where}: {error}. {advice}"
+        ) from error
+    for name in _find_differences(outputs, expected):
+        actual, desired = np.asarray(outputs[name]), np.asarray(expected[name])
+        if actual.shape != desired.shape:
+            what = f"has the shape {actual.shape}, expected {desired.shape}"
+        elif desired.dtype.kind != "f":
+            what = f"differs in {int((actual != desired).sum()):,} of {desired.size:,} values"
+        else:
+            with np.errstate(invalid="ignore"):
+                what = f"differs by {np.nanmax(np.abs(actual - desired)):.1e}"
+        raise ExportError(
+            f"the output {name!r} of the ONNX graph {what} {where}: expected the model's own to "
+            f"{TOLERANCE:g}. {advice}; where it is rounding, dtype='float64' helps"
+        )
+
+
+def _find_differences(outputs: Values, expected: Values) -> Iterable[str]:
+    """Iterate over the names of the outputs that differ by more than rounding."""
+    ties = None
+    for name, value in expected.items():
+        actual, desired = np.asarray(outputs[name]), np.asarray(value)
+        if actual.shape != desired.shape:
+            yield name
+        elif desired.dtype.kind == "f":
+            finite = np.abs(desired[np.isfinite(desired)])
+            scale = max(1.0, finite.max(initial=0.0))
+            if not np.allclose(actual, desired, rtol=0.0, atol=TOLERANCE * scale, equal_nan=True):
+                yield name
+        elif not np.array_equal(actual, desired):
+            ties = _find_ties(expected["probabilities"]) if "probabilities" in expected else ties
+            wrong = actual != desired
+            wrong = wrong if wrong.ndim == 1 or ties is None else wrong.any(axis=-1)
+            if ties is None or (wrong & ~ties).any():
+                yield name
+
+
+def _find_ties(probabilities: Any) -> Any:
+    """Return in which rows rounding can decide the class: two are nearly equal, or one is 1/2."""
+    largest = np.sort(probabilities, axis=-1)[:, -2:]
+    equal = largest[:, -1] - largest[:, 0] < 2 * TOLERANCE
+    return (equal & (largest.shape[1] > 1)) | (np.abs(probabilities - 0.5) < TOLERANCE).any(axis=-1)
+
+
+def write(graph: onnx.ModelProto, path: str | Path) -> None:
+    """Write a graph as a file, completely or not at all."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ExportError(f"cannot write {path}: there is no folder {path.parent}")
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(graph.SerializeToString())
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror}") from error
