@@ -30,6 +30,8 @@ from anyback_nn.tree import tree_flatten, tree_map
 __all__ = ["NdonnxBackend", "build_graph", "look_up", "open_session"]
 
 _PATCHING = Lock()
+_RESULT = object()
+"""The place of an array in the tree of a function's results."""
 
 # It warns of results that are constants.
 logging.getLogger("onnx_ir.passes.common.initializer_deduplication").setLevel(logging.ERROR)
@@ -90,7 +92,7 @@ class Compiled:
         used = {argument.name for argument in session.get_inputs()}
         feeds = {name: x for name, x in inputs.items() if name in used}
         results = iter(session.run(None, feeds))
-        return tree_map(lambda x: ndonnx.asarray(next(results)) if x is None else x[0], tree)
+        return tree_map(lambda x: ndonnx.asarray(next(results)) if x is _RESULT else x, tree)
 
     def _trace(self, arguments: Any, inputs: Mapping[str, Any]) -> Any:
         """Return the graph for some arguments, and the tree of its results."""
@@ -102,8 +104,7 @@ class Compiled:
             result = self.function(
                 *tree_map(lambda leaf: arrays.get(str(next(positions)), leaf), arguments)
             )
-            # None stands for an array; what is none is kept in a tuple.
-            tree = tree_map(lambda x: None if isinstance(x, ndonnx.Array) else (x,), result)
+            tree = tree_map(lambda x: _RESULT if isinstance(x, ndonnx.Array) else x, result)
             leaves = tree_flatten(result)[0]
             return {f"y{i}": x for i, x in enumerate(leaves) if isinstance(x, ndonnx.Array)}
 

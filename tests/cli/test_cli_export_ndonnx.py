@@ -165,11 +165,12 @@ def test_a_column_with_the_name_of_an_output(program, fails):
     assert "rename them" in fails("export", "run", "model.onnx")
 
 
-def test_a_file_that_exists(program, fails, classifier):
+def test_a_file_that_exists(program, fails):
+    program("train", "moons", "--quiet", "--epochs", "1", "--output", "run")
     with open("model.onnx", "w", encoding="utf-8") as file:
         file.write("before")
-    assert "--force" in fails("export", classifier, "model.onnx")
-    assert program("export", classifier, "model.onnx", "--force", "--quiet").status == 0
+    assert "--force" in fails("export", "run", "model.onnx")
+    assert program("export", "run", "model.onnx", "--force", "--quiet").status == 0
 
 
 @pytest.mark.parametrize(
