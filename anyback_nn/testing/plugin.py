@@ -118,7 +118,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if (path := config.getoption("--backend-report")) is not None:
         if path.is_dir():
             raise pytest.UsageError(f"--backend-report: expected a file, got the folder {path}")
-        plugins.append(ReportPlugin(path, backends))
+        plugins.append(ReportPlugin(path.absolute(), backends))
     for plugin in plugins:
         config.pluginmanager.register(plugin)
 

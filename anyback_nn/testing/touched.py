@@ -129,10 +129,10 @@ class TouchPlugin:
         if passed and self.watch is not None and self._is_untouched(item, self.watch):
             report.outcome = "failed"
             report.longrepr = (
-                f"{item.nodeid} took xp and touched no array of {self.watch.backend.spec}: it "
-                "called no function of xp, and neither did what it tests, so it ran on NumPy or "
-                "on no array at all. Create its arrays by xp.asarray or backend.asarray. If it is "
-                "right as it is, mark it with @pytest.mark.touches_no_array(reason=...)"
+                f"the test took xp and touched no array of {self.watch.backend.spec}: it called no "
+                "function of xp, and neither did what it tests, so it ran on NumPy or on no array "
+                "at all. Create its arrays by xp.asarray or backend.asarray. If it is right as it "
+                "is, mark it with @pytest.mark.touches_no_array(reason=...)"
             )
         return report
 

@@ -115,7 +115,7 @@ def test_a_read_is_counted_once(name, by, x):
 
 
 def test_a_read_is_counted_on_every_backend(backend):
-    x = backend.asarray([1.0, 2.0])
+    x = backend.asarray([1.0, 2.0], "float32")
     with count_host_reads(backend) as counts:
         to_numpy(x + 1)
         str(x)

@@ -88,7 +88,7 @@ def test_a_test_that_touches_no_array_of_xp_fails(project, spec):
     outcome = run(project, UNTOUCHED, f"--backend={spec}")
     outcome.assert_outcomes(failed=5)
     outcome.stdout.fnmatch_lines(
-        f"test_it.py::TestNumpy::test_numpy?{spec}? took xp and touched no array of {spec}: *"
+        [f"*TestNumpy.test_numpy?{spec}?*", f"the test took xp and touched no array of {spec}: *"]
     )
 
 
@@ -451,7 +451,7 @@ def test_a_report_of_functions_and_backends(project, workers):
     start = run_in_a_process if workers else run
     backends = "--backend=numpy,array-api-strict"
     outcome = start(project, REPORTED, backends, "--backend-report=table.md", *workers)
-    outcome.stdout.fnmatch_lines("backend report: table.md")
+    outcome.stdout.fnmatch_lines("backend report: *table.md")
     text = (project.path / "table.md").read_text()
     table, notes, versions = text.split("\n\n")
     assert table.splitlines() == [
