@@ -95,6 +95,9 @@ class Listener:
 LISTENERS: dict[type, list[Listener]] = {}
 """Who listens to each class of arrays whose methods are replaced."""
 
+ORIGINALS: dict[type, dict[str, Any]] = {}
+"""The methods of each class that were replaced; None for those that it inherits."""
+
 LOCK = threading.Lock()
 CALLS = threading.local()
 
@@ -135,10 +138,6 @@ def _array_class(backend: Backend) -> type:
     return type(vars(backend.xp)["asarray"](0.0))
 
 
-ORIGINALS: dict[type, dict[str, Any]] = {}
-"""The methods of each class that were replaced; None for those that it inherits."""
-
-
 def _replace_methods(kind: type) -> None:
     """Replace the methods of a class; raise TypeError if it is one of C that cannot be changed."""
     names = [name for name in (*READS, *EXPLICIT, *MOVES) if hasattr(kind, name)]
@@ -176,9 +175,12 @@ class _Guard(Listener):
         self.thread = thread
         self.reads = HostReads()
 
+    def holds(self) -> bool:
+        """Return whether the guard holds in this thread."""
+        return self.thread in (None, threading.get_ident())
+
     def before(self, x: Any, method: str) -> None:
-        elsewhere = self.thread not in (None, threading.get_ident())
-        if method not in READS or x.device == self.host or elsewhere:
+        if method not in READS or x.device == self.host or not self.holds():
             return
         raise HostReadError(
             f"a value on array-api-strict's {x.device._device!r} was read back to the host by "
@@ -188,8 +190,7 @@ class _Guard(Listener):
         )
 
     def after(self, x: Any, method: str, result: Any) -> None:
-        elsewhere = self.thread not in (None, threading.get_ident())
-        if method == "to_device" and not elsewhere:
+        if method == "to_device" and self.holds():
             self.reads.add(x.device != self.host and result.device == self.host)
 
 
