@@ -11,7 +11,15 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-__all__ = ["Array", "array_namespace", "is_numpy", "on_host", "to_numpy", "to_writable_numpy"]
+__all__ = [
+    "Array",
+    "array_namespace",
+    "has_values",
+    "is_numpy",
+    "on_host",
+    "to_numpy",
+    "to_writable_numpy",
+]
 
 Array = Any
 """An array of any library that follows the standard; they share no base class."""
@@ -53,6 +61,11 @@ def on_host(x: object) -> bool:
     device = array_api_compat.device(x)
     # JAX and array-api-strict name the host differently.
     return "cpu" in (str(device), getattr(device, "platform", None)) or "CPU_DEVICE" in str(device)
+
+
+def has_values(x: object) -> bool:
+    """Return whether ``x`` has values: on PyTorch's device ``meta``, arrays have a shape alone."""
+    return not getattr(x, "is_meta", False)
 
 
 def to_numpy(x: Any) -> Any:

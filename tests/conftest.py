@@ -122,7 +122,7 @@ def belongs(item: pytest.Item, specs: set[str]) -> bool:
 def _no_host_reads(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let every test of a pretended device fail that reads a value but by `to_numpy`."""
     backend = backend_of(request.node)
-    with watched(backend) if backend else contextlib.nullcontext():
+    with watched(backend, all_threads=True) if backend else contextlib.nullcontext():
         yield
 
 

@@ -250,6 +250,10 @@ class Backend:
         too_big = isinstance(error, ValueError) and any(part in str(error) for part in messages)
         return too_big or isinstance(error, MemoryError)
 
+    def is_without_values(self, error: BaseException) -> bool:
+        """Return whether this is the error of a read on a device that has shapes alone."""
+        return False
+
     def free_memory(self) -> int | None:
         """Return how many bytes are free on the device, or None if unknown."""
         return free_host_memory()
