@@ -108,7 +108,7 @@ def test_several_backends(project, arguments):
 
 @pytest.fixture
 def _only_numpy_and_strict(monkeypatch):
-    for name in ("cupy", "jax", "torch"):
+    for name in ("cupy", "jax", "ndonnx", "torch"):
         monkeypatch.setitem(sys.modules, name, None)
         monkeypatch.delitem(sys.modules, f"anyback_nn.backends.{name}", raising=False)
 
@@ -118,7 +118,7 @@ def _only_numpy_and_strict(monkeypatch):
 def test_all_backends_are_those_that_can_compute_and_the_others_are_listed(project, named):
     outcome = run(project, ONE_TEST, "--all-backends", *named)
     outcome.assert_outcomes(passed=6)
-    missing = ("torch", "jax", "jax:eager", "cupy")
+    missing = ("torch", "jax", "jax:eager", "cupy", "ndonnx")
     outcome.stdout.fnmatch_lines(
         [f"left out: backend '{spec}': * not installed*" for spec in missing]
     )
