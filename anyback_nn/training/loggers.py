@@ -281,9 +281,11 @@ class MLflowLog(_Log):
         run = mlflow.active_run()
         if run is None and self._own is None:
             self._own = mlflow.start_run().info.run_id
-            mlflow.end_run("RUNNING")  # no longer the active one: another model may begin its own
+            mlflow.end_run("RUNNING")  # no longer active: another model may begin one
         self._run = self._own if run is None else run.info.run_id
         client = mlflow.MlflowClient()
+        if self._run == self._own:
+            client.update_run(self._run, "RUNNING")  # again, if it had ended
         known = client.get_run(self._run).data.params  # which cannot be changed
         settings = {name: x for name, x in _describe_run(fit).items() if name not in known}
         mlflow.log_params(settings, run_id=self._run)

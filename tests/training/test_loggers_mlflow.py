@@ -63,10 +63,12 @@ class Die(nn.Callback):
 
 
 def test_metrics_are_the_history(client):
-    model, log = create_model(), nn.MLflowLog()
-    fit(model, log)
-    history = fit(model, log, validation=0.2)
+    model, log, states = create_model(), nn.MLflowLog(), []
+    watch = nn.LogTo(lambda values, epoch: states.append(list_runs(client)[0].info.status))
+    fit(model, log, watch)
+    history = fit(model, log, watch, validation=0.2)
     (run,) = list_runs(client)
+    assert states == ["RUNNING"] * 6
     assert_logged(client, run, history)
     assert run.info.status == "FINISHED"
 
