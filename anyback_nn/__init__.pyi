@@ -84,6 +84,10 @@ from .training.callbacks import EarlyStopping as EarlyStopping
 from .training.callbacks import EpochLog as EpochLog
 from .training.engine import clear_compiled as clear_compiled
 from .training.history import History as History
+from .training.loggers import CSVLog as CSVLog
+from .training.loggers import LogTo as LogTo
+from .training.loggers import MLflowLog as MLflowLog
+from .training.loggers import TensorBoardLog as TensorBoardLog
 from .training.metrics import EpochMetric as EpochMetric
 from .training.metrics import absolute_error as absolute_error
 from .training.metrics import accuracy as accuracy

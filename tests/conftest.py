@@ -63,7 +63,7 @@ LEFT_OUT = {
 }
 """The tests whose result a row cannot change."""
 
-LIBRARIES = ("torch", "jax", "optax", "hypothesis", "ndonnx")
+LIBRARIES = ("torch", "jax", "optax", "hypothesis", "ndonnx", "tensorboard", "mlflow", "optuna")
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
 
 collect_ignore_glob = [f"*_{name}.py" for name in MISSING]
