@@ -183,7 +183,7 @@ def _plain_products() -> Iterator[None]:
 def _decide_emptiness(graph: onnx.ModelProto) -> None:
     """Decide the branches of ndonnx for arrays without elements."""
     nodes = {name: node for node in graph.graph.node for name in node.output}
-    never = onnx.helper.make_tensor("not_empty", onnx.TensorProto.BOOL, (), [False])
+    never = onnx.helper.make_tensor("anyback_nn.is_empty", onnx.TensorProto.BOOL, (), [False])
 
     def compares_sizes(name: str) -> bool:
         node = nodes.get(name)
@@ -198,7 +198,7 @@ def _decide_emptiness(graph: onnx.ModelProto) -> None:
 
 
 def open_session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """Let onnxruntime load a graph, on one thread of the CPU."""
+    """Let onnxruntime load a graph, on the CPU."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(

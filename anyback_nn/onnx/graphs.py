@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,17 @@ from anyback_nn.utils.messages import plural
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["BATCH", "TOLERANCE", "Inputs", "Values", "compare", "trace", "trace_rows", "write"]
+__all__ = [
+    "BATCH",
+    "TOLERANCE",
+    "Inputs",
+    "Values",
+    "compare",
+    "load",
+    "trace",
+    "trace_rows",
+    "write",
+]
 
 Inputs = Mapping[str, tuple[tuple[int | str, ...], str]]
 """The shape and the dtype of each input; strings are ``"utf8"``."""
@@ -35,6 +46,11 @@ TOLERANCE = 1e-5
 _COMPARED_ROWS = (1, 7, 1000)
 _MOST_BYTES = 2**31 - 1
 """Of a message of protobuf."""
+
+_ADVICE = (
+    "A layer or loss may depend on the number of samples, or compute with what is known only while "
+    "the graph is built"
+)
 
 
 def trace(function: Callable[..., Mapping[str, Array]], inputs: Inputs) -> onnx.ModelProto:
@@ -64,10 +80,13 @@ def trace(function: Callable[..., Mapping[str, Array]], inputs: Inputs) -> onnx.
         raise ExportError(
             f"cannot export to ONNX: {type(error).__name__}: {error}. A graph is built before "
             "there are values: expected layers and a loss that compute with functions of the array "
-            "API standard alone, and neither read nor branch on values"
+            "API standard alone, and neither read nor branch on values, nor compute with the "
+            "number of samples, which is None"
         ) from error
     _sort_inputs(graph, inputs)
     graph.producer_name, graph.producer_version = "anyback_nn", anyback_nn.__version__
+    graph.graph.name = "anyback_nn"
+    graph.ClearField("metadata_props")  # for programs that use ndonnx
     return graph
 
 
@@ -108,14 +127,21 @@ def trace_rows(
     graph = trace(function, rows)
     for output in graph.graph.output:
         output.type.tensor_type.shape.dim[0].dim_param = BATCH
+    compute = load(graph)
     for n_rows in _COMPARED_ROWS:
         values = draw(n_rows)
-        compare(graph, values, predict(values), f"for {plural(n_rows, 'row')}")
+        compare(compute(values), predict(values), f"for {plural(n_rows, 'row')}")
     return graph
 
 
-def compare(graph: onnx.ModelProto, values: Values, expected: Values, where: str) -> None:
-    """Raise `ExportError` if onnxruntime computes other outputs, or if the graph is not valid."""
+def load(graph: onnx.ModelProto) -> Callable[[Values], Values]:
+    """Let onnx check a graph and onnxruntime load it; return the function that computes it.
+
+    Raises
+    ------
+    ExportError
+        The graph is not valid, or larger than a file can be.
+    """
     import onnx
 
     from anyback_nn.backends.ndonnx import open_session
@@ -125,21 +151,31 @@ def compare(graph: onnx.ModelProto, values: Values, expected: Values, where: str
             f"the model takes {graph.ByteSize() / 1e9:.1f} GB: expected at most 2 GB, which is all "
             "that an ONNX file can hold; make the layers smaller"
         )
-    advice = (
-        "A layer or loss may depend on the number of samples, or compute with what is known only "
-        "while the graph is built"
-    )
-    try:
+    with _explain("load the graph"):
         onnx.checker.check_model(graph, full_check=True)
         session = open_session(graph)
-        used = {argument.name for argument in session.get_inputs()}
+    used = {argument.name for argument in session.get_inputs()}
+    names = [output.name for output in session.get_outputs()]
+
+    def compute(values: Values) -> Values:
         feeds = {name: value for name, value in values.items() if name in used}
-        names = [output.name for output in session.get_outputs()]
-        outputs = dict(zip(names, session.run(names, feeds)))
+        with _explain("compute the graph"):
+            return dict(zip(names, session.run(names, feeds)))
+
+    return compute
+
+
+@contextlib.contextmanager
+def _explain(what: str) -> Iterator[None]:
+    """Raise errors of onnx and onnxruntime as `ExportError`."""
+    try:
+        yield
     except Exception as error:  # each of the two libraries has errors of its own
-        raise ExportError(
-            f"onnxruntime cannot compute the graph {where}: {error}. {advice}"
-        ) from error
+        raise ExportError(f"onnxruntime cannot {what}: {error}. {_ADVICE}") from error
+
+
+def compare(outputs: Values, expected: Values, where: str) -> None:
+    """Raise `ExportError` if what onnxruntime has computed differs by more than rounding."""
     for name in _find_differences(outputs, expected):
         actual, desired = np.asarray(outputs[name]), np.asarray(expected[name])
         if actual.shape != desired.shape:
@@ -151,7 +187,7 @@ def compare(graph: onnx.ModelProto, values: Values, expected: Values, where: str
                 what = f"differs by {np.nanmax(np.abs(actual - desired)):.1e}"
         raise ExportError(
             f"the output {name!r} of the ONNX graph {what} {where}: expected the model's own to "
-            f"{TOLERANCE:g}. {advice}; where it is rounding, dtype='float64' helps"
+            f"{TOLERANCE:g}. {_ADVICE}; where it is rounding, dtype='float64' helps"
         )
 
 

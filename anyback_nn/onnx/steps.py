@@ -12,7 +12,7 @@ from anyback_nn.backends import select
 from anyback_nn.errors import AnybackError, ExportError
 from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import Loss
-from anyback_nn.onnx.graphs import compare, trace
+from anyback_nn.onnx.graphs import compare, load, trace
 from anyback_nn.onnx.predictions import copy_arrays
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.random import Random, generator
@@ -128,7 +128,7 @@ def export_step(
     with select("numpy").scope(engine.dtype):
         # The step overwrites its arguments.
         expected = compute(**{name: array.copy() for name, array in values.items()})
-    compare(graph, values, expected, f"for a batch of {batch_size:,}")
+    compare(load(graph)(values), expected, f"for a batch of {batch_size:,}")
     return graph
 
 
