@@ -510,9 +510,13 @@ class Model(Engine):
         from anyback_nn.onnx.predictions import export_predictions, export_raw_predictions
         from anyback_nn.onnx.steps import export_step
 
+        size = as_integer("batch_size", batch_size, least=1)
+        if training and encoding is not None:
+            raise ValueError("a step takes encoded data: expected training or encoding, not both")
+        if optimizer is not None and not training:
+            raise ValueError("predictions need no optimizer: expected it with training=True alone")
         if training:
             rule = self._choose_optimizer(optimizer, None, 1)
-            size = as_integer("batch_size", batch_size, least=1)
 
             def build(layout: Layout) -> Step:
                 return build_step(self.network, self.loss, layout, rule, ())

@@ -8,9 +8,8 @@ for any of its layers.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator, Mapping
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import ndonnx
@@ -29,12 +28,9 @@ from anyback_nn.tree import tree_flatten, tree_map
 
 __all__ = ["NdonnxBackend", "build_graph", "look_up", "open_session"]
 
-_PATCHING = Lock()
+_PATCHING = RLock()
 _RESULT = object()
 """The place of an array in the tree of a function's results."""
-
-# It warns of results that are constants.
-logging.getLogger("onnx_ir.passes.common.initializer_deduplication").setLevel(logging.ERROR)
 
 
 class NdonnxBackend(Backend):
@@ -75,7 +71,7 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         leaves, structure = tree_flatten(arguments)
-        # A float gets the dtype of the arrays that it changes.
+        # Floats are inputs of the dtype of the arrays that they are combined with.
         floating = [leaf.dtype for leaf in leaves if hasattr(leaf, "shape")]
         dtype = next((str(d) for d in floating if str(d).startswith("float")), "float32")
         inputs = {
@@ -83,7 +79,8 @@ class Compiled:
             for i, leaf in enumerate(leaves)
             if isinstance(leaf, float) or hasattr(leaf, "shape")
         }
-        fixed = tuple(leaf for i, leaf in enumerate(leaves) if str(i) not in inputs)
+        others = (leaf for i, leaf in enumerate(leaves) if str(i) not in inputs)
+        fixed = tuple((type(leaf), leaf) for leaf in others)  # True is equal to 1
         shapes = tuple((name, x.shape, str(x.dtype)) for name, x in inputs.items())
         key = (structure, fixed, shapes)
         if key not in self.graphs:
@@ -136,7 +133,7 @@ def build_graph(
         name: ndonnx.argument(shape=shape, dtype=getattr(ndonnx, dtype))
         for name, (shape, dtype) in inputs.items()
     }
-    with _plain_products():
+    with _simplify_products():
         graph = ndonnx.build(arguments, dict(function(**arguments)), drop_unused=True)
     _decide_emptiness(graph)
     return _simplify(graph)
@@ -153,7 +150,6 @@ def _simplify(graph: onnx.ModelProto) -> onnx.ModelProto:
     result = onnx_ir.passes.Sequential(
         passes.RemoveUnusedNodesPass(),
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        passes.DeduplicateInitializersPass(),
         passes.CommonSubexpressionEliminationPass(),
         passes.RemoveUnusedNodesPass(),
         passes.RemoveUnusedOpsetsPass(),
@@ -162,11 +158,12 @@ def _simplify(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _plain_products() -> Iterator[None]:
-    """Let products be one operation, inside the context.
+def _simplify_products() -> Iterator[None]:
+    """Let products be one operation, inside the context and in all threads.
 
     ndonnx wraps each in a branch for matrices without elements: it takes 0.2 seconds to build, and
-    of one column its shape is unknown. If a version of ndonnx does that elsewhere, it stays.
+    the shape of its result is unknown for one column. If a version of ndonnx does that elsewhere,
+    the branch stays.
     """
     module, name = ndonnx_arrays, "_matmul_mitigate_zero_sized"
     with _PATCHING:
@@ -181,20 +178,33 @@ def _plain_products() -> Iterator[None]:
 
 
 def _decide_emptiness(graph: onnx.ModelProto) -> None:
-    """Decide the branches of ndonnx for arrays without elements."""
+    """Decide the branches of ndonnx for arrays without elements: if a size is equal to 0."""
     nodes = {name: node for node in graph.graph.node for name in node.output}
-    never = onnx.helper.make_tensor("anyback_nn.is_empty", onnx.TensorProto.BOOL, (), [False])
+    is_empty = onnx.helper.make_tensor("anyback_nn.is_empty", onnx.TensorProto.BOOL, (), [False])
 
-    def compares_sizes(name: str) -> bool:
+    def is_size(name: str) -> bool:
         node = nodes.get(name)
-        if node is None or node.op_type in ("Constant", "Size"):
+        if node is None or node.op_type == "Size":
             return node is not None
-        return node.op_type in ("Mul", "Equal") and all(map(compares_sizes, node.input))
+        return node.op_type == "Mul" and all(map(is_size, node.input))
+
+    def is_zero(name: str) -> bool:
+        node = nodes.get(name)
+        if node is None or node.op_type != "Constant":
+            return False
+        return not onnx.numpy_helper.to_array(node.attribute[0].t).any()
+
+    def compares(name: str) -> bool:
+        node = nodes.get(name)
+        if node is None or node.op_type != "Equal":
+            return False
+        first, second = node.input
+        return (is_size(first) and is_zero(second)) or (is_zero(first) and is_size(second))
 
     for node in graph.graph.node:
-        if node.op_type == "If" and compares_sizes(node.input[0]):
-            node.input[0] = never.name
-    graph.graph.initializer.append(never)
+        if node.op_type == "If" and compares(node.input[0]):
+            node.input[0] = is_empty.name
+    graph.graph.initializer.append(is_empty)
 
 
 def open_session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:

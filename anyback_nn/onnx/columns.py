@@ -1,4 +1,4 @@
-"""Raw data in an ONNX graph: the columns of a table to a network's input, its outputs to answers.
+"""Raw data in an ONNX graph: columns of a table to a network's input, its outputs to predictions.
 
 The same as `anyback_nn.datasets.features` and `anyback_nn.datasets.targets` compute with NumPy and
 polars on the host, in functions of the array API standard.
@@ -6,7 +6,7 @@ polars on the host, in functions of the array API standard.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,41 @@ import numpy as np
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.datasets import Encoding
 from anyback_nn.datasets.columns import BOOLEANS, MISSING_MARKERS, parse_markers
-from anyback_nn.datasets.features import MISSING, RARE, CategoricalColumn, Columns, Scaling
+from anyback_nn.datasets.features import (
+    MISSING,
+    RARE,
+    CategoricalColumn,
+    Columns,
+    NumericColumn,
+    Scaling,
+)
 from anyback_nn.datasets.targets import (
     ClassLabels,
     ContinuousTarget,
     ContinuousTargets,
     LogTarget,
-    target_names,
 )
 from anyback_nn.errors import ExportError
 from anyback_nn.onnx.graphs import Inputs, Values
 from anyback_nn.utils.messages import quoted_list
 
-__all__ = ["decode", "draw_columns", "encode", "list_inputs", "list_outputs"]
+__all__ = ["check_encoding", "decode", "draw_columns", "encode", "list_inputs", "standardize"]
+
+
+def check_encoding(encoding: Any, n_in: int, n_out: int, *, classifies: bool) -> None:
+    """Raise `ExportError` unless an encoding fits a network and its loss."""
+    if not isinstance(encoding, Encoding):
+        hint = ": a data set has it as dataset.encoding" if hasattr(encoding, "encoding") else ""
+        raise ExportError(f"encoding: expected an Encoding, got {type(encoding).__name__}{hint}")
+    kind = "classifies" if classifies else "does not classify"
+    if (encoding.n_features, encoding.n_outputs, encoding.classes is not None) != (
+        *(n_in, n_out, classifies),
+    ):
+        raise ExportError(
+            f"the network has {n_in} inputs and {n_out} outputs, and its loss {kind}: expected the "
+            f"encoding of its own data, got one of {encoding.n_features} features and "
+            f"{encoding.n_outputs} outputs for {encoding.task}"
+        )
 
 
 def list_inputs(encoding: Encoding) -> Inputs:
@@ -49,7 +71,7 @@ def list_inputs(encoding: Encoding) -> Inputs:
             "ONNX graph does not read: expected numbers and categories; train without them "
             "(--drop), or with numbers in their place, such as days"
         )
-    names = list_outputs(encoding)
+    names = {"probabilities", *encoding.prediction_names}
     if wrong := [name for name in features.names if not name or name in names]:
         raise ExportError(
             f"the columns {quoted_list(wrong)} cannot be inputs of an ONNX graph: expected names "
@@ -62,15 +84,6 @@ def list_inputs(encoding: Encoding) -> Inputs:
     }
 
 
-def list_outputs(encoding: Encoding) -> list[str]:
-    """Return the names of the outputs, which are those of the columns of ``anyback-nn predict``."""
-    if encoding.classes is not None:
-        return ["prediction", "probabilities"]
-    if encoding.n_outputs == 1:
-        return ["prediction"]
-    return [f"prediction_{name}" for name in target_names(encoding.target)]
-
-
 def encode(encoding: Encoding, inputs: Mapping[str, Array]) -> Array:
     """Turn raw inputs into those of the network."""
     features = encoding.features
@@ -79,13 +92,12 @@ def encode(encoding: Encoding, inputs: Mapping[str, Array]) -> Array:
     from anyback_nn.backends.ndonnx import look_up
 
     xp = array_namespace(next(iter(inputs.values())))
-    markers = encoding.options.na_values
     parts = []
     if features.numbers:
         columns = []
         for column in features.numbers:
             values = inputs[column.name]
-            for marker in parse_markers((*column.missing, *markers)).to_list():
+            for marker in _list_markers(column, encoding):
                 values = xp.where(values == marker, xp.nan, values)
             columns.append(values)
         parts.append(_standardize(features, xp.stack(columns, axis=1)))
@@ -110,9 +122,21 @@ def _list_spellings(column: CategoricalColumn, encoding: Encoding) -> tuple[dict
     other = known.get(RARE, -1)
     options = encoding.options
     keep = MISSING_MARKERS if column.name in options.categorical else column.values
-    missing = {*MISSING_MARKERS} - {*keep} | {"", *column.missing, *options.na_values}
-    spellings = known | {text: known[value] for text, value in BOOLEANS.items() if value in known}
-    return spellings | dict.fromkeys(sorted(missing), known.get(MISSING, other)), other
+    missing = {*MISSING_MARKERS} - {*keep}
+    if "+" in known:
+        missing -= {"-"}
+    missing |= {"", *column.missing, *options.na_values}
+    # In the order of `read_strings`, which strips the strings.
+    spellings = known | {
+        text: known.get(MISSING, other) for text in sorted(missing) if text == text.strip()
+    }
+    return spellings | {text: known.get(value, other) for text, value in BOOLEANS.items()}, other
+
+
+def _list_markers(column: NumericColumn, encoding: Encoding) -> list[float]:
+    """Return the numbers that are missing values."""
+    markers = (*column.missing, *encoding.options.na_values)
+    return parse_markers(markers).to_list() if markers else []
 
 
 def decode(encoding: Encoding, predictions: Array, classes: Array | None) -> dict[str, Array]:
@@ -128,11 +152,17 @@ def decode(encoding: Encoding, predictions: Array, classes: Array | None) -> dic
     """
     xp, target = array_namespace(predictions), encoding.target
     if isinstance(target, ClassLabels):
-        labels = xp.take(xp.asarray(np.asarray(target.labels)), classes, axis=0)
+        index = xp.astype(classes, xp.int64)
+        labels = xp.take(xp.asarray(np.asarray(target.labels)), index, axis=0)
         return {"prediction": labels, "probabilities": predictions}
-    targets = target.targets if isinstance(target, ContinuousTargets) else (target,)
-    values = (_decode(part, predictions[:, i]) for i, part in enumerate(targets))
-    return dict(zip(list_outputs(encoding), values))
+    values = (_decode(part, predictions[:, i]) for i, part in enumerate(_list_targets(encoding)))
+    return dict(zip(encoding.prediction_names, values))
+
+
+def _list_targets(encoding: Encoding) -> tuple[Any, ...]:
+    """Return the continuous targets, of which there may be one."""
+    target = encoding.target
+    return target.targets if isinstance(target, ContinuousTargets) else (target,)
 
 
 def _decode(target: ContinuousTarget, values: Array) -> Array:
@@ -140,6 +170,18 @@ def _decode(target: ContinuousTarget, values: Array) -> Array:
     xp = array_namespace(values)
     values = xp.astype(values, xp.float64) * target.scale + target.mean
     return xp.expm1(values) if isinstance(target, LogTarget) else values
+
+
+def standardize(encoding: Encoding, outputs: Values) -> Values:
+    """Turn predictions of continuous targets back into standardised values, to compare them."""
+    if encoding.classes is not None:
+        return outputs
+    values = {}
+    for name, target in zip(encoding.prediction_names, _list_targets(encoding)):
+        with np.errstate(divide="ignore"):
+            raw = np.log1p(outputs[name]) if isinstance(target, LogTarget) else outputs[name]
+        values[name] = (raw - target.mean) / target.scale
+    return values
 
 
 def draw_columns(encoding: Encoding, n_rows: int, random: Any) -> Values:
@@ -153,8 +195,10 @@ def draw_columns(encoding: Encoding, n_rows: int, random: Any) -> Values:
     values: dict[str, Any] = {}
     for column in features.numbers:
         numbers = column.mean + column.scale * random.standard_normal(n_rows)
-        values[column.name] = np.where(random.random(n_rows) < 0.1, np.nan, numbers)
+        gaps = [np.nan, *_list_markers(column, encoding)]
+        is_gap = random.random(n_rows) < 0.1 * len(gaps)
+        values[column.name] = np.where(is_gap, random.choice(gaps, n_rows), numbers)
     for category in features.categories:
-        strings: Sequence[str] = [*_list_spellings(category, encoding)[0], "(never seen)"]
+        strings = [*_list_spellings(category, encoding)[0], "(never seen)"]
         values[category.name] = random.choice(np.asarray(strings, dtype=object), n_rows)
     return values

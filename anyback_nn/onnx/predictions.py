@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,21 +14,31 @@ from anyback_nn.datasets import Encoding, read
 from anyback_nn.datasets.features import Columns
 from anyback_nn.errors import ExportError
 from anyback_nn.network.layer import Context
-from anyback_nn.onnx.columns import decode, draw_columns, encode, list_inputs, list_outputs
+from anyback_nn.onnx.columns import (
+    check_encoding,
+    decode,
+    draw_columns,
+    encode,
+    list_inputs,
+    standardize,
+)
 from anyback_nn.onnx.graphs import Values, trace_rows
 from anyback_nn.training.engine import Engine
-from anyback_nn.tree import tree_map
+from anyback_nn.tree import tree_leaves, tree_map
 from anyback_nn.utils.frames import polars
 
 if TYPE_CHECKING:
     import onnx
+
+_MOST_BYTES = 2**31 - 2**20
+"""The largest size of a protobuf message, less some room for the graph."""
 
 __all__ = ["copy_arrays", "export_predictions", "export_raw_predictions"]
 
 
 def export_predictions(
     engine: Engine,
-    read: Callable[[Array], Mapping[str, Array]],
+    interpret: Callable[[Array], Mapping[str, Array]],
     predict: Callable[[Any], Values],
 ) -> onnx.ModelProto:
     """Trace the predictions of a network for its input ``x``, shape (n_samples, n_features).
@@ -35,7 +46,7 @@ def export_predictions(
     Parameters
     ----------
     engine : Engine
-    read : callable
+    interpret : callable
         Turns raw outputs into what the graph returns, by name.
     predict : callable
         Computes the same for a NumPy array in the usual way.
@@ -47,11 +58,20 @@ def export_predictions(
         names the layer, if it is one.
     """
     compute = _build_outputs(engine)
+    with _name_part(engine, "the loss"):
+        return _trace_arrays(
+            lambda x: interpret(compute(x)), predict, engine.n_inputs, engine.dtype
+        )
+
+
+@contextlib.contextmanager
+def _name_part(engine: Engine, other: str) -> Iterator[None]:
+    """Name what cannot be exported: a layer, or if each alone can be, something else."""
     try:
-        return _trace_arrays(lambda x: read(compute(x)), predict, engine.n_inputs, engine.dtype)
-    except ExportError:
+        yield
+    except ExportError as error:
         _check_layers(engine)
-        raise
+        raise ExportError(f"{other}, or layers together: {error}") from error
 
 
 def _check_layers(engine: Engine) -> None:
@@ -96,20 +116,21 @@ def _trace_arrays(
 
 
 def export_raw_predictions(model: Any, encoding: Encoding) -> onnx.ModelProto:
-    """Trace the predictions of a `Model` for raw data, see `list_inputs` and `list_outputs`.
+    """Trace the predictions of a `Model` for raw data, see `list_inputs` and `decode`.
 
     Raises
     ------
     ExportError
         As for `export_predictions`, or the encoding has a part that no graph has.
     """
+    classifies, loss = model.loss.classifies, model.loss
+    check_encoding(encoding, model.n_inputs, model.n_out, classifies=classifies)
     inputs, random = list_inputs(encoding), np.random.default_rng(0)
-    classifies, outputs_of = encoding.classes is not None, _build_outputs(model)
+    compute_outputs = _build_outputs(model)
 
     def compute(**columns: Array) -> dict[str, Array]:
-        outputs = outputs_of(encode(encoding, columns))
-        classes = model.loss.decide(outputs) if classifies else None
-        return decode(encoding, model.loss.link(outputs), classes)
+        outputs = compute_outputs(encode(encoding, columns))
+        return decode(encoding, loss.link(outputs), loss.decide(outputs) if classifies else None)
 
     def predict(values: Values) -> Values:
         if isinstance(encoding.features, Columns):
@@ -121,16 +142,16 @@ def export_raw_predictions(model: Any, encoding: Encoding) -> onnx.ModelProto:
         if classifies:
             labels = encoding.decode(model.predict_classes(x))
             return {"prediction": labels, "probabilities": predictions}
-        decoded = encoding.decode(predictions if encoding.n_outputs > 1 else predictions[:, :1])
-        return dict(zip(list_outputs(encoding), decoded.T))
+        return dict(zip(encoding.prediction_names, encoding.decode(predictions).T, strict=True))
 
-    try:
+    with _name_part(model, "the loss, or the encoding of the data"):
         return trace_rows(
-            compute, inputs, predict, lambda n_rows: draw_columns(encoding, n_rows, random)
+            compute,
+            inputs,
+            predict,
+            lambda n_rows: draw_columns(encoding, n_rows, random),
+            lambda outputs: standardize(encoding, outputs),
         )
-    except ExportError:
-        _check_layers(model)
-        raise
 
 
 def copy_arrays(engine: Engine) -> tuple[Any, Any]:
@@ -138,6 +159,11 @@ def copy_arrays(engine: Engine) -> tuple[Any, Any]:
     with engine.lock, engine.backend.scope(engine.dtype):
         trees = (engine.layout.unpack(engine.training.params), engine.training.state)
         params, state = tree_map(lambda array: np.array(to_numpy(array)), trees)
+    if (n_bytes := sum(array.nbytes for array in tree_leaves((params, state)))) > _MOST_BYTES:
+        raise ExportError(
+            f"the parameters take {n_bytes / 1e9:.1f} GB: expected at most 2 GB, which is all that "
+            "an ONNX file can hold; make the layers smaller"
+        )
     return params, state
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NEXT", "export_step"]
 
+_RATE = 0.1
+"""The learning rate of the step that is compared, so large that a wrong gradient shows."""
+
 NEXT = "next."
 """The name of an output is this and the name of the input that it replaces in the next step."""
 
@@ -89,7 +92,7 @@ def export_step(
         "state": state,
         "coefficients": tuple(
             np.asarray(number, engine.dtype)
-            for number in (*optimizer.coefficients(1, optimizer.schedule(0)), *penalties)
+            for number in (*optimizer.coefficients(1, _RATE), *penalties)
         ),
         "x": x,
         "y": _draw_targets(engine.loss, engine.n_out, batch_size, engine.dtype, random),
@@ -139,11 +142,9 @@ def _draw_positive(random: Any, array: Any) -> Any:
 
 def _draw_targets(loss: Loss, n_out: int, n_samples: int, dtype: str, random: Any) -> Any:
     """Return targets that the loss takes: class indices, or else zeros and ones."""
-    candidates = [
-        random.integers(0, n_out, n_samples),
-        random.integers(0, 2, (n_samples, n_out)).astype(dtype),
-    ]
-    for targets in candidates if loss.classifies else candidates[::-1]:
+    classes = [random.integers(0, max(n_out, 2), n_samples), np.zeros(n_samples, int)]
+    values = [random.integers(0, 2, (n_samples, n_out)).astype(dtype)]
+    for targets in classes + values if loss.classifies else values + classes:
         try:
             checked = loss.check_targets(targets, n_out)
         except AnybackError:

@@ -31,7 +31,7 @@ def export_estimator(estimator: Any) -> onnx.ModelProto:
             f"the classes are of dtype {estimator.classes_.dtype}: expected numbers or strings"
         )
 
-    def read(outputs: Array) -> dict[str, Array]:
+    def interpret(outputs: Array) -> dict[str, Array]:
         if not classifies:
             predictions = estimator.model_.loss.link(outputs)
             return {"prediction": predictions[:, 0] if estimator.n_outputs_ == 1 else predictions}
@@ -51,7 +51,7 @@ def export_estimator(estimator: Any) -> onnx.ModelProto:
                 predictions = predictions.toarray()
             return {"prediction": predictions, "probabilities": estimator.predict_proba(x)}
 
-    return export_predictions(estimator.model_, read, predict)
+    return export_predictions(estimator.model_, interpret, predict)
 
 
 def _read_classes(estimator: Any, outputs: Array) -> Array:

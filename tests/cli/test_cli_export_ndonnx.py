@@ -4,8 +4,8 @@ import csv
 import io
 
 import numpy as np
-import onnxruntime
 import pytest
+from onnx_files import run
 
 import anyback_nn as nn
 from anyback_nn.datasets.columns import MISSING_MARKERS
@@ -53,12 +53,6 @@ def read_raw(path):
     }
 
 
-def answer(file, columns):
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    feeds = {value.name: columns[value.name] for value in session.get_inputs()}
-    return dict(zip([value.name for value in session.get_outputs()], session.run(None, feeds)))
-
-
 def predictions(program, *arguments):
     header, *rows = csv.reader(io.StringIO(program("predict", *arguments).out))
     return dict(zip(header, zip(*rows)))
@@ -82,7 +76,7 @@ def test_classes_from_raw_strings_and_numbers(program, tmp_path):
     columns = read_raw(table)
     # Whatever the number of rows, each has its own answer.
     for rows in (slice(1), slice(7), slice(None), np.arange(1000) % 300):
-        outputs = answer("model.onnx", take(columns, rows))
+        outputs = run("model.onnx", **take(columns, rows))
         assert outputs["prediction"].tolist() == np.asarray(expected["prediction"])[rows].tolist()
         for i, name in enumerate(("good", "größe, [b]")):
             wanted = np.asarray(expected[name], float)[rows]
@@ -99,10 +93,28 @@ def test_strings_that_training_has_not_seen_and_all_markers(program, tmp_path):
         writer.writerow(["age", "income", "town", "member", "sign", "price"])
         writer.writerows([["41", "50000", text, "FALSE", "+", "$1,000.00"] for text in texts])
     expected = predictions(program, "run", "new.csv", "--probabilities")
-    outputs = answer("model.onnx", read_raw("new.csv"))
+    outputs = run("model.onnx", **read_raw("new.csv"))
     wanted = np.asarray(expected["good"], float)
     np.testing.assert_allclose(outputs["probabilities"][:, 0], wanted, atol=1e-5)
     assert len(set(wanted.round(6))) > 1
+
+
+@pytest.mark.parametrize("signs", ["+", "+-", "-0"])
+def test_a_sign_beside_another_is_no_missing_value(signs, program, tmp_path):
+    """Beside + in the same column, - is a value, whether training has seen it or not."""
+    values = [*signs, "", "zero"]
+    rows = [f"{i % 5},{values[i % len(values)]},{'ab'[i % 2]}" for i in range(80)]
+    with open("table.csv", "w", encoding="utf-8") as file:
+        file.write("\n".join(["x,sign,y", *rows]))
+    program("train", "table.csv", "--target", "y", *TRAIN)
+    assert program("export", "run", "model.onnx", "--quiet").status == 0
+    expected = predictions(program, "run", "table.csv", "--probabilities")
+    columns = list(zip(*(row.split(",")[:2] for row in rows)))
+    outputs = run(
+        "model.onnx", x=np.asarray(columns[0], float), sign=np.asarray(columns[1], object)
+    )
+    wanted = np.asarray(expected["a"], float)
+    np.testing.assert_allclose(outputs["probabilities"][:, 0], wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [(), ("--log-target",)], ids=str)
@@ -113,7 +125,7 @@ def test_a_continuous_target_in_its_own_units(options, program, tmp_path):
         {"name": "prediction", "type": "float64", "shape": ["n_samples"]}
     ]
     expected = np.asarray(predictions(program, "run", table)["prediction"], float)
-    outputs = answer("model.onnx", read_raw(table))
+    outputs = run("model.onnx", **read_raw(table))
     np.testing.assert_allclose(outputs["prediction"], expected, rtol=1e-6)
 
 
@@ -122,7 +134,7 @@ def test_several_targets(program, sizes, tmp_path):
     program("export", "run", "model.onnx")
     expected = predictions(program, "run", sizes)
     x = np.loadtxt(sizes, delimiter=",", skiprows=1, usecols=0)
-    outputs = answer("model.onnx", {"x": x})
+    outputs = run("model.onnx", x=x)
     assert [*outputs] == ["prediction_width", "prediction_depth"]
     for name, values in outputs.items():
         np.testing.assert_allclose(values, np.asarray(expected[name], float), rtol=1e-5)
@@ -133,7 +145,7 @@ def test_pixels_are_scaled_in_the_graph(program, tmp_path):
     program("export", "run", "model.onnx")
     digits = nn.datasets.load("digits")
     raw = digits.x_test * 16  # from 0 to 16
-    outputs = answer("model.onnx", {"x": raw.astype(np.float32)})
+    outputs = run("model.onnx", x=raw.astype(np.float32))
     expected = predictions(program, "run", "digits")["prediction"]
     assert outputs["prediction"].tolist() == list(expected)
 
@@ -143,7 +155,7 @@ def test_a_model_that_was_saved_in_python(program, tmp_path):
     model.save("model.safetensors")
     assert program("export", "model.safetensors", "model.onnx", "--quiet") == (0, "", "")
     x = np.ones((2, 3), np.float32)
-    np.testing.assert_allclose(answer("model.onnx", {"x": x})["prediction"], model.predict(x))
+    np.testing.assert_allclose(run("model.onnx", x=x)["prediction"], model.predict(x))
 
 
 # What is refused ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import anyback_nn as nn
 from anyback_nn.array_api import array_namespace
 from anyback_nn.tree import tree_map
 
-ROWS = (1, 7, 1000)
+ROWS = (1, 2, 7, 33, 1000)
 """The numbers of rows that a file of predictions is run with."""
 
 

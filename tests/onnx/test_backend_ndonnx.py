@@ -51,3 +51,42 @@ def test_its_arrays_stay_its_arrays(trained, moons):
     predicted = moved.predict(x)
     assert moved.backend.owns(predicted)
     np.testing.assert_allclose(predicted.unwrap_numpy(), trained.predict(moons[0]), atol=1e-6)
+
+
+class WithAnotherModel(nn.Layer):
+    """A layer that predicts with another model on the same backend while it is traced."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def forward(self, params, x, context=nn.PREDICTION):
+        (offset,) = self.model.predict(np.ones((1, 2), np.float32))
+        return x + float(offset[0]), None
+
+    def backward(self, params, cache, dy):
+        return dy, {}
+
+
+def test_a_layer_may_trace_another_model(moons):
+    inner = nn.Model(nn.Dense(1), loss="mean_squared_error", backend="ndonnx").build(2)
+    layers = (nn.Dense(2), WithAnotherModel(inner))
+    x, predictions = moons[0][:5].astype(np.float32), []
+    for backend in ("ndonnx", "numpy"):
+        outer = nn.Model(*layers, loss="mean_squared_error", backend=backend).build(2)
+        predictions.append(outer.predict(x))
+    np.testing.assert_allclose(*predictions, atol=1e-6)
+
+
+def test_true_is_not_one(moons):
+    backend = nn.select("ndonnx")
+    function = backend.jit(lambda x, flag: (x, flag))
+    x = backend.asarray([1.0])
+    assert [function(x, flag)[1] for flag in (True, 1, True)] == [True, 1, True]
+    assert [type(function(x, flag)[1]) for flag in (True, 1)] == [bool, int]
+
+
+def test_arrays_without_elements():
+    backend = nn.select("ndonnx")
+    x = backend.asarray(np.zeros((0, 3)), "float32")
+    product = backend.jit(lambda x, w: x @ w)(x, backend.asarray(np.ones((3, 2)), "float32"))
+    assert product.shape == (0, 2)

@@ -15,6 +15,9 @@ from onnx_files import ROWS, draw_network, randomize, run
 
 import anyback_nn as nn
 from anyback_nn.array_api import array_namespace
+from anyback_nn.datasets.encoding import Encoding
+from anyback_nn.datasets.features import Scaling
+from anyback_nn.datasets.targets import ClassLabels, ContinuousTarget
 from anyback_nn.network.losses import Loss
 
 pytestmark = pytest.mark.needs("ndonnx")
@@ -168,6 +171,54 @@ def test_a_loss_that_cannot_be_exported():
     model = nn.Model(nn.Dense(2), loss=WrongLink()).build(2)
     with pytest.raises(nn.errors.ExportError, match="the output 'prediction'"):
         model.to_onnx()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"optimizer": "adam"}, ValueError, "training=True"),
+        ({"training": True, "optimizer": "adamm"}, ValueError, "adam"),
+        ({"encoding": "digits"}, nn.errors.ExportError, "expected an Encoding, got str"),
+    ],
+    ids=str,
+)
+def test_arguments_that_do_not_fit(options, error, message):
+    model = nn.Model(nn.Dense(2), loss="mean_squared_error").build(2)
+    with pytest.raises(error, match=message):
+        model.to_onnx(**options)
+
+
+def test_the_encoding_of_other_data():
+    digits = nn.datasets.load("digits")
+    model = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy()).build(64)
+    with pytest.raises(nn.errors.ExportError, match="64 inputs and 2 outputs.* 10 outputs"):
+        model.to_onnx(encoding=digits.encoding)
+    with pytest.raises(nn.errors.ExportError, match=r"dataset\.encoding"):
+        model.to_onnx(encoding=digits)
+    with pytest.raises(ValueError, match="not both"):
+        model.to_onnx(training=True, encoding=digits.encoding)
+
+
+@pytest.mark.parametrize("loss", [nn.BinaryCrossEntropy(), nn.SoftmaxCrossEntropy()], ids=repr)
+def test_labels_of_a_model_that_was_trained_in_python(loss, tmp_path):
+    encoding = Encoding(Scaling(2), ClassLabels(("no", "yes")))
+    model = nn.Model(nn.Dense(2), loss=loss).build(2)
+    model.to_onnx(tmp_path / "model.onnx", encoding=encoding)
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    labels = run(tmp_path / "model.onnx", x=x)["prediction"]
+    assert labels.tolist() == encoding.decode(model.predict_classes(x)).tolist()
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e7])
+def test_the_unit_of_a_target_does_not_hide_a_difference(scale, monkeypatch):
+    encoding = Encoding(Scaling(2), ContinuousTarget(mean=5 * scale, scale=scale))
+    model = nn.Model(nn.Dense(1), loss="mean_squared_error").build(2)
+    model.to_onnx(encoding=encoding)
+    predict = nn.Model.predict
+    monkeypatch.setattr(nn.Model, "predict", lambda self, x: predict(self, x) + 1e-3)
+    with pytest.raises(nn.errors.ExportError, match="differs by"):
+        model.to_onnx(encoding=encoding)
 
 
 def test_a_model_without_parameters():

@@ -179,3 +179,22 @@ def test_a_backward_that_cannot_be_exported(tmp_path):
     with pytest.raises(nn.errors.ExportError, match="neither read nor branch"):
         model.to_onnx(tmp_path / "step.onnx", training=True)
     assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class OtherOnNumPy(nn.BinaryCrossEntropy):
+    """A loss whose slope for targets of 1 is another one on NumPy."""
+
+    def backward(self, cache, dvalues):
+        gradient = super().backward(cache, dvalues)
+        is_numpy = isinstance(gradient, np.ndarray)
+        return gradient * (1.0 - 0.01 * cache[-1]) if is_numpy else gradient
+
+
+def test_the_comparison_sees_a_wrong_gradient(tmp_path):
+    model = nn.Model(nn.Dense(1), loss=OtherOnNumPy()).build(3)
+    # The rate of its first step is 0.
+    optimizer = nn.GradientDescent(nn.CosineDecay(0.1, 20, warmup=10))
+    with pytest.raises(nn.errors.ExportError, match="'next.parameters.0.weight'.* differs"):
+        model.to_onnx(tmp_path / "step.onnx", training=True, optimizer=optimizer)
+    assert not list(tmp_path.iterdir())
