@@ -468,7 +468,7 @@ class Model(Engine):
         training: bool = False,
         optimizer: Optimizer | str | None = None,
         batch_size: int = 32,
-        encoding: Encoding | None = None,
+        encoding: Encoding | dict[str, Any] | None = None,
     ) -> Any:
         """Export to ONNX: predictions, or one step of training, in programs without this library.
 
@@ -487,9 +487,10 @@ class Model(Engine):
             The optimiser of the step, as for `fit`.
         batch_size : int
             The number of samples of the step.
-        encoding : Encoding, optional
-            The encoding of raw data, which becomes part of the graph: its inputs are the columns of
-            a table, and its outputs labels or the target's own units. Default: none.
+        encoding : Encoding or dict, optional
+            The encoding of raw data, also as its JSON in ``model.encoding``. It becomes part of the
+            graph, whose inputs are then the columns of a table, and its outputs labels or the
+            target's own units. Default: none.
 
         Returns
         -------

@@ -34,18 +34,19 @@ def export(
 
     printer = Printer(quiet=quiet, as_json=json)
     parts = {"input": describe_values(graph.input), "output": describe_values(graph.output)}
-    table = create_table("", "name", "type", "shape")
+    table = create_table("", "name", "type", "shape", "values")
     for part, values in parts.items():
         for value in values:
             shape = ", ".join(map(str, value["shape"]))
-            table.add_row(part, create_label(value["name"]), value["type"], shape)
+            labels = (create_label(value[key]) for key in ("name", "values"))
+            table.add_row(part, next(labels), value["type"], shape, next(labels))
     printer.show(table)
     printer.show(f"written to {output}")
     printer.end({"file": output, "inputs": parts["input"], "outputs": parts["output"]})
 
 
 def describe_values(values: Any) -> list[dict[str, Any]]:
-    """Return the name, the type and the shape of each input or output."""
+    """Return the name, the type, the shape and the values of each input or output."""
     from onnx.helper import tensor_dtype_to_np_dtype
 
     described = []
@@ -54,5 +55,6 @@ def describe_values(values: Any) -> list[dict[str, Any]]:
         dtype = tensor_dtype_to_np_dtype(tensor.elem_type)
         shape = [dim.dim_param or dim.dim_value for dim in tensor.shape.dim]
         kind = "string" if dtype.kind in "OU" else dtype.name
-        described.append({"name": value.name, "type": kind, "shape": shape})
+        row = {"name": value.name, "type": kind, "shape": shape, "values": value.doc_string}
+        described.append(row)
     return described

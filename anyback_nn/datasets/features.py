@@ -13,13 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.datasets.columns import Strings, Table, as_numbers, as_strings, find_missing, label
+from anyback_nn.datasets.columns import (
+    MISSING_MARKERS,
+    Strings,
+    Table,
+    as_numbers,
+    as_strings,
+    find_missing,
+    label,
+)
 from anyback_nn.datasets.formats import ClockFormat, DateFormat, NumberFormat
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import cut, plural, quoted_list
 
 if TYPE_CHECKING:
     from anyback_nn.datasets.kinds import Kind
+    from anyback_nn.datasets.options import TableOptions
 
 __all__ = [
     "MISSING",
@@ -238,6 +247,17 @@ class CategoricalColumn:
                 f"column {self.name!r} has the categories {quoted_list(self.values) or '(none)'}: "
                 "expected at least one, each once"
             )
+
+    def list_missing(self, options: TableOptions) -> list[str]:
+        """List all strings that are missing values, as training has decided.
+
+        Known markers are, unless they are categories or the user calls the column categorical; so
+        is -, unless + is a category.
+        """
+        keep = MISSING_MARKERS if self.name in options.categorical else self.values
+        signs = {"-"} if "+" in self.values else set()
+        markers = {*MISSING_MARKERS} - {*keep} - signs
+        return sorted(markers | {"", *self.missing, *options.na_values})
 
     def index(self, strings: Strings) -> np.ndarray:
         """Return the category's index in each row, or -1 if it was not seen in training."""

@@ -465,8 +465,8 @@ def select_features(
         missing = (*date.missing, *markers)
         table[date.name] = read_dates(frame[date.name], date.written, missing)
     for category in features.categories:
-        keep = MISSING_MARKERS if category.name in options.categorical else category.values
-        strings = read_strings(frame[category.name], (*category.missing, *markers), keep=keep)
+        gaps = category.list_missing(options)
+        strings = read_strings(frame[category.name], gaps, keep=MISSING_MARKERS)
         table[category.name] = encode_strings(strings)
     return table
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.array_api import Array, array_namespace
-from anyback_nn.datasets import Encoding
-from anyback_nn.datasets.columns import BOOLEANS, MISSING_MARKERS, parse_markers
+from anyback_nn.datasets import Encoding, encoding_from_json
+from anyback_nn.datasets.columns import BOOLEANS, parse_markers
 from anyback_nn.datasets.features import (
     MISSING,
     RARE,
@@ -32,23 +32,40 @@ from anyback_nn.errors import ExportError
 from anyback_nn.onnx.graphs import Inputs, Values
 from anyback_nn.utils.messages import quoted_list
 
-__all__ = ["check_encoding", "decode", "draw_columns", "encode", "list_inputs", "standardize"]
+__all__ = [
+    "check_encoding",
+    "decode",
+    "describe_inputs",
+    "draw_columns",
+    "encode",
+    "list_inputs",
+    "standardize",
+]
 
 
-def check_encoding(encoding: Any, n_in: int, n_out: int, *, classifies: bool) -> None:
-    """Raise `ExportError` unless an encoding fits a network and its loss."""
+def check_encoding(encoding: Any, n_in: int, n_out: int, *, classifies: bool) -> Encoding:
+    """Return an encoding, which may be given as its JSON, if it fits a network and its loss.
+
+    Raises
+    ------
+    ExportError
+        It is something else, or that of other data.
+    """
+    if isinstance(encoding, dict):
+        encoding = encoding_from_json(encoding)
     if not isinstance(encoding, Encoding):
         hint = ": a data set has it as dataset.encoding" if hasattr(encoding, "encoding") else ""
         raise ExportError(f"encoding: expected an Encoding, got {type(encoding).__name__}{hint}")
-    kind = "classifies" if classifies else "does not classify"
-    if (encoding.n_features, encoding.n_outputs, encoding.classes is not None) != (
-        *(n_in, n_out, classifies),
+    if (encoding.n_features, encoding.n_outputs) != (n_in, n_out) or classifies != (
+        encoding.classes is not None
     ):
         raise ExportError(
-            f"the network has {n_in} inputs and {n_out} outputs, and its loss {kind}: expected the "
-            f"encoding of its own data, got one of {encoding.n_features} features and "
-            f"{encoding.n_outputs} outputs for {encoding.task}"
+            f"the network has {n_in} inputs and {n_out} outputs, and its loss "
+            f"{'classifies' if classifies else 'does not classify'}: expected the encoding of its "
+            f"own data, got one of {encoding.n_features} features and {encoding.n_outputs} outputs "
+            f"for {encoding.task}"
         )
+    return encoding
 
 
 def list_inputs(encoding: Encoding) -> Inputs:
@@ -82,6 +99,22 @@ def list_inputs(encoding: Encoding) -> Inputs:
         **{column.name: ((), "float64") for column in features.numbers},
         **{column.name: ((), "utf8") for column in features.categories},
     }
+
+
+def describe_inputs(encoding: Encoding) -> dict[str, str]:
+    """Return what the values of each input are, and which are missing."""
+    features = encoding.features
+    if isinstance(features, Scaling):
+        most = "" if features.scale == 1.0 else f", integers from 0 to {features.scale:g}"
+        return {"x": f"{features.n_features} raw features{most}"}
+    numbers = {
+        column.name: f"{column.written or 'numbers'}; NaN is missing" for column in features.numbers
+    }
+    categories = {
+        column.name: f"strings of {len(column.values)} categories; empty ones are missing"
+        for column in features.categories
+    }
+    return numbers | categories
 
 
 def encode(encoding: Encoding, inputs: Mapping[str, Array]) -> Array:
@@ -120,16 +153,9 @@ def _list_spellings(column: CategoricalColumn, encoding: Encoding) -> tuple[dict
     """Return the category of every string that has one, and that of all others (-1 for none)."""
     known = {value: i for i, value in enumerate(column.values)}
     other = known.get(RARE, -1)
-    options = encoding.options
-    keep = MISSING_MARKERS if column.name in options.categorical else column.values
-    missing = {*MISSING_MARKERS} - {*keep}
-    if "+" in known:
-        missing -= {"-"}
-    missing |= {"", *column.missing, *options.na_values}
     # In the order of `read_strings`, which strips the strings.
-    spellings = known | {
-        text: known.get(MISSING, other) for text in sorted(missing) if text == text.strip()
-    }
+    missing = [text for text in column.list_missing(encoding.options) if text == text.strip()]
+    spellings = known | dict.fromkeys(missing, known.get(MISSING, other))
     return spellings | {text: known.get(value, other) for text, value in BOOLEANS.items()}, other
 
 

@@ -221,8 +221,9 @@ def _find_ties(probabilities: Any) -> Any:
 def write(graph: onnx.ModelProto, path: str | Path) -> None:
     """Write a graph as a file, completely or not at all."""
     path = Path(path)
-    if not path.parent.is_dir():
-        raise ExportError(f"cannot write {path}: there is no folder {path.parent}")
+    if path.is_dir() or not path.parent.is_dir():
+        what = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise ExportError(f"cannot write {path}: {what}; expected the path of a file")
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(graph.SerializeToString())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +12,17 @@ from anyback_nn.backends import select
 from anyback_nn.datasets import Encoding, read
 from anyback_nn.datasets.features import Columns
 from anyback_nn.errors import ExportError
-from anyback_nn.network.layer import Context
 from anyback_nn.onnx.columns import (
     check_encoding,
     decode,
+    describe_inputs,
     draw_columns,
     encode,
     list_inputs,
     standardize,
 )
 from anyback_nn.onnx.graphs import Values, trace_rows
+from anyback_nn.onnx.locate import name_part
 from anyback_nn.training.engine import Engine
 from anyback_nn.tree import tree_leaves, tree_map
 from anyback_nn.utils.frames import polars
@@ -57,65 +57,20 @@ def export_predictions(
         The network or the loss cannot be traced, or the graph computes something else; the message
         names the layer, if it is one.
     """
-    compute = _build_outputs(engine)
-    with _name_part(engine, "the loss"):
-        return _trace_arrays(
-            lambda x: interpret(compute(x)), predict, engine.n_inputs, engine.dtype
+    n_in, dtype = engine.n_inputs, engine.dtype
+    arrays, random = copy_arrays(engine), np.random.default_rng(0)
+    compute = _build_outputs(engine, arrays)
+    loss = f"the loss ({type(engine.loss).__name__})"
+    with name_part(engine.network, (*arrays, ()), (n_in,), dtype, loss):
+        return trace_rows(
+            lambda x: interpret(compute(x)),
+            {"x": ((n_in,), dtype)},
+            lambda values: predict(values["x"]),
+            lambda n_rows: {"x": random.standard_normal((n_rows, n_in)).astype(dtype)},
         )
 
 
-@contextlib.contextmanager
-def _name_part(engine: Engine, other: str) -> Iterator[None]:
-    """Name what cannot be exported: a layer, or if each alone can be, something else."""
-    try:
-        yield
-    except ExportError as error:
-        _check_layers(engine)
-        raise ExportError(f"{other}, or layers together: {error}") from error
-
-
-def _check_layers(engine: Engine) -> None:
-    """Raise `ExportError` for the first layer that alone cannot be exported."""
-    numpy, ndonnx = select("numpy"), select("ndonnx")
-    layers = engine.network.layers
-    own = zip(layers, *copy_arrays(engine), engine.network.sizes(engine.n_inputs))
-    for position, (layer, params, state, n_in) in enumerate(own):
-
-        def compute(
-            x: Array, backend: Any, layer: Any = layer, arrays: Any = (params, state)
-        ) -> Any:
-            params, state = tree_map(backend.asarray, arrays)
-            return {"y": layer.forward(params, x, Context(state=state))[0]}
-
-        try:
-            with numpy.scope(engine.dtype):
-                _trace_arrays(
-                    lambda x: compute(x, ndonnx),
-                    lambda x: compute(x, numpy),
-                    n_in,
-                    engine.dtype,
-                )
-        except ExportError as error:
-            raise ExportError(f"layer {position} ({type(layer).__name__}): {error}") from error
-
-
-def _trace_arrays(
-    function: Callable[[Array], Mapping[str, Array]],
-    predict: Callable[[Any], Values],
-    n_in: int,
-    dtype: str,
-) -> onnx.ModelProto:
-    """Trace a function of the input ``x``, and compare it for random numbers."""
-    random = np.random.default_rng(0)
-    return trace_rows(
-        function,
-        {"x": ((n_in,), dtype)},
-        lambda values: predict(values["x"]),
-        lambda n_rows: {"x": random.standard_normal((n_rows, n_in)).astype(dtype)},
-    )
-
-
-def export_raw_predictions(model: Any, encoding: Encoding) -> onnx.ModelProto:
+def export_raw_predictions(model: Any, encoding: Encoding | dict[str, Any]) -> onnx.ModelProto:
     """Trace the predictions of a `Model` for raw data, see `list_inputs` and `decode`.
 
     Raises
@@ -124,9 +79,10 @@ def export_raw_predictions(model: Any, encoding: Encoding) -> onnx.ModelProto:
         As for `export_predictions`, or the encoding has a part that no graph has.
     """
     classifies, loss = model.loss.classifies, model.loss
-    check_encoding(encoding, model.n_inputs, model.n_out, classifies=classifies)
+    encoding = check_encoding(encoding, model.n_inputs, model.n_out, classifies=classifies)
     inputs, random = list_inputs(encoding), np.random.default_rng(0)
-    compute_outputs = _build_outputs(model)
+    arrays = copy_arrays(model)
+    compute_outputs = _build_outputs(model, arrays)
 
     def compute(**columns: Array) -> dict[str, Array]:
         outputs = compute_outputs(encode(encoding, columns))
@@ -144,14 +100,19 @@ def export_raw_predictions(model: Any, encoding: Encoding) -> onnx.ModelProto:
             return {"prediction": labels, "probabilities": predictions}
         return dict(zip(encoding.prediction_names, encoding.decode(predictions).T, strict=True))
 
-    with _name_part(model, "the loss, or the encoding of the data"):
-        return trace_rows(
+    other = f"the loss ({type(loss).__name__}), the encoding of the data"
+    with name_part(model.network, (*arrays, ()), (model.n_inputs,), model.dtype, other):
+        graph = trace_rows(
             compute,
             inputs,
             predict,
             lambda n_rows: draw_columns(encoding, n_rows, random),
             lambda outputs: standardize(encoding, outputs),
         )
+    descriptions = describe_inputs(encoding)
+    for value in graph.graph.input:
+        value.doc_string = descriptions[value.name]
+    return graph
 
 
 def copy_arrays(engine: Engine) -> tuple[Any, Any]:
@@ -167,7 +128,7 @@ def copy_arrays(engine: Engine) -> tuple[Any, Any]:
     return params, state
 
 
-def _build_outputs(engine: Engine) -> Callable[[Array], Array]:
+def _build_outputs(engine: Engine, arrays: tuple[Any, Any]) -> Callable[[Array], Array]:
     """Return the function that computes raw outputs with the parameters as constants."""
-    params, state = tree_map(select("ndonnx").asarray, copy_arrays(engine))
+    params, state = tree_map(select("ndonnx").asarray, arrays)
     return lambda x: engine.network.predict(params, x, state)

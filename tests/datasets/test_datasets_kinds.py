@@ -604,9 +604,14 @@ def test_a_value_of_training_is_never_missing(learn, tmp_path, words):
     assert set(first) == {1.0}
 
 
-def test_a_minus_without_a_plus_is_missing(learn):
+def test_a_minus_without_a_plus_is_missing(learn, tmp_path):
+    """Whatever is in other rows of a file that is predicted."""
     data = learn({"v": ["a", "b", "-"] * 20, "y": [0.5, 1.5, 2.5] * 20}, task="regression")
     assert data.categories["v"] == ("(missing)", "a", "b")
+    for words in (["-"], ["-", "+"]):
+        pl.DataFrame({"v": words}).write_csv(tmp_path / "new.csv")
+        rows = read_table(tmp_path / "new.csv", data.encoding, target=None, with_target=False)
+        assert rows.x[0].tolist() == [1.0, 0.0, 0.0]
 
 
 def test_a_column_of_integers_has_the_decimal_mark_of_its_table(csv):

@@ -176,9 +176,17 @@ def test_a_backward_that_cannot_be_exported(tmp_path):
     layers = (nn.Dense(2), Branching(), nn.Dense(1))
     model = nn.Model(*layers, loss="mean_squared_error").build(3)
     model.to_onnx()
-    with pytest.raises(nn.errors.ExportError, match="neither read nor branch"):
+    with pytest.raises(nn.errors.ExportError, match=r"^layer 1 \(Branching\): .* nor branch"):
         model.to_onnx(tmp_path / "step.onnx", training=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_in_a_block_is_named():
+    block = nn.Residual(nn.Dense(3), nn.Dropout(0.5), nn.Network(nn.BatchNorm(), Branching()))
+    model = nn.Model(nn.Dense(3), block, nn.Dense(1), loss="mean_squared_error").build(3)
+    path = r"^layer 1 \(Residual\), layer 2 \(Network\), layer 1 \(Branching\): "
+    with pytest.raises(nn.errors.ExportError, match=path):
+        model.to_onnx(training=True)
 
 
 @dataclass(frozen=True)
@@ -195,6 +203,7 @@ def test_the_comparison_sees_a_wrong_gradient(tmp_path):
     model = nn.Model(nn.Dense(1), loss=OtherOnNumPy()).build(3)
     # The rate of its first step is 0.
     optimizer = nn.GradientDescent(nn.CosineDecay(0.1, 20, warmup=10))
-    with pytest.raises(nn.errors.ExportError, match="'next.parameters.0.weight'.* differs"):
+    message = r"^the loss \(OtherOnNumPy\).*'next.parameters.0.weight'.* differs"
+    with pytest.raises(nn.errors.ExportError, match=message):
         model.to_onnx(tmp_path / "step.onnx", training=True, optimizer=optimizer)
     assert not list(tmp_path.iterdir())
