@@ -63,7 +63,10 @@ LEFT_OUT = {
 }
 """The tests whose result a row cannot change."""
 
-LIBRARIES = ("torch", "jax", "optax", "hypothesis")
+CLAIMED = {"dask": ("network/test_network_gradients.py",)}
+"""The tests of what a row computes, where that is not everything (see `Library.computes`)."""
+
+LIBRARIES = ("torch", "jax", "optax", "dask", "hypothesis")
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
 
 collect_ignore_glob = [f"*_{name}.py" for name in MISSING]
@@ -103,6 +106,8 @@ def belongs(item: pytest.Item, specs: set[str]) -> bool:
     if backend is None:
         return bool(specs & {"numpy", *needed})
     if is_in(item, LEFT_OUT.get(backend.spec, ())):
+        return False
+    if backend.spec in CLAIMED and not is_in(item, CLAIMED[backend.spec]):
         return False
     if backend.spec == "jax:eager" and not is_in(item, COMPILED):
         return False

@@ -14,6 +14,8 @@ MATRIX: tuple[str, ...] = (
     "torch",
     "jax",
     "jax:eager",
+    "dask",
     "cupy",
+    "dpnp",
 )
 """The specs to test with, each of which finds mistakes that the others do not."""

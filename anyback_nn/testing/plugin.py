@@ -36,6 +36,7 @@ from typing import Any
 import pytest
 
 from anyback_nn.backends import BACKENDS, Backend
+from anyback_nn.backends.libraries import TRAINING
 from anyback_nn.testing.host_reads import HostReads
 from anyback_nn.testing.host_reads import no_host_reads as guard
 from anyback_nn.testing.matrix import MATRIX
@@ -59,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--all-backends",
         action="store_true",
-        help="run the tests on all of the above that can compute here",
+        help="run the tests on all of the above that can train here",
     )
 
 
@@ -73,7 +74,8 @@ def pytest_configure(config: pytest.Config) -> None:
         named = [select(spec) for spec in specs or ["numpy"]]
     except (RuntimeError, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
-    every, missing = usable() if config.getoption("--all-backends") else ([], {})
+    training = [spec for spec in MATRIX if spec.partition(":")[0] in TRAINING]
+    every, missing = usable(training) if config.getoption("--all-backends") else ([], {})
     config.stash[CHOSEN] = list({backend.spec: backend for backend in [*named, *every]}.values())
     config.stash[MISSING] = missing
     config.pluginmanager.register(fixture(chosen(config)))
