@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-import dask.array  # noqa: F401 - of an older dask, it may lack something
+import dask.array  # noqa: F401 - `load` reports it if that fails
 
 from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
@@ -14,15 +14,15 @@ __all__ = ["DaskBackend"]
 
 
 class DaskBackend(Backend):
-    """dask, which computes by the scheduler that is set there, with arrays of NumPy as chunks."""
+    """dask, whose scheduler computes; the chunks are NumPy's arrays."""
 
     library = BACKENDS["dask"]
     namespace = "array_api_compat.dask.array"
-    packed = False
+    packed = False  # slices of one vector would be more tasks
     lazy = True
 
     def check_process(self) -> None:
-        if self.was_forked:
+        if self.was_forked:  # its pool of threads is in the other process
             raise self.explain_fork()
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ import dpctl
 import dpctl.memory
 import dpctl.utils
 import dpnp
+from dpnp.backend.extensions.vm import _vm_impl as vector_math
 from dpnp.tensor import Device
 
 from anyback_nn.array_api import Array
@@ -56,9 +57,14 @@ class DpnpBackend(Backend):
                 "has installed in the folder lib of the environment"
             )
         try:
-            _ = self.device
+            device = self.device
         except dpctl.SyclDeviceCreationError as error:
             raise self.no_such_device() from error
+        if device.sycl_device.is_cpu:
+            # oneMKL's functions of vectors, such as tanh, wait on a CPU for what is queued before,
+            # with the lock of the interpreter held, for which that may wait: for ever, after some
+            # hundred steps. Those of dpnp itself do not.
+            vector_math._is_available = lambda: False
 
     def synchronize(self, *arrays: Array) -> None:
         self.device.wait()
