@@ -409,7 +409,7 @@ class Model(Engine):
         -------
         array, shape (n_samples, n_outputs)
             The predictions, see `Loss.link`. An array of the backend's library if ``x`` is one,
-            else a NumPy array.
+            else a NumPy array. For an array of dask, it is computed when it is read.
 
         Raises
         ------
