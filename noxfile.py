@@ -28,9 +28,18 @@ MATRIX = runpy.run_path(str(HERE / "anyback_nn/testing/matrix.py"))["MATRIX"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 TEST = nox.project.dependency_groups(PROJECT, "test")
 # Further requirements of single environments, so that no test in them is skipped.
-MORE = {name: nox.project.dependency_groups(PROJECT, f"test-{name}") for name in ("numpy", "jax")}
+MORE = {
+    name: nox.project.dependency_groups(PROJECT, f"test-{name}")
+    for name in ("numpy", "jax", "ndonnx")
+}
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
+# What each of the tools that epochs can be logged to needs.
+TOOLS = {
+    "tensorboard": ["-e", ".[tensorboard]"],
+    "mlflow": ["-e", ".[mlflow]"],
+    "optuna": ["-e", ".", *nox.project.dependency_groups(PROJECT, "test-optuna")],
+}
 PYTHONS = nox.project.python_versions(PROJECT)
 
 ROWS: dict[str, list[str]] = defaultdict(list)
@@ -286,12 +295,24 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+@nox.parametrize("tool", [nox.param(name, id=name) for name in TOOLS])
+def loggers(session: nox.Session, tool: str) -> None:
+    """Log epochs to TensorBoard, MLflow or Optuna, and read them with the tool's own reader.
+
+    ``loggers(optuna)`` runs ``examples/optuna_search.py`` as well.
+    """
+    session.install(*TOOLS[tool], *TEST)
+    session.run("pytest", f"tests/training/test_loggers_{tool}.py", *session.posargs)
+
+
+@nox.session(default=False)
 def examples(session: nox.Session) -> None:
-    """Run every example against the package as users install it."""
+    """Run every example against the package as users install it, but for those of a tool."""
     session.install(".")
     session.chdir(session.create_tmp())
     for script in sorted((HERE / "examples").glob("*.py")):
-        session.run("python", str(script))
+        if script.name.partition("_")[0] not in TOOLS:
+            session.run("python", str(script))
 
 
 @nox.session(venv_backend="none", default=False)

@@ -17,6 +17,7 @@ from .errors import BackendUnavailableError as BackendUnavailableError
 from .errors import CheckpointError as CheckpointError
 from .errors import DataError as DataError
 from .errors import DivergenceError as DivergenceError
+from .errors import ExportError as ExportError
 from .errors import OutOfMemoryError as OutOfMemoryError
 from .errors import ShapeError as ShapeError
 from .model import Model as Model
@@ -83,6 +84,10 @@ from .training.callbacks import EarlyStopping as EarlyStopping
 from .training.callbacks import EpochLog as EpochLog
 from .training.engine import clear_compiled as clear_compiled
 from .training.history import History as History
+from .training.loggers import CSVLog as CSVLog
+from .training.loggers import LogTo as LogTo
+from .training.loggers import MLflowLog as MLflowLog
+from .training.loggers import TensorBoardLog as TensorBoardLog
 from .training.metrics import EpochMetric as EpochMetric
 from .training.metrics import absolute_error as absolute_error
 from .training.metrics import accuracy as accuracy

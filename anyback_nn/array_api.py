@@ -11,7 +11,15 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-__all__ = ["Array", "array_namespace", "is_numpy", "on_host", "to_numpy", "to_writable_numpy"]
+__all__ = [
+    "Array",
+    "array_namespace",
+    "has_values",
+    "is_numpy",
+    "on_host",
+    "to_numpy",
+    "to_writable_numpy",
+]
 
 Array = Any
 """An array of any library that follows the standard; they share no base class."""
@@ -55,6 +63,11 @@ def on_host(x: object) -> bool:
     return "cpu" in (str(device), getattr(device, "platform", None)) or "CPU_DEVICE" in str(device)
 
 
+def has_values(x: object) -> bool:
+    """Return whether ``x`` has values: on PyTorch's device ``meta``, arrays have a shape alone."""
+    return not getattr(x, "is_meta", False)
+
+
 def to_numpy(x: Any) -> Any:
     """Copy an array of any library, from any device, to NumPy (without a copy where possible).
 
@@ -70,6 +83,8 @@ def to_numpy(x: Any) -> Any:
         return x.get()
     if type(x).__module__.startswith("dpnp."):
         return x.asnumpy()
+    if hasattr(x, "unwrap_numpy"):  # ndonnx
+        return x.unwrap_numpy()
     if type(x).__module__.startswith("array_api_strict"):
         x = array_api_compat.to_device(x, array_namespace(x).Device("CPU_DEVICE"))
     return np.asarray(x)

@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "DivergenceError",
+    "ExportError",
     "OutOfMemoryError",
     "ShapeError",
 ]
@@ -63,6 +64,10 @@ class DivergenceError(AnybackError, ArithmeticError):
         self.is_hopeless = False  # if no learning rate would help
         self.layer: str | None = None
         self.norms: dict[str, dict[str, float]] = {}
+
+
+class ExportError(AnybackError, ValueError):
+    """A model cannot be exported for other programs, or computes something else there."""
 
 
 class OutOfMemoryError(AnybackError, MemoryError):

@@ -9,14 +9,16 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Self
 
-from anyback_nn.array_api import Array, to_writable_numpy
+from anyback_nn.array_api import Array, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select
+from anyback_nn.datasets import Encoding
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
 from anyback_nn.inputs.frames import find_feature_names
 from anyback_nn.network.activations import Sigmoid, Softmax
 from anyback_nn.network.layer import Layer
+from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import (
     LOSSES,
     BinaryCrossEntropy,
@@ -48,6 +50,7 @@ from anyback_nn.training.resume import (
     resume_fit,
 )
 from anyback_nn.training.state import TrainingState
+from anyback_nn.training.step import Step, build_step
 from anyback_nn.utils.arguments import as_integer, look_up, to_python_scalars
 from anyback_nn.utils.messages import suggest_call
 
@@ -460,6 +463,79 @@ class Model(Engine):
             file is unchanged.
         """
         checkpoint.write(path, *checkpoint.collect_contents(self))
+
+    def to_onnx(
+        self,
+        path: str | Path | None = None,
+        *,
+        training: bool = False,
+        optimizer: Optimizer | str | None = None,
+        batch_size: int = 32,
+        encoding: Encoding | None = None,
+    ) -> Any:
+        """Export to ONNX: predictions, or one step of training, in programs without this library.
+
+        The graph is built by the model's own code, users' layers and losses included, and compared
+        with it in onnxruntime. It needs the extra ``onnx``.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            The file to write. Default: none.
+        training : bool
+            Whether to export a step of training on a batch, with parameters and the optimiser's
+            state as inputs and outputs, see ``docs/onnx.md``. Default: the predictions of `predict`
+            for any number of samples: the output ``prediction`` for the input ``x``.
+        optimizer : Optimizer or str, optional
+            The optimiser of the step, as for `fit`.
+        batch_size : int
+            The number of samples of the step.
+        encoding : Encoding, optional
+            The encoding of raw data, which becomes part of the graph: its inputs are the columns of
+            a table, and its outputs labels or the target's own units. Default: none.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ExportError
+            A layer or loss computes with more than functions of the array API standard, or depends
+            on the number of samples; onnxruntime computes something else than the model, by more
+            than 1e-5; or the file cannot be written.
+        BackendUnavailableError
+            The extra is not installed.
+        """
+        self.check_built()
+        select("ndonnx")
+        from anyback_nn.onnx.graphs import write
+        from anyback_nn.onnx.predictions import export_predictions, export_raw_predictions
+        from anyback_nn.onnx.steps import export_step
+
+        size = as_integer("batch_size", batch_size, least=1)
+        if training and encoding is not None:
+            raise ValueError("a step takes encoded data: expected training or encoding, not both")
+        if optimizer is not None and not training:
+            raise ValueError("predictions need no optimizer: expected it with training=True alone")
+        if training:
+            rule = self._choose_optimizer(optimizer, None, 1)
+
+            def build(layout: Layout) -> Step:
+                return build_step(self.network, self.loss, layout, rule, ())
+
+            graph = export_step(self, rule, size, build, rule.init)
+        elif encoding is not None:
+            graph = export_raw_predictions(self, encoding)
+        else:
+            graph = export_predictions(
+                self,
+                lambda outputs: {"prediction": self.loss.link(outputs)},
+                lambda x: {"prediction": to_numpy(self.predict(x))},
+            )
+        if path is not None:
+            write(graph, path)
+        return graph
 
     @classmethod
     def load(

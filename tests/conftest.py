@@ -70,7 +70,17 @@ CLAIMED = {
 }
 """The tests of what a row computes, where that is not everything (see `Library.computes`)."""
 
-LIBRARIES = ("torch", "jax", "optax", "dask", "hypothesis")
+LIBRARIES = (
+    "torch",
+    "jax",
+    "optax",
+    "dask",
+    "hypothesis",
+    "ndonnx",
+    "tensorboard",
+    "mlflow",
+    "optuna",
+)
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
 
 collect_ignore_glob = [f"*_{name}.py" for name in MISSING]
@@ -131,7 +141,7 @@ def belongs(item: pytest.Item, specs: set[str]) -> bool:
 def _no_host_reads(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let every test of a pretended device fail that reads a value but by `to_numpy`."""
     backend = backend_of(request.node)
-    with watched(backend) if backend else contextlib.nullcontext():
+    with watched(backend, all_threads=True) if backend else contextlib.nullcontext():
         yield
 
 

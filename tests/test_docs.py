@@ -52,7 +52,20 @@ QUICK = {
 }
 """The options that are added to commands: on all backends, they take half a minute."""
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+NEEDED = {"onnx.md": "ndonnx"}
+"""The libraries that the code of a page needs; the page runs in the row of the library."""
+
+each_page = pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page,
+            id=str(page.relative_to(ROOT)),
+            marks=[pytest.mark.needs(NEEDED[page.name])] if page.name in NEEDED else [],
+        )
+        for page in PAGES
+    ],
+)
 
 
 def read(page: Path) -> str:

@@ -293,7 +293,7 @@ MUTANTS = (
         "state, packed = args.state",
         "test_model.py::test_training_moves_the_state_of_the_layers[numpy]",
         "numpy",
-        "Not equal to tolerance",
+        "elements differ by more than",
     ),
     Mutant(
         "every epoch has the same dropout masks",

@@ -220,12 +220,16 @@ class Backend:
             The name of the dtype to cast to, such as ``"float32"``. Default: unchanged.
         """
         if self.owns(x):
-            array = array_api_compat.to_device(x, self.device)
+            array = self.to_device(x)
         elif (array := self._exchange(x)) is None:
             array = self._from_numpy(_cast_on_host(to_numpy(x), dtype))
         if dtype is None or array.dtype == getattr(self.xp, dtype):
             return array
         return self.xp.astype(array, getattr(self.xp, dtype))
+
+    def to_device(self, x: Array) -> Array:
+        """Move an array of this library to this backend's device, without a copy where possible."""
+        return array_api_compat.to_device(x, self.device)
 
     def _exchange(self, x: Any) -> Array | None:
         """Take over another library's device memory through DLPack; None where that fails."""
@@ -265,6 +269,10 @@ class Backend:
         messages = ("array is too big", "Maximum allowed dimension exceeded")
         too_big = isinstance(error, ValueError) and any(part in str(error) for part in messages)
         return too_big or isinstance(error, MemoryError)
+
+    def is_without_values(self, error: BaseException) -> bool:
+        """Return whether this is the error of a read on a device that has shapes alone."""
+        return False
 
     def free_memory(self) -> int | None:
         """Return how many bytes are free on the device, or None if unknown."""

@@ -118,6 +118,14 @@ BACKENDS: dict[str, Library] = {
             hardware="CPU",
             purpose="testing that code keeps to the standard (slow)",
         ),
+        Library(
+            name="ndonnx",
+            module="ndonnx",
+            backend="ndonnx.NdonnxBackend",
+            requirement="anyback-nn[onnx]",
+            hardware="CPU",
+            purpose="predictions by onnxruntime, and export to ONNX",
+        ),
     )
 }
 """Every supported library by its name, in the order of the table in the README."""

@@ -148,6 +148,12 @@ class TorchBackend(Backend):
         messages = ("out of memory", "DefaultCPUAllocator: can't allocate", "not enough memory")
         return isinstance(error, RuntimeError) and any(part in str(error) for part in messages)
 
+    def is_without_values(self, error: BaseException) -> bool:
+        # Not the error that an array is on another device. The words are those of reads, of
+        # moves, of conversions, and of operations whose shapes depend on values.
+        words = ("meta tensor", "meta device type", "tensors on meta", "register_meta")
+        return self.device.type == "meta" and any(part in str(error).lower() for part in words)
+
     def free_memory(self) -> int | None:
         if self.device.type == "cpu":
             return super().free_memory()

@@ -30,6 +30,7 @@ COMMANDS = {
     "train": "Train a network on DATA, test it, and write it to a new folder.",
     "evaluate": "Measure the model of RUN on DATA with known targets.",
     "predict": "Predict the target of each row of DATA with the model of RUN, as CSV.",
+    "export": "Write the model of RUN to FILE as ONNX, for programs without this library.",
     "inspect": "Show what is in RUN: network, settings, history and data.",
     "verify": "Train on several backends side by side, and compare each step with NumPy's.",
     "bench": "Time a training step on every backend.",

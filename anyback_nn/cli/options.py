@@ -495,6 +495,9 @@ RunFolder = Annotated[
 PredictionFile = Annotated[
     Path | None, _output("FILE", "CSV file to write.", default="standard output")
 ]
+OnnxFile = Annotated[
+    Path, typer.Argument(metavar="FILE", show_default=False, help="ONNX file to write.")
+]
 Plot = Annotated[
     Path | None,
     _output(

@@ -13,7 +13,6 @@ import typer
 from anyback_nn.cli import options, run_folder
 from anyback_nn.cli.printing import Printer
 from anyback_nn.datasets import Encoding, read
-from anyback_nn.datasets.targets import target_names
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
 from anyback_nn.utils.messages import escape, plural
@@ -78,12 +77,10 @@ def predict_columns(
     model: Model, encoding: Encoding, x: Any, *, probabilities: bool
 ) -> list[tuple[str, list[Any]]]:
     """Compute the columns of the CSV file, each with its name."""
-    if encoding.classes is None and encoding.n_outputs > 1:
-        names = [f"prediction_{name}" for name in target_names(encoding.target)]
-        return list(zip(names, map(list, encoding.decode(model.predict(x)).T)))
+    names = encoding.prediction_names
     if encoding.classes is None:
-        return [("prediction", list(encoding.decode(model.predict(x)[:, 0])))]
-    columns = [("prediction", list(encoding.decode(model.predict_classes(x))))]
+        return list(zip(names, map(list, encoding.decode(model.predict(x)).T), strict=True))
+    columns = [(names[0], list(encoding.decode(model.predict_classes(x))))]
     if probabilities:
         # Scalars of NumPy are written with the digits of their dtype, Python's with 17.
         columns += [(c, list(p)) for c, p in zip(encoding.classes, model.predict(x).T)]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "BOOLEANS",
     "MISSING_MARKERS",
     "Column",
     "Strings",
@@ -47,6 +48,7 @@ __all__ = [
     "find_missing",
     "label",
     "non_numeric",
+    "parse_markers",
     "parse_plain",
     "read_dates",
     "read_labels",
@@ -66,7 +68,9 @@ MISSING_MARKERS = (
 )
 """Strings that are missing values; - is a value like others in a column that has a + too."""
 
-_BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+BOOLEANS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+"""Spellings of true and false, which are one each as features."""
+
 _NUMBERS = {"false": "0", "true": "1"}
 """Booleans as the numbers that they are in data frames."""
 _INTEGER = re.compile(r"[-+]?\d+")
@@ -381,7 +385,7 @@ def read_strings(
     strings = series.cast(pl.String).str.strip_chars()
     markers = set(MISSING_MARKERS).difference(keep)
     changes: dict[str, str | None] = dict.fromkeys(("", *markers, *missing))
-    changes |= _BOOLEANS if merge_booleans else {}
+    changes |= BOOLEANS if merge_booleans else {}
     if not strings.is_in(list(changes)).any():  # which is fast
         return strings
     if "-" not in missing and (strings == "+").any():
@@ -421,11 +425,16 @@ def _drop_numbers(series: pl.Series, missing: Sequence[str]) -> pl.Series:
     """Return a series of numbers with null for those that strings such as -999 are."""
     if not missing:  # as nearly always: a query a column is much of the time of wide tables
         return series
-    pl = polars()
-    numbers = parse_plain(pl.Series(missing, dtype=pl.String)).drop_nulls()
+    numbers = parse_markers(missing)
     if not len(numbers):
         return series
-    return series.set(series.cast(pl.Float64).is_in(numbers.implode()).fill_null(False), None)
+    wrong = series.cast(polars().Float64).is_in(numbers.implode())
+    return series.set(wrong.fill_null(False), None)
+
+
+def parse_markers(missing: Sequence[str]) -> pl.Series:
+    """Return those strings that are numbers (Float64), such as -999."""
+    return parse_plain(polars().Series(missing, dtype=polars().String)).drop_nulls()
 
 
 def find_first(series: pl.Series) -> Any:

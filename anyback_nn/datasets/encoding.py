@@ -24,6 +24,7 @@ from anyback_nn.datasets.targets import (
     LogTarget,
     Target,
     Task,
+    target_names,
 )
 from anyback_nn.errors import DataError
 from anyback_nn.utils.serialization import Serializer
@@ -76,6 +77,13 @@ class Encoding:
     def n_outputs(self) -> int:
         """The number of classes; for regression that of targets."""
         return self.target.n_outputs
+
+    @property
+    def prediction_names(self) -> tuple[str, ...]:
+        """The names of the columns of predictions: one, unless there are several targets."""
+        if self.task == "regression" and self.n_outputs > 1:
+            return tuple(f"prediction_{name}" for name in target_names(self.target))
+        return ("prediction",)
 
     def decode(self, values: Any) -> np.ndarray:
         """Turn a network's predictions into the labels or units of the data.

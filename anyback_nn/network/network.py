@@ -210,8 +210,8 @@ def _forward(
 ) -> tuple[Array, Any]:
     """Compute a layer's output and cache, and check what a layer of the user's returns."""
     y, cache = as_pair(layer.forward(params, x, context), layer, "y, cache")
-    # Replicas of the parameters add leading axes.
-    if y.shape[-1:] != (n_out,) or y.shape[-2:-1] != x.shape[-2:-1]:
+    # Replicas of the parameters add leading axes. A graph may not know a length: it is None.
+    if y.shape[-1:] not in ((n_out,), (None,)) or y.shape[-2:-1] != x.shape[-2:-1]:
         name, n_in = type(layer).__name__, x.shape[-1]
         advice = ""
         if type(layer).output_size is Layer.output_size and y.shape[-1:] != (n_out,):

@@ -17,16 +17,25 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from anyback_nn.array_api import Array
-from anyback_nn.backends import Backend
+from anyback_nn.backends import Backend, select
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.inputs.checks import Samples, is_sparse, warn_of_lost_variation
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.network import Network
+from anyback_nn.onnx.graphs import write
 from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.optim.schedules import Schedule
-from anyback_nn.sklearn import convert, inputs, lbfgs, persistence, stochastic, validation
+from anyback_nn.sklearn import (
+    convert,
+    export,
+    inputs,
+    lbfgs,
+    persistence,
+    stochastic,
+    validation,
+)
 from anyback_nn.sklearn.architecture import (
     ACTIVATION_NAMES,
     Parameters,
@@ -429,6 +438,36 @@ class BaseMLP(Estimator):
         """
         check_is_fitted(self, "model_")
         persistence.write(self, path)
+
+    def to_onnx(self, path: str | Path | None = None, *, training: bool = False) -> Any:
+        """Export to ONNX: predictions, or one step of training, in programs without this library.
+
+        Parameters
+        ----------
+        path : str or Path, optional
+            The file to write. Default: none.
+        training : bool
+            Whether to export a step of training on a batch of ``batch_size`` (200 for "auto"), as
+            `anyback_nn.Model.to_onnx` does. Default: what ``predict`` returns for the input ``x``,
+            as the output ``prediction``; of a classifier also its ``probabilities``.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ExportError
+            As for `anyback_nn.Model.to_onnx`, or L-BFGS was to be exported as a step.
+        BackendUnavailableError
+            The extra ``onnx`` is not installed.
+        """
+        check_is_fitted(self, "model_")
+        select("ndonnx")
+        graph = export.export_estimator_step(self) if training else export.export_estimator(self)
+        if path is not None:
+            write(graph, path)
+        return graph
 
     @classmethod
     def load(cls, path: str | Path, backend: str | Backend | None = None) -> Self:

@@ -28,10 +28,10 @@ from anyback_nn.training.resume import (
 from anyback_nn.tree import tree_copy
 from anyback_nn.utils.arguments import to_python_scalars
 
-__all__ = ["train"]
+__all__ = ["build_optimizer", "train"]
 
 
-def _build_optimizer(mlp: Estimator) -> Optimizer:
+def build_optimizer(mlp: Estimator) -> Optimizer:
     """Create the optimiser that the parameters describe."""
     rate: Any = mlp.schedule or float(mlp.learning_rate_init)
     if isinstance(mlp.optimizer, Optimizer):
@@ -144,13 +144,13 @@ def _resume_or_begin(mlp: Estimator, *, incremental: bool) -> None:
     if resumes:
         if isinstance(mlp.optimizer, Optimizer) and mlp.optimizer is not last_settings[0]:
             # A custom optimiser may equal the last one, and compute something else.
-            training.optimizer = _build_optimizer(mlp)
+            training.optimizer = build_optimizer(mlp)
         if averages and not restored:
             # The weights have been replaced: the average begins with the new ones.
             weight = 1.0 - mlp.average_weights**training.step
             training.optimizer_state["average"] = tuple(weight * param for param in training.params)
         return
-    optimizer = _build_optimizer(mlp)
+    optimizer = build_optimizer(mlp)
     slots = mlp.model_.init_optimizer(optimizer)
     if averages:
         slots["average"] = mlp.model_.init_optimizer(SklearnSGD())["velocity"]

@@ -1,3 +1,4 @@
+from .assertions import assert_close as assert_close
 from .comparison import Comparison as Comparison
 from .comparison import Difference as Difference
 from .comparison import Run as Run
@@ -7,6 +8,7 @@ from .gradients import GradientReport as GradientReport
 from .gradients import check_gradients as check_gradients
 from .host_reads import HostReadError as HostReadError
 from .host_reads import HostReads as HostReads
+from .host_reads import count_host_reads as count_host_reads
 from .host_reads import no_host_reads as no_host_reads
 from .matrix import MATRIX as MATRIX
 from .programs import collect_programs as collect_programs

@@ -1,23 +1,38 @@
-"""A guard against reading values back to the host, which on a GPU waits for the device.
+"""Refuse or count reads of values back to the host, which on a GPU wait for the device.
 
 array-api-strict has devices that only pretend to be elsewhere, so what would cross the bus can be
 seen without a GPU. On them it refuses conversions to NumPy (``np.asarray(x)``), but not the reading
 of a single value: ``float(x)``, ``if x``. The guard refuses all of them, and counts the explicit
-transfers by ``to_device``.
+transfers by ``to_device``. `count_host_reads` refuses nothing, and counts on other libraries too.
+
+Both listen to the methods of the array class. The methods are replaced while anybody listens.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+import array_api_compat
+import numpy as np
+
+from anyback_nn.array_api import on_host
 from anyback_nn.backends import Backend, select
 from anyback_nn.errors import AnybackError
 from anyback_nn.testing.variants import under_test
 
-__all__ = ["HostReadError", "HostReads", "no_host_reads", "watched"]
+__all__ = [
+    "HostReadError",
+    "HostReads",
+    "count_host_reads",
+    "no_host_reads",
+    "watched",
+    "without_listeners",
+]
 
 READS = {
     "__bool__": "bool() (also `if`, `while`, `and`, `or`, `not`)",
@@ -31,36 +46,171 @@ READS = {
 }
 """The methods that read values back implicitly, and what calls them."""
 
+EXPLICIT = {
+    "item": "item()",
+    "tolist": "tolist()",
+    "numpy": "NumPy",
+    "__repr__": "repr()",
+    "__str__": "str()",
+}
+"""The methods that read values openly, and how they are counted."""
+
+MOVES = ("to_device", "to", "cpu", "get", "asnumpy")
+"""The methods of some libraries that may move an array to the host."""
+
 
 class HostReadError(AnybackError):
     """A value was read back to the host where nothing should be."""
 
 
-@dataclass
 class HostReads:
-    """The number of transfers to the host.
+    """The number of transfers to the host."""
 
-    Attributes
-    ----------
-    count : int
-        The number of calls of ``to_device`` to the host (`to_numpy` is one).
-    """
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
 
-    count: int = 0
+    @property
+    def count(self) -> int:
+        """The number of calls of ``to_device`` to the host (`to_numpy` is one) in this thread."""
+        return getattr(self._of_thread, "count", 0)
+
+    def add(self, n: int) -> None:
+        """Count transfers of this thread."""
+        self._of_thread.count = self.count + n
+
+
+# Listen to an array class ------------------------------------------------------------------------
+
+
+class Listener:
+    """Is told of each outermost call of a method that may read values, in every thread."""
+
+    def before(self, x: Any, method: str) -> None:
+        """Look at an array whose method is about to be called; may raise."""
+
+    def after(self, x: Any, method: str, result: Any) -> None:
+        """Look at an array whose method has returned."""
+
+
+LISTENERS: dict[type, list[Listener]] = {}
+"""Who listens to each class of arrays whose methods are replaced."""
+
+ORIGINALS: dict[type, dict[str, Any]] = {}
+"""The methods of each class that were replaced; None for those that it inherits."""
+
+LOCK = threading.Lock()
+CALLS = threading.local()
 
 
 @contextlib.contextmanager
-def no_host_reads() -> Iterator[HostReads]:
+def without_listeners() -> Iterator[None]:
+    """Tell nobody of what this thread reads inside the context."""
+    outer = getattr(CALLS, "inside", False)
+    CALLS.inside = True
+    try:
+        yield
+    finally:
+        CALLS.inside = outer
+
+
+@contextlib.contextmanager
+def _listen(kind: type, listener: Listener) -> Iterator[None]:
+    """Tell a listener of the reads of one class of arrays inside the context."""
+    with LOCK:
+        # The first one of any threads replaces the methods, and the last one restores them.
+        if kind not in LISTENERS:
+            _replace_methods(kind)
+        LISTENERS[kind] = [*LISTENERS.get(kind, ()), listener]
+    try:
+        yield
+    finally:
+        with LOCK:
+            LISTENERS[kind] = [other for other in LISTENERS[kind] if other is not listener]
+            if not LISTENERS[kind]:
+                del LISTENERS[kind]
+                for name, method in ORIGINALS.pop(kind).items():
+                    setattr(kind, name, method) if method else delattr(kind, name)
+
+
+def _array_class(backend: Backend) -> type:
+    """Return the class of a library's arrays."""
+    # Looked up in this way, it is not seen as a touch (see `anyback_nn.testing.touched`).
+    return type(vars(backend.xp)["asarray"](0.0))
+
+
+def _replace_methods(kind: type) -> None:
+    """Replace the methods of a class; raise TypeError if it is one of C that cannot be changed."""
+    names = [name for name in (*READS, *EXPLICIT, *MOVES) if hasattr(kind, name)]
+    originals = {name: vars(kind).get(name) for name in names}
+    for name in names:
+        setattr(kind, name, _tell(kind, name, getattr(kind, name)))
+    ORIGINALS[kind] = originals
+
+
+def _tell(kind: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that tells the listeners of a class of each call."""
+
+    @functools.wraps(method)
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        listeners = () if getattr(CALLS, "inside", False) else LISTENERS.get(kind, ())
+        for listener in listeners:
+            listener.before(self, name)
+        with without_listeners():
+            result = method(self, *arguments, **options)
+        for listener in listeners:
+            listener.after(self, name, result)
+        return result
+
+    return call
+
+
+# Refuse ------------------------------------------------------------------------------------------
+
+
+class _Guard(Listener):
+    """Refuses reads from array-api-strict's devices, and counts explicit transfers."""
+
+    def __init__(self, host: Any, thread: int | None) -> None:
+        self.host = host
+        self.thread = thread
+        self.reads = HostReads()
+
+    def holds(self) -> bool:
+        """Return whether the guard holds in this thread."""
+        return self.thread in (None, threading.get_ident())
+
+    def before(self, x: Any, method: str) -> None:
+        if method not in READS or x.device == self.host or not self.holds():
+            return
+        raise HostReadError(
+            f"a value on array-api-strict's {x.device._device!r} was read back to the host by "
+            f"{READS[method]}. On a GPU this waits for the device. Keep it an array (`xp.where` "
+            "instead of `if`, `array_namespace(x)` instead of NumPy), or move it explicitly, at "
+            "the end, with anyback_nn.array_api.to_numpy"
+        )
+
+    def after(self, x: Any, method: str, result: Any) -> None:
+        if method == "to_device" and self.holds():
+            self.reads.add(x.device != self.host and result.device == self.host)
+
+
+@contextlib.contextmanager
+def no_host_reads(*, all_threads: bool = False) -> Iterator[HostReads]:
     """Raise `HostReadError` if a value on a device is read but by an explicit transfer.
 
     It watches the devices of array-api-strict other than ``CPU_DEVICE``, such as the backend
     ``"array-api-strict:device1"``; arrays of other libraries are let through. (Where JAX is
     compiled, it refuses such reads itself.)
 
+    Parameters
+    ----------
+    all_threads : bool
+        Whether reads are refused in all threads, and not in the calling one alone.
+
     Yields
     ------
     HostReads
-        The number of explicit transfers so far.
+        The number of explicit transfers so far, in the thread that looks at it.
 
     Raises
     ------
@@ -86,46 +236,98 @@ def no_host_reads() -> Iterator[HostReads]:
     anyback_nn.testing.host_reads.HostReadError: a value on array-api-strict's 'device1' was ...
     """
     strict = select("array-api-strict")
-    kind: Any = type(strict.asarray(0))
-    host = strict.device
-    reads = HostReads()
-
-    def refusing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def read(self: Any, *arguments: Any, **options: Any) -> Any:
-            if self.device != host:
-                raise HostReadError(
-                    f"a value on array-api-strict's {self.device._device!r} was read back to the "
-                    f"host by {READS[name]}. On a GPU this waits for the device. Keep it an array "
-                    "(`xp.where` instead of `if`, `array_namespace(x)` instead of NumPy), or move "
-                    "it explicitly, at the end, with anyback_nn.array_api.to_numpy"
-                )
-            return method(self, *arguments, **options)
-
-        return read
-
-    def counting(method: Callable[..., Any]) -> Callable[..., Any]:
-        def to_device(self: Any, device: Any, /, **options: Any) -> Any:
-            reads.count += self.device != host and device == host
-            return method(self, device, **options)
-
-        return to_device
-
-    before = {name: vars(kind)[name] for name in READS if name in vars(kind)}
-    move = kind.to_device
-    for name, method in before.items():
-        setattr(kind, name, refusing(name, method))
-    kind.to_device = counting(move)
-    try:
-        yield reads
-    finally:
-        for name, method in before.items():
-            setattr(kind, name, method)
-        kind.to_device = move
+    guard = _Guard(strict.device, None if all_threads else threading.get_ident())
+    with _listen(_array_class(strict), guard):
+        yield guard.reads
 
 
 @contextlib.contextmanager
-def watched(backend: Backend) -> Iterator[None]:
+def watched(backend: Backend, *, all_threads: bool = False) -> Iterator[None]:
     """Within it, `under_test` holds, and on a pretended device nothing is read back."""
     pretended = backend.name == "array-api-strict" and backend.device_name is not None
-    with under_test(backend), no_host_reads() if pretended else contextlib.nullcontext():
+    guard = no_host_reads(all_threads=all_threads) if pretended else contextlib.nullcontext()
+    with under_test(backend), guard:
         yield
+
+
+# Count -------------------------------------------------------------------------------------------
+
+
+class _Counter(Listener):
+    """Counts the reads of arrays on one device, by what reads them."""
+
+    def __init__(self, kind: type, device: Any) -> None:
+        self.kind = kind
+        self.device = device
+        self.counts: Counter[str] = Counter()
+        self.lock = threading.Lock()
+
+    def after(self, x: Any, method: str, result: Any) -> None:
+        # A move is a read if it crosses from the device to the host: the copy on the host may be
+        # read at will. Where the device is the host itself, the read of the copy counts.
+        if method in MOVES and (on_host(x) or not on_host(result)):
+            return
+        if array_api_compat.device(x) == self.device:
+            words = (READS | EXPLICIT).get(method, f"{method}()")
+            self.add(words.partition(" (")[0].partition(", ")[0])
+
+    def add(self, words: str) -> None:
+        with self.lock:
+            self.counts[words] += 1
+
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of NumPy that counts the reads that no method sees."""
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **options: Any) -> Any:
+            read = isinstance(arguments[:1] and arguments[0], self.kind)
+            if not read or getattr(CALLS, "inside", False):
+                return function(*arguments, **options)
+            with without_listeners():
+                result = function(*arguments, **options)
+            self.after(arguments[0], "__array__", result)
+            return result
+
+        return call
+
+
+@contextlib.contextmanager
+def count_host_reads(backend: Backend) -> Iterator[Counter[str] | None]:
+    """Count the reads of values on a backend's device inside the context, of all threads.
+
+    Yields
+    ------
+    Counter or None
+        The number of reads by what made them, such as ``"float()"`` or ``"NumPy"``; None if they
+        cannot be counted, as those of NumPy's arrays, which are in the host's memory.
+
+    Notes
+    -----
+    Operations that wait for the device inside a library are not seen, such as boolean indexing.
+    Nor is a function of NumPy that gets an array of JAX on its CPU, ``np.exp(x)``.
+
+    Examples
+    --------
+    >>> from anyback_nn.backends import select
+    >>> backend = select("array-api-strict:device1")
+    >>> with count_host_reads(backend) as counts:
+    ...     positive = bool(backend.asarray(1.0) > 0)
+    >>> dict(counts)
+    {'bool()': 1}
+    """
+    counter = _Counter(_array_class(backend), backend.device)
+    with contextlib.ExitStack() as stack:
+        counted = True
+        try:
+            stack.enter_context(_listen(counter.kind, counter))
+        except TypeError:  # a class of C cannot be changed
+            counted = False
+        if not counted:
+            yield None
+            return
+        # From the memory of a CPU, NumPy copies without a call of `__array__`.
+        for name in ("asarray", "array"):
+            function = getattr(np, name)
+            stack.callback(setattr, np, name, function)
+            setattr(np, name, counter.wrap(function))
+        yield counter.counts

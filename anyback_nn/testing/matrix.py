@@ -17,5 +17,6 @@ MATRIX: tuple[str, ...] = (
     "dask",
     "cupy",
     "dpnp",
+    "ndonnx",
 )
 """The specs to test with, each of which finds mistakes that the others do not."""

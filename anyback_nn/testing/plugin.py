@@ -9,7 +9,7 @@ A project enables it in its settings (or, for one run, by ``pytest -p anyback_nn
 
 A test that takes the fixture ``backend``, ``xp`` or ``device`` runs on every backend that is chosen
 by ``--backend SPEC`` (repeat it, or separate by commas) and ``--all-backends``; by default, on
-NumPy. All other tests run as always.
+NumPy. ``--device NAME`` chooses their devices. All other tests run as always.
 
 =================================== ===============================================================
 ``backend``                         the `Backend`: ``backend.asarray(x)``, ``backend.jit(f)``
@@ -17,11 +17,16 @@ NumPy. All other tests run as always.
 ``no_host_reads``                   the guard of `anyback_nn.testing.no_host_reads` over the test
 ``@pytest.mark.skip_backends``      ``("torch", "jax", reason="...")``: do not run it there
 ``@pytest.mark.xfail_backends``     the same for a test that fails there, and must
+``@pytest.mark.touches_no_array``   ``(reason="...")``: it takes ``xp``, but need not use it
+``@pytest.mark.under_test``         ``("softmax")``: its row in the report of ``--backend-report``
 =================================== ===============================================================
 
 A backend is named in a mark as in ``--backend``; a name without a device means all of them. The
 first three fixtures last the session, so fixtures of every scope can take them; a project's own
 ``backend`` needs ``scope="session"`` too, if ``xp`` and ``device`` are to follow it.
+
+What is more than options, fixtures and marks is in plugins of their own: `TouchPlugin`,
+`CountPlugin` and `ReportPlugin`.
 """
 
 from __future__ import annotations
@@ -30,25 +35,31 @@ import contextlib
 from collections import Counter
 from collections.abc import Generator, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from anyback_nn.backends import BACKENDS, Backend
+from anyback_nn.backends import Backend
 from anyback_nn.backends.libraries import TRAINING
+from anyback_nn.testing.assertions import expect
+from anyback_nn.testing.counting import CountPlugin
+from anyback_nn.testing.devices import combine
 from anyback_nn.testing.host_reads import HostReads
 from anyback_nn.testing.host_reads import no_host_reads as guard
+from anyback_nn.testing.marks import MARKERS, apply_marks, backend_of
 from anyback_nn.testing.matrix import MATRIX
+from anyback_nn.testing.report import OUTCOMES, ReportPlugin, list_outcomes
+from anyback_nn.testing.touched import TouchPlugin
 from anyback_nn.testing.variants import select, under_test, usable
 
 CHOSEN: pytest.StashKey[list[Backend]] = pytest.StashKey()
 MISSING: pytest.StashKey[dict[str, str]] = pytest.StashKey()
-MARKS = {"skip_backends": pytest.mark.skip, "xfail_backends": pytest.mark.xfail(strict=True)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
+    """Add the options and a setting."""
     group = parser.getgroup("array backends (anyback_nn)")
     group.addoption(
         "--backend",
@@ -62,23 +73,61 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the tests on all of the above that can train here",
     )
+    group.addoption(
+        "--device",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="put each backend that is named without a device on this one, if it has it: cpu, "
+        "cuda:0, device1, meta, ...",
+    )
+    group.addoption(
+        "--count-host-reads",
+        action="store_true",
+        help="count how often each test reads values of the device back to the host",
+    )
+    group.addoption(
+        "--backend-report",
+        type=Path,
+        metavar="FILE.md",
+        help="write a table of the functions under test and the backends",
+    )
+    parser.addini(
+        "anyback_nn_allow_untouched",
+        "let tests pass that take xp and touch none of its arrays",
+        type="bool",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the backends; one that is named and unavailable is an error, never a skip."""
-    for name in MARKS:
-        action = name.removesuffix("_backends")
-        config.addinivalue_line("markers", f"{name}(*names, reason): {action} on these backends")
-    specs = [spec.strip() for words in config.getoption("--backend") for spec in words.split(",")]
+    for line in MARKERS:
+        config.addinivalue_line("markers", line)
+    specs, devices = (_split(config.getoption(name)) for name in ("--backend", "--device"))
+    training = [spec for spec in MATRIX if spec.partition(":")[0] in TRAINING]
     try:
         named = [select(spec) for spec in specs or ["numpy"]]
+        every, missing = usable(training) if config.getoption("--all-backends") else ([], {})
+        backends, lacking = combine([*named, *every], devices)
     except (RuntimeError, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
-    training = [spec for spec in MATRIX if spec.partition(":")[0] in TRAINING]
-    every, missing = usable(training) if config.getoption("--all-backends") else ([], {})
-    config.stash[CHOSEN] = list({backend.spec: backend for backend in [*named, *every]}.values())
-    config.stash[MISSING] = missing
-    config.pluginmanager.register(fixture(chosen(config)))
+    config.stash[CHOSEN], config.stash[MISSING] = backends, missing | lacking
+    plugins: list[Any] = [fixture(backends)]
+    if not config.getini("anyback_nn_allow_untouched"):
+        plugins.append(TouchPlugin())
+    if config.getoption("--count-host-reads"):
+        plugins.append(CountPlugin())
+    if (path := config.getoption("--backend-report")) is not None:
+        if path.is_dir():
+            raise pytest.UsageError(f"--backend-report: expected a file, got the folder {path}")
+        plugins.append(ReportPlugin(path.absolute(), backends))
+    for plugin in plugins:
+        config.pluginmanager.register(plugin)
+
+
+def _split(options: list[str]) -> list[str]:
+    """Split what is separated by commas."""
+    return [word.strip() for words in options for word in words.split(",")]
 
 
 def chosen(config: pytest.Config) -> list[Backend]:
@@ -97,13 +146,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
-def backend_of(item: pytest.Item) -> Backend | None:
-    """Return the backend that a test runs on; None if it depends on none."""
-    callspec = getattr(item, "callspec", None)
-    backend = callspec.params.get("backend") if callspec else None
-    return backend if isinstance(backend, Backend) else None
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
     """Add the backend of each test to reports, also to a JUnit file, and apply the marks."""
@@ -112,11 +154,8 @@ def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
         backend = backend_of(item)
         if backend is not None:
             item.user_properties.append(("backend", backend.spec))
-        for name, pytest_mark in MARKS.items():
-            for mark in item.iter_markers(name):
-                names, reason = _arguments(mark, item.nodeid)
-                if backend is not None and names & {backend.spec, backend.name}:
-                    item.add_marker(pytest_mark.with_args(reason=reason))
+        if isinstance(item, pytest.Item):
+            apply_marks(item)
     return items
 
 
@@ -128,22 +167,34 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         return (yield)
 
 
-def _arguments(mark: pytest.Mark, test: str) -> tuple[set[str], str]:
-    """Return the names and the reason of a mark; fail if they are wrong."""
-    words = (*mark.args, mark.kwargs.get("reason"))
-    if len(mark.kwargs) != 1 or len(words) < 2 or not all(isinstance(w, str) and w for w in words):
-        wrong = (
-            'expected names of backends and a reason, ("torch", reason="..."), got '
-            f"{mark.args} and {mark.kwargs}"
-        )
-    elif unknown := [name for name in mark.args if name.partition(":")[0] not in BACKENDS]:
-        wrong = (
-            f"unknown backend {unknown[0]!r}: expected NAME or NAME:DEVICE with NAME one of "
-            f"{', '.join(BACKENDS)}"
-        )
-    else:
-        return set(mark.args), words[-1]
-    pytest.fail(f"{test}: @pytest.mark.{mark.name}: {wrong}", pytrace=False)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Skip a test whose fixtures read values where there are none."""
+    with skipping_without_values(backend_of(item)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let `assert_close` know the backend, and skip a test that reads values where there are none.
+
+    A project's own fixture may have put another backend in the place of ours.
+    """
+    backend = backend_of(item)
+    expected = backend if getattr(item, "funcargs", {}).get("backend") is backend else None
+    with skipping_without_values(backend), expect(expected):
+        return (yield)
+
+
+@contextlib.contextmanager
+def skipping_without_values(backend: Backend | None) -> Iterator[None]:
+    """Skip a test that reads a value on a device that has shapes and dtypes only."""
+    try:
+        yield
+    except Exception as error:
+        if backend is None or not backend.is_without_values(error):
+            raise
+        pytest.skip(f"it reads values, and {backend.spec} has none")
 
 
 def fixture(backends: list[Backend]) -> ModuleType:
@@ -173,24 +224,22 @@ def device(backend: Backend) -> Any:
 
 @pytest.fixture
 def no_host_reads() -> Iterator[HostReads]:
-    """Raise `HostReadError` if the test reads a value of array-api-strict's devices."""
+    """Raise `HostReadError` if the test, in any thread, reads a value of a strict device."""
     if find_spec("array_api_strict") is None:
         yield HostReads()  # there is nothing to watch
         return
-    with guard() as reads:
+    with guard(all_threads=True) as reads:
         yield reads
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the number of tests on each backend."""
     counts: dict[str, Counter[str]] = {backend.spec: Counter() for backend in chosen(config)}
-    for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed"):
-        for report in terminalreporter.getreports(outcome):
-            spec = dict(getattr(report, "user_properties", ())).get("backend")
-            if spec in counts:
-                counts[spec][outcome] += 1
+    for outcome, spec, _ in list_outcomes(terminalreporter):
+        if spec in counts:
+            counts[spec][outcome] += 1
     if any(counts.values()):
         terminalreporter.section("tests on each backend")
         for spec, count in counts.items():
-            numbers = ", ".join(f"{n} {kind}" for kind, n in count.items())
+            numbers = ", ".join(f"{count[kind]} {kind}" for kind in OUTCOMES if count[kind])
             terminalreporter.line(f"{spec}: {numbers or 'none'}")

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Self
 from weakref import WeakSet, WeakValueDictionary
 
 import numpy as np
-from array_api_compat import to_device
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import Backend, list_imported, select
@@ -325,8 +324,7 @@ class Engine:
             return optimizer.init(params)
         init = self.get_compiled(("init", optimizer.slots), lambda: optimizer.init)
         # What depends on no argument is free to move for JAX, which would compile steps twice.
-        device = self.backend.device
-        state: dict[str, Packed] = tree_map(lambda x: to_device(x, device), init(params))
+        state: dict[str, Packed] = tree_map(self.backend.to_device, init(params))
         return state
 
     def compile_training_steps(self, optimizer: Optimizer) -> CompiledSteps:

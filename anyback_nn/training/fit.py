@@ -59,6 +59,8 @@ class FitContext:
         The requested number of epochs.
     n_batches : int, optional
         The number of batches of an epoch, if it is known.
+    batch_size : int, optional
+        The number of samples in a batch, if it is known.
     stop_reason : str, optional
         The reason why training was stopped early.
     may_diverge : bool
@@ -110,6 +112,7 @@ class FitContext:
     epochs_done: int = field(default=0, init=False)
     batches_done: int = field(default=0, init=False)
     progress: EpochProgress = field(default_factory=EpochProgress, init=False, repr=False)
+    batch_size: int | None = field(default=None, init=False)
     validation: Source | None = field(default=None, init=False, repr=False)
     callbacks: Sequence[Any] = field(default=(), init=False, repr=False)
     arguments: dict[str, Any] = field(default_factory=dict, init=False, repr=False)

@@ -53,7 +53,8 @@ def train(
     start of that epoch (or where it was resumed in the middle of it).
     """
     model = fit.model
-    fit.n_batches, fit.validation = source.n_batches, validation
+    fit.n_batches, fit.batch_size = source.n_batches, source.rows_a_batch or None
+    fit.validation = validation
     # Stable: the others are called in the order of the user.
     callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
     _begin(fit, callbacks)

@@ -10,8 +10,7 @@ import pytest
 import anyback_nn as nn
 
 torch = pytest.importorskip("torch")
-# It depends on no backend; this lets it run wherever PyTorch is.
-pytestmark = pytest.mark.usefixtures("backend")
+pytestmark = pytest.mark.needs("torch")
 RATE, EPOCHS = 0.3, 30
 
 

@@ -1,13 +1,15 @@
 """The guard finds every read of a value on a device, and training makes none."""
 
 import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.testing import HostReadError, no_host_reads
+from anyback_nn.testing import HostReadError, count_host_reads, no_host_reads
 
 DEVICE = "array-api-strict:device1"
 
@@ -51,6 +53,77 @@ def test_on_the_host_values_may_be_read(read):
             results.append(to_numpy(read(x)))
     assert len(results) != 1
     np.testing.assert_array_equal(*results or (0, 0))
+
+
+def test_a_guard_holds_in_its_own_thread(x):
+    entered, left = threading.Event(), threading.Event()
+
+    def hold():
+        with no_host_reads() as reads:
+            entered.set()
+            assert left.wait(10)
+            with pytest.raises(HostReadError):
+                float(x[0])
+            return reads.count
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(hold)
+        assert entered.wait(10)
+        with no_host_reads() as reads:
+            with pytest.raises(HostReadError):
+                float(x[0])
+            to_numpy(x)
+        assert float(x[0]) == 1.0  # though the other thread is in its guard
+        left.set()
+        assert (reads.count, future.result()) == (1, 0)
+
+
+def test_a_guard_may_hold_in_all_threads(x):
+    with ThreadPoolExecutor(1) as pool:
+        with no_host_reads(all_threads=True) as reads:
+            with pytest.raises(HostReadError):
+                pool.submit(float, x[0]).result()
+            pool.submit(to_numpy, x).result()
+            assert reads.count == 0
+        assert pool.submit(float, x[0]).result() == 1.0
+
+
+def test_after_the_last_guard_the_class_is_as_before(x):
+    before = dict(vars(type(x)))
+    with no_host_reads():
+        with no_host_reads(), count_host_reads(nn.select(DEVICE)):
+            assert vars(type(x)) != before
+        with pytest.raises(HostReadError):
+            float(x[0])
+    assert vars(type(x)) == before
+    assert np.asarray.__name__ == "asarray"
+    assert not hasattr(np.asarray, "__wrapped__")
+
+
+@pytest.mark.parametrize(
+    ("name", "by"),
+    {
+        **{name: f"{name}()" for name in ("float", "int", "bool", "complex", "index")},
+        **dict.fromkeys(("if", "and", "max"), "bool()"),
+        "range": "index()",
+    }.items(),
+)
+def test_a_read_is_counted_once(name, by, x):
+    with count_host_reads(nn.select(DEVICE)) as counts:
+        READS[name](x)
+    assert dict(counts) == {by: 1}
+
+
+def test_a_read_is_counted_on_every_backend(backend):
+    x = backend.asarray([1.0, 2.0], "float32")
+    with count_host_reads(backend) as counts:
+        to_numpy(x + 1)
+        str(x)
+    if backend.name == "numpy":
+        assert counts is None
+        return
+    transfer = "NumPy" if backend.device_name is None else "to_device()"
+    assert dict(counts) == {transfer: 1, "str()": 1}
 
 
 def test_mathematics_is_not_disturbed(x):

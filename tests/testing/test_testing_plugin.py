@@ -8,16 +8,13 @@ from xml.etree import ElementTree
 
 import array_api_strict  # noqa: F401 - an inner run forgets what it is the first to import
 import pytest
+from foreign_project import ALONE, run
 
 from anyback_nn.testing import MATRIX
 
 pytest_plugins = ["pytester"]
 
 PLUGIN = "anyback_nn.testing.plugin"
-# At the end of a run, Hypothesis takes longer than the run, as do pytest's collections of garbage.
-# And some tests check the order of others.
-WITHOUT = ("hypothesispytest", "unraisableexception", "randomly")
-ALONE = tuple(word for name in WITHOUT for word in ("-p", f"no:{name}"))
 
 
 @pytest.fixture
@@ -26,12 +23,6 @@ def project(pytester):
     strict = "addopts = --strict-markers\nfilterwarnings = error"
     pytester.makeini(f"[pytest]\nanyback_nn = true\n{strict}")
     return pytester
-
-
-def run(project, tests, *arguments):
-    """Run pytest on the text of a test module."""
-    project.makepyfile(test_it=f"import pytest\n{dedent(tests)}")
-    return project.runpytest_inprocess(*ALONE, *arguments)
 
 
 ONE_TEST = """
@@ -117,7 +108,7 @@ def test_several_backends(project, arguments):
 
 @pytest.fixture
 def _only_numpy_and_strict(monkeypatch):
-    for name in ("cupy", "dpnp", "jax", "torch"):
+    for name in ("cupy", "dpnp", "jax", "ndonnx", "torch"):
         monkeypatch.setitem(sys.modules, name, None)
         monkeypatch.delitem(sys.modules, f"anyback_nn.backends.{name}", raising=False)
 
@@ -127,7 +118,7 @@ def _only_numpy_and_strict(monkeypatch):
 def test_all_backends_are_those_that_can_train_and_the_others_are_listed(project, named):
     outcome = run(project, ONE_TEST, "--all-backends", *named)
     outcome.assert_outcomes(passed=6)
-    missing = ("torch", "jax", "jax:eager", "cupy", "dpnp")
+    missing = ("torch", "jax", "jax:eager", "cupy", "dpnp", "ndonnx")
     outcome.stdout.fnmatch_lines(
         [f"left out: backend '{spec}': * not installed*" for spec in missing]
     )

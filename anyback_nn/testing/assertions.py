@@ -1,0 +1,218 @@
+"""Compare an array of any library with the values that it should have."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from anyback_nn.array_api import Array, array_namespace, has_values, is_numpy, to_numpy
+from anyback_nn.backends import Backend
+from anyback_nn.testing.host_reads import without_listeners
+from anyback_nn.utils.messages import plural
+
+__all__ = ["assert_close", "expect"]
+
+UNDER_TEST: list[Backend | None] = [None]
+"""The backend of the test that is running, and of those around it; in all threads."""
+
+KINDS = ("bool", "integral", "real floating", "complex floating")
+"""The kinds of dtypes, as `isdtype` of the standard knows them; each may hold the ones before."""
+
+
+@contextlib.contextmanager
+def expect(backend: Backend | None) -> Iterator[None]:
+    """Let `assert_close` expect arrays of a backend inside the context."""
+    UNDER_TEST.append(backend)
+    try:
+        yield
+    finally:
+        UNDER_TEST.pop()
+
+
+def assert_close(
+    actual: Array,
+    desired: Any,
+    *,
+    rtol: float | None = None,
+    atol: float = 0.0,
+    equal_nan: bool = True,
+    err_msg: str = "",
+    check_dtype: bool = True,
+    check_shape: bool = True,
+    check_device: bool = True,
+    xp: Any = None,
+) -> None:
+    """Raise unless an array has these values, up to ``atol + rtol * abs(desired)``.
+
+    The array must be of the right library, on the right device, and of the right dtype and shape.
+
+    Parameters
+    ----------
+    actual : array
+        What was computed, of any library; a scalar of NumPy is an array without axes.
+    desired : array or nested sequence of numbers
+        What it should be. Numbers and arrays of NumPy may be compared with any library.
+    rtol : float, optional
+        Default: the square root of the epsilon of ``actual``'s dtype, half of its digits. That is
+        1.5e-8 for float64, 3.5e-4 for float32, 3.1e-2 for float16; 0 for integers and booleans.
+    atol : float
+    equal_nan : bool
+        Whether NaN is close to NaN.
+    err_msg : str
+        A first line of the message.
+    check_dtype : bool
+        Whether the dtype must be that of ``desired``. Python's numbers have none: integers may be
+        compared with floats, but neither floats with integers nor booleans with numbers.
+    check_shape : bool
+        Whether the shape must be that of ``desired``, which is broadcast otherwise.
+    check_device : bool
+        Whether the device must be the right one.
+    xp : namespace, optional
+        The library that ``actual`` must be of. Default: that of the backend under test, where the
+        pytest plugin runs the test on one, which also has the right device; elsewhere that of
+        ``desired``.
+
+    Raises
+    ------
+    AssertionError
+        The message tells all that is wrong; of the values, how many, and the worst one.
+
+    Notes
+    -----
+    The values are compared on the host. Neither `no_host_reads` nor `count_host_reads` sees that
+    read. On a device without values, PyTorch's ``meta``, all but the values is compared.
+
+    Examples
+    --------
+    >>> from anyback_nn.backends import select
+    >>> x = select("array-api-strict:device1").asarray([[0.1, 0.2], [0.3, 0.5]])
+    >>> assert_close(x, [[0.1, 0.2], [0.3, 0.5]])
+    >>> assert_close(x, [[0.1, 0.2], [0.3, 0.4]])
+    Traceback (most recent call last):
+    ...
+    AssertionError: 1 of 4 elements differs by more than 1.5e-08 * abs(desired). The worst is
+    [1, 1]: 0.5, desired 0.4 (absolute difference 0.1, relative 0.25)
+    """
+    __tracebackhide__ = True
+    wrong = _compare_types(actual, desired, xp, check_dtype, check_shape, check_device)
+    if not wrong and has_values(actual) and has_values(desired):
+        wrong = _compare_values(actual, desired, rtol, atol, equal_nan)
+    if wrong:
+        raise AssertionError("\n".join([err_msg] * bool(err_msg) + wrong))
+
+
+def _compare_types(
+    actual: Array, desired: Any, xp: Any, check_dtype: bool, check_shape: bool, check_device: bool
+) -> list[str]:
+    """Return what is wrong with all but the values."""
+    if not array_api_compat.is_array_api_obj(actual):
+        return [f"expected an array, got {type(actual).__name__} {actual!r}"]
+    backend = UNDER_TEST[-1] if xp is None else None
+    library = _library(array_namespace(actual))
+    # Arrays of NumPy are compared with those of any library.
+    like = None if is_numpy(desired) else desired
+    if like is not None:
+        xp = array_namespace(like) if xp is None else xp
+    xp = backend.xp if backend else xp
+    if xp is not None and library != _library(xp):
+        return [f"expected an array of {_library(xp)}, got one of {library}"]
+    if like is not None and library != _library(array_namespace(like)):
+        theirs = _library(array_namespace(like))
+        return [f"expected desired to be of {library}, as actual is, or of NumPy, got {theirs}"]
+    wrong = []
+    device = array_api_compat.device(actual)
+    expected = backend.device if backend else device
+    if like is not None and not backend:
+        expected = array_api_compat.device(like)
+    if check_device and device != expected:
+        wrong.append(f"expected device {expected}, got {device}")
+    if check_dtype:
+        wrong += _compare_dtypes(actual, desired)
+    shape = tuple(np.shape(desired) if like is None else like.shape)
+    if check_shape and tuple(actual.shape) != shape:
+        wrong.append(f"expected shape {shape}, got {tuple(actual.shape)}")
+    return wrong
+
+
+def _library(namespace: Any) -> str:
+    """Return the name of a library, whether its namespace is wrapped or not."""
+    return str(namespace.__name__).removeprefix("array_api_compat.")
+
+
+def _compare_dtypes(actual: Array, desired: Any) -> list[str]:
+    """Return what is wrong with the dtype: its name, or for Python's numbers its kind."""
+    dtype = _dtype_name(actual.dtype)
+    if hasattr(desired, "dtype"):
+        expected = _dtype_name(desired.dtype)
+        return [] if dtype == expected else [f"expected dtype {expected}, got {dtype}"]
+    numbers = np.asarray(desired)
+    if not numbers.size:
+        return []
+    isdtype = array_namespace(actual).isdtype
+    kind = next(kind for kind in KINDS if isdtype(actual.dtype, kind))
+    least = next((kind for kind in KINDS if np.isdtype(numbers.dtype, kind)), None)
+    if least is None:
+        raise TypeError(f"expected desired to be an array or numbers, got {desired!r}")
+    if (kind == "bool") == (least == "bool") and KINDS.index(kind) >= KINDS.index(least):
+        return []
+    return [f"expected a dtype that is {least}, as desired is, got {dtype}"]
+
+
+def _dtype_name(dtype: Any) -> str:
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+def _compare_values(
+    actual: Array, desired: Any, rtol: float | None, atol: float, equal_nan: bool
+) -> list[str]:
+    """Return what is wrong with the values."""
+    if rtol is None:
+        rtol = _default_rtol(actual)
+    with without_listeners():
+        x, y = np.broadcast_arrays(*map(_to_host, (actual, desired)))
+    with np.errstate(all="ignore"):  # of infinities, and of divisions by a desired zero
+        close = x == y
+        gap = np.abs(_widen(x) - _widen(y))
+        size = np.abs(_widen(y))
+        if rtol or atol:  # without them, large integers must not be rounded
+            close |= np.isfinite(y) & (gap <= atol + rtol * size)
+        if equal_nan:
+            close |= np.isnan(x) & np.isnan(y)
+        excess = np.where(close, -1.0, np.nan_to_num(gap - rtol * size, nan=np.inf))
+        worst = np.unravel_index(np.argmax(excess), x.shape) if x.size else ()
+        relative = gap[worst] / size[worst] if x.size else 0.0
+    n = int(np.sum(~close))
+    if not n:
+        return []
+    limits = [f"{atol:.2g}"] * bool(atol) + [f"{rtol:.2g} * abs(desired)"] * bool(rtol)
+    allowed = f" by more than {' + '.join(limits)}" if limits else ""
+    where = f"The worst is {list(map(int, worst))}: " if x.ndim else ""
+    return [
+        f"{n} of {plural(x.size, 'element')} {'differs' if n == 1 else 'differ'}{allowed}. {where}"
+        f"{x[worst]}, desired {y[worst]} (absolute difference {gap[worst]:.3g}, relative "
+        f"{relative:.3g})"
+    ]
+
+
+def _default_rtol(x: Array) -> float:
+    """Return the relative tolerance of a dtype: half of its digits."""
+    xp = array_namespace(x)
+    if xp.isdtype(x.dtype, ("bool", "integral")):
+        return 0.0
+    return math.sqrt(xp.finfo(x.dtype).eps)
+
+
+def _to_host(x: Any) -> np.ndarray:
+    """Copy to NumPy, also what NumPy has no dtype for."""
+    array = np.asarray(to_numpy(x))
+    return array.astype(np.float32) if _dtype_name(array.dtype) == "bfloat16" else array
+
+
+def _widen(x: np.ndarray) -> np.ndarray:
+    """Cast such that differences are not rounded to the dtype, nor wrap around."""
+    return x.astype(np.result_type(x.dtype, np.float64))
