@@ -48,6 +48,8 @@ for spec in MATRIX:
     ROWS["numpy" if spec.startswith("array-api-strict") else spec.partition(":")[0]].append(spec)
 QUICK = ["numpy", "array-api-strict:device1"]
 """The two rows that find most mistakes."""
+BY_NAME_ONLY = ("dpnp",)
+"""Environments of several gigabytes, which run only if they are named."""
 OUTCOMES: dict[str, str] = {}
 
 nox.needs_version = ">=2025.2.9"
@@ -112,13 +114,16 @@ def check_style(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def matrix(session: nox.Session) -> None:
-    """Run the tests on all rows of the matrix, and print a summary: ten minutes on two cores."""
+    """Run the tests on all rows of the matrix, and print a summary: ten minutes on two cores.
+
+    Without the rows of ``BY_NAME_ONLY``.
+    """
     if chosen_rows(session):
         session.error(
             'matrix runs every row; for a single one: nox -s "tests(NAME)" -- --backend ROW'
         )
     for environment in ROWS:
-        if environment != "cupy" or cuda_version():
+        if environment not in BY_NAME_ONLY and (environment != "cupy" or cuda_version()):
             session.notify(f"tests({environment})")
     session.notify("summary")
 
@@ -134,6 +139,10 @@ def tests(session: nox.Session, environment: str) -> None:
     if environment == "cupy" and not cuda_version():
         session.error("no NVIDIA driver with a usable GPU was found, so CuPy cannot be tested here")
     session.install(*install_command(environment))
+    if environment == "dpnp" and sys.platform == "linux":
+        # The OpenCL runtime of the CPU that comes with it is registered nowhere.
+        runtime = Path(session.virtualenv.location, "lib", "libintelocl.so")
+        session.env.setdefault("OCL_ICD_FILENAMES", str(runtime))
     run_tests(session, ROWS[environment])
 
 
@@ -248,7 +257,7 @@ def audit(session: nox.Session) -> None:
     folder = Path(session.create_tmp()).resolve()
     plan, pins, report = (folder / name for name in ("plan.json", "pins.txt", "audit.json"))
     report.unlink(missing_ok=True)
-    extras = sorted(set(PROJECT["project"]["optional-dependencies"]) - {"cuda12"})
+    extras = sorted(set(PROJECT["project"]["optional-dependencies"]) - {"cuda12", *BY_NAME_ONLY})
     resolve = ("--dry-run", "--ignore-installed", "--report", str(plan), f".[{','.join(extras)}]")
     # It fails if there are findings, and if its service cannot be reached.
     ask = ("--no-deps", "--disable-pip", "-r", str(pins), "-f", "json", "-o", str(report))

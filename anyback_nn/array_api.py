@@ -81,6 +81,8 @@ def to_numpy(x: Any) -> Any:
         return (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     if array_api_compat.is_cupy_array(x):
         return x.get()
+    if type(x).__module__.startswith("dpnp."):
+        return x.asnumpy()
     if hasattr(x, "unwrap_numpy"):  # ndonnx
         return x.unwrap_numpy()
     if type(x).__module__.startswith("array_api_strict"):

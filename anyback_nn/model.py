@@ -250,6 +250,8 @@ class Model(Engine):
         CheckpointError
             Training cannot resume: there is no checkpoint that is whole, or it is of another
             network, or of other data or arguments; the message names the difference.
+        BackendUnavailableError
+            The backend takes no steps of training.
         DivergenceError
             The loss or a parameter is no longer finite, or the loss far too large; the model keeps
             the parameters from the start of that epoch. The error has the epoch, the step, the
@@ -258,6 +260,7 @@ class Model(Engine):
             The device ran out of memory. The message says which batch size would fit; the model
             keeps the parameters from the start of that epoch.
         """
+        self.backend.check_computes("steps")
         epochs = as_integer("epochs", epochs, least=1)
         context = FitContext(self, epochs, on_divergence=on_divergence)
         if batch_size is not None:
@@ -409,7 +412,7 @@ class Model(Engine):
         -------
         array, shape (n_samples, n_outputs)
             The predictions, see `Loss.link`. An array of the backend's library if ``x`` is one,
-            else a NumPy array.
+            else a NumPy array. For an array of dask, it is computed when it is read.
 
         Raises
         ------
@@ -431,8 +434,8 @@ class Model(Engine):
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            names = self.feature_names
-            x = check_inputs(x, self.n_inputs, feature_names=names, dtype=self.dtype)
+            names, finite = self.feature_names, not self.backend.defers(x)
+            x = check_inputs(x, self.n_inputs, finite=finite, feature_names=names, dtype=self.dtype)
             rows = Samples(x)
             source = batch_arrays(self, rows, batch_size, resident=False)
             if is_own(self.loss):

@@ -5,6 +5,10 @@ line before it, which no reader sees::
 
     <!-- not run: installs packages -->
 
+One that needs a library which may be missing, likewise, runs where it is installed::
+
+    <!-- needs dask -->
+
 What is no code, such as a diagram, is a block of ``text``.
 """
 
@@ -17,6 +21,7 @@ import subprocess
 import sys
 import textwrap
 from collections import defaultdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,13 +94,15 @@ class Block(NamedTuple):
 def blocks(page: Path) -> list[Block]:
     """Return the blocks of code of a page."""
     text = read(page)
-    fenced = re.compile(r"^( *)(?:<!-- not run: (.+?) -->\n *)?```(\w*)\n(.*?)^ *```$", re.M | re.S)
+    fenced = re.compile(
+        r"^( *)(?:<!-- (?:not run: (.+?)|needs (\w+)) -->\n *)?```(\w*)\n(.*?)^ *```$", re.M | re.S
+    )
     return [
         Block(
-            language=found[3],
-            code=textwrap.dedent(found[4]),
-            line=text.count("\n", 0, found.start(4)) + 1,
-            reason=found[2],
+            language=found[4],
+            code=textwrap.dedent(found[5]),
+            line=text.count("\n", 0, found.start(5)) + 1,
+            reason=found[2] or (found[3] and not find_spec(found[3]) and "not installed") or None,
         )
         for found in fenced.finditer(text)
     ]
@@ -200,6 +207,11 @@ def test_the_table_of_backends_is_their_declaration(page):
         for name, library in nn.BACKENDS.items()
     )
     assert page_table(page, head) == head + "\n".join(rows)
+
+
+def test_the_example_of_a_backend_is_its_file():
+    code = (ROOT / "anyback_nn/backends/dask.py").read_text(encoding="utf-8")
+    assert code in [block.code for block in blocks(ROOT / "CONTRIBUTING.md")]
 
 
 def test_the_table_of_tests_has_every_row_of_the_matrix():

@@ -15,7 +15,7 @@ import array_api_compat
 import numpy as np
 
 from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
-from anyback_nn.backends.libraries import BACKENDS, Library
+from anyback_nn.backends.libraries import BACKENDS, TASKS, TRAINING, Library
 from anyback_nn.errors import BackendUnavailableError
 from anyback_nn.jit.dispatch import Traced
 from anyback_nn.jit.rules import TraceRules
@@ -63,6 +63,8 @@ class Backend:
     """Whether the parameters are stored as one vector (see `anyback_nn.network.layout`)."""
     compiles: ClassVar[bool] = False
     """Whether functions are compiled, separately for each combination of shapes."""
+    lazy: ClassVar[bool] = False
+    """Whether arrays are computed only when they are read (see `defers`)."""
     steps_per_call: ClassVar[int] = 1
     """The most steps that `scan` takes in one call: an interrupt waits for its end."""
 
@@ -131,6 +133,17 @@ class Backend:
         self.check_process()
         self.check_device()
 
+    def check_computes(self, task: str) -> None:
+        """Raise `BackendUnavailableError` if the library does not compute this one of `TASKS`."""
+        if task in self.library.computes:
+            return
+        able = " and ".join(TASKS[name] for name in self.library.computes)
+        raise BackendUnavailableError(
+            f"backend {self.spec!r}: it computes {able}, but no {TASKS[task]}. Train on one of "
+            f"{', '.join(TRAINING)}, and move the model: model.to({self.spec!r}), or load its file "
+            f"with backend={self.spec!r}"
+        )
+
     @property
     def runtime(self) -> str:
         """What has threads or a device context of its own: the library, or a part of it."""
@@ -181,6 +194,13 @@ class Backend:
             return bool(array_namespace(x) is self.xp)
         except TypeError:
             return False
+
+    def defers(self, x: object) -> bool:
+        """Return whether ``x`` is an array of this library that is computed only when it is read.
+
+        Its values are not checked, and it is not cut into batches: it has chunks of its own.
+        """
+        return self.lazy and self.owns(x)
 
     def supports(self, dtype: str) -> bool:
         """Return whether the device has a dtype: some have no float64, few have bfloat16."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["BACKENDS", "Library"]
+__all__ = ["BACKENDS", "TASKS", "TRAINING", "Library"]
+
+TASKS = {
+    "predictions": "predictions",
+    "gradients": "gradients of all samples (L-BFGS)",
+    "steps": "steps of training",
+}
+"""What a library may compute; most compute all of it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class Library:
         The dtypes of 16 bits, of which the standard has none, that it computes in.
     has_tf32 : bool
         Whether it has a setting for TF32.
+    computes : tuple of str
+        What it computes of `TASKS`.
     """
 
     name: str
@@ -37,6 +46,7 @@ class Library:
     purpose: str
     half_dtypes: tuple[str, ...] = ()
     has_tf32: bool = False
+    computes: tuple[str, ...] = tuple(TASKS)
 
 
 BACKENDS: dict[str, Library] = {
@@ -84,6 +94,23 @@ BACKENDS: dict[str, Library] = {
             has_tf32=True,
         ),
         Library(
+            name="dpnp",
+            module="dpnp",
+            backend="dpnp.DpnpBackend",
+            requirement="anyback-nn[dpnp]",
+            hardware="CPU; Intel GPU (SYCL devices)",
+            purpose="arrays that are already dpnp's (tried on a CPU alone, and slow there)",
+        ),
+        Library(
+            name="dask",
+            module="dask",
+            backend="dask.DaskBackend",
+            requirement="anyback-nn[dask]",
+            hardware="CPU",
+            purpose="data larger than memory: prediction, scores and L-BFGS, no steps of training",
+            computes=("predictions", "gradients"),
+        ),
+        Library(
             name="array-api-strict",
             module="array_api_strict",
             backend="strict.StrictBackend",
@@ -102,3 +129,8 @@ BACKENDS: dict[str, Library] = {
     )
 }
 """Every supported library by its name, in the order of the table in the README."""
+
+TRAINING: tuple[str, ...] = tuple(
+    name for name, library in BACKENDS.items() if "steps" in library.computes
+)
+"""The names of those that take steps of training."""

@@ -44,6 +44,7 @@ class Steps:
     """
 
     def __init__(self, model: Model, x: Any, y: Any, optimizer: Optimizer, batch_size: int) -> None:
+        model.backend.check_computes("steps")
         self.batch_size = batch_size
         self.fit = FitContext(model, epochs=0)
         rows = check_arrays(model, x, y, None)

@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from anyback_nn.backends import BACKENDS, ENVIRONMENT_VARIABLE, select
+from anyback_nn.backends.libraries import TASKS
 from anyback_nn.cli import options
 from anyback_nn.cli.printing import Printer, create_table
 from anyback_nn.errors import BackendUnavailableError
@@ -27,6 +28,8 @@ def backends(json: options.Json = False) -> None:
     for row in rows:
         style = "green" if row["usable"] else "dim"
         details = row["reason"] or ", ".join(row["devices"])
+        if missing := [TASKS[task] for task in TASKS if task not in row["computes"]]:
+            details += f"; no {', no '.join(missing)}"
         table.add_row(Text(row["name"], style), row["version"] or "-", details)
     printer.show(table)
     if spec is None:
@@ -51,5 +54,6 @@ def try_backend(name: str) -> dict[str, Any]:
         "usable": reason is None,
         "version": version,
         "devices": devices,
+        "computes": list(BACKENDS[name].computes),
         "reason": reason,
     }

@@ -13,7 +13,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from anyback_nn.backends import BACKENDS, Backend
+from anyback_nn.backends import Backend
+from anyback_nn.backends.libraries import TRAINING
 from anyback_nn.bench import Steps, Timing, time_steps
 from anyback_nn.cli import options, recipe
 from anyback_nn.cli.printing import Printer, create_table
@@ -102,7 +103,7 @@ def bench(
 def select_backends(specs: str | None) -> tuple[list[Backend], dict[str, str]]:
     """Select the backends to time; the second result is why others cannot compute here."""
     with options.usage_error("--backends"):
-        backends, missing = usable(BACKENDS if specs is None else options.parse_names(specs))
+        backends, missing = usable(TRAINING if specs is None else options.parse_names(specs))
     if specs is None:
         backends, _ = usable(spec for backend in backends for spec in backend.kinds())
     return backends, {

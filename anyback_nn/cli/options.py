@@ -124,10 +124,12 @@ def recall(command: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def select_backend(spec: str | None) -> Backend:
-    """Select the backend of ``--backend``."""
+def select_backend(spec: str | None, task: str = "predictions") -> Backend:
+    """Select the backend of ``--backend``, which must compute this one of `TASKS`."""
     with usage_error("--backend"):
-        return select(spec)
+        backend = select(spec)
+    backend.check_computes(task)
+    return backend
 
 
 def _check(fits: Callable[[Any], object], expected: str) -> Callable[[Any], Any]:

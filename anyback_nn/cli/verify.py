@@ -7,7 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from anyback_nn.backends import BACKENDS, Backend
+from anyback_nn.backends import Backend
+from anyback_nn.backends.libraries import TRAINING
 from anyback_nn.cli import options, recipe
 from anyback_nn.cli.plot import check_plot, draw
 from anyback_nn.cli.printing import Printer, create_table
@@ -107,10 +108,13 @@ def verify(
 def select_backends(specs: str | None) -> tuple[list[Backend], list[str]]:
     """Select the backends to compare; the second result is why others are left out."""
     if specs is None:
-        backends, missing = usable(BACKENDS)
+        backends, missing = usable(TRAINING)
         return backends, list(missing.values())
     with options.usage_error("--backends"):
-        return [select(name) for name in options.parse_names(specs)], []
+        backends = [select(name) for name in options.parse_names(specs)]
+    for backend in backends:
+        backend.check_computes("steps")
+    return backends, []
 
 
 def differences_table(comparison: Comparison) -> Table:

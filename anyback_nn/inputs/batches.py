@@ -252,7 +252,8 @@ def array_source(
         Dtype of the model.
     resident : bool
         Whether all rows are moved to the device once. Otherwise, and always for a memory map or a
-        sparse matrix, each batch is moved and cast when it is needed.
+        sparse matrix, each batch is moved and cast when it is needed. Rows of a lazy library are
+        one batch, see `Backend.defers`.
     kind : callable
         Creates the source.
     **options
@@ -261,6 +262,8 @@ def array_source(
     move_batch = partial(move, backend=backend, dtype=dtype)
     # A library that compiles does so for each start of a slice.
     options["in_blocks"] = not backend.compiles
+    if backend.defers(rows.x):
+        options["batch_size"] = None
     mapped = isinstance(rows.x, np.memmap)
     if resident and not mapped and not is_sparse(rows.x):
         return kind(move_batch(rows), lambda batch: batch, resident=True, **options)

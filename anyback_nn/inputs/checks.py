@@ -102,8 +102,20 @@ def is_extended(dtype: Any) -> bool:
 
 
 def count_rows(x: Array) -> int:
-    """Return the number of rows; arrays of some libraries have no ``len``."""
-    return int(x.shape[0])
+    """Return the number of rows; arrays of some libraries have no ``len``.
+
+    Raises
+    ------
+    ShapeError
+        It is unknown.
+    """
+    n_rows = x.shape[0]
+    if n_rows is None or math.isnan(n_rows):  # the standard's way, and dask's
+        raise ShapeError(
+            f"expected a known number of rows, got an array of shape {tuple(x.shape)}: call "
+            "x.compute_chunk_sizes() of a dask array first"
+        )
+    return int(n_rows)
 
 
 def is_sparse(x: Any) -> bool:
@@ -239,6 +251,7 @@ def check_batch(
     n_in: int | None = None,
     *,
     values: bool = True,
+    finite: bool = True,
     feature_names: Sequence[str] | None = None,
     dtype: str | None = None,
 ) -> Samples:
@@ -255,6 +268,8 @@ def check_batch(
         The number of features that the model has. Default: the number of features of ``x``.
     values : bool
         Whether to check the values too, which reads them back from a device.
+    finite : bool
+        Whether to check those of the inputs, too.
     feature_names : sequence of str, optional
         The columns that a data frame must have.
     dtype : str, optional
@@ -265,7 +280,8 @@ def check_batch(
     ShapeError, DataError
         The data do not fit each other or the model, or have invalid values.
     """
-    x = check_inputs(x, n_in, finite=values, feature_names=feature_names, dtype=dtype)
+    finite = finite and values
+    x = check_inputs(x, n_in, finite=finite, feature_names=feature_names, dtype=dtype)
     n_out = network.output_size(int(x.shape[1]))
     y = as_array(y, "the targets")
     y = loss.check_targets(y, n_out, values=values)

@@ -249,8 +249,10 @@ class BaseMLP(Estimator):
             self._warn_of_settings_without_effect()
         self._fitted_on = inputs.namespace_name(X)
         model = self.model_
+        model.backend.check_computes("steps" if self._in_epochs else "gradients")
         with model.backend.scope(model.dtype):
-            warn_of_lost_variation(given, model.dtype, stacklevel=5)
+            if not model.backend.defers(X):
+                warn_of_lost_variation(given, model.dtype, stacklevel=5)
             if not self._in_epochs:
                 lbfgs.check_deterministic(model, tuple(X.shape))
             chosen = measured = None

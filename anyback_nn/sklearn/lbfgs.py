@@ -100,23 +100,25 @@ class Problem:
         for batch in self.batches or self.source.epoch(0):
             count = batch.x.shape[0] if batch.weights is None else to_numpy(batch.weights).sum()
             share = float(count) / self.total
-            part, slope = self.compute((array,), model.training.state, *batch)
-            value += share * float(to_numpy(part))
-            gradient += share * to_numpy(slope)
+            part = to_numpy(self.compute((array,), model.training.state, *batch))
+            value += share * float(part[0])
+            gradient += share * part[1:]
         decayed = self.strength * self.mask * vector
         return value + 0.5 * float(decayed @ vector), gradient + decayed
 
 
-def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., tuple[Array, Array]]:
-    """Build ``(vector, state, x, y, weights) -> mean loss, gradient`` of one batch."""
+def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., Array]:
+    """Build the function ``(vector, state, x, y, weights) -> values`` of one batch.
+
+    The values are the mean loss and the gradient in one array, which is read once: a lazy library
+    computes an array when it is read.
+    """
     compute = objective.value_and_grad()
 
-    def gradient(
-        vector: Packed, state: Any, x: Array, y: Array, weights: Array | None
-    ) -> tuple[Array, Array]:
+    def gradient(vector: Packed, state: Any, x: Array, y: Array, weights: Array | None) -> Array:
         args = StepArguments(layout.unpack(vector), {}, state, (), (), x, y, weights, None)
         grads, _, value, _ = compute(args)
-        return value, layout.pack(grads)[0]
+        return array_namespace(value).concat([value[None], *layout.pack(grads)])
 
     return gradient
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anyback_nn.array_api import Array, to_numpy
-from anyback_nn.backends import BACKENDS, Backend
+from anyback_nn.backends import Backend
+from anyback_nn.backends.libraries import TRAINING
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import array_source, move
 from anyback_nn.inputs.checks import check_batch, check_dtype
@@ -197,7 +198,7 @@ def compare_backends(
     data : tuple
         ``(x, y)``, as for `Model.fit`.
     backends : str, Backend or sequence of them, optional
-        Real ones or `VARIANTS`. Default: all real ones that can compute here.
+        Real ones or `VARIANTS`. Default: all real ones that can train here.
     steps : int
         The number of training steps.
     dtype : str, optional
@@ -247,13 +248,14 @@ def compare_backends(
     batch_size = as_integer("batch_size", batch_size, least=1)
     dtype = model.dtype if dtype is None else dtype
     if backends is None:
-        chosen = [backend for backend in usable(BACKENDS)[0] if backend.supports(dtype)]
+        chosen = [backend for backend in usable(TRAINING)[0] if backend.supports(dtype)]
     else:
         specs = [backends] if isinstance(backends, str | Backend) else backends
         chosen = [select(spec) for spec in specs]
     if not chosen:
         raise ValueError("expected at least one backend to compare")
     for backend in chosen:
+        backend.check_computes("steps")
         check_dtype(dtype, backend)
     if len(data) != 2:
         raise TypeError(f"expected data to be (x, y), got {len(data)} of them")

@@ -14,7 +14,9 @@ MATRIX: tuple[str, ...] = (
     "torch",
     "jax",
     "jax:eager",
+    "dask",
     "cupy",
+    "dpnp",
     "ndonnx",
 )
 """The specs to test with, each of which finds mistakes that the others do not."""

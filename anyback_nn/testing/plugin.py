@@ -42,6 +42,7 @@ from typing import Any
 import pytest
 
 from anyback_nn.backends import Backend
+from anyback_nn.backends.libraries import TRAINING
 from anyback_nn.testing.assertions import expect
 from anyback_nn.testing.counting import CountPlugin
 from anyback_nn.testing.devices import combine
@@ -70,7 +71,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--all-backends",
         action="store_true",
-        help="run the tests on all of the above that can compute here",
+        help="run the tests on all of the above that can train here",
     )
     group.addoption(
         "--device",
@@ -103,9 +104,10 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in MARKERS:
         config.addinivalue_line("markers", line)
     specs, devices = (_split(config.getoption(name)) for name in ("--backend", "--device"))
+    training = [spec for spec in MATRIX if spec.partition(":")[0] in TRAINING]
     try:
         named = [select(spec) for spec in specs or ["numpy"]]
-        every, missing = usable() if config.getoption("--all-backends") else ([], {})
+        every, missing = usable(training) if config.getoption("--all-backends") else ([], {})
         backends, lacking = combine([*named, *every], devices)
     except (RuntimeError, ValueError) as error:
         raise pytest.UsageError(str(error)) from error

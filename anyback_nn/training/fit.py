@@ -281,6 +281,7 @@ def check_arrays(
     """Check arrays, and scale the weights (``name`` in messages) to mean 1."""
     rows = check_batch(
         *(x, y, weights, engine.loss, engine.network, engine.n_in),
+        finite=not engine.backend.defers(x),
         feature_names=engine.feature_names,
         dtype=engine.dtype,
     )

@@ -358,6 +358,8 @@ def address(x):
     for name in ("data_ptr", "unsafe_buffer_pointer"):
         if hasattr(x, name):
             return getattr(x, name)()
+    if hasattr(x, "__sycl_usm_array_interface__"):
+        return x.__sycl_usm_array_interface__["data"][0]
     return to_numpy(x).ctypes.data
 
 

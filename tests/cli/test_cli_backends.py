@@ -45,6 +45,7 @@ def test_json(program):
         "usable": True,
         "version": np.__version__,
         "devices": ["numpy"],
+        "computes": ["predictions", "gradients", "steps"],
         "reason": None,
     }
     assert [row["name"] for row in others] == list(BACKENDS)[1:]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anyback_nn.backends import BACKENDS
+from anyback_nn.backends.libraries import TRAINING
 from anyback_nn.bench import Timing
 from anyback_nn.testing.variants import usable
 
@@ -130,6 +130,6 @@ def test_by_default_every_backend_that_can_compute(program, set_times):
     set_times()
     result = program("bench", "--json").json
     assert result["data"] == "digits"
-    able, missing = usable(BACKENDS)
+    able, missing = usable(TRAINING)
     assert {backend.spec for backend in able} <= {row["backend"] for row in result["backends"]}
     assert result["failures"].keys() == missing.keys()

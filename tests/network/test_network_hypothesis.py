@@ -194,6 +194,7 @@ def test_losses_keep_shape_dtype_and_device(case, backend, dtype):
             check(array, shapes.get(name, outputs.shape), dtype, backend)
 
 
+@pytest.mark.skip_backends("dpnp", reason="its products of broadcast views are wrong (0.20)")
 @each_layer
 def test_layers_do_not_depend_on_strides(case, backend, finest):
     @for_all(backend, problems(case, shapes(backend, 2)), st.sampled_from(sorted(VIEWS)))

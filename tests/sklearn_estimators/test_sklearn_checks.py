@@ -144,6 +144,7 @@ NAMESPACES = {
     "torch:cuda": ("torch", "cuda"),
     "jax": ("jax.numpy", None),
     "cupy": ("cupy", None),
+    "dpnp": ("dpnp", None),
 }
 """The backends as these checks name them. Variants have no arrays of their own."""
 

@@ -422,6 +422,8 @@ NARROW = {
     "cupy": ["float16"],
     "torch": ["float16", "bfloat16"],
     "jax": ["float16", "bfloat16"],
+    "dpnp": [],
+    "dask": [],
     "array-api-strict": [],
 }
 
