@@ -67,6 +67,7 @@ LEFT_OUT = {
 
 CLAIMED = {
     "dask": ("network/test_network_gradients.py",),
+    "ndonnx": ("network/test_network_compile.py",),
 }
 """The tests of what a row computes, where that is not everything (see `Library.computes`)."""
 

@@ -5,10 +5,6 @@ line before it, which no reader sees::
 
     <!-- not run: installs packages -->
 
-One that needs a library which may be missing, likewise, runs where it is installed::
-
-    <!-- needs dask -->
-
 What is no code, such as a diagram, is a block of ``text``.
 """
 
@@ -21,7 +17,6 @@ import subprocess
 import sys
 import textwrap
 from collections import defaultdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,8 +47,8 @@ QUICK = {
 }
 """The options that are added to commands: on all backends, they take half a minute."""
 
-NEEDED = {"onnx.md": "ndonnx"}
-"""The libraries that the code of a page needs; the page runs in the row of the library."""
+NEEDED = {"onnx.md": "ndonnx", "large_data.md": "dask", "CONTRIBUTING.md": "dask"}
+"""The libraries that the code of a page needs. It runs where they are installed, in their rows."""
 
 each_page = pytest.mark.parametrize(
     "page",
@@ -94,15 +89,13 @@ class Block(NamedTuple):
 def blocks(page: Path) -> list[Block]:
     """Return the blocks of code of a page."""
     text = read(page)
-    fenced = re.compile(
-        r"^( *)(?:<!-- (?:not run: (.+?)|needs (\w+)) -->\n *)?```(\w*)\n(.*?)^ *```$", re.M | re.S
-    )
+    fenced = re.compile(r"^( *)(?:<!-- not run: (.+?) -->\n *)?```(\w*)\n(.*?)^ *```$", re.M | re.S)
     return [
         Block(
-            language=found[4],
-            code=textwrap.dedent(found[5]),
-            line=text.count("\n", 0, found.start(5)) + 1,
-            reason=found[2] or (found[3] and not find_spec(found[3]) and "not installed") or None,
+            language=found[3],
+            code=textwrap.dedent(found[4]),
+            line=text.count("\n", 0, found.start(4)) + 1,
+            reason=found[2],
         )
         for found in fenced.finditer(text)
     ]

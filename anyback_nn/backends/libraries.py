@@ -125,6 +125,7 @@ BACKENDS: dict[str, Library] = {
             requirement="anyback-nn[onnx]",
             hardware="CPU",
             purpose="predictions by onnxruntime, and export to ONNX",
+            computes=("predictions",),
         ),
     )
 }
