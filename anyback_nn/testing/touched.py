@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from anyback_nn.backends import Backend
-from anyback_nn.testing.marks import backend_of
+from anyback_nn.testing.marks import find_backend
 
 __all__ = ["TouchPlugin", "Watch"]
 
@@ -94,7 +94,7 @@ class TouchPlugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Watch during a test that runs on a backend."""
-        backend = backend_of(item)
+        backend = find_backend(item)
         if backend is None:
             return (yield)
         self.watch = Watch(backend)
