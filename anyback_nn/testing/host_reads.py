@@ -192,7 +192,7 @@ def _wrap_function(parameter: str, function: Callable[..., Any]) -> Callable[...
 
 
 def _tell(kind: type, x: Any, method: str, read: Callable[[], Any]) -> Any:
-    """Call a method of an array, and tell the listeners of its class unless another one calls it."""
+    """Call a method of an array, and tell the listeners of its class, unless in another one."""
     listeners = () if getattr(CALLS, "inside", False) else LISTENERS.get(kind, ())
     for listener in listeners:
         listener.before(x, method)
