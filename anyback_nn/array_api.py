@@ -16,6 +16,7 @@ __all__ = [
     "array_namespace",
     "has_values",
     "is_numpy",
+    "name_dtype",
     "on_host",
     "to_numpy",
     "to_writable_numpy",
@@ -66,6 +67,17 @@ def on_host(x: object) -> bool:
 def has_values(x: object) -> bool:
     """Return whether ``x`` has values: on PyTorch's device ``meta``, arrays have a shape alone."""
     return not getattr(x, "is_meta", False)
+
+
+def name_dtype(dtype: Any) -> str:
+    """Return the name of a dtype of any library, as in the standard.
+
+    Examples
+    --------
+    >>> name_dtype(np.zeros(3).dtype)
+    'float64'
+    """
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
 def to_numpy(x: Any) -> Any:

@@ -22,8 +22,8 @@ import pytest
 from anyback_nn.backends import Backend
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.testing import VARIANTS, collect_programs
-from anyback_nn.testing.host_reads import watched
-from anyback_nn.testing.plugin import backend_of, chosen
+from anyback_nn.testing.host_reads import restrict
+from anyback_nn.testing.plugin import find_backend, list_backends
 from anyback_nn.testing.programs import CountedProgram
 
 if not os.environ.get("CI"):
@@ -99,7 +99,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    specs = {backend.spec for backend in chosen(config)}
+    specs = {backend.spec for backend in list_backends(config)}
     selected = [item for item in items if belongs(item, specs)]
     config.hook.pytest_deselected(items=list(set(items) - set(selected)))
     items[:] = selected
@@ -112,7 +112,7 @@ def is_in(item: pytest.Item, paths: Iterable[str]) -> bool:
 
 def belongs(item: pytest.Item, specs: set[str]) -> bool:
     """Return whether a test is for its backend, or for one of those under test."""
-    backend = backend_of(item)
+    backend = find_backend(item)
     needed = {mark.args[0] for mark in item.iter_markers("needs")}
     if unknown := needed - set(LIBRARIES):
         raise pytest.UsageError(f"{item.nodeid}: needs: expected {LIBRARIES}, got {unknown}")
@@ -141,8 +141,8 @@ def belongs(item: pytest.Item, specs: set[str]) -> bool:
 @pytest.fixture(autouse=True)
 def _no_host_reads(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let every test of a pretended device fail that reads a value but by `to_numpy`."""
-    backend = backend_of(request.node)
-    with watched(backend, all_threads=True) if backend else contextlib.nullcontext():
+    backend = find_backend(request.node)
+    with restrict(backend, all_threads=True) if backend else contextlib.nullcontext():
         yield
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import device
 
-from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
+from anyback_nn.array_api import Array, array_namespace, is_numpy, name_dtype, to_numpy
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.inputs.frames import frame_to_numpy
@@ -214,7 +214,7 @@ def check_finite(x: Array, dtype: str | None, start: int = 0) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         # Passes without memory of their own: both extremes are NaN if a number is, and the sum
         # of finite numbers is rarely infinite.
-        if dtype == "float32" and str(x.dtype).endswith("float64"):
+        if dtype == "float32" and name_dtype(x.dtype) == "float64":
             is_finite = max(-to_numpy(xp.min(x)), to_numpy(xp.max(x))) <= limit
         else:
             is_finite = math.isfinite(to_numpy(xp.sum(x)))
@@ -335,7 +335,7 @@ def warn_of_lost_variation(rows: Samples, dtype: str, stacklevel: int = 2) -> No
         # Class indices have one axis.
         if dtype == "float64" or x is None or isinstance(x, np.memmap) or x.ndim != 2:
             continue
-        if is_sparse(x) or str(x.dtype).rpartition(".")[2] not in WIDE:
+        if is_sparse(x) or name_dtype(x.dtype) not in WIDE:
             continue
         constant, coarse = _find_lost_in(x, dtype)
         for columns, what in (

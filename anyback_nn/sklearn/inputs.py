@@ -13,7 +13,7 @@ from sklearn import get_config
 from sklearn.utils import _safe_indexing, check_array, check_consistent_length
 from sklearn.utils.validation import validate_data
 
-from anyback_nn.array_api import Array, is_numpy, to_numpy, to_writable_numpy
+from anyback_nn.array_api import Array, is_numpy, name_dtype, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select, select_for
 from anyback_nn.errors import DataError
 from anyback_nn.inputs.batches import take
@@ -161,7 +161,7 @@ def choose_dtype(dtype: str | None, X: Any, backend: Backend, *, lbfgs: bool = F
     """
     if dtype is not None:
         return dtype
-    name = str(X.dtype).rpartition(".")[2]
+    name = name_dtype(X.dtype)
     if is_numpy(X) and (lbfgs or name not in DTYPES):
         name = "float64"
     elif name not in DTYPES:

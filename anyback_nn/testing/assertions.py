@@ -10,9 +10,17 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from anyback_nn.array_api import Array, array_namespace, has_values, is_numpy, to_numpy
+from anyback_nn.array_api import (
+    Array,
+    array_namespace,
+    has_values,
+    is_numpy,
+    name_dtype,
+    to_numpy,
+)
 from anyback_nn.backends import Backend
-from anyback_nn.testing.host_reads import without_listeners
+from anyback_nn.inputs.checks import is_extended
+from anyback_nn.testing.host_reads import ignore_reads
 from anyback_nn.utils.messages import plural
 
 __all__ = ["assert_close", "expect"]
@@ -81,6 +89,8 @@ def assert_close(
     ------
     AssertionError
         The message tells all that is wrong; of the values, how many, and the worst one.
+    TypeError
+        ``desired`` is neither an array of numbers nor numbers.
 
     Notes
     -----
@@ -112,17 +122,20 @@ def _compare_types(
     """Return what is wrong with all but the values."""
     if not array_api_compat.is_array_api_obj(actual):
         return [f"expected an array, got {type(actual).__name__} {actual!r}"]
+    array = _as_array(desired)
+    if not _is_numeric(actual):
+        return [f"expected an array of numbers or booleans, got dtype {actual.dtype}"]
     backend = UNDER_TEST[-1] if xp is None else None
-    library = _library(array_namespace(actual))
+    library = _name_library(array_namespace(actual))
     # Arrays of NumPy are compared with those of any library.
     like = None if is_numpy(desired) else desired
     if like is not None:
         xp = array_namespace(like) if xp is None else xp
     xp = backend.xp if backend else xp
-    if xp is not None and library != _library(xp):
-        return [f"expected an array of {_library(xp)}, got one of {library}"]
-    if like is not None and library != _library(array_namespace(like)):
-        theirs = _library(array_namespace(like))
+    if xp is not None and library != _name_library(xp):
+        return [f"expected an array of {_name_library(xp)}, got one of {library}"]
+    if like is not None and library != _name_library(array_namespace(like)):
+        theirs = _name_library(array_namespace(like))
         return [f"expected desired to be of {library}, as actual is, or of NumPy, got {theirs}"]
     wrong = []
     device = array_api_compat.device(actual)
@@ -132,39 +145,51 @@ def _compare_types(
     if check_device and device != expected:
         wrong.append(f"expected device {expected}, got {device}")
     if check_dtype:
-        wrong += _compare_dtypes(actual, desired)
-    shape = tuple(np.shape(desired) if like is None else like.shape)
+        wrong += _compare_dtypes(actual, array, is_typed=hasattr(desired, "dtype"))
+    shape = tuple(array.shape)
     if check_shape and tuple(actual.shape) != shape:
         wrong.append(f"expected shape {shape}, got {tuple(actual.shape)}")
     return wrong
 
 
-def _library(namespace: Any) -> str:
+def _name_library(namespace: Any) -> str:
     """Return the name of a library, whether its namespace is wrapped or not."""
     return str(namespace.__name__).removeprefix("array_api_compat.")
 
 
-def _compare_dtypes(actual: Array, desired: Any) -> list[str]:
+def _as_array(desired: Any) -> Array:
+    """Return an array as it is, and numbers as an array of NumPy; raise TypeError if it is none."""
+    with ignore_reads():
+        try:
+            array = desired if array_api_compat.is_array_api_obj(desired) else np.asarray(desired)
+        except Exception as error:  # of any library, which may refuse a list of its arrays
+            raise TypeError(
+                f"expected desired to be an array or numbers, got {desired!r}: {error}"
+            ) from error
+    if not _is_numeric(array):
+        raise TypeError(f"expected desired to be an array or numbers, got {desired!r}")
+    return array
+
+
+def _is_numeric(x: Array) -> bool:
+    """Return whether an array holds numbers or booleans, as those of all libraries but NumPy."""
+    return not is_numpy(x) or x.dtype.kind in "biufc" or is_extended(x.dtype)
+
+
+def _compare_dtypes(actual: Array, desired: Array, *, is_typed: bool) -> list[str]:
     """Return what is wrong with the dtype: its name, or for Python's numbers its kind."""
-    dtype = _dtype_name(actual.dtype)
-    if hasattr(desired, "dtype"):
-        expected = _dtype_name(desired.dtype)
+    dtype = name_dtype(actual.dtype)
+    if is_typed:
+        expected = name_dtype(desired.dtype)
         return [] if dtype == expected else [f"expected dtype {expected}, got {dtype}"]
-    numbers = np.asarray(desired)
-    if not numbers.size:
+    if not desired.size:
         return []
     isdtype = array_namespace(actual).isdtype
     kind = next(kind for kind in KINDS if isdtype(actual.dtype, kind))
-    least = next((kind for kind in KINDS if np.isdtype(numbers.dtype, kind)), None)
-    if least is None:
-        raise TypeError(f"expected desired to be an array or numbers, got {desired!r}")
+    least = next(kind for kind in KINDS if np.isdtype(desired.dtype, kind))
     if (kind == "bool") == (least == "bool") and KINDS.index(kind) >= KINDS.index(least):
         return []
     return [f"expected a dtype that is {least}, as desired is, got {dtype}"]
-
-
-def _dtype_name(dtype: Any) -> str:
-    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
 def _compare_values(
@@ -172,9 +197,13 @@ def _compare_values(
 ) -> list[str]:
     """Return what is wrong with the values."""
     if rtol is None:
-        rtol = _default_rtol(actual)
-    with without_listeners():
-        x, y = np.broadcast_arrays(*map(_to_host, (actual, desired)))
+        rtol = _choose_rtol(actual)
+    with ignore_reads():
+        x, y = map(_to_host, (actual, desired))
+    try:
+        x, y = np.broadcast_arrays(x, y)
+    except ValueError:
+        return [f"expected a shape that can be broadcast with {y.shape}, got {x.shape}"]
     with np.errstate(all="ignore"):  # of infinities, and of divisions by a desired zero
         close = x == y
         gap = np.abs(_widen(x) - _widen(y))
@@ -199,7 +228,7 @@ def _compare_values(
     ]
 
 
-def _default_rtol(x: Array) -> float:
+def _choose_rtol(x: Array) -> float:
     """Return the relative tolerance of a dtype: half of its digits."""
     xp = array_namespace(x)
     if xp.isdtype(x.dtype, ("bool", "integral")):
@@ -210,7 +239,7 @@ def _default_rtol(x: Array) -> float:
 def _to_host(x: Any) -> np.ndarray:
     """Copy to NumPy, also what NumPy has no dtype for."""
     array = np.asarray(to_numpy(x))
-    return array.astype(np.float32) if _dtype_name(array.dtype) == "bfloat16" else array
+    return array.astype(np.float32) if is_extended(array.dtype) else array
 
 
 def _widen(x: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from anyback_nn.model import Model
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import Adam, Optimizer
 from anyback_nn.testing.gradients import to_float64
-from anyback_nn.testing.host_reads import watched
+from anyback_nn.testing.host_reads import restrict
 from anyback_nn.testing.variants import select, usable
 from anyback_nn.training.divergence import Tap
 from anyback_nn.training.fit import FitContext
@@ -315,7 +315,7 @@ class _Trainer:
             return grads, tuple([output for _, output in cache]), loss
 
         self.look = backend.jit(look)
-        with watched(backend), backend.scope(dtype):
+        with restrict(backend), backend.scope(dtype):
             rows = check_batch(data[0], data[1], None, model.loss, model.network, like.n_in)
             model.build(rows.x.shape[1])
             rows = move(rows, backend, dtype)
@@ -376,12 +376,12 @@ class _Trainer:
     def advance(self) -> dict[str, dict[str, Any]]:
         """Take a step, and return what was computed in it."""
         # The scopes of backends cannot overlap, so each is entered for a step.
-        with watched(self.model.backend), self.model.backend.scope(self.model.dtype):
+        with restrict(self.model.backend), self.model.backend.scope(self.model.dtype):
             return next(self.records)
 
     def finish(self, test: tuple[Any, ...]) -> None:
         """Measure the trained model."""
-        with watched(self.model.backend):
+        with restrict(self.model.backend):
             self.run.scores = self.model.evaluate(*test)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from anyback_nn.testing.host_reads import count_host_reads
-from anyback_nn.testing.marks import backend_of
+from anyback_nn.testing.marks import find_backend
 from anyback_nn.testing.report import list_outcomes
 
 __all__ = ["CountPlugin"]
@@ -23,7 +23,7 @@ class CountPlugin:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Count what the test reads itself, and not its fixtures."""
-        backend = backend_of(item)
+        backend = find_backend(item)
         if backend is None:
             return (yield)
         with count_host_reads(backend) as counts:

@@ -23,7 +23,7 @@ from anyback_nn.inputs.checks import check_dtype
 from anyback_nn.network.layer import Context, Layer
 from anyback_nn.network.losses import Loss
 from anyback_nn.random import Random, generator
-from anyback_nn.testing.host_reads import watched
+from anyback_nn.testing.host_reads import restrict
 from anyback_nn.testing.variants import select
 from anyback_nn.tree import tree_leaves, tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer
@@ -180,7 +180,7 @@ def check_gradients(
     max_entries = as_integer("max_entries", max_entries, least=1)
     limit = TOLERANCE[check_dtype(dtype, chosen)] if tolerance is None else tolerance
     fine = chosen if chosen.supports("float64") else select("numpy")
-    with watched(chosen):
+    with restrict(chosen):
         for attempt in range(ATTEMPTS):
             key = (seed, attempt)
             point = (

@@ -5,7 +5,8 @@ seen without a GPU. On them it refuses conversions to NumPy (``np.asarray(x)``),
 of a single value: ``float(x)``, ``if x``. The guard refuses all of them, and counts the explicit
 transfers by ``to_device``. `count_host_reads` refuses nothing, and counts on other libraries too.
 
-Both listen to the methods of the array class. The methods are replaced while anybody listens.
+Both listen to the methods of the array class, and to the functions of NumPy that read the memory of
+a CPU without them. These are replaced while anybody listens.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ __all__ = [
     "HostReadError",
     "HostReads",
     "count_host_reads",
+    "ignore_reads",
     "no_host_reads",
-    "watched",
-    "without_listeners",
+    "restrict",
 ]
 
 READS = {
@@ -56,7 +57,10 @@ EXPLICIT = {
 """The methods that read values openly, and how they are counted."""
 
 MOVES = ("to_device", "to", "cpu", "get", "asnumpy")
-"""The methods of some libraries that may move an array to the host."""
+"""The methods that may move an array to the host, such as CuPy's `get` and dpnp's `asnumpy`."""
+
+FUNCTIONS = {"asarray": "a", "array": "object"}
+"""The functions of NumPy that may read an array without its methods, and the argument's name."""
 
 
 class HostReadError(AnybackError):
@@ -95,15 +99,15 @@ class Listener:
 LISTENERS: dict[type, list[Listener]] = {}
 """Who listens to each class of arrays whose methods are replaced."""
 
-ORIGINALS: dict[type, dict[str, Any]] = {}
-"""The methods of each class that were replaced; None for those that it inherits."""
+ORIGINALS: dict[Any, dict[str, Any]] = {}
+"""What was replaced in each class, and in NumPy; None for methods that a class inherits."""
 
 LOCK = threading.Lock()
 CALLS = threading.local()
 
 
 @contextlib.contextmanager
-def without_listeners() -> Iterator[None]:
+def ignore_reads() -> Iterator[None]:
     """Tell nobody of what this thread reads inside the context."""
     outer = getattr(CALLS, "inside", False)
     CALLS.inside = True
@@ -120,6 +124,8 @@ def _listen(kind: type, listener: Listener) -> Iterator[None]:
         # The first one of any threads replaces the methods, and the last one restores them.
         if kind not in LISTENERS:
             _replace_methods(kind)
+        if np not in ORIGINALS:
+            _replace_functions()
         LISTENERS[kind] = [*LISTENERS.get(kind, ()), listener]
     try:
         yield
@@ -128,8 +134,9 @@ def _listen(kind: type, listener: Listener) -> Iterator[None]:
             LISTENERS[kind] = [other for other in LISTENERS[kind] if other is not listener]
             if not LISTENERS[kind]:
                 del LISTENERS[kind]
-                for name, method in ORIGINALS.pop(kind).items():
-                    setattr(kind, name, method) if method else delattr(kind, name)
+                _restore(kind)
+            if not LISTENERS:
+                _restore(np)
 
 
 def _array_class(backend: Backend) -> type:
@@ -143,25 +150,57 @@ def _replace_methods(kind: type) -> None:
     names = [name for name in (*READS, *EXPLICIT, *MOVES) if hasattr(kind, name)]
     originals = {name: vars(kind).get(name) for name in names}
     for name in names:
-        setattr(kind, name, _tell(kind, name, getattr(kind, name)))
+        setattr(kind, name, _wrap_method(kind, name, getattr(kind, name)))
     ORIGINALS[kind] = originals
 
 
-def _tell(kind: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+def _replace_functions() -> None:
+    """Replace the functions of NumPy."""
+    ORIGINALS[np] = {name: getattr(np, name) for name in FUNCTIONS}
+    for name, parameter in FUNCTIONS.items():
+        setattr(np, name, _wrap_function(parameter, getattr(np, name)))
+
+
+def _restore(owner: Any) -> None:
+    """Restore what was replaced in a class, or in NumPy."""
+    for name, original in ORIGINALS.pop(owner).items():
+        setattr(owner, name, original) if original else delattr(owner, name)
+
+
+def _wrap_method(kind: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that tells the listeners of a class of each call."""
 
     @functools.wraps(method)
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        listeners = () if getattr(CALLS, "inside", False) else LISTENERS.get(kind, ())
-        for listener in listeners:
-            listener.before(self, name)
-        with without_listeners():
-            result = method(self, *arguments, **options)
-        for listener in listeners:
-            listener.after(self, name, result)
-        return result
+        return _tell(kind, self, name, lambda: method(self, *arguments, **options))
 
     return call
+
+
+def _wrap_function(parameter: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of NumPy that tells the listeners of the array that it reads."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        x = arguments[0] if arguments else options.get(parameter)
+        kind = next((kind for kind in tuple(LISTENERS) if isinstance(x, kind)), None)
+        if kind is None:
+            return function(*arguments, **options)
+        return _tell(kind, x, "__array__", lambda: function(*arguments, **options))
+
+    return call
+
+
+def _tell(kind: type, x: Any, method: str, read: Callable[[], Any]) -> Any:
+    """Call a method of an array, and tell the listeners of its class, unless in another one."""
+    listeners = () if getattr(CALLS, "inside", False) else LISTENERS.get(kind, ())
+    for listener in listeners:
+        listener.before(x, method)
+    with ignore_reads():
+        result = read()
+    for listener in listeners:
+        listener.after(x, method, result)
+    return result
 
 
 # Refuse ------------------------------------------------------------------------------------------
@@ -242,8 +281,8 @@ def no_host_reads(*, all_threads: bool = False) -> Iterator[HostReads]:
 
 
 @contextlib.contextmanager
-def watched(backend: Backend, *, all_threads: bool = False) -> Iterator[None]:
-    """Within it, `under_test` holds, and on a pretended device nothing is read back."""
+def restrict(backend: Backend, *, all_threads: bool = False) -> Iterator[None]:
+    """Restrict a backend as `under_test` does, and refuse reads from a pretended device."""
     pretended = backend.name == "array-api-strict" and backend.device_name is not None
     guard = no_host_reads(all_threads=all_threads) if pretended else contextlib.nullcontext()
     with under_test(backend), guard:
@@ -256,8 +295,7 @@ def watched(backend: Backend, *, all_threads: bool = False) -> Iterator[None]:
 class _Counter(Listener):
     """Counts the reads of arrays on one device, by what reads them."""
 
-    def __init__(self, kind: type, device: Any) -> None:
-        self.kind = kind
+    def __init__(self, device: Any) -> None:
         self.device = device
         self.counts: Counter[str] = Counter()
         self.lock = threading.Lock()
@@ -269,26 +307,8 @@ class _Counter(Listener):
             return
         if array_api_compat.device(x) == self.device:
             words = (READS | EXPLICIT).get(method, f"{method}()")
-            self.add(words.partition(" (")[0].partition(", ")[0])
-
-    def add(self, words: str) -> None:
-        with self.lock:
-            self.counts[words] += 1
-
-    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of NumPy that counts the reads that no method sees."""
-
-        @functools.wraps(function)
-        def call(*arguments: Any, **options: Any) -> Any:
-            read = isinstance(arguments[:1] and arguments[0], self.kind)
-            if not read or getattr(CALLS, "inside", False):
-                return function(*arguments, **options)
-            with without_listeners():
-                result = function(*arguments, **options)
-            self.after(arguments[0], "__array__", result)
-            return result
-
-        return call
+            with self.lock:
+                self.counts[words.partition(" (")[0].partition(", ")[0]] += 1
 
 
 @contextlib.contextmanager
@@ -315,19 +335,11 @@ def count_host_reads(backend: Backend) -> Iterator[Counter[str] | None]:
     >>> dict(counts)
     {'bool()': 1}
     """
-    counter = _Counter(_array_class(backend), backend.device)
+    counter = _Counter(backend.device)
     with contextlib.ExitStack() as stack:
-        counted = True
+        counts: Counter[str] | None = counter.counts
         try:
-            stack.enter_context(_listen(counter.kind, counter))
+            stack.enter_context(_listen(_array_class(backend), counter))
         except TypeError:  # a class of C cannot be changed
-            counted = False
-        if not counted:
-            yield None
-            return
-        # From the memory of a CPU, NumPy copies without a call of `__array__`.
-        for name in ("asarray", "array"):
-            function = getattr(np, name)
-            stack.callback(setattr, np, name, function)
-            setattr(np, name, counter.wrap(function))
-        yield counter.counts
+            counts = None
+        yield counts

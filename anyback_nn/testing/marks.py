@@ -8,7 +8,7 @@ import pytest
 
 from anyback_nn.backends import BACKENDS, Backend
 
-__all__ = ["MARKERS", "apply_marks", "backend_of", "names_under_test"]
+__all__ = ["MARKERS", "apply_marks", "find_backend", "list_functions"]
 
 ACTIONS = {"skip_backends": pytest.mark.skip, "xfail_backends": pytest.mark.xfail(strict=True)}
 """The marks that name backends, and what becomes of a test there."""
@@ -21,7 +21,7 @@ MARKERS = (
 )
 
 
-def backend_of(item: pytest.Item) -> Backend | None:
+def find_backend(item: pytest.Item) -> Backend | None:
     """Return the backend that a test runs on; None if it depends on none."""
     callspec = getattr(item, "callspec", None)
     backend = callspec.params.get("backend") if callspec else None
@@ -30,7 +30,7 @@ def backend_of(item: pytest.Item) -> Backend | None:
 
 def apply_marks(item: pytest.Item) -> None:
     """Skip a test or expect it to fail, as its marks say; fail if one of them is wrong."""
-    backend = backend_of(item)
+    backend = find_backend(item)
     for name, action in ACTIONS.items():
         for mark in item.iter_markers(name):
             names, reason = _read_names(mark, item.nodeid)
@@ -39,10 +39,10 @@ def apply_marks(item: pytest.Item) -> None:
     for mark in item.iter_markers("touches_no_array"):
         if mark.args or list(mark.kwargs) != ["reason"] or not _is_text(mark.kwargs["reason"]):
             _fail(mark, item.nodeid, f'expected a reason, (reason="..."), got {_describe(mark)}')
-    names_under_test(item)
+    list_functions(item)
 
 
-def names_under_test(item: pytest.Item) -> list[str]:
+def list_functions(item: pytest.Item) -> list[str]:
     """Return the functions that a test is about, by the nearest marks; without marks, itself."""
     nearest: dict[Any, set[str]] = {}
     for node, mark in item.iter_markers_with_node("under_test"):

@@ -48,7 +48,7 @@ from anyback_nn.testing.counting import CountPlugin
 from anyback_nn.testing.devices import combine
 from anyback_nn.testing.host_reads import HostReads
 from anyback_nn.testing.host_reads import no_host_reads as guard
-from anyback_nn.testing.marks import MARKERS, apply_marks, backend_of
+from anyback_nn.testing.marks import MARKERS, apply_marks, find_backend
 from anyback_nn.testing.matrix import MATRIX
 from anyback_nn.testing.report import OUTCOMES, ReportPlugin, list_outcomes
 from anyback_nn.testing.touched import TouchPlugin
@@ -112,7 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except (RuntimeError, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[CHOSEN], config.stash[MISSING] = backends, missing | lacking
-    plugins: list[Any] = [fixture(backends)]
+    plugins: list[Any] = [create_fixture(backends)]
     if not config.getini("anyback_nn_allow_untouched"):
         plugins.append(TouchPlugin())
     if config.getoption("--count-host-reads"):
@@ -130,7 +130,7 @@ def _split(options: list[str]) -> list[str]:
     return [word.strip() for words in options for word in words.split(",")]
 
 
-def chosen(config: pytest.Config) -> list[Backend]:
+def list_backends(config: pytest.Config) -> list[Backend]:
     """Return the backends that the tests run on."""
     return config.stash[CHOSEN]
 
@@ -140,7 +140,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         *(
             f"backend: {backend.spec} {backend.version}, device {backend.device_label}"
-            for backend in chosen(config)
+            for backend in list_backends(config)
         ),
         *(f"left out: {reason}" for reason in config.stash[MISSING].values()),
     ]
@@ -151,7 +151,7 @@ def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
     """Add the backend of each test to reports, also to a JUnit file, and apply the marks."""
     items = yield
     for item in items if isinstance(items, list) else ():
-        backend = backend_of(item)
+        backend = find_backend(item)
         if backend is not None:
             item.user_properties.append(("backend", backend.spec))
         if isinstance(item, pytest.Item):
@@ -162,7 +162,7 @@ def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Restrict the library to what the backend is for, in its own tests alone."""
-    backend = backend_of(item)
+    backend = find_backend(item)
     with under_test(backend) if backend else contextlib.nullcontext():
         return (yield)
 
@@ -170,7 +170,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     """Skip a test whose fixtures read values where there are none."""
-    with skipping_without_values(backend_of(item)):
+    with skip_without_values(find_backend(item)):
         return (yield)
 
 
@@ -180,14 +180,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
     A project's own fixture may have put another backend in the place of ours.
     """
-    backend = backend_of(item)
+    backend = find_backend(item)
     expected = backend if getattr(item, "funcargs", {}).get("backend") is backend else None
-    with skipping_without_values(backend), expect(expected):
+    with skip_without_values(backend), expect(expected):
         return (yield)
 
 
 @contextlib.contextmanager
-def skipping_without_values(backend: Backend | None) -> Iterator[None]:
+def skip_without_values(backend: Backend | None) -> Iterator[None]:
     """Skip a test that reads a value on a device that has shapes and dtypes only."""
     try:
         yield
@@ -197,7 +197,7 @@ def skipping_without_values(backend: Backend | None) -> Iterator[None]:
         pytest.skip(f"it reads values, and {backend.spec} has none")
 
 
-def fixture(backends: list[Backend]) -> ModuleType:
+def create_fixture(backends: list[Backend]) -> ModuleType:
     """Return a plugin with the fixture that has parameters, which a project can override."""
 
     @pytest.fixture(scope="session", params=backends, ids=[b.spec for b in backends])
@@ -234,7 +234,7 @@ def no_host_reads() -> Iterator[HostReads]:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the number of tests on each backend."""
-    counts: dict[str, Counter[str]] = {backend.spec: Counter() for backend in chosen(config)}
+    counts: dict[str, Counter[str]] = {backend.spec: Counter() for backend in list_backends(config)}
     for outcome, spec, _ in list_outcomes(terminalreporter):
         if spec in counts:
             counts[spec][outcome] += 1

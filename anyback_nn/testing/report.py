@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from anyback_nn.backends import Backend
-from anyback_nn.testing.marks import backend_of, names_under_test
+from anyback_nn.testing.marks import find_backend, list_functions
 from anyback_nn.utils.files import atomic_write
 
 __all__ = ["ReportPlugin", "format_report", "list_outcomes"]
@@ -45,13 +45,13 @@ class ReportPlugin:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Add the functions under test to reports, which cross from process to process."""
         for item in items:
-            if backend_of(item) is not None:
-                item.user_properties += (("under_test", name) for name in names_under_test(item))
+            if find_backend(item) is not None:
+                item.user_properties += (("under_test", name) for name in list_functions(item))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write the file, if a test ran on a backend."""
         outcomes = [
-            (str(name), spec, outcome, _reason(report))
+            (str(name), spec, outcome, _read_reason(report))
             for outcome, spec, report in list_outcomes(terminalreporter)
             for key, name in report.user_properties
             if key == "under_test"
@@ -118,7 +118,7 @@ def _cell(outcomes: list[tuple[str, str]], notes: dict[str, int]) -> str:
     return ", ".join(words) or "-"
 
 
-def _reason(report: pytest.TestReport) -> str:
+def _read_reason(report: pytest.TestReport) -> str:
     """Return why a test was skipped or expected to fail."""
     if hasattr(report, "wasxfail"):
         reason = report.wasxfail.removeprefix("reason: ")

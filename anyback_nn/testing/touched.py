@@ -1,4 +1,4 @@
-"""Find tests that take ``xp`` and touch none of its arrays: they ran on NumPy, or on nothing.
+"""Find tests that take ``xp`` and touch none of its arrays: most ran on NumPy, or on nothing.
 
 To touch an array is to call a function of the backend's namespace or `Backend.asarray`: nobody gets
 an array without one of them, and what computes with arrays asks them for their namespace. So it is
@@ -7,6 +7,8 @@ enough to see whether a function of the namespace is looked up. The namespace st
 
 On NumPy, an array that ``np`` made and one that ``xp`` made are the same. There, a test is found if
 neither itself nor what it tests uses the namespace.
+
+Arrays that a test did not create itself, such as those of a cache, are seen only if a fixture did.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 import pytest
 
 from anyback_nn.backends import Backend
-from anyback_nn.testing.marks import backend_of
+from anyback_nn.testing.marks import find_backend
 
 __all__ = ["TouchPlugin", "Watch"]
 
@@ -88,13 +90,13 @@ class TouchPlugin:
 
     def __init__(self) -> None:
         self.watch: Watch | None = None
-        self.fixtures: set[str] = set()
-        """The fixtures that touched an array when they were last set up."""
+        self.fixtures: set[pytest.FixtureDef[Any]] = set()
+        """The fixtures that touched an array when they were last set up, or one that they use."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Watch during a test that runs on a backend."""
-        backend = backend_of(item)
+        backend = find_backend(item)
         if backend is None:
             return (yield)
         self.watch = Watch(backend)
@@ -106,19 +108,23 @@ class TouchPlugin:
             self.watch = None
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, Any, Any]:
         """Note which fixtures touch an array: later tests may get the same one."""
         watch = self.watch
         if watch is None:
             return (yield)
         before = watch.touched
         watch.start()
-        self.fixtures.discard(fixturedef.argname)
+        self.fixtures.discard(fixturedef)
+        # One that it extends has the same name, and so is not among the fixtures of the test.
+        used = [request._fixture_defs.get(name) for name in fixturedef.argnames]
         try:
             return (yield)
         finally:
-            if watch.touched:
-                self.fixtures.add(fixturedef.argname)
+            if watch.touched or not self.fixtures.isdisjoint(used):
+                self.fixtures.add(fixturedef)
             watch.touched |= before
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -130,9 +136,10 @@ class TouchPlugin:
             report.outcome = "failed"
             report.longrepr = (
                 f"the test took xp and touched no array of {self.watch.backend.spec}: it called no "
-                "function of xp, and neither did what it tests, so it ran on NumPy or on no array "
-                "at all. Create its arrays by xp.asarray or backend.asarray. If it is right as it "
-                "is, mark it with @pytest.mark.touches_no_array(reason=...)"
+                "function of xp, and neither did what it tests. It ran on NumPy, on no array at "
+                "all, or on arrays that were made before the test. Create its arrays by xp.asarray "
+                "or backend.asarray, in the test or in a fixture. If it is right as it is, mark it "
+                "with @pytest.mark.touches_no_array(reason=...)"
             )
         return report
 
@@ -143,6 +150,6 @@ class TouchPlugin:
         return (
             ours
             and not watch.touched
-            and self.fixtures.isdisjoint(item.fixturenames)  # type: ignore[attr-defined]
+            and self.fixtures.isdisjoint(item._request._fixture_defs.values())  # type: ignore[attr-defined]
             and item.get_closest_marker("touches_no_array") is None
         )

@@ -31,6 +31,7 @@ class _Log(Callback):
     # It does not come last: a checkpoint comes after it, so no log lacks an epoch that is saved.
 
     write: Callable[[dict[str, float], int], object]
+    _epoch: int = -1  # of the model, when it was last seen
     _logged: int = -1
     _failed: bool = False
 
@@ -38,22 +39,25 @@ class _Log(Callback):
         """Begin a log, or continue one after ``fit.epoch``: later epochs in it are replaced."""
 
     def on_train_begin(self, fit: FitContext) -> None:
-        if not fit.epoch or fit.resumed_from is not None or fit.epoch != self._logged:
+        if not fit.epoch or fit.resumed_from is not None or fit.epoch != self._epoch:
             self.begin(fit)
-        self._logged, self._failed = fit.epoch, False
+            self._epoch = self._logged = fit.epoch
+        self._failed = False
 
     def on_epoch_end(self, fit: FitContext) -> None:
+        self._epoch = fit.epoch
         for row in fit.history.rows[self._logged :]:  # several, if writing has failed before
             values = dict(row)
             epoch = int(values.pop("epoch"))
+            self._logged = epoch  # also if an error of the function ends training
             try:
                 self.write(values, epoch)
             except OSError as error:  # a full disk or a lost server is no reason to lose a run
+                self._logged = epoch - 1
                 if not self._failed:
                     fit.report(f"epoch {epoch} was not logged: {describe_error(error)}")
                 self._failed = True
                 return
-            self._logged = epoch
 
 
 @dataclass
@@ -64,10 +68,10 @@ class LogTo(_Log):
     ----------
     write : callable
         Called as ``write(values, epoch)``, such as ``mlflow.log_metrics``, with a dict of the
-        values in the history and the number of the epoch. Numbers go on in later calls of `fit`; a
-        run that is resumed writes the epochs after its checkpoint again. An `OSError` is a warning,
-        and the epoch is written with the next one; any other error ends training. The model then
-        has the parameters of the epoch.
+        values in the history and the number of the epoch. Epoch numbers continue in later calls of
+        `fit`; a run that is resumed writes the epochs after its checkpoint again. An `OSError` is a
+        warning, and the epoch is written with the next one, also in a later call; any other error
+        ends training. The model then has the parameters of the epoch.
 
     Examples
     --------
@@ -107,6 +111,8 @@ class CSVLog(_Log):
     ------
     ValueError
         When training begins: the file has other contents than a log.
+    OSError
+        When training begins: the file cannot be written.
 
     Examples
     --------
@@ -130,17 +136,22 @@ class CSVLog(_Log):
     def begin(self, fit: FitContext) -> None:
         self._names = []
         self._read(before=fit.epoch + 1)
+        path = Path(self.path)
+        with suppress(FileExistsError):
+            path.parent.mkdir(parents=True)
+        path.open("a").close()  # what fails now would fail after each epoch
 
     def write(self, values: dict[str, float], epoch: int) -> None:
-        row, names = {"epoch": epoch, **values}, self._names
+        row, names, path = {"epoch": epoch, **values}, self._names, Path(self.path)
         self._names = []  # if this fails in the middle of a line, the next one rewrites the file
-        if row.keys() <= set(names):
-            with open(self.path, "a", newline="", encoding="utf-8") as file:
+        # The file may have been moved away, or a new one be in its place.
+        if row.keys() <= set(names) and path.exists() and path.stat().st_size:
+            with open(path, "a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, names).writerow(row)
         else:
             history = History([*self._read(before=epoch), row])
-            with atomic_write(Path(self.path)) as path:
-                history.to_csv(path)
+            with atomic_write(path) as temporary:
+                history.to_csv(temporary)
             names = history.names
         self._names = names
 
@@ -149,15 +160,26 @@ class CSVLog(_Log):
         if not Path(self.path).exists():
             return []
         with open(self.path, newline="", encoding="utf-8", errors="replace") as file:
-            lines = list(file)
-        if lines and not lines[0].startswith("epoch,"):
+            line, *others = [*file] or ["epoch,train_loss"]
+        rows = []
+        try:
+            names = next(csv.reader([line]))
+            if not {"epoch", "train_loss"} <= set(names):
+                raise ValueError(names)
+            for line in others:
+                if not line.endswith("\n"):
+                    break  # a power cut may leave a part of the last line
+                row = dict(zip(names, next(csv.reader([line])), strict=True))
+                for value in filter(None, row.values()):
+                    float(value)
+                if int(row["epoch"]) < before:
+                    rows.append(row)
+        except (csv.Error, ValueError):
             raise ValueError(
-                f"{self.path} begins with {lines[0][:20]!r}, not with 'epoch,': expected a new "
-                "file, or one that CSVLog wrote"
-            )
-        # A power cut may leave a part of the last line.
-        whole = [line for line in lines if line.endswith("\n")]
-        return [row for row in csv.DictReader(whole) if int(row["epoch"]) < before]
+                f"{self.path} has the line {line.strip()[:40]!r}: expected a new file, or one that "
+                "CSVLog wrote"
+            ) from None
+        return rows
 
 
 def _describe_run(fit: FitContext) -> dict[str, Any]:

@@ -105,6 +105,8 @@ def test_shapes(backend, finest):
     assert refuses(x[0], [1.0]) == "expected shape (1,), got ()"
     assert_close(x, 1.0, check_shape=False)
     assert "1 of 2 elements" in refuses(x, [[1.0, 2.0]], check_shape=False)
+    message = refuses(x, [1.0, 1.0, 1.0], check_shape=False)
+    assert message == "expected a shape that can be broadcast with (3,), got (2,)"
 
 
 def test_dtypes(backend, finest):
@@ -120,8 +122,40 @@ def test_dtypes(backend, finest):
     assert refuses(n, [True, True]) == "expected a dtype that is bool, as desired is, got int32"
     assert refuses(n > 1, [0, 1]) == "expected a dtype that is integral, as desired is, got bool"
     assert_close(n, [1.0, 2.0], check_dtype=False)
-    with pytest.raises(TypeError, match="expected desired to be an array or numbers, got 'one'"):
-        assert_close(x[0], "one")
+
+
+@pytest.mark.parametrize(
+    "desired", ["one", ["one", "two"], np.asarray(["one", "two"]), [1.0, None], [[1.0], [1.0, 2.0]]]
+)
+@pytest.mark.parametrize("check_dtype", [True, False])
+def test_what_is_desired_must_be_numbers(backend, finest, desired, check_dtype):
+    x = backend.asarray([1.0, 2.0], finest)
+    with pytest.raises(TypeError) as info:
+        assert_close(x, desired, check_dtype=check_dtype)
+    expected = f"expected desired to be an array or numbers, got {desired!r}"
+    assert str(info.value).startswith(expected)
+
+
+def test_arrays_of_a_device_in_a_list_are_no_numbers():
+    backend = nn.select("array-api-strict:device1")
+    x = backend.asarray([1.0, 2.0])
+    message = (
+        r"expected desired to be an array or numbers, got \[.*\]: Can't convert array on .*device1"
+    )
+    with (
+        no_host_reads(),
+        count_host_reads(backend) as counts,
+        pytest.raises(TypeError, match=message),
+    ):
+        assert_close(x, [x[0], x[1]])
+    assert dict(counts) == {}
+
+
+def test_strings_are_not_compared():
+    x = np.asarray(["a", "b"])
+    assert refuses(x, [1.0, 2.0]) == "expected an array of numbers or booleans, got dtype <U1"
+    with pytest.raises(TypeError, match="expected desired to be an array or numbers, got array"):
+        assert_close(x, x)
 
 
 def test_all_that_is_wrong_is_said_after_the_message_of_the_test(backend, finest):

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
-from anyback_nn.testing import HostReadError, count_host_reads, no_host_reads
+from anyback_nn.testing import HostReadError, count_host_reads, host_reads, no_host_reads
 
 DEVICE = "array-api-strict:device1"
 
@@ -98,6 +99,40 @@ def test_after_the_last_guard_the_class_is_as_before(x):
     assert vars(type(x)) == before
     assert np.asarray.__name__ == "asarray"
     assert not hasattr(np.asarray, "__wrapped__")
+
+
+def test_contexts_of_two_threads_may_end_in_the_order_in_which_they_began(x):
+    function, first_ended = np.asarray, threading.Event()
+    backend = nn.select(DEVICE)
+
+    def count():
+        with count_host_reads(backend) as counts:
+            assert first_ended.wait(10)
+            to_numpy(x)
+            return dict(counts)
+
+    with ThreadPoolExecutor(1) as pool:
+        with count_host_reads(backend):
+            future = pool.submit(count)
+            while len(host_reads.LISTENERS[type(x)]) < 2:
+                time.sleep(0.001)
+        first_ended.set()
+        assert future.result() == {"to_device()": 1}
+    assert np.asarray is function
+
+
+@pytest.mark.needs("jax")
+def test_numpy_is_seen_whatever_way_it_gets_an_array():
+    """It reads from the memory of JAX's CPU, and calls no method of the array."""
+    backend = nn.select("jax")
+    x = backend.asarray([1.0, 2.0])
+    with count_host_reads(backend) as counts:
+        np.asarray(x)
+        np.array(x, np.float64)
+        np.asarray(dtype=np.float64, a=x)
+        np.array(object=x)
+        np.asarray([1.0]), np.array(object=1.0)
+    assert dict(counts) == {"NumPy": 4}
 
 
 @pytest.mark.parametrize(

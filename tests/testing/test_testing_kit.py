@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import array_api_strict
 import pytest
-from foreign_project import run, run_in_a_process
+from foreign_project import ALONE, run, run_in_a_process
 
 from anyback_nn.testing import select
 
@@ -159,6 +159,65 @@ TOUCHED = """
 
 def test_a_test_that_touches_an_array_of_xp_passes(project, spec):
     run(project, TOUCHED, f"--backend={spec}").assert_outcomes(passed=14)
+
+
+def test_fixtures_of_one_name_are_not_confused(project):
+    data = "import pytest\n@pytest.fixture(scope='session')\ndef data(backend{}):\n    return {}\n"
+    touched = data.format("", "backend.asarray([1.0])")
+    tests = "def test_one(xp, data): pass\ndef test_two(xp, data): pass\n"
+    extended = data.format(", data", "data").replace("session", "module")
+    replaced = data.format("", "[1.0]").replace("session", "module")
+    project.makepyfile(
+        **{
+            "a/conftest": touched,
+            "a/test_first": tests,
+            "a/test_extended": extended + tests,
+            "a/test_replaced": replaced + tests,
+            "a/test_then": tests,
+            "b/conftest": data.format("", "[1.0]"),
+            "b/test_untouched": tests,
+        }
+    )
+    order = ("a/test_first.py", "b", "a/test_then.py", "a/test_extended.py", "a/test_replaced.py")
+    options = (DEVICE1, "--import-mode=importlib", "-rf")
+    outcome = project.runpytest_inprocess(*ALONE, *options, *order)
+    outcome.stdout.fnmatch_lines(
+        [
+            f"FAILED {name}.py::test_{number}?*"
+            for name in ("b/test_untouched", "a/test_replaced")
+            for number in ("one", "two")
+        ]
+    )
+    outcome.assert_outcomes(passed=6, failed=4)
+
+
+def test_a_fixture_may_be_asked_for_by_its_name(project):
+    tests = """
+        @pytest.fixture(scope="session")
+        def x(backend):
+            return backend.asarray([1.0])
+        def test_one(xp, request):
+            request.getfixturevalue("x")
+        def test_two(xp, request):
+            request.getfixturevalue("x")
+    """
+    run(project, tests, DEVICE1).assert_outcomes(passed=2)
+
+
+def test_arrays_that_were_made_before_the_test_are_not_seen(project):
+    tests = """
+        import functools
+        @functools.cache
+        def create(backend):
+            return backend.asarray([1.0])
+        def test_one(xp, backend):
+            create(backend)
+        def test_two(xp, backend):
+            create(backend)
+    """
+    outcome = run(project, tests, DEVICE1)
+    outcome.assert_outcomes(passed=1, failed=1)
+    outcome.stdout.fnmatch_lines("*or on arrays that were made before the test*in a fixture*")
 
 
 def test_outcomes_other_than_passed_stay_what_they_are(project):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import csv
 import pickle
+import re
 import resource
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -101,6 +103,41 @@ def test_an_epoch_that_was_not_logged_is_logged_with_the_next_one():
     assert len(warned) == 1
 
 
+def test_epochs_that_were_not_logged_are_logged_in_the_next_call():
+    epochs, lost = [], [2, 3]
+
+    def write(values, epoch):
+        if epoch in lost:
+            raise ConnectionError("the server is gone")
+        epochs.append(epoch)
+
+    model, log = create_model(), nn.LogTo(write)
+    for n_epochs in (2, 1):
+        with pytest.warns(UserWarning, match="epoch 2 was not logged: the server is gone"):
+            fit(model, log, epochs=n_epochs)
+        assert epochs == [1]
+    lost.clear()
+    fit(model, log, epochs=1)
+    assert epochs == [1, 2, 3, 4]
+    fit(create_model(), log, epochs=2)
+    assert epochs[4:] == [1, 2]
+
+
+def test_an_epoch_whose_function_ends_training_is_not_passed_again():
+    epochs = []
+
+    def write(values, epoch):
+        epochs.append(epoch)
+        if epoch == 2:
+            raise Pruned
+
+    model, log = create_model(), nn.LogTo(write)
+    with pytest.raises(Pruned):
+        fit(model, log)
+    fit(model, log, epochs=1)
+    assert epochs == [1, 2, 3]
+
+
 def test_an_epoch_that_is_rolled_back_is_logged_once():
     epochs = []
     model = nn.Model(nn.Dense(2), loss="mean_squared_error")
@@ -189,15 +226,51 @@ def test_a_run_that_was_killed_has_each_epoch_once(tmp_path):
     assert [row | {"seconds": ""} for row in read_rows(path)] == expected
 
 
-@pytest.mark.parametrize("content", ["x,y\n1,2\n", "x", "\ufeffepoch,loss\n1,2\n"])
-def test_another_file_stays_as_it_is(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("x,y\n1,2\n", "x,y"),
+        ("x", "x"),
+        ("\ufeffepoch,train_loss\n1,2\n", "\ufeffepoch,train_loss"),
+        ("epoch,sales\n1,3\n", "epoch,sales"),
+        ("epoch,sales\nMonday,3", "epoch,sales"),
+        ("epoch,train_loss,sales\n1,2,3\nMonday,2,3\n", "Monday,2,3"),
+        ("epoch,train_loss,day\n1,2,\n1,2,Monday\n", "1,2,Monday"),
+        ("epoch,train_loss\n1,2,3\n", "1,2,3"),
+        ("epoch,train_loss,seconds\n1,2\n", "1,2"),
+        ("epoch,train_loss\n,2\n", ",2"),
+    ],
+)
+def test_another_file_stays_as_it_is(tmp_path, content, line):
     path = tmp_path / "data.csv"
     path.write_text(content, encoding="utf-8")
     model = create_model()
-    with pytest.raises(ValueError, match=r"not with 'epoch,': expected a new file"):
+    message = f"{path} has the line {line!r}: expected a new file, or one that CSVLog wrote"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         fit(model, nn.CSVLog(path))
     assert path.read_text(encoding="utf-8") == content
     assert model.n_in is None
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("file/log.csv", NotADirectoryError), (".", IsADirectoryError)]
+)
+def test_a_file_that_cannot_be_written(tmp_path, name, error):
+    (tmp_path / "file").write_text("")
+    model = create_model()
+    with pytest.raises(error):
+        fit(model, nn.CSVLog(tmp_path / name))
+    assert model.n_in is None
+
+
+@pytest.mark.parametrize("rotate", [Path.unlink, lambda path: path.write_text("")])
+def test_a_file_that_is_rotated_during_training(tmp_path, rotate):
+    path = tmp_path / "log.csv"
+    log, model = nn.CSVLog(path), create_model()
+    fit(model, log, nn.LogTo(lambda values, epoch: rotate(path) if epoch == 2 else None), epochs=4)
+    assert [row["epoch"] for row in read_rows(path)] == ["3", "4"]
+    fit(model, log, epochs=1)
+    assert [row["epoch"] for row in read_rows(path)] == ["3", "4", "5"]
 
 
 def test_a_disk_that_is_full_for_a_while(tmp_path):

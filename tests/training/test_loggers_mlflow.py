@@ -150,6 +150,20 @@ def test_a_server_that_is_lost_for_a_while(client, monkeypatch):
     assert_logged(client, run, history)
 
 
+def test_what_was_lost_at_the_end_is_logged_in_the_next_call_to_the_same_run(client, monkeypatch):
+    def fail(values, **options):
+        raise mlflow.MlflowException("API request failed")
+
+    model, log = create_model(), nn.MLflowLog()
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow, "log_metrics", fail)
+        with pytest.warns(UserWarning, match="epoch 1 was not logged: API request failed"):
+            fit(model, log, epochs=2)
+    history = fit(model, log, epochs=1)
+    (run,) = list_runs(client)
+    assert_logged(client, run, history)
+
+
 def test_a_server_that_is_lost_at_the_end_loses_nothing(client, monkeypatch):
     set_terminated = mlflow.MlflowClient.set_terminated
 
