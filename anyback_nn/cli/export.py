@@ -19,7 +19,7 @@ def export(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write the model of RUN to FILE as ONNX, with the encoding of its data.
+    """Write the model of RUN to FILE as ONNX, for programs without this library.
 
     The graph takes raw data, the columns of a table by their names, and returns what predict
     prints. It is compared with the model in onnxruntime before it is written.

@@ -17,7 +17,7 @@ from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.history import History
 from anyback_nn.utils.arguments import accepts, require_extra
 from anyback_nn.utils.files import atomic_write
-from anyback_nn.utils.messages import describe_error
+from anyback_nn.utils.messages import describe_error, plural
 
 if TYPE_CHECKING:
     from anyback_nn.training.fit import FitContext
@@ -58,6 +58,10 @@ class _Log(Callback):
                     fit.report(f"epoch {epoch} was not logged: {describe_error(error)}")
                 self._failed = True
                 return
+
+    def on_train_end(self, fit: FitContext) -> None:
+        if (n_missing := fit.epoch - self._logged) > 0:
+            fit.report(f"the last {plural(n_missing, 'epoch')} could not be logged")
 
 
 @dataclass
@@ -110,7 +114,7 @@ class CSVLog(_Log):
     Raises
     ------
     ValueError
-        When training begins: the file has other contents than a log.
+        When training begins: the file has other contents than a log, or is not a regular one.
     OSError
         When training begins: the file cannot be written.
 
@@ -133,10 +137,16 @@ class CSVLog(_Log):
     path: str | Path
     _names: list[str] = field(default_factory=list, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"CSVLog: expected the path of a file, got {self.path!r}")
+
     def begin(self, fit: FitContext) -> None:
+        path = Path(self.path)
+        if path.exists() and not path.is_file():
+            raise ValueError(f"CSVLog: {path} is not a regular file: expected the path of one")
         self._names = []
         self._read(before=fit.epoch + 1)
-        path = Path(self.path)
         with suppress(FileExistsError):
             path.parent.mkdir(parents=True)
         path.open("a").close()  # what fails now would fail after each epoch

@@ -123,6 +123,16 @@ def test_epochs_that_were_not_logged_are_logged_in_the_next_call():
     assert epochs[4:] == [1, 2]
 
 
+def test_what_was_never_logged_is_told_at_the_end():
+    def write(values, epoch):
+        raise OSError("the server is gone")
+
+    with pytest.warns(UserWarning, match="epoch 1 was not logged") as warned:
+        fit(create_model(), nn.LogTo(write))
+    assert "the last 3 epochs could not be logged" in str(warned[-1].message)
+    assert len(warned) == 2
+
+
 def test_an_epoch_whose_function_ends_training_is_not_passed_again():
     epochs = []
 
@@ -252,14 +262,24 @@ def test_another_file_stays_as_it_is(tmp_path, content, line):
     assert model.n_in is None
 
 
-@pytest.mark.parametrize(
-    ("name", "error"), [("file/log.csv", NotADirectoryError), (".", IsADirectoryError)]
-)
-def test_a_file_that_cannot_be_written(tmp_path, name, error):
+@pytest.mark.parametrize("path", [None, 7, sys.stdout], ids=str)
+def test_what_is_no_path(path):
+    with pytest.raises(TypeError, match="CSVLog: expected the path of a file"):
+        nn.CSVLog(path)
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "."])
+def test_what_is_no_regular_file(path):
+    model = create_model()
+    with pytest.raises(ValueError, match=f"CSVLog: {path} is not a regular file"):
+        fit(model, nn.CSVLog(path))
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     model = create_model()
-    with pytest.raises(error):
-        fit(model, nn.CSVLog(tmp_path / name))
+    with pytest.raises(NotADirectoryError):
+        fit(model, nn.CSVLog(tmp_path / "file" / "log.csv"))
     assert model.n_in is None
 
 
