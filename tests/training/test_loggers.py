@@ -113,9 +113,12 @@ def test_epochs_that_were_not_logged_are_logged_in_the_next_call():
 
     model, log = create_model(), nn.LogTo(write)
     for n_epochs in (2, 1):
-        with pytest.warns(UserWarning, match="epoch 2 was not logged: the server is gone"):
+        with pytest.warns(UserWarning) as warned:
             fit(model, log, epochs=n_epochs)
         assert epochs == [1]
+        first, last = (str(warning.message) for warning in warned)
+        assert first == "epoch 2 was not logged: the server is gone"
+        assert last.endswith(f"epoch{'s' if n_epochs == 1 else ''} could not be logged")
     lost.clear()
     fit(model, log, epochs=1)
     assert epochs == [1, 2, 3, 4]
@@ -127,10 +130,12 @@ def test_what_was_never_logged_is_told_at_the_end():
     def write(values, epoch):
         raise OSError("the server is gone")
 
-    with pytest.warns(UserWarning, match="epoch 1 was not logged") as warned:
+    with pytest.warns(UserWarning) as warned:
         fit(create_model(), nn.LogTo(write))
-    assert "the last 3 epochs could not be logged" in str(warned[-1].message)
-    assert len(warned) == 2
+    assert [str(warning.message) for warning in warned] == [
+        "epoch 1 was not logged: the server is gone",
+        "the last 3 epochs could not be logged",
+    ]
 
 
 def test_an_epoch_whose_function_ends_training_is_not_passed_again():
