@@ -14,6 +14,7 @@ import numpy as np
 __all__ = [
     "Array",
     "array_namespace",
+    "find_index_dtype",
     "has_values",
     "is_numpy",
     "name_dtype",
@@ -48,6 +49,11 @@ def array_namespace(x: Array) -> Any:
     if kind not in _NAMESPACES:
         _NAMESPACES[kind] = array_api_compat.array_namespace(x)
     return _NAMESPACES[kind]
+
+
+def find_index_dtype(xp: Any) -> Any:
+    """Return the dtype of a library's indices, which some libraries insist on."""
+    return xp.__array_namespace_info__().default_dtypes(device=None)["indexing"]
 
 
 def is_numpy(x: object) -> bool:

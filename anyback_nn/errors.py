@@ -30,7 +30,7 @@ class AnybackError(Exception):
 
 
 class BackendUnavailableError(AnybackError, RuntimeError):
-    """The requested backend cannot compute on this machine, or not what was requested."""
+    """The requested backend cannot compute on this machine, or what was requested."""
 
 
 class ShapeError(AnybackError, ValueError):

@@ -7,11 +7,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from anyback_nn.array_api import Array, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select
-from anyback_nn.datasets import Encoding
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
@@ -53,6 +52,9 @@ from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import Step, build_step
 from anyback_nn.utils.arguments import as_integer, look_up, to_python_scalars
 from anyback_nn.utils.messages import suggest_call
+
+if TYPE_CHECKING:
+    from anyback_nn.datasets import Encoding
 
 __all__ = ["LayerSummary", "Model", "build_from"]
 

@@ -140,8 +140,7 @@ class Backend:
         able = " and ".join(TASKS[name] for name in self.library.computes)
         raise BackendUnavailableError(
             f"backend {self.spec!r}: it computes {able}, but no {TASKS[task]}. Train on one of "
-            f"{', '.join(TRAINING)}, and move the model: model.to({self.spec!r}), or load its file "
-            f"with backend={self.spec!r}"
+            f"{', '.join(TRAINING)}, save the model, and load its file on {self.spec!r}"
         )
 
     @property

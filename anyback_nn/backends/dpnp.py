@@ -61,9 +61,8 @@ class DpnpBackend(Backend):
         except dpctl.SyclDeviceCreationError as error:
             raise self.no_such_device() from error
         if device.sycl_device.is_cpu:
-            # oneMKL's functions of vectors, such as tanh, wait on a CPU for what is queued before,
-            # with the lock of the interpreter held, for which that may wait: for ever, after some
-            # hundred steps. Those of dpnp itself do not.
+            # On a CPU, oneMKL's vector functions (tanh) hold the GIL while they wait for the queue,
+            # which may wait for the GIL: a deadlock after some hundred steps. dpnp's own do not.
             vector_math._is_available = lambda: False
 
     def synchronize(self, *arrays: Array) -> None:

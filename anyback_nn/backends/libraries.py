@@ -11,7 +11,7 @@ TASKS = {
     "gradients": "gradients of all samples (L-BFGS)",
     "steps": "steps of training",
 }
-"""What a library may compute; most compute all of it."""
+"""The tasks of a library, with their words in messages."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Library:
     has_tf32 : bool
         Whether it has a setting for TF32.
     computes : tuple of str
-        What it computes of `TASKS`.
+        The keys of `TASKS` that it computes.
     """
 
     name: str

@@ -26,11 +26,8 @@ def export(
     """
     select("ndonnx")
     run_folder.check_file(output, force=force)
-    path, numpy = run_folder.find_model(run), select("numpy")
-    model, encoding = Model.load(path, numpy), None
-    if model.encoding is not None:
-        model, encoding = run_folder.load(run, numpy)
-    graph = model.to_onnx(output, encoding=encoding).graph
+    model = Model.load(run_folder.find_model(run), "numpy")
+    graph = model.to_onnx(output, encoding=model.encoding).graph
 
     printer = Printer(quiet=quiet, as_json=json)
     parts = {"input": describe_values(graph.input), "output": describe_values(graph.output)}

@@ -156,7 +156,8 @@ def run(
     """Train, test and write a new run, or the one of a folder, with the settings it has begun."""
     refuse_together(arguments)
     asked = SimpleNamespace(**arguments)
-    device = options.select_backend(asked.backend, "steps")
+    device = options.select_backend(asked.backend)
+    device.check_computes("steps")
     asked.backend = device.spec
     with options.usage_error("--compute-dtype"):
         check_compute_dtype(asked.compute_dtype, asked.dtype, device)

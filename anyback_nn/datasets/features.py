@@ -235,11 +235,14 @@ class CategoricalColumn:
         The categories. If ``"(rare)"`` is one, all others are in it.
     missing : tuple of str
         Strings that are missing values, in addition to the known markers.
+    keeps_minus : bool
+        Whether ``-``, a known marker, is a value, because ``+`` is one, too.
     """
 
     name: str
     values: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    keeps_minus: bool = False
 
     def __post_init__(self) -> None:
         if not self.values or len(set(self.values)) < len(self.values):
@@ -251,11 +254,11 @@ class CategoricalColumn:
     def list_missing(self, options: TableOptions) -> list[str]:
         """List all strings that are missing values, as training has decided.
 
-        Known markers are, unless they are categories or the user calls the column categorical; so
-        is -, unless + is a category.
+        A known marker is one unless it is a category, or the column is in ``options.categorical``.
         """
         keep = MISSING_MARKERS if self.name in options.categorical else self.values
-        signs = {"-"} if "+" in self.values else set()
+        # Files that were written before say nothing of it.
+        signs = {"-"} if self.keeps_minus or "+" in self.values else set()
         markers = {*MISSING_MARKERS} - {*keep} - signs
         return sorted(markers | {"", *self.missing, *options.na_values})
 
@@ -542,7 +545,9 @@ def fit_categories(name: str, counts: Mapping[str, int], n_missing: int) -> Cate
             f"{MOST_CATEGORIES:,} categories; leave the column out with --drop (drop=), or group "
             "its values"
         )
-    return CategoricalColumn(name, tuple(sorted(categories)))
+    # Also if both are rare.
+    keeps_minus = "+" in counts or "-" in counts
+    return CategoricalColumn(name, tuple(sorted(categories)), keeps_minus=keeps_minus)
 
 
 def standard_deviation(mean: float, variance: float, count: int, span: float = 0.0) -> float:

@@ -465,8 +465,11 @@ def select_features(
         missing = (*date.missing, *markers)
         table[date.name] = read_dates(frame[date.name], date.written, missing)
     for category in features.categories:
-        gaps = category.list_missing(options)
-        strings = read_strings(frame[category.name], gaps, keep=MISSING_MARKERS)
+        values = frame[category.name]
+        # Numbers are no markers but those that the user names.
+        is_number = values.dtype.is_numeric()
+        gaps = [*category.missing, *markers] if is_number else category.list_missing(options)
+        strings = read_strings(values, gaps, keep=MISSING_MARKERS)
         table[category.name] = encode_strings(strings)
     return table
 

@@ -269,7 +269,7 @@ def check_batch(
     values : bool
         Whether to check the values too, which reads them back from a device.
     finite : bool
-        Whether to check those of the inputs, too.
+        Whether to check the inputs for NaN and infinity; no effect without ``values``.
     feature_names : sequence of str, optional
         The columns that a data frame must have.
     dtype : str, optional

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.array_api import Array, array_namespace, find_index_dtype
 from anyback_nn.datasets import Encoding, encoding_from_json
 from anyback_nn.datasets.columns import BOOLEANS, parse_markers
 from anyback_nn.datasets.features import (
@@ -178,7 +178,7 @@ def decode(encoding: Encoding, predictions: Array, classes: Array | None) -> dic
     """
     xp, target = array_namespace(predictions), encoding.target
     if isinstance(target, ClassLabels):
-        index = xp.astype(classes, xp.int64)
+        index = xp.astype(classes, find_index_dtype(xp))
         labels = xp.take(xp.asarray(np.asarray(target.labels)), index, axis=0)
         return {"prediction": labels, "probabilities": predictions}
     values = (_decode(part, predictions[:, i]) for i, part in enumerate(_list_targets(encoding)))
@@ -222,7 +222,7 @@ def draw_columns(encoding: Encoding, n_rows: int, random: Any) -> Values:
     for column in features.numbers:
         numbers = column.mean + column.scale * random.standard_normal(n_rows)
         gaps = [np.nan, *_list_markers(column, encoding)]
-        is_gap = random.random(n_rows) < 0.1 * len(gaps)
+        is_gap = random.random(n_rows) < 0.2
         values[column.name] = np.where(is_gap, random.choice(gaps, n_rows), numbers)
     for category in features.categories:
         strings = [*_list_spellings(category, encoding)[0], "(never seen)"]

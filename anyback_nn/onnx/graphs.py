@@ -195,12 +195,15 @@ def compare(outputs: Values, expected: Values, where: str) -> None:
 
 def _compare_numbers(actual: Any, desired: Any) -> str | None:
     """Describe how far numbers differ; None if that is rounding."""
-    finite = np.abs(desired[np.isfinite(desired)])
+    is_finite = np.isfinite(desired)
+    wrong = np.isfinite(actual) != is_finite
+    if wrong.any():
+        return f"is not finite where the model is, or the reverse, in {int(wrong.sum()):,} elements"
+    finite = np.abs(desired[is_finite])
     atol = TOLERANCE * max(1.0, finite.max(initial=0.0))
     if np.allclose(actual, desired, rtol=0.0, atol=atol, equal_nan=True):
         return None
-    with np.errstate(invalid="ignore"):
-        size = np.nanmax(np.abs(actual - desired))
+    size = np.abs(actual[is_finite] - desired[is_finite]).max(initial=0.0)
     return f"differs by {size:.1e} (if it is rounding, dtype='float64' helps)"
 
 

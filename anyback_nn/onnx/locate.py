@@ -16,16 +16,16 @@ from anyback_nn.network.network import Network
 from anyback_nn.onnx.graphs import Values, compare, load, trace, trace_rows
 from anyback_nn.tree import tree_map, tree_named_leaves
 
-__all__ = ["name_part"]
+__all__ = ["name_layer"]
 
 
 @contextlib.contextmanager
-def name_part(
+def name_layer(
     network: Network,
     arrays: tuple[Any, Any, Any],
     shape: tuple[int, ...],
     dtype: str,
-    other: str,
+    fallback: str,
 ) -> Iterator[None]:
     """Name what an export failed at: a layer or, if each alone can be exported, something else.
 
@@ -38,14 +38,14 @@ def name_part(
     shape : tuple of int
         The shape of the input: (n_in,) for predictions of any number of rows, or of a batch.
     dtype : str
-    other : str
-        What it may be if it is no layer.
+    fallback : str
+        The cause to name if each layer can be exported alone.
     """
     try:
         yield
     except ExportError as error:
         _check_layers(network, arrays, shape, dtype, "")
-        raise ExportError(f"{other}, or layers together: {error}") from error
+        raise ExportError(f"{fallback}, or layers together: {error}") from error
 
 
 def _check_layers(

@@ -22,7 +22,7 @@ from anyback_nn.onnx.columns import (
     standardize,
 )
 from anyback_nn.onnx.graphs import Values, trace_rows
-from anyback_nn.onnx.locate import name_part
+from anyback_nn.onnx.locate import name_layer
 from anyback_nn.training.engine import Engine
 from anyback_nn.tree import tree_leaves, tree_map
 from anyback_nn.utils.frames import polars
@@ -61,7 +61,7 @@ def export_predictions(
     arrays, random = copy_arrays(engine), np.random.default_rng(0)
     compute = _build_outputs(engine, arrays)
     loss = f"the loss ({type(engine.loss).__name__})"
-    with name_part(engine.network, (*arrays, ()), (n_in,), dtype, loss):
+    with name_layer(engine.network, (*arrays, ()), (n_in,), dtype, loss):
         return trace_rows(
             lambda x: interpret(compute(x)),
             {"x": ((n_in,), dtype)},
@@ -100,8 +100,8 @@ def export_raw_predictions(model: Any, encoding: Encoding | dict[str, Any]) -> o
             return {"prediction": labels, "probabilities": predictions}
         return dict(zip(encoding.prediction_names, encoding.decode(predictions).T, strict=True))
 
-    other = f"the loss ({type(loss).__name__}), the encoding of the data"
-    with name_part(model.network, (*arrays, ()), (model.n_inputs,), model.dtype, other):
+    fallback = f"the loss ({type(loss).__name__}), the encoding of the data"
+    with name_layer(model.network, (*arrays, ()), (model.n_inputs,), model.dtype, fallback):
         graph = trace_rows(
             compute,
             inputs,
@@ -120,15 +120,15 @@ def copy_arrays(engine: Engine) -> tuple[Any, Any]:
     with engine.lock, engine.backend.scope(engine.dtype):
         trees = (engine.layout.unpack(engine.training.params), engine.training.state)
         params, state = tree_map(lambda array: np.array(to_numpy(array)), trees)
-    if (n_bytes := sum(array.nbytes for array in tree_leaves((params, state)))) > _MOST_BYTES:
-        raise ExportError(
-            f"the parameters take {n_bytes / 1e9:.1f} GB: expected at most 2 GB, which is all that "
-            "an ONNX file can hold; make the layers smaller"
-        )
     return params, state
 
 
 def _build_outputs(engine: Engine, arrays: tuple[Any, Any]) -> Callable[[Array], Array]:
     """Return the function that computes raw outputs with the parameters as constants."""
+    if (n_bytes := sum(array.nbytes for array in tree_leaves(arrays))) > _MOST_BYTES:
+        raise ExportError(
+            f"the parameters take {n_bytes / 1e9:.1f} GB: expected at most 2 GB, which is all that "
+            "an ONNX file can hold; make the layers smaller"
+        )
     params, state = tree_map(select("ndonnx").asarray, arrays)
     return lambda x: engine.network.predict(params, x, state)

@@ -13,7 +13,7 @@ from anyback_nn.errors import AnybackError, ExportError
 from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import Loss
 from anyback_nn.onnx.graphs import compare, load, trace
-from anyback_nn.onnx.locate import name_part
+from anyback_nn.onnx.locate import name_layer
 from anyback_nn.onnx.predictions import copy_arrays
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.random import Random, generator
@@ -129,8 +129,10 @@ def export_step(
 
     inputs = {name: (array.shape, str(array.dtype)) for name, array in values.items()}
     arrays = (params, state, arguments["noise"])
-    other = f"the loss ({type(engine.loss).__name__}), the optimizer ({type(optimizer).__name__})"
-    with name_part(engine.network, arrays, x.shape, engine.dtype, other):
+    fallback = (
+        f"the loss ({type(engine.loss).__name__}), the optimizer ({type(optimizer).__name__})"
+    )
+    with name_layer(engine.network, arrays, x.shape, engine.dtype, fallback):
         graph = trace(compute, inputs)
         with select("numpy").scope(engine.dtype):
             # The step overwrites its arguments.

@@ -24,12 +24,10 @@ from anyback_nn.inputs.checks import Samples, is_sparse, warn_of_lost_variation
 from anyback_nn.model import Model
 from anyback_nn.network.activations import Activation
 from anyback_nn.network.network import Network
-from anyback_nn.onnx.graphs import write
 from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.sklearn import (
     convert,
-    export,
     inputs,
     lbfgs,
     persistence,
@@ -464,6 +462,9 @@ class BaseMLP(Estimator):
         """
         check_is_fitted(self, "model_")
         select("ndonnx")
+        from anyback_nn.onnx.graphs import write
+        from anyback_nn.sklearn import export
+
         graph = export.export_estimator_step(self) if training else export.export_estimator(self)
         if path is not None:
             write(graph, path)

@@ -20,7 +20,13 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
+from anyback_nn.array_api import (
+    Array,
+    array_namespace,
+    find_index_dtype,
+    is_numpy,
+    to_numpy,
+)
 from anyback_nn.backends import select_for
 from anyback_nn.network.activations import log_sum_exp, softplus
 from anyback_nn.network.losses import (
@@ -454,7 +460,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if is_numpy(X) or self.classes_.dtype.kind not in "biuf":
             return self.classes_[np.minimum(to_numpy(decided), last)]
         xp = array_namespace(decided)
-        return xp.take(select_for(X).asarray(self.classes_), xp.minimum(decided, last), axis=0)
+        index = xp.astype(xp.minimum(decided, last), find_index_dtype(xp))
+        return xp.take(select_for(X).asarray(self.classes_), index, axis=0)
 
     def _decide(self, outputs: Array) -> Array:
         return self.model_.loss.decide(outputs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.array_api import Array, array_namespace, find_index_dtype
 from anyback_nn.errors import ExportError
 from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.onnx.graphs import Values
@@ -63,7 +63,7 @@ def _read_classes(estimator: Any, outputs: Array) -> Array:
     if classes.dtype.kind == "O":
         classes = classes.astype(str)
     index = xp.minimum(decided, len(classes) - 1)
-    return xp.take(xp.asarray(classes), xp.astype(index, xp.int64), axis=0)
+    return xp.take(xp.asarray(classes), xp.astype(index, find_index_dtype(xp)), axis=0)
 
 
 def export_estimator_step(estimator: Any) -> onnx.ModelProto:

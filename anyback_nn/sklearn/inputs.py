@@ -94,7 +94,8 @@ def check_data(
         return (X.tocsr() if is_sparse(X) else X), y
     if "sparse" in str(getattr(X, "layout", "")):
         raise DataError("expected a dense array, got a sparse one: pass X.to_dense()")
-    X = check_inputs(X, finite=not select_for(X).lazy)
+    backend = choose_backend(estimator.backend, X) if reset else estimator.model_.backend
+    X = check_inputs(X, finite=not backend.defers(X))
     n_features = int(X.shape[1])
     if reset:
         estimator.n_features_in_ = n_features

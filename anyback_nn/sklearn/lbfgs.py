@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -65,9 +66,7 @@ class Problem:
         self.vector_layout = Layout(model.layout.tree, packed=True)
         self.batches = list(self.source.epoch(0)) if self.source.n_batches == 1 else None
         weights = self.source.rows.weights
-        self.total = (
-            float(self.source.n_samples) if weights is None else float(to_numpy(weights).sum())
-        )
+        self.total = _count(self.source.n_samples, weights)
         self.strength = self.objective.alpha / self.total + self.objective.l2
         (mask,) = self.vector_layout.penalty_mask(self._stored())
         self.mask = to_numpy(mask).astype(np.float64)
@@ -98,13 +97,17 @@ class Problem:
         array = model.backend.asarray(vector, model.dtype)
         value, gradient = 0.0, np.zeros(vector.shape)
         for batch in self.batches or self.source.epoch(0):
-            count = batch.x.shape[0] if batch.weights is None else to_numpy(batch.weights).sum()
-            share = float(count) / self.total
+            share = 1.0 if self.batches else _count(batch.x.shape[0], batch.weights) / self.total
             part = to_numpy(self.compute((array,), model.training.state, *batch))
             value += share * float(part[0])
             gradient += share * part[1:]
         decayed = self.strength * self.mask * vector
         return value + 0.5 * float(decayed @ vector), gradient + decayed
+
+
+def _count(n_samples: int, weights: Any) -> float:
+    """Return the number of samples, or the sum of their weights."""
+    return float(n_samples if weights is None else to_numpy(weights).sum())
 
 
 def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., Array]:
@@ -199,5 +202,6 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
             mlp.loss_, mlp.n_iter_, mlp.converged_ = float(result.fun), n_iter, converged
         with suppress(_StopTraining):
             call("on_train_end")
-    if not np.all(np.isfinite(problem.start())):
+    # A loss that is NaN at the start leaves the parameters as they were.
+    if not np.all(np.isfinite(problem.start())) or math.isnan(getattr(mlp, "loss_", 0.0)):
         raise ValueError(NOT_FINITE)

@@ -51,6 +51,8 @@ EXPLICIT = {
     "item": "item()",
     "tolist": "tolist()",
     "numpy": "NumPy",
+    "unwrap_numpy": "NumPy",
+    "compute": "compute()",
     "__repr__": "repr()",
     "__str__": "str()",
 }

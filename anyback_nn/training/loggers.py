@@ -336,6 +336,7 @@ class MLflowLog(_Log):
     def on_train_end(self, fit: FitContext) -> None:
         import mlflow
 
+        super().on_train_end(fit)
         try:
             self._end("FINISHED")
         except mlflow.MlflowException as error:

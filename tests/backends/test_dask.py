@@ -10,6 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import anyback_nn as nn
 from anyback_nn.bench import Steps
@@ -202,19 +203,43 @@ def take_steps(on_dask):
 def test_steps_of_training_are_refused(train):
     on_dask = model().to("dask")
     before = on_dask.training
-    expected = (
-        r"backend 'dask': .* but no steps of training\. Train on one of numpy.*model\.to\('dask'\)"
-    )
+    expected = r"backend 'dask': .* no steps of training\. Train on one of numpy.* file on 'dask'"
     with pytest.raises(BackendUnavailableError, match=expected):
         train(on_dask)
     assert on_dask.training is before
 
 
-def test_other_backends_are_compared_and_timed_by_default():
+def test_other_backends_are_compared_by_default():
     on_numpy = nn.Model(nn.Dense(3), loss="softmax_cross_entropy", backend="numpy")
     runs = compare_backends(on_numpy, (X, CLASSES), steps=1).runs
     assert "numpy" in {run.backend for run in runs}
     assert "dask" not in {run.backend for run in runs}
+
+
+def damage(x):
+    x = x.copy()
+    x[3, 1] = np.nan
+    return da.from_array(x, chunks=50)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators_on_other_backends_check_dask_arrays():
+    mlp = MLPClassifier(hidden_layer_sizes=(4,), solver="lbfgs", max_iter=5, backend="numpy")
+    with pytest.raises(DataError, match="first in row 3"):
+        mlp.fit(damage(X), CLASSES)
+    mlp.fit(X, CLASSES)
+    for method in (mlp.predict, mlp.predict_proba):
+        with pytest.raises(DataError, match="first in row 3"):
+            method(damage(X))
+
+
+def test_lbfgs_that_meets_nan_is_an_error():
+    mlp = MLPClassifier(hidden_layer_sizes=(4,), solver="lbfgs", max_iter=5, backend="dask")
+    with (
+        pytest.warns(ConvergenceWarning),
+        pytest.raises(ValueError, match="Solver produced non-finite"),
+    ):
+        mlp.fit(damage(X), CLASSES)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked")

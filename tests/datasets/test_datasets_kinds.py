@@ -604,6 +604,18 @@ def test_a_value_of_training_is_never_missing(learn, tmp_path, words):
     assert set(first) == {1.0}
 
 
+def test_signs_that_are_rare_are_read_as_in_training(learn, tmp_path):
+    words = [f"word {i % 60}" for i in range(600)] + ["+", "-"] * 3 + [None] * 20
+    columns = {"v": words, "w": cycle(1, 2, n=626), "y": cycle(0.5, 1.5, 2.5, n=626)}
+    data = learn(columns, task="regression")
+    frame = pl.DataFrame(columns)
+    frame.write_csv(tmp_path / "new.csv")
+    rows = read_table(tmp_path / "new.csv", data.encoding, target=None, with_target=False)
+    rare, missing = (1 + data.categories["v"].index(name) for name in ("(rare)", "(missing)"))
+    for x in (data.x, rows.x):
+        assert (x[:, rare].sum(), x[:, missing].sum()) == (6, 20)
+
+
 def test_a_minus_without_a_plus_is_missing(learn, tmp_path):
     """Whatever is in other rows of a file that is predicted."""
     data = learn({"v": ["a", "b", "-"] * 20, "y": [0.5, 1.5, 2.5] * 20}, task="regression")

@@ -5,6 +5,9 @@ import pytest
 from onnx_files import randomize
 
 import anyback_nn as nn
+from anyback_nn.array_api import to_numpy
+from anyback_nn.sklearn import MLPClassifier
+from anyback_nn.testing import count_host_reads
 from anyback_nn.tree import tree_named_leaves
 
 pytestmark = pytest.mark.needs("ndonnx")
@@ -90,3 +93,21 @@ def test_arrays_without_elements():
     x = backend.asarray(np.zeros((0, 3)), "float32")
     product = backend.jit(lambda x, w: x @ w)(x, backend.asarray(np.ones((3, 2)), "float32"))
     assert product.shape == (0, 2)
+
+
+def test_estimators_take_its_arrays(moons, tmp_path):
+    x, y = moons
+    for labels in (y, y + 5, np.where(x[:, 0] > 1, 2, y)):
+        mlp = MLPClassifier(hidden_layer_sizes=(4,), solver="lbfgs", max_iter=200, tol=1e-2)
+        mlp.fit(x, labels).save(tmp_path / "mlp.safetensors")
+        array = nn.select("ndonnx").asarray(x)
+        for estimator in (mlp, MLPClassifier.load(tmp_path / "mlp.safetensors", backend="ndonnx")):
+            assert estimator.predict(array).unwrap_numpy().tolist() == mlp.predict(x).tolist()
+
+
+def test_its_reads_are_counted(moons):
+    backend = nn.select("ndonnx")
+    with count_host_reads(backend) as counts:
+        to_numpy(backend.asarray([1.0]) + 1.0)
+        float(backend.asarray([1.0])[0])
+    assert counts == {"NumPy": 1, "float()": 1}

@@ -220,6 +220,25 @@ def test_the_unit_of_a_target_does_not_hide_a_difference(scale, monkeypatch):
         model.to_onnx(encoding=encoding)
 
 
+def test_a_file_of_predictions_holds_2_gb_and_one_of_a_step_no_parameters(monkeypatch):
+    monkeypatch.setattr("anyback_nn.onnx.predictions._MOST_BYTES", 50)
+    model = nn.Model(nn.Dense(2), loss="mean_squared_error").build(20)
+    with pytest.raises(nn.errors.ExportError, match="2 GB"):
+        model.to_onnx()
+    assert model.to_onnx(training=True).ByteSize() > 0
+
+
+class LostInGraphs(Doubling):
+    def forward(self, params, x, context=nn.PREDICTION):
+        return (x if isinstance(x, np.ndarray) else x / 0.0 * 0.0), None
+
+
+def test_numbers_that_are_lost_in_the_graph():
+    model = nn.Model(nn.Dense(3), LostInGraphs(), loss="mean_squared_error").build(2)
+    with pytest.raises(nn.errors.ExportError, match="is not finite where the model is"):
+        model.to_onnx()
+
+
 def test_a_model_without_parameters():
     with pytest.raises(nn.errors.AnybackError, match=r"build\(n_in\)"):
         nn.Model(nn.Dense(2), loss="mean_squared_error").to_onnx()
