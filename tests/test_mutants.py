@@ -354,7 +354,7 @@ MUTANTS = (
     Mutant(
         "L-BFGS counts a small part like a large one",
         "sklearn/lbfgs.py",
-        "share = float(count) / self.total",
+        "share = 1.0 if self.batches else _count(batch.x.shape[0], batch.weights) / self.total",
         "share = 1.0 / self.source.n_batches",
         "sklearn_estimators/test_sklearn_lbfgs.py::test_lbfgs_sums_over_parts_of_any_size",
         "numpy",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dask.array  # noqa: F401 - `load` reports it if that fails
 
+from anyback_nn.array_api import Array
 from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
 
@@ -20,6 +21,11 @@ class DaskBackend(Backend):
     namespace = "array_api_compat.dask.array"
     packed = False  # slices of one vector would be more tasks
     lazy = True
+
+    def to_device(self, x: Array) -> Array:
+        # The maximum of a chunk without rows is an error.
+        chunks = tuple(tuple(n for n in sizes if n) or (0,) for sizes in x.chunks)
+        return x.rechunk(chunks) if any(0 in sizes for sizes in x.chunks) and x.size else x
 
     def check_process(self) -> None:
         if self.was_forked:  # its pool of threads is in the other process

@@ -81,6 +81,11 @@ def refuse_masked(x: Any, name: str) -> None:
     ...
     anyback_nn.errors.DataError: expected the targets without masked elements, got ...
     """
+    if isinstance(getattr(x, "_meta", None), np.ma.MaskedArray):
+        raise DataError(
+            f"expected {name} without masked elements, got a masked array in chunks: replace them "
+            "with dask.array.ma.filled(x, value)"
+        )
     parts = x if isinstance(x, list | tuple) else (x,)
     masked = (part for part in parts if isinstance(part, np.ma.MaskedArray))
     if count := sum(int(np.sum(np.ma.getmaskarray(part))) for part in masked):

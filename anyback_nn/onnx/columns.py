@@ -117,6 +117,14 @@ def describe_inputs(encoding: Encoding) -> dict[str, str]:
     return numbers | categories
 
 
+def describe_outputs(encoding: Encoding) -> dict[str, str]:
+    """Return what the values of the outputs are."""
+    if encoding.classes is None:
+        return dict.fromkeys(encoding.prediction_names, "in the target's own units")
+    classes = quoted_list(encoding.classes, limit=100)
+    return {"prediction": "the class", "probabilities": f"of the classes {classes}"}
+
+
 def encode(encoding: Encoding, inputs: Mapping[str, Array]) -> Array:
     """Turn raw inputs into those of the network."""
     features = encoding.features

@@ -69,17 +69,14 @@ def trace(function: Callable[..., Mapping[str, Array]], inputs: Inputs) -> onnx.
     select("ndonnx")
     from anyback_nn.backends import ndonnx
 
-    try:
+    advice = (
+        ". A graph is built before there are values: expected layers and a loss that compute with "
+        "functions of the array API standard alone, such as xp.zeros_like(x) instead of "
+        "xp.zeros(x.shape), and neither read nor branch on values, nor compute with the number of "
+        "samples, which is None"
+    )
+    with explain("cannot export to ONNX", advice):
         graph = ndonnx.build_graph(function, inputs)
-    except (AnybackError, MemoryError):
-        raise
-    except Exception as error:  # a layer of the user's may do anything
-        raise ExportError(
-            f"cannot export to ONNX: {type(error).__name__}: {error}. A graph is built before "
-            "there are values: expected layers and a loss that compute with functions of the array "
-            "API standard alone, and neither read nor branch on values, nor compute with the "
-            "number of samples, which is None"
-        ) from error
     _sort_inputs(graph, inputs)
     graph.producer_name, graph.producer_version = "anyback_nn", anyback_nn.__version__
     graph.graph.name = "anyback_nn"
@@ -124,15 +121,18 @@ def trace_rows(
         The graph computes something else, such as that of a layer which depends on the number of
         rows of the batch that it was traced with.
     """
+    # What fails without a graph, too, is told without advice on graphs.
+    with explain("the model cannot compute"):
+        values = {n_rows: draw(n_rows) for n_rows in _COMPARED_ROWS}
+        expected = {n_rows: predict(rows) for n_rows, rows in values.items()}
     rows = {name: ((BATCH, *shape), dtype) for name, (shape, dtype) in inputs.items()}
     graph = trace(function, rows)
     for output in graph.graph.output:
         output.type.tensor_type.shape.dim[0].dim_param = BATCH
     compute = load(graph)
     for n_rows in _COMPARED_ROWS:
-        values = draw(n_rows)
         where = f"for {plural(n_rows, 'row')}"
-        compare(standardize(compute(values)), standardize(predict(values)), where)
+        compare(standardize(compute(values[n_rows])), standardize(expected[n_rows]), where)
     return graph
 
 
@@ -148,7 +148,7 @@ def load(graph: onnx.ModelProto) -> Callable[[Values], Values]:
 
     from anyback_nn.backends.ndonnx import open_session
 
-    with _explain("load the graph"):
+    with explain("onnxruntime cannot load the graph", f". {_ADVICE}"):
         onnx.checker.check_model(graph, full_check=True)
         session = open_session(graph)
     used = {argument.name for argument in session.get_inputs()}
@@ -156,21 +156,24 @@ def load(graph: onnx.ModelProto) -> Callable[[Values], Values]:
 
     def compute(values: Values) -> Values:
         feeds = {name: value for name, value in values.items() if name in used}
-        with _explain("compute the graph"):
+        with explain("onnxruntime cannot compute the graph", f". {_ADVICE}"):
             return dict(zip(names, session.run(names, feeds)))
 
     return compute
 
 
 @contextlib.contextmanager
-def _explain(what: str) -> Iterator[None]:
-    """Raise errors of onnx and onnxruntime as `ExportError`."""
+def explain(what: str, advice: str = "") -> Iterator[None]:
+    """Raise any error, such as one of onnxruntime or of a user's layer, as `ExportError`."""
     try:
         yield
-    except MemoryError:
+    except (ExportError, MemoryError):
         raise
-    except Exception as error:  # each of the two libraries has errors of its own
-        raise ExportError(f"onnxruntime cannot {what}: {error}. {_ADVICE}") from error
+    except Exception as error:
+        reason = (
+            str(error) if isinstance(error, AnybackError) else f"{type(error).__name__}: {error}"
+        )
+        raise ExportError(f"{what}: {reason}{advice}") from error
 
 
 def compare(outputs: Values, expected: Values, where: str) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 
 from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend, select
-from anyback_nn.errors import ExportError
-from anyback_nn.network.layer import Context, Layer
+from anyback_nn.errors import ExportError, ShapeError
+from anyback_nn.network.layer import Context, Layer, as_pair
 from anyback_nn.network.network import Network
-from anyback_nn.onnx.graphs import Values, compare, load, trace, trace_rows
+from anyback_nn.onnx.graphs import Values, compare, explain, load, trace, trace_rows
 from anyback_nn.tree import tree_map, tree_named_leaves
 
 __all__ = ["name_layer"]
@@ -84,24 +84,31 @@ def _check_layer(
         params, state, noise = tree_map(lambda x: None if x is None else backend.asarray(x), arrays)
 
         def run(x: Array, dy: Array | None = None) -> dict[str, Array]:
-            y, cache = layer.forward(params, x, Context(is_batch, state, noise))
+            context = Context(is_batch, state, noise)
+            y, cache = as_pair(layer.forward(params, x, context), layer, "y, cache")
             if dy is None:
                 return {"y": y}
-            dx, grads = layer.backward(params, cache, dy)
+            dx, grads = as_pair(layer.backward(params, cache, dy), layer, "dx, grads")
+            _check_shapes(tree_named_leaves({"x": x, "params": params}), {"x": dx, "params": grads})
             next_state = layer.next_state(state, cache)
             return tree_named_leaves({"y": y, "dx": dx, "grads": grads, "state": next_state})
 
         return run
 
+    def check(part: str, values: Values) -> None:
+        with explain(part):
+            expected = compute(numpy)(**values)
+        try:
+            graph = trace(compute(ndonnx), {name: (x.shape, dtype) for name, x in values.items()})
+            compare(load(graph)(values), expected, f"for a batch of {shape[0]:,}")
+        except ExportError as error:
+            raise ExportError(f"{part}: {error}") from error
+
     with numpy.scope(dtype):
         if is_batch:
-            values: Values = {
-                "x": draw(*shape),
-                "dy": draw(*shape[:-1], layer.output_size(shape[-1])),
-            }
-            inputs = {name: (array.shape, dtype) for name, array in values.items()}
-            graph = trace(compute(ndonnx), inputs)
-            compare(load(graph)(values), compute(numpy)(**values), f"for a batch of {shape[0]:,}")
+            x, dy = draw(*shape), draw(*shape[:-1], layer.output_size(shape[-1]))
+            check("forward", {"x": x})
+            check("backward", {"x": x, "dy": dy})
         else:
             trace_rows(
                 compute(ndonnx),
@@ -109,3 +116,11 @@ def _check_layer(
                 lambda values: compute(numpy)(**values),
                 lambda n_rows: {"x": draw(n_rows, *shape)},
             )
+
+
+def _check_shapes(arrays: dict[str, Array], grads: dict[str, Any]) -> None:
+    """Raise `ShapeError` unless there is a gradient of the right shape for each array."""
+    expected = {name: tuple(array.shape) for name, array in arrays.items()}
+    got = {name: tuple(np.shape(grad)) for name, grad in tree_named_leaves(grads).items()}
+    if got != expected:
+        raise ShapeError(f"expected gradients of shapes {expected}, got {got}")

@@ -16,6 +16,7 @@ from anyback_nn.onnx.columns import (
     check_encoding,
     decode,
     describe_inputs,
+    describe_outputs,
     draw_columns,
     encode,
     list_inputs,
@@ -109,8 +110,8 @@ def export_raw_predictions(model: Any, encoding: Encoding | dict[str, Any]) -> o
             lambda n_rows: draw_columns(encoding, n_rows, random),
             lambda outputs: standardize(encoding, outputs),
         )
-    descriptions = describe_inputs(encoding)
-    for value in graph.graph.input:
+    descriptions = describe_inputs(encoding) | describe_outputs(encoding)
+    for value in (*graph.graph.input, *graph.graph.output):
         value.doc_string = descriptions[value.name]
     return graph
 

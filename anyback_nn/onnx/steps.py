@@ -12,7 +12,7 @@ from anyback_nn.backends import select
 from anyback_nn.errors import AnybackError, ExportError
 from anyback_nn.network.layout import Layout
 from anyback_nn.network.losses import Loss
-from anyback_nn.onnx.graphs import compare, load, trace
+from anyback_nn.onnx.graphs import compare, explain, load, trace
 from anyback_nn.onnx.locate import name_layer
 from anyback_nn.onnx.predictions import copy_arrays
 from anyback_nn.optim.optimizers import Optimizer
@@ -133,10 +133,10 @@ def export_step(
         f"the loss ({type(engine.loss).__name__}), the optimizer ({type(optimizer).__name__})"
     )
     with name_layer(engine.network, arrays, x.shape, engine.dtype, fallback):
-        graph = trace(compute, inputs)
-        with select("numpy").scope(engine.dtype):
+        with explain("the step cannot be computed"), select("numpy").scope(engine.dtype):
             # The step overwrites its arguments.
             expected = compute(**{name: array.copy() for name, array in values.items()})
+        graph = trace(compute, inputs)
         compare(load(graph)(values), expected, f"for a batch of {batch_size:,}")
     return graph
 

@@ -215,6 +215,9 @@ def _compare_values(
         excess = np.where(close, -1.0, np.nan_to_num(gap - rtol * size, nan=np.inf))
         worst = np.unravel_index(np.argmax(excess), x.shape) if x.size else ()
         relative = gap[worst] / size[worst] if x.size else 0.0
+        distance: Any = gap[worst] if x.size else 0.0
+        if x.size and x.dtype.kind in "iu" and y.dtype.kind in "iu":
+            distance = abs(int(x[worst]) - int(y[worst]))  # float64 has not all integers
     n = int(np.sum(~close))
     if not n:
         return []
@@ -223,7 +226,7 @@ def _compare_values(
     where = f"The worst is {list(map(int, worst))}: " if x.ndim else ""
     return [
         f"{n} of {plural(x.size, 'element')} {'differs' if n == 1 else 'differ'}{allowed}. {where}"
-        f"{x[worst]}, desired {y[worst]} (absolute difference {gap[worst]:.3g}, relative "
+        f"{x[worst]}, desired {y[worst]} (absolute difference {distance:.3g}, relative "
         f"{relative:.3g})"
     ]
 

@@ -279,6 +279,8 @@ def check_arrays(
     engine: Engine, x: Any, y: Any, weights: Any, name: str = "sample weights"
 ) -> Samples:
     """Check arrays, and scale the weights (``name`` in messages) to mean 1."""
+    # In one graph with the inputs, lazy targets would keep what each chunk computes.
+    y, weights = (to_numpy(a) if engine.backend.defers(a) else a for a in (y, weights))
     rows = check_batch(
         *(x, y, weights, engine.loss, engine.network, engine.n_in),
         finite=not engine.backend.defers(x),

@@ -102,9 +102,9 @@ class LogTo(_Log):
 class CSVLog(_Log):
     """Write a line of a CSV file after each epoch.
 
-    The lines are those of `History.to_csv`. The file can be read at any time, also after the
-    process was killed. A run that is resumed replaces the lines of the epochs that it takes again;
-    a new model replaces all.
+    The lines are those of `History.to_csv`, for all epochs of the model. The file can be read at
+    any time, also after the process was killed. A run that is resumed replaces the lines of the
+    epochs that it takes again; a new model replaces all.
 
     Parameters
     ----------
@@ -136,6 +136,7 @@ class CSVLog(_Log):
 
     path: str | Path
     _names: list[str] = field(default_factory=list, init=False, repr=False)
+    _rows: list[dict[str, float]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str | os.PathLike):
@@ -146,10 +147,19 @@ class CSVLog(_Log):
         if path.exists() and not path.is_file():
             raise ValueError(f"CSVLog: {path} is not a regular file: expected the path of one")
         self._names = []
-        self._read(before=fit.epoch + 1)
-        with suppress(FileExistsError):
-            path.parent.mkdir(parents=True)
-        path.open("a").close()  # what fails now would fail after each epoch
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+", newline="", encoding="utf-8", errors="replace") as file:
+            file.seek(0)  # what fails now would fail after each epoch
+            line = file.readline()
+        if line and not {"epoch", "train_loss"} <= set(line.strip().split(",")):
+            raise ValueError(
+                f"CSVLog: {path} begins with {line[:40]!r}: expected a new file, or one that "
+                "CSVLog wrote"
+            )
+
+    def on_epoch_end(self, fit: FitContext) -> None:
+        self._rows = fit.history.rows
+        super().on_epoch_end(fit)
 
     def write(self, values: dict[str, float], epoch: int) -> None:
         row, names, path = {"epoch": epoch, **values}, self._names, Path(self.path)
@@ -159,37 +169,13 @@ class CSVLog(_Log):
             with open(path, "a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, names).writerow(row)
         else:
-            history = History([*self._read(before=epoch), row])
+            # Estimators count epochs in floats.
+            rows = [{**row, "epoch": int(row["epoch"])} for row in self._rows]
+            history = History([row for row in rows if row["epoch"] <= epoch])
             with atomic_write(path) as temporary:
                 history.to_csv(temporary)
             names = history.names
         self._names = names
-
-    def _read(self, before: int) -> list[dict[str, Any]]:
-        """Return the rows of the file that come before an epoch."""
-        if not Path(self.path).exists():
-            return []
-        with open(self.path, newline="", encoding="utf-8", errors="replace") as file:
-            line, *others = [*file] or ["epoch,train_loss"]
-        rows = []
-        try:
-            names = next(csv.reader([line]))
-            if not {"epoch", "train_loss"} <= set(names):
-                raise ValueError(names)
-            for line in others:
-                if not line.endswith("\n"):
-                    break  # a power cut may leave a part of the last line
-                row = dict(zip(names, next(csv.reader([line])), strict=True))
-                for value in filter(None, row.values()):
-                    float(value)
-                if int(row["epoch"]) < before:
-                    rows.append(row)
-        except (csv.Error, ValueError):
-            raise ValueError(
-                f"{self.path} has the line {line.strip()[:40]!r}: expected a new file, or one that "
-                "CSVLog wrote"
-            ) from None
-        return rows
 
 
 def _describe_run(fit: FitContext) -> dict[str, Any]:

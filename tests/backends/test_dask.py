@@ -148,6 +148,32 @@ def test_scores_take_one_pass_in_bounded_memory(loss, n_out, y, weights, targets
     assert (chunks.loads, chunks.most <= 2) == (N_CHUNKS, True)
 
 
+def test_targets_of_the_same_chunks_keep_nothing_of_them(chunks):
+    """In one graph with the inputs, they would keep the hidden activations of every chunk."""
+    on_numpy = nn.Model(nn.Dense(8), nn.Tanh(), nn.Dense(1), loss="mean_squared_error").build(5)
+    expected = on_numpy.evaluate(X.astype("float32"), X[:, 0].astype("float32"))
+    scores = on_numpy.to("dask").evaluate(chunks.x, chunks.x[:, 0])
+    assert scores == pytest.approx(expected, rel=1e-5)
+    assert (chunks.loads, chunks.most <= 2) == (2 * N_CHUNKS, True)
+
+
+def test_chunks_without_rows():
+    x = da.from_array(X, chunks=50)
+    some = x[x[:, 0] > 1.0].compute_chunk_sizes()
+    empty = da.concatenate([x[:0], x[:40], x[:0], some])
+    on_numpy = model()
+    expected = np.concatenate([X[:40], X[X[:, 0] > 1.0]])
+    predicted = on_numpy.to("dask").predict(empty)
+    np.testing.assert_allclose(predicted.compute(), on_numpy.predict(expected), rtol=1e-6)
+
+
+def test_masked_arrays_are_refused():
+    x = da.ma.masked_greater(da.from_array(X, chunks=50), 1.0)
+    for backend in ("dask", "numpy"):
+        with pytest.raises(DataError, match="masked"):
+            model().to(backend).predict(x)
+
+
 def test_targets_are_checked():
     on_dask = model().to("dask")
     for y in (CLASSES + 1, da.from_array(CLASSES + 1, chunks=50)):

