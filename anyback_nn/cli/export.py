@@ -11,6 +11,9 @@ from anyback_nn.model import Model
 
 __all__ = ["export"]
 
+_MOST_LETTERS = 1000
+"""Of the names of classes."""
+
 
 def export(
     run: options.Run,
@@ -35,8 +38,8 @@ def export(
     for part, values in parts.items():
         for value in values:
             shape = ", ".join(map(str, value["shape"]))
-            labels = (create_label(value[key]) for key in ("name", "values"))
-            table.add_row(part, next(labels), value["type"], shape, next(labels))
+            about = create_label(value["values"], n_letters=_MOST_LETTERS)
+            table.add_row(part, create_label(value["name"]), value["type"], shape, about)
     printer.show(table)
     printer.show(f"written to {output}")
     printer.end({"file": output, "inputs": parts["input"], "outputs": parts["output"]})
