@@ -73,7 +73,7 @@ def sigmoid(z: Array) -> Array:
     """
     xp = array_namespace(z)
     small = xp.exp(-xp.abs(z))
-    return xp.where(z >= 0, 1.0, small) / (1.0 + small)
+    return xp.where(z >= 0, xp.ones_like(z), small) / (1.0 + small)
 
 
 def sigmoid_derivative(a: Array) -> Array:
