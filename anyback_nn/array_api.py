@@ -16,6 +16,7 @@ __all__ = [
     "array_namespace",
     "find_index_dtype",
     "has_values",
+    "is_masked",
     "is_numpy",
     "name_dtype",
     "on_host",
@@ -68,6 +69,11 @@ def on_host(x: object) -> bool:
     device = array_api_compat.device(x)
     # JAX and array-api-strict name the host differently.
     return "cpu" in (str(device), getattr(device, "platform", None)) or "CPU_DEVICE" in str(device)
+
+
+def is_masked(x: object) -> bool:
+    """Return whether ``x`` is a masked array of NumPy, or one of dask with such chunks."""
+    return isinstance(getattr(x, "_meta", x), np.ma.MaskedArray)
 
 
 def has_values(x: object) -> bool:

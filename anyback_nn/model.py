@@ -511,7 +511,6 @@ class Model(Engine):
             The extra is not installed.
         """
         self.check_built()
-        select("ndonnx")
         from anyback_nn.onnx.graphs import write
         from anyback_nn.onnx.predictions import export_predictions, export_raw_predictions
         from anyback_nn.onnx.steps import export_step

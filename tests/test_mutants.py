@@ -445,8 +445,8 @@ MUTANTS = (
     Mutant(
         "predictions have no more digits than outputs",
         "datasets/targets.py",
-        "np.asarray(values, dtype=np.float64) * self.scale",
-        "np.asarray(values) * self.scale",
+        "self.restore(np.asarray(values, dtype=np.float64))",
+        "self.restore(np.asarray(values))",
         "datasets/test_datasets_targets.py::test_predictions_have_more_digits_than_outputs",
         "numpy",
         r"1700001792\.0 != 1700001800\.0",

@@ -8,6 +8,7 @@ for any of its layers.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from threading import RLock
 from typing import Any
@@ -26,7 +27,7 @@ from anyback_nn.backends.base import Backend
 from anyback_nn.backends.libraries import BACKENDS
 from anyback_nn.tree import tree_flatten, tree_map
 
-__all__ = ["NdonnxBackend", "build_graph", "look_up", "open_session"]
+__all__ = ["NdonnxBackend", "build_graph", "load_graph", "look_up"]
 
 _PATCHING = RLock()
 _RESULT = object()
@@ -67,7 +68,7 @@ class Compiled:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.graphs: dict[Any, tuple[onnxruntime.InferenceSession, Any]] = {}
+        self.graphs: dict[Any, tuple[Callable[..., dict[str, Any]], Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         leaves, structure = tree_flatten(arguments)
@@ -85,10 +86,8 @@ class Compiled:
         key = (structure, fixed, shapes)
         if key not in self.graphs:
             self.graphs[key] = self._trace(arguments, inputs)
-        session, tree = self.graphs[key]
-        used = {argument.name for argument in session.get_inputs()}
-        feeds = {name: x for name, x in inputs.items() if name in used}
-        results = iter(session.run(None, feeds))
+        compute, tree = self.graphs[key]
+        results = iter(compute(inputs).values())
         return tree_map(lambda x: ndonnx.asarray(next(results)) if x is _RESULT else x, tree)
 
     def _trace(self, arguments: Any, inputs: Mapping[str, Any]) -> Any:
@@ -97,7 +96,7 @@ class Compiled:
 
         def compute(**arrays: Array) -> dict[str, Array]:
             nonlocal tree
-            positions = iter(range(len(tree_flatten(arguments)[0])))
+            positions = itertools.count()
             result = self.function(
                 *tree_map(lambda leaf: arrays.get(str(next(positions)), leaf), arguments)
             )
@@ -106,7 +105,7 @@ class Compiled:
             return {f"y{i}": x for i, x in enumerate(leaves) if isinstance(x, ndonnx.Array)}
 
         specs = {name: (x.shape, str(x.dtype)) for name, x in inputs.items()}
-        return open_session(build_graph(compute, specs)), tree
+        return load_graph(build_graph(compute, specs)), tree
 
 
 def build_graph(
@@ -207,13 +206,27 @@ def _decide_emptiness(graph: onnx.ModelProto) -> None:
     graph.graph.initializer.append(is_empty)
 
 
-def open_session(graph: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """Let onnxruntime load a graph, on the CPU."""
+def load_graph(graph: onnx.ModelProto) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Let onnxruntime load a graph, on the CPU.
+
+    Returns
+    -------
+    callable
+        Takes NumPy arrays by the names of inputs, and more, and returns the outputs by name.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
+    session = onnxruntime.InferenceSession(
         graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+    used = {argument.name for argument in session.get_inputs()}
+    names = [output.name for output in session.get_outputs()]
+
+    def compute(values: Mapping[str, Any]) -> dict[str, Any]:
+        feeds = {name: value for name, value in values.items() if name in used}
+        return dict(zip(names, session.run(names, feeds)))
+
+    return compute
 
 
 def look_up(strings: Array, indices: Mapping[str, int], default: int) -> Array:

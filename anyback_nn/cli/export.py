@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from anyback_nn.backends import select
 from anyback_nn.cli import options, run_folder
 from anyback_nn.cli.printing import Printer, create_label, create_table
 from anyback_nn.model import Model
@@ -27,7 +26,6 @@ def export(
     The graph takes raw data, the columns of a table by their names, and returns what predict
     prints. It is compared with the model in onnxruntime before it is written.
     """
-    select("ndonnx")
     run_folder.check_file(output, force=force)
     model = Model.load(run_folder.find_model(run), "numpy")
     graph = model.to_onnx(output, encoding=model.encoding).graph

@@ -77,13 +77,12 @@ def predict_columns(
     model: Model, encoding: Encoding, x: Any, *, probabilities: bool
 ) -> list[tuple[str, list[Any]]]:
     """Compute the columns of the CSV file, each with its name."""
-    names = encoding.prediction_names
-    if encoding.classes is None:
-        return list(zip(names, map(list, encoding.decode(model.predict(x)).T), strict=True))
-    columns = [(names[0], list(encoding.decode(model.predict_classes(x))))]
+    predict = model.predict if encoding.classes is None else model.predict_classes
+    decoded = encoding.decode_columns(predict(x))
+    columns = [(name, list(values)) for name, values in decoded.items()]
     if probabilities:
         # Scalars of NumPy are written with the digits of their dtype, Python's with 17.
-        columns += [(c, list(p)) for c, p in zip(encoding.classes, model.predict(x).T)]
+        columns += [(c, list(p)) for c, p in zip(encoding.classes or (), model.predict(x).T)]
     return columns
 
 

@@ -458,13 +458,12 @@ def load(run: Path, backend: Backend) -> tuple[Model, Encoding]:
         encoding = encoding_from_json(model.encoding)
     except AnybackError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    sizes, expected = (model.n_in, model.n_out), (encoding.n_features, encoding.n_outputs)
-    classifies = encoding.classes is not None
-    if sizes != expected or model.loss.classifies != classifies:
+    if not encoding.fits(model.n_in, model.n_out, classifies=model.loss.classifies):
         raise CheckpointError(
-            f"{path}: the network ({sizes[0]} features, {sizes[1]} outputs, "
-            f"{type(model.loss).__name__}) does not fit its encoding ({expected[0]} features, "
-            f"{expected[1]} outputs, {encoding.task}). Save it with the encoding of its own data"
+            f"{path}: the network ({model.n_in} features, {model.n_out} outputs, "
+            f"{type(model.loss).__name__}) does not fit its encoding ({encoding.n_features} "
+            f"features, {encoding.n_outputs} outputs, {encoding.task}). Save it with the encoding "
+            "of its own data"
         )
     return model, encoding
 

@@ -85,6 +85,11 @@ class Encoding:
             return tuple(f"prediction_{name}" for name in target_names(self.target))
         return ("prediction",)
 
+    def fits(self, n_in: int | None, n_out: int, *, classifies: bool) -> bool:
+        """Return whether a network and its loss can be those of this encoding."""
+        sizes = (self.n_features, self.n_outputs)
+        return sizes == (n_in, n_out) and classifies == (self.classes is not None)
+
     def decode(self, values: Any) -> np.ndarray:
         """Turn a network's predictions into the labels or units of the data.
 
@@ -100,6 +105,12 @@ class Encoding:
             Classification: labels (str). Regression: float64 in the target's own units.
         """
         return self.target.decode(values)
+
+    def decode_columns(self, values: Any) -> dict[str, np.ndarray]:
+        """Decode predictions of shape (n_rows,), or (n_rows, n_targets), into named columns."""
+        decoded = self.decode(values)
+        columns = [decoded] if self.classes is not None else decoded.T
+        return dict(zip(self.prediction_names, columns, strict=True))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for JSON; `encoding_from_json` reads them back without a loss."""

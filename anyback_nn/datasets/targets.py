@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.datasets.columns import (
     Column,
     Strings,
@@ -36,6 +37,7 @@ __all__ = [
     "choose_task",
     "fit_target",
     "fit_targets",
+    "list_targets",
     "note_unlabelled",
     "refuse_dates",
     "refuse_unlabelled",
@@ -214,7 +216,12 @@ class ContinuousTarget:
 
     def decode(self, values: Any) -> np.ndarray:
         """Turn standardised values, of any shape, into the target's own units (float64)."""
-        return np.asarray(values, dtype=np.float64) * self.scale + self.mean
+        decoded: np.ndarray = self.restore(np.asarray(values, dtype=np.float64))
+        return decoded
+
+    def restore(self, values: Array) -> Array:
+        """Turn a float64 array of any library into the target's own units."""
+        return values * self.scale + self.mean
 
 
 @dataclass(frozen=True)
@@ -253,10 +260,9 @@ class LogTarget(ContinuousTarget):
         logarithms: np.ndarray = np.log1p(values)
         return logarithms
 
-    def decode(self, values: Any) -> np.ndarray:
-        """Turn standardised logarithms, of any shape, into the target's own units (float64)."""
-        decoded: np.ndarray = np.expm1(super().decode(values))
-        return decoded
+    def restore(self, values: Array) -> Array:
+        values = super().restore(values)
+        return array_namespace(values).expm1(values)
 
 
 @dataclass(frozen=True)
@@ -371,18 +377,19 @@ def require_classes(labels: Collection[str], notes: Sequence[str] = ()) -> None:
         )
 
 
+def list_targets(target: Target) -> tuple[Any, ...]:
+    """Return the single targets, one for each column."""
+    return target.targets if isinstance(target, ContinuousTargets) else (target,)
+
+
 def target_names(target: Target) -> tuple[str, ...]:
     """Return the columns of a target; none if it is not from a table."""
-    if isinstance(target, ContinuousTargets):
-        return tuple(part.name for part in target.targets if part.name is not None)
-    return () if target.name is None else (target.name,)
+    return tuple(part.name for part in list_targets(target) if part.name is not None)
 
 
 def written_forms(target: Target) -> tuple[Written, ...]:
     """Return how the numbers of each column of a target are written."""
-    if isinstance(target, ContinuousTargets):
-        return tuple(part.written for part in target.targets)
-    return (target.written if isinstance(target, ContinuousTarget) else None,)
+    return tuple(getattr(part, "written", None) for part in list_targets(target))
 
 
 def fit_target(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import device
 
-from anyback_nn.array_api import Array, array_namespace, is_numpy, name_dtype, to_numpy
+from anyback_nn.array_api import Array, array_namespace, is_masked, is_numpy, name_dtype, to_numpy
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.inputs.frames import frame_to_numpy
@@ -81,7 +81,7 @@ def refuse_masked(x: Any, name: str) -> None:
     ...
     anyback_nn.errors.DataError: expected the targets without masked elements, got ...
     """
-    if isinstance(getattr(x, "_meta", None), np.ma.MaskedArray):
+    if is_masked(x) and not is_numpy(x):
         raise DataError(
             f"expected {name} without masked elements, got a masked array in chunks: replace them "
             "with dask.array.ma.filled(x, value)"

@@ -22,12 +22,7 @@ from anyback_nn.datasets.features import (
     NumericColumn,
     Scaling,
 )
-from anyback_nn.datasets.targets import (
-    ClassLabels,
-    ContinuousTarget,
-    ContinuousTargets,
-    LogTarget,
-)
+from anyback_nn.datasets.targets import ClassLabels, LogTarget, list_targets
 from anyback_nn.errors import ExportError
 from anyback_nn.onnx.graphs import Inputs, Values
 from anyback_nn.utils.messages import quoted_list
@@ -36,6 +31,7 @@ __all__ = [
     "check_encoding",
     "decode",
     "describe_inputs",
+    "describe_outputs",
     "draw_columns",
     "encode",
     "list_inputs",
@@ -56,9 +52,7 @@ def check_encoding(encoding: Any, n_in: int, n_out: int, *, classifies: bool) ->
     if not isinstance(encoding, Encoding):
         hint = ": a data set has it as dataset.encoding" if hasattr(encoding, "encoding") else ""
         raise ExportError(f"encoding: expected an Encoding, got {type(encoding).__name__}{hint}")
-    if (encoding.n_features, encoding.n_outputs) != (n_in, n_out) or classifies != (
-        encoding.classes is not None
-    ):
+    if not encoding.fits(n_in, n_out, classifies=classifies):
         raise ExportError(
             f"the network has {n_in} inputs and {n_out} outputs, and its loss "
             f"{'classifies' if classifies else 'does not classify'}: expected the encoding of its "
@@ -189,21 +183,10 @@ def decode(encoding: Encoding, predictions: Array, classes: Array | None) -> dic
         index = xp.astype(classes, find_index_dtype(xp))
         labels = xp.take(xp.asarray(np.asarray(target.labels)), index, axis=0)
         return {"prediction": labels, "probabilities": predictions}
-    values = (_decode(part, predictions[:, i]) for i, part in enumerate(_list_targets(encoding)))
-    return dict(zip(encoding.prediction_names, values))
-
-
-def _list_targets(encoding: Encoding) -> tuple[Any, ...]:
-    """Return the continuous targets, of which there may be one."""
-    target = encoding.target
-    return target.targets if isinstance(target, ContinuousTargets) else (target,)
-
-
-def _decode(target: ContinuousTarget, values: Array) -> Array:
-    """Turn standardised values into float64 in the target's own units."""
-    xp = array_namespace(values)
-    values = xp.astype(values, xp.float64) * target.scale + target.mean
-    return xp.expm1(values) if isinstance(target, LogTarget) else values
+    values = xp.astype(predictions, xp.float64)
+    parts = enumerate(list_targets(target))
+    columns = [part.restore(values[:, i]) for i, part in parts]
+    return dict(zip(encoding.prediction_names, columns, strict=True))
 
 
 def standardize(encoding: Encoding, outputs: Values) -> Values:
@@ -211,7 +194,7 @@ def standardize(encoding: Encoding, outputs: Values) -> Values:
     if encoding.classes is not None:
         return outputs
     values = {}
-    for name, target in zip(encoding.prediction_names, _list_targets(encoding)):
+    for name, target in zip(encoding.prediction_names, list_targets(encoding.target)):
         with np.errstate(divide="ignore"):
             raw = np.log1p(outputs[name]) if isinstance(target, LogTarget) else outputs[name]
         values[name] = (raw - target.mean) / target.scale

@@ -19,17 +19,7 @@ from anyback_nn.utils.messages import plural
 if TYPE_CHECKING:
     import onnx
 
-__all__ = [
-    "BATCH",
-    "TOLERANCE",
-    "Inputs",
-    "Values",
-    "compare",
-    "load",
-    "trace",
-    "trace_rows",
-    "write",
-]
+__all__ = ["Inputs", "Values", "compare", "explain", "load", "trace", "trace_rows", "write"]
 
 Inputs = Mapping[str, tuple[tuple[int | str, ...], str]]
 """The shape and the dtype of each input; strings are ``"utf8"``."""
@@ -37,10 +27,10 @@ Inputs = Mapping[str, tuple[tuple[int | str, ...], str]]
 Values = Mapping[str, Any]
 """NumPy arrays by the names of inputs or outputs."""
 
-BATCH = "n_samples"
+_BATCH = "n_samples"
 """The name of the dimension that may have any length."""
 
-TOLERANCE = 1e-5
+_TOLERANCE = 1e-5
 """The largest difference, relative to the largest value of an output if that is above 1."""
 
 _COMPARED_ROWS = (1, 7, 1000)
@@ -125,10 +115,10 @@ def trace_rows(
     with explain("the model cannot compute"):
         values = {n_rows: draw(n_rows) for n_rows in _COMPARED_ROWS}
         expected = {n_rows: predict(rows) for n_rows, rows in values.items()}
-    rows = {name: ((BATCH, *shape), dtype) for name, (shape, dtype) in inputs.items()}
+    rows = {name: ((_BATCH, *shape), dtype) for name, (shape, dtype) in inputs.items()}
     graph = trace(function, rows)
     for output in graph.graph.output:
-        output.type.tensor_type.shape.dim[0].dim_param = BATCH
+        output.type.tensor_type.shape.dim[0].dim_param = _BATCH
     compute = load(graph)
     for n_rows in _COMPARED_ROWS:
         where = f"for {plural(n_rows, 'row')}"
@@ -146,18 +136,15 @@ def load(graph: onnx.ModelProto) -> Callable[[Values], Values]:
     """
     import onnx
 
-    from anyback_nn.backends.ndonnx import open_session
+    from anyback_nn.backends.ndonnx import load_graph
 
     with explain("onnxruntime cannot load the graph", f". {_ADVICE}"):
         onnx.checker.check_model(graph, full_check=True)
-        session = open_session(graph)
-    used = {argument.name for argument in session.get_inputs()}
-    names = [output.name for output in session.get_outputs()]
+        run = load_graph(graph)
 
     def compute(values: Values) -> Values:
-        feeds = {name: value for name, value in values.items() if name in used}
         with explain("onnxruntime cannot compute the graph", f". {_ADVICE}"):
-            return dict(zip(names, session.run(names, feeds)))
+            return run(values)
 
     return compute
 
@@ -192,7 +179,7 @@ def compare(outputs: Values, expected: Values, where: str) -> None:
         if difference:
             raise ExportError(
                 f"the output {name!r} of the ONNX graph {difference} {where}: expected the model's "
-                f"own to {TOLERANCE:g}. {_ADVICE}"
+                f"own to {_TOLERANCE:g}. {_ADVICE}"
             )
 
 
@@ -203,7 +190,7 @@ def _compare_numbers(actual: Any, desired: Any) -> str | None:
     if wrong.any():
         return f"is not finite where the model is, or the reverse, in {int(wrong.sum()):,} elements"
     finite = np.abs(desired[is_finite])
-    atol = TOLERANCE * max(1.0, finite.max(initial=0.0))
+    atol = _TOLERANCE * max(1.0, finite.max(initial=0.0))
     if np.allclose(actual, desired, rtol=0.0, atol=atol, equal_nan=True):
         return None
     size = np.abs(actual[is_finite] - desired[is_finite]).max(initial=0.0)
@@ -220,8 +207,10 @@ def _compare_labels(actual: Any, desired: Any, ties: Any) -> str | None:
 def _find_ties(probabilities: Any) -> Any:
     """Return in which rows rounding can decide the class: two are nearly equal, or one is 1/2."""
     largest = np.sort(probabilities, axis=-1)[:, -2:]
-    equal = largest[:, -1] - largest[:, 0] < 2 * TOLERANCE
-    return (equal & (largest.shape[1] > 1)) | (np.abs(probabilities - 0.5) < TOLERANCE).any(axis=-1)
+    equal = largest[:, -1] - largest[:, 0] < 2 * _TOLERANCE
+    return (equal & (largest.shape[1] > 1)) | (np.abs(probabilities - 0.5) < _TOLERANCE).any(
+        axis=-1
+    )
 
 
 def write(graph: onnx.ModelProto, path: str | Path) -> None:

@@ -97,9 +97,9 @@ def export_raw_predictions(model: Any, encoding: Encoding | dict[str, Any]) -> o
             x = encoding.features.encode(values["x"])
         predictions = model.predict(x)
         if classifies:
-            labels = encoding.decode(model.predict_classes(x))
-            return {"prediction": labels, "probabilities": predictions}
-        return dict(zip(encoding.prediction_names, encoding.decode(predictions).T, strict=True))
+            labels = encoding.decode_columns(model.predict_classes(x))
+            return {**labels, "probabilities": predictions}
+        return encoding.decode_columns(predictions)
 
     fallback = f"the loss ({type(loss).__name__}), the encoding of the data"
     with name_layer(model.network, (*arrays, ()), (model.n_inputs,), model.dtype, fallback):

@@ -24,12 +24,12 @@ from anyback_nn.tree import tree_map, tree_named_leaves
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["NEXT", "export_step"]
+__all__ = ["export_step"]
 
 _RATE = 0.1
 """The learning rate of the step that is compared, so large that a wrong gradient shows."""
 
-NEXT = "next."
+_NEXT = "next."
 """The name of an output is this and the name of the input that it replaces in the next step."""
 
 
@@ -76,14 +76,14 @@ def export_step(
         )
     params, state = copy_arrays(engine)
     layout = Layout.of(params, packed=False)
-    step = build(layout)
-    mask = layout.penalty_mask(layout.pack(params), everything=optimizer.penalize_all)
+    step, packed = build(layout), layout.pack(params)
+    mask = layout.penalty_mask(packed, everything=optimizer.penalize_all)
     random = np.random.default_rng(0)
     # Where a gradient is rounding alone, as of a bias before a BatchNorm, a first step of Adam from
     # zeros would divide it by its own size.
     optimizer_state = {
-        slot: layout.unpack(tuple(_draw_positive(random, array) for array in packed))
-        for slot, packed in init(layout.pack(params)).items()
+        slot: layout.unpack(tuple(_draw_positive(random, array) for array in arrays))
+        for slot, arrays in init(packed).items()
     }
     x = random.standard_normal((batch_size, engine.n_inputs)).astype(engine.dtype)
     draws = Random(generator(engine.seed, "noise"), select("numpy"), engine.dtype)
@@ -118,13 +118,13 @@ def export_step(
             weights=tree["sample_weight"],
             noise=tree["noise"] or None,
         )
-        packed, slots, state, (loss,) = step(*args)
+        updated, slots, state, (loss,) = step(*args)
         results = {
-            "parameters": layout.unpack(packed),
+            "parameters": layout.unpack(updated),
             "optimizer": {slot: layout.unpack(own) for slot, own in slots.items()},
             "state": state,
         }
-        outputs = {f"{NEXT}{name}": x for name, x in tree_named_leaves(results).items()}
+        outputs = {f"{_NEXT}{name}": x for name, x in tree_named_leaves(results).items()}
         return {"loss": loss, **outputs}
 
     inputs = {name: (array.shape, str(array.dtype)) for name, array in values.items()}

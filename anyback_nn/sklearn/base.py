@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from anyback_nn.array_api import Array
-from anyback_nn.backends import Backend, select
+from anyback_nn.backends import Backend
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.inputs.checks import Samples, is_sparse, warn_of_lost_variation
@@ -26,14 +26,7 @@ from anyback_nn.network.activations import Activation
 from anyback_nn.network.network import Network
 from anyback_nn.optim.optimizers import OPTIMIZERS, Optimizer
 from anyback_nn.optim.schedules import Schedule
-from anyback_nn.sklearn import (
-    convert,
-    inputs,
-    lbfgs,
-    persistence,
-    stochastic,
-    validation,
-)
+from anyback_nn.sklearn import convert, inputs, lbfgs, persistence, stochastic, validation
 from anyback_nn.sklearn.architecture import (
     ACTIVATION_NAMES,
     Parameters,
@@ -461,7 +454,6 @@ class BaseMLP(Estimator):
             The extra ``onnx`` is not installed.
         """
         check_is_fitted(self, "model_")
-        select("ndonnx")
         from anyback_nn.onnx.graphs import write
         from anyback_nn.sklearn import export
 

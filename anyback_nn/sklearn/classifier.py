@@ -20,13 +20,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from anyback_nn.array_api import (
-    Array,
-    array_namespace,
-    find_index_dtype,
-    is_numpy,
-    to_numpy,
-)
+from anyback_nn.array_api import Array, array_namespace, find_index_dtype, is_numpy, to_numpy
 from anyback_nn.backends import select_for
 from anyback_nn.network.activations import log_sum_exp, softplus
 from anyback_nn.network.losses import (
@@ -459,9 +453,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         last = len(self.classes_) - 1
         if is_numpy(X) or self.classes_.dtype.kind not in "biuf":
             return self.classes_[np.minimum(to_numpy(decided), last)]
+        return self._look_up(decided, select_for(X).asarray(self.classes_))
+
+    def _look_up(self, decided: Array, classes: Array) -> Array:
+        """Return the class of each sample, of an array of the same library with all of them."""
         xp = array_namespace(decided)
-        index = xp.astype(xp.minimum(decided, last), find_index_dtype(xp))
-        return xp.take(select_for(X).asarray(self.classes_), index, axis=0)
+        index = xp.minimum(decided, len(self.classes_) - 1)
+        return xp.take(classes, xp.astype(index, find_index_dtype(xp)), axis=0)
 
     def _decide(self, outputs: Array) -> Array:
         return self.model_.loss.decide(outputs)

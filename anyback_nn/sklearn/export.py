@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anyback_nn.array_api import Array, array_namespace, find_index_dtype
+from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.errors import ExportError
 from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.onnx.graphs import Values
@@ -33,8 +33,7 @@ def export_estimator(estimator: Any) -> onnx.ModelProto:
 
     def interpret(outputs: Array) -> dict[str, Array]:
         if not classifies:
-            predictions = estimator.model_.loss.link(outputs)
-            return {"prediction": predictions[:, 0] if estimator.n_outputs_ == 1 else predictions}
+            return {"prediction": estimator._values(outputs)}
         return {
             "prediction": _read_classes(estimator, outputs),
             "probabilities": estimator._probabilities(outputs),
@@ -62,8 +61,7 @@ def _read_classes(estimator: Any, outputs: Array) -> Array:
     classes = estimator.classes_
     if classes.dtype.kind == "O":
         classes = classes.astype(str)
-    index = xp.minimum(decided, len(classes) - 1)
-    return xp.take(xp.asarray(classes), xp.astype(index, find_index_dtype(xp)), axis=0)
+    return estimator._look_up(decided, xp.asarray(classes))
 
 
 def export_estimator_step(estimator: Any) -> onnx.ModelProto:

@@ -300,12 +300,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def predict(self, X: Any) -> Array:
         """Predict the value of each sample, or of each of its outputs."""
+        return self._compute(X, "predict", self._values)
 
-        def read(outputs: Array) -> Array:
-            predicted = self.model_.loss.link(outputs)
-            return predicted[:, 0] if self.n_outputs_ == 1 else predicted
-
-        return self._compute(X, "predict", read)
+    def _values(self, outputs: Array) -> Array:
+        predicted = self.model_.loss.link(outputs)
+        return predicted[:, 0] if self.n_outputs_ == 1 else predicted
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute R2, the share of the variance of ``y`` that is explained."""
