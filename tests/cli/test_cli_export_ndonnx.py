@@ -162,20 +162,20 @@ def test_a_model_that_was_saved_in_python(program, tmp_path):
 # What is refused ---------------------------------------------------------------------------------
 
 
-def test_dates_are_refused_by_their_names(program, fails):
-    days = [f"2024-01-{1 + i % 28:02},{i % 3},{'ab'[i % 2]}" for i in range(60)]
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("when", lambda i: f"2024-01-{1 + i % 28:02}", "'when' hold dates"),
+        ("prediction", lambda i: i % 5, "rename them"),
+    ],
+    ids=["dates", "the name of an output"],
+)
+def test_a_column_that_cannot_be_an_input(name, value, message, program, fails):
+    rows = [f"{value(i)},{i % 3},{'ab'[i % 2]}" for i in range(60)]
     with open("table.csv", "w", encoding="utf-8") as file:
-        file.write("\n".join(["when,x,y", *days]))
+        file.write("\n".join([f"{name},x,y", *rows]))
     program("train", "table.csv", "--target", "y", "--quiet", "--epochs", "1", "--output", "run")
-    assert "'when' hold dates" in fails("export", "run", "model.onnx")
-
-
-def test_a_column_with_the_name_of_an_output(program, fails):
-    rows = [f"{i % 5},{i % 3},{'ab'[i % 2]}" for i in range(60)]
-    with open("table.csv", "w", encoding="utf-8") as file:
-        file.write("\n".join(["prediction,x,y", *rows]))
-    program("train", "table.csv", "--target", "y", "--quiet", "--epochs", "1", "--output", "run")
-    assert "rename them" in fails("export", "run", "model.onnx")
+    assert message in fails("export", "run", "model.onnx")
 
 
 def test_a_file_that_exists(program, fails):

@@ -14,22 +14,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from logged_fits import X, Y, create_model, fit
 
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.training.resume import list_files
 from anyback_nn.tree import tree_leaves
-
-X, Y = nn.datasets.make_moons(60, noise=0.1, seed=0)
-FIT = {"batch_size": 20, "progress": False}
-
-
-def create_model():
-    return nn.Model(nn.Dense(8), nn.Tanh(), nn.Dense(2), loss="softmax_cross_entropy", seed=3)
-
-
-def fit(model, *callbacks, **options):
-    return model.fit(X, Y, **{**FIT, "epochs": 3, "callbacks": callbacks, **options})
 
 
 def read_rows(path):

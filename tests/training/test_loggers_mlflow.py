@@ -7,15 +7,13 @@ import os
 
 import mlflow
 import pytest
+from logged_fits import X, Y, create_model, fit
 
 import anyback_nn as nn
 from anyback_nn.sklearn import MLPClassifier
 
 # MLflow's own, of the libraries that it uses.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-
-X, Y = nn.datasets.make_moons(60, noise=0.1, seed=0)
-FIT = {"batch_size": 20, "progress": False}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,14 +29,6 @@ def client(_database, tmp_path, monkeypatch):
     mlflow.set_experiment(os.getcwd())
     yield mlflow.MlflowClient()
     assert mlflow.active_run() is None
-
-
-def create_model():
-    return nn.Model(nn.Dense(8), nn.Tanh(), nn.Dense(2), loss="softmax_cross_entropy", seed=3)
-
-
-def fit(model, *callbacks, **options):
-    return model.fit(X, Y, **{**FIT, "epochs": 3, "callbacks": callbacks, **options})
 
 
 def list_runs(client):

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from logged_fits import X, Y
 from optuna.trial import TrialState
 
 import anyback_nn as nn
 from anyback_nn.tree import tree_leaves
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "optuna_search.py"
-X, Y = nn.datasets.make_moons(60, noise=0.1, seed=0)
 
 
 @pytest.fixture(autouse=True)

@@ -10,21 +10,11 @@ import signal
 
 import numpy as np
 import pytest
+from logged_fits import create_model, fit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import anyback_nn as nn
-
-X, Y = nn.datasets.make_moons(60, noise=0.1, seed=0)
-FIT = {"batch_size": 20, "progress": False}
-
-
-def create_model():
-    return nn.Model(nn.Dense(8), nn.Tanh(), nn.Dense(2), loss="softmax_cross_entropy", seed=3)
-
-
-def fit(model, *callbacks, **options):
-    return model.fit(X, Y, **{**FIT, "epochs": 3, "callbacks": callbacks, **options})
 
 
 def read(folder):
