@@ -79,6 +79,7 @@ from .optim.schedules import ExponentialDecay as ExponentialDecay
 from .optim.schedules import ReduceOnPlateau as ReduceOnPlateau
 from .optim.schedules import Schedule as Schedule
 from .optim.schedules import StepDecay as StepDecay
+from .training.activity import ActivityLog as ActivityLog
 from .training.callbacks import Callback as Callback
 from .training.callbacks import EarlyStopping as EarlyStopping
 from .training.callbacks import EpochLog as EpochLog

@@ -78,6 +78,10 @@ class Source(ABC):
         """Iterate over the row numbers of each batch of an epoch; empty without `all_rows`."""
         return iter(())
 
+    def sample(self, n_rows: int, seed: int) -> Samples | None:
+        """Return at most ``n_rows`` rows, drawn with a seed; None if they are not known before."""
+        return None
+
     def fingerprint(self, dtype: str) -> str | None:
         """Return what distinguishes these data from others, or None if they are not known yet."""
         return None
@@ -169,6 +173,14 @@ class ArraySource(Source):
         order = self._order(number)
         order = np.arange(self.n_samples) if order is None else order
         return (order[start:stop] for start, stop in self._bounds())
+
+    def sample(self, n_rows: int, seed: int) -> Samples:
+        """Return some of the rows, each at most once; they may still be on the host."""
+        n = self.n_samples
+        draws = generator(seed, "sample")
+        places = np.sort(draws.choice(n, size=min(n, n_rows), replace=False))
+        rows = places if self.chosen is None else self.chosen[places]
+        return Samples(*(take(array, rows) for array in self.rows))
 
     def fingerprint(self, dtype: str) -> str:
         """Return the SHA-256 of shapes and values, the same wherever the rows are.

@@ -16,7 +16,7 @@ from anyback_nn.random.philox import WORDS_PER_BLOCK, words
 
 __all__ = ["PURPOSES", "Random", "ShapeOnly", "ZerosOnly", "generator"]
 
-PURPOSES = ("weights", "order", "noise", "split")
+PURPOSES = ("weights", "order", "noise", "split", "sample")
 """The uses of random numbers. The index is part of the key, so only append to it."""
 
 

@@ -82,8 +82,8 @@ class FitContext:
         optimiser's coefficients, with a penalty mask.
     progress : EpochProgress
         The reports of the steps of the current epoch.
-    validation : Source, optional
-        The validation data.
+    source, validation : Source, optional
+        The training data and the validation data.
     callbacks : sequence of Callback
         Those of this call.
     arguments : dict
@@ -113,6 +113,7 @@ class FitContext:
     batches_done: int = field(default=0, init=False)
     progress: EpochProgress = field(default_factory=EpochProgress, init=False, repr=False)
     batch_size: int | None = field(default=None, init=False)
+    source: Source | None = field(default=None, init=False, repr=False)
     validation: Source | None = field(default=None, init=False, repr=False)
     callbacks: Sequence[Any] = field(default=(), init=False, repr=False)
     arguments: dict[str, Any] = field(default_factory=dict, init=False, repr=False)

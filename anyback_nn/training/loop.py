@@ -54,7 +54,7 @@ def train(
     """
     model = fit.model
     fit.n_batches, fit.batch_size = source.n_batches, source.rows_a_batch or None
-    fit.validation = validation
+    fit.source, fit.validation = source, validation
     # Stable: the others are called in the order of the user.
     callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
     _begin(fit, callbacks)

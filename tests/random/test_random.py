@@ -54,8 +54,8 @@ def test_the_numbers_of_a_key_never_change():
 
 @pytest.mark.parametrize(("seed", "purpose"), [(-1, "weights"), (0, "lottery")])
 def test_wrong_keys(seed, purpose):
-    expected = "expected a seed of 0 or greater and a purpose out of weights, order, noise, split"
-    with pytest.raises(ValueError, match=f"{expected}, got {seed} and '{purpose}'"):
+    expected = "expected a seed of 0 or greater and a purpose out of weights, order, noise, split, "
+    with pytest.raises(ValueError, match=f"{expected}sample, got {seed} and '{purpose}'"):
         generator(seed, purpose)
 
 
