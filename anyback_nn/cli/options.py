@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
@@ -124,6 +125,27 @@ def recall(command: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def write_command(command: Any, asked: Mapping[str, Any], always: Collection[str] = ()) -> str:
+    """Write an earlier call as a line for the shell: what is not the default, or is in ``always``.
+
+    What the command does not know is left out.
+    """
+    words, data = [command.name], []
+    for parameter in command.params:
+        value = asked.get(parameter.name)
+        is_default = value == parameter.default and parameter.name not in always
+        if value is None or value is False or is_default:
+            continue
+        if parameter.param_type_name == "argument":
+            data.append(value)
+        elif parameter.is_flag:
+            words.append(parameter.opts[0])
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                words += [parameter.opts[0], one]
+    return shlex.join(map(str, [words[0], *data, *words[1:]]))
+
+
 def select_backend(spec: str | None) -> Backend:
     """Select the backend of ``--backend``."""
     with usage_error("--backend"):
@@ -237,6 +259,14 @@ _DATA: Any = typer.Argument(
 )
 Data = Annotated[str, _DATA]
 NewData = Annotated[str | None, _DATA]
+MovedData = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        show_default=False,
+        help="Where the data of training are now, if they are no longer where they were.",
+    ),
+]
 OptionalData = Annotated[str, typer.Argument(metavar="DATA", help="As for train.")]
 Run = Annotated[
     Path,
@@ -492,6 +522,17 @@ RunFolder = Annotated[
 ]
 PredictionFile = Annotated[
     Path | None, _output("FILE", "CSV file to write.", default="standard output")
+]
+ReportFile = Annotated[
+    Path | None, _output("FILE", "HTML file to write.", default="RUN/report.html")
+]
+Report = Annotated[
+    bool,
+    _output(
+        "",
+        "Record what happens inside of the network, and write a report to the run's folder.",
+        "--report",
+    ),
 ]
 OnnxFile = Annotated[
     Path, typer.Argument(metavar="FILE", show_default=False, help="ONNX file to write.")

@@ -29,6 +29,7 @@ from anyback_nn.datasets import BUILT_IN, Encoding, encoding_from_json
 from anyback_nn.datasets.frames import STANDARD_INPUT, is_table, table_label
 from anyback_nn.errors import AnybackError, CheckpointError, DataError
 from anyback_nn.model import Model
+from anyback_nn.training.activity import ActivityLog
 from anyback_nn.training.resume import LOCK, list_files
 from anyback_nn.utils.files import (
     atomic_write,
@@ -49,11 +50,13 @@ __all__ = [
     "find_model",
     "load",
     "open_new",
+    "read_encoding",
     "read_settings",
     "reopen",
 ]
 
 MODEL, HISTORY, SETTINGS = "model.safetensors", "history.csv", "settings.json"
+ACTIVITY, REPORT = "activity.csv", "report.html"
 CHECKPOINTS = "checkpoints"
 
 
@@ -171,7 +174,12 @@ class RunFolder:
         _write_settings(self.path, {**settings, "process": process})
 
     def finish(
-        self, model: Model, settings: Mapping[str, Any], *, keep_checkpoints: bool
+        self,
+        model: Model,
+        settings: Mapping[str, Any],
+        activity: ActivityLog | None = None,
+        *,
+        keep_checkpoints: bool,
     ) -> tuple[Path, str | None]:
         """Write the result, elsewhere if it cannot be written to the folder.
 
@@ -185,7 +193,7 @@ class RunFolder:
         reason = None
         for folder in chain((self.path,), self._iterate_fallbacks()):
             try:
-                _write_result(folder, model, settings)
+                _write_result(folder, model, settings, activity)
             except (OSError, AnybackError) as error:
                 reason = reason or describe_error(error)
                 continue
@@ -214,18 +222,24 @@ class RunFolder:
             _remove_empty(*created)
 
 
-def _write_result(folder: Path, model: Model, settings: Mapping[str, Any]) -> None:
-    """Write history, settings and model, or none of them."""
+def _write_result(
+    folder: Path, model: Model, settings: Mapping[str, Any], activity: ActivityLog | None
+) -> None:
+    """Write history, activity, settings and model, or none of them."""
     if (folder / MODEL).exists():
         raise AnybackError(f"{folder} holds a model by now")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with atomic_write(folder / HISTORY) as temporary:
             model.history.to_csv(temporary)
+        if activity is not None:
+            with atomic_write(folder / ACTIVITY) as temporary:
+                activity.to_csv(temporary)
         _write_settings(folder, settings)
         model.save(folder / MODEL)
     except BaseException:
         _remove(folder / HISTORY)
+        _remove(folder / ACTIVITY)
         raise
 
 
@@ -449,6 +463,17 @@ def load(run: Path, backend: Backend) -> tuple[Model, Encoding]:
     """
     path = find_model(run)
     model = Model.load(path, backend)
+    return model, read_encoding(path, model)
+
+
+def read_encoding(path: Path, model: Model) -> Encoding:
+    """Return the encoding of the data of a model, which was read from ``path``.
+
+    Raises
+    ------
+    CheckpointError
+        It has none, or one that does not fit it.
+    """
     if model.encoding is None:
         raise CheckpointError(
             f"{path} does not say how its data were encoded, because it was saved from Python. "
@@ -466,7 +491,7 @@ def load(run: Path, backend: Backend) -> tuple[Model, Encoding]:
             f"features, {encoding.n_outputs} outputs, {encoding.task}). Save it with the encoding "
             "of its own data"
         )
-    return model, encoding
+    return encoding
 
 
 def check_file(path: Path, *, force: bool) -> None:

@@ -22,7 +22,15 @@ from anyback_nn.training.evaluation import evaluate_and_predict
 from anyback_nn.training.fit import batch_arrays, check_arrays
 from anyback_nn.utils.messages import cut, plural, quoted_list
 
-__all__ = ["Scores", "choose_judge", "compute_scores", "confusion_table", "show_scores"]
+__all__ = [
+    "Scores",
+    "choose_judge",
+    "compute_scores",
+    "confusion_table",
+    "label",
+    "show_scores",
+    "write_score",
+]
 
 LABELS = {"r2": "R2", "f1_macro": "F1 (macro)", "roc_auc": "ROC AUC"}
 BATCH_SIZE = 4096
@@ -174,9 +182,9 @@ def show_scores(printer: Printer, source: str, encoding: Encoding, scores: Score
         create_label(f"{source}: {plural(scores.n_rows, 'row')}", "bold", 1000), even_if_quiet=True
     )
     for name, value in scores.values.items():
-        line = f"  {label(name):<{width}}  {_number(name, value)}"
+        line = f"  {label(name):<{width}}  {write_score(name, value)}"
         if name in scores.baseline:
-            line += f"  (baseline {_number(name, scores.baseline[name])})"
+            line += f"  (baseline {write_score(name, scores.baseline[name])})"
         elif encoding.classes is None:
             line += " (of the standardised target)"
         printer.show(line, even_if_quiet=True)
@@ -190,7 +198,8 @@ def show_scores(printer: Printer, source: str, encoding: Encoding, scores: Score
         printer.show("")
 
 
-def _number(name: str, value: float) -> str:
+def write_score(name: str, value: float) -> str:
+    """Return a score as it is shown."""
     return f"{value:.6g}" if name.endswith("error") else f"{value:.4f}"
 
 
@@ -200,9 +209,9 @@ def targets_table(targets: dict[str, Scores]) -> Table:
     headers = ("R2", "mean abs. error", "baseline", "root mean sq. error", "baseline ")
     table = create_table("target", *headers, numeric=headers)
     for target, scores in targets.items():
-        cells = [_number("r2", scores.values["r2"])]
+        cells = [write_score("r2", scores.values["r2"])]
         for name in names[1:]:
-            cells += [_number(name, part[name]) for part in (scores.values, scores.baseline)]
+            cells += [write_score(name, part[name]) for part in (scores.values, scores.baseline)]
         table.add_row(create_label(target), *cells)
     return table
 

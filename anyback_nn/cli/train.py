@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from anyback_nn import __version__
+from anyback_nn.backends import Backend
 from anyback_nn.cli import options, recipe, run_folder
 from anyback_nn.cli.printing import Printer, create_table, print_message
 from anyback_nn.cli.run_folder import RunFolder, TrainingData
@@ -22,12 +23,13 @@ from anyback_nn.datasets import Dataset, load
 from anyback_nn.errors import AnybackError, DivergenceError, OutOfMemoryError
 from anyback_nn.inputs.checks import check_compute_dtype
 from anyback_nn.model import Model
-from anyback_nn.network.layer import Layer
 from anyback_nn.network.losses import LOSSES, Poisson
 from anyback_nn.training import checkpoint
+from anyback_nn.training.activity import ActivityLog
 from anyback_nn.training.callbacks import EarlyStopping, EpochLog
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.resume import Checkpoint, list_files
+from anyback_nn.utils.arguments import write_settings
 from anyback_nn.utils.memory import limit_memory
 from anyback_nn.utils.messages import plural, prefix_errors, quoted_list
 from anyback_nn.utils.signals import catch_signals
@@ -83,6 +85,7 @@ def train(
     dtype: options.Dtype = "float32",
     compute_dtype: options.ComputeDtype = None,
     output: options.RunFolder = None,
+    report: options.Report = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     log: options.Log = False,
@@ -159,6 +162,8 @@ def run(
     device = options.select_backend(asked.backend)
     device.check_computes("steps")
     asked.backend = device.spec
+    if asked.report:
+        require_report()
     with options.usage_error("--compute-dtype"):
         check_compute_dtype(asked.compute_dtype, asked.dtype, device)
     reading = describe_reading(asked)
@@ -169,6 +174,7 @@ def run(
             "asked": vars(asked),
             "epochs": asked.epochs,
             "test_file": find_fingerprint(asked.test_file),
+            "versions": list_versions(device),
         }
         if begun is not None:
             # The learning rate keeps the plan of the beginning.
@@ -204,8 +210,23 @@ def run(
         printer.show(recipe.describe_data(dataset) + "\n")
         printer.show(network_table(model))
         printer.show("")
-        best_epoch = fit(asked, model, parts, RunCheckpoint(folder, known, asked, printer))
-        finish(asked, model, dataset, folder, printer, known, best_epoch)
+        activity = ActivityLog() if asked.report else None
+        checkpoints = RunCheckpoint(folder, known, asked, printer)
+        best_epoch = fit(asked, model, parts, checkpoints, activity)
+        finish(asked, model, dataset, folder, printer, known, best_epoch, activity)
+
+
+def require_report() -> None:
+    """Raise `AnybackError`, before anything is computed, unless a report can be written."""
+    from anyback_nn.report import require_libraries
+
+    require_libraries()
+
+
+def list_versions(backend: Backend) -> dict[str, str]:
+    """Return the versions of what computes."""
+    versions = {"anyback-nn": __version__, "Python": platform.python_version()}
+    return versions | {"numpy": np.__version__, backend.name: backend.version}
 
 
 def find_fingerprint(path: Any) -> str | None:
@@ -283,6 +304,7 @@ def fit(
     model: Model,
     parts: tuple[Any, ...],
     checkpoints: RunCheckpoint,
+    activity: ActivityLog | None,
 ) -> int:
     """Train on the parts of `divide`; return the epoch that early stopping has kept, or 0."""
     path, folder = checkpoints.run.path, checkpoints.folder
@@ -307,6 +329,7 @@ def fit(
             callbacks=[
                 *([stopping] if stopping else []),
                 *([EpochLog()] if asked.log else []),
+                *([activity] if activity else []),
                 checkpoints,
             ],
             progress=False if asked.quiet or asked.log else None,
@@ -344,8 +367,9 @@ def finish(
     printer: Printer,
     known: dict[str, Any],
     best_epoch: int,
+    activity: ActivityLog | None,
 ) -> None:
-    """Measure the test part, write the run, and print both."""
+    """Measure the test part, write the run, and print both; then write its report, if asked to."""
     kept: Any = None
     try:
         with catch_signals():
@@ -355,6 +379,7 @@ def finish(
             kept = folder.finish(
                 model,
                 {**known, "result": result},
+                activity,
                 keep_checkpoints=asked.checkpoint_every is not None,
             )
     except (KeyboardInterrupt, SystemExit):
@@ -366,7 +391,18 @@ def finish(
     show_scores(printer, f"{dataset.name}, test part", dataset.encoding, scores)
     judge = choose_judge(model, dataset.encoding, balanced=asked.class_weight is not None)
     explosion = describe_explosion(model, dataset.y_train, result["train_loss"])
-    printer.notes(filter(None, (explosion, scores.compare(judge))))
+    warnings = [*filter(None, (explosion, scores.compare(judge)))]
+    printer.notes(warnings)
+    if activity is not None:
+        from anyback_nn.cli.reporting import build_subject, list_scores, write_report
+
+        subject = build_subject(
+            *(dataset.name, model, dataset.encoding, dataset, {**known, "result": result}),
+            activity=activity.rows,
+            scores=list_scores(scores),
+            warnings=warnings,
+        )
+        write_report(subject, written / run_folder.REPORT)
     printer.end({**result, "output": written}, written=written)
     if reason is not None:
         raise AnybackError(f"{reason}. The run was written to {written} instead")
@@ -418,18 +454,10 @@ def network_table(model: Model) -> Table:
     table.add_row("Input", f"(rows, {model.n_in})")
     for layer, row in zip(model.network.layers, model.summary()):
         parameters = f"{row.parameters:,}" if row.parameters else ""
-        table.add_row(_describe_layer(layer), f"(rows, {row.output_shape[1]})", parameters)
+        table.add_row(write_settings(layer), f"(rows, {row.output_shape[1]})", parameters)
     table.add_section()
     table.add_row("total", "", f"{model.layout.size:,}", style="bold")
     return table
-
-
-def _describe_layer(layer: Layer) -> str:
-    """Return a layer's expression, without the settings that have their default."""
-    settings: Any = fields(layer)  # type: ignore[arg-type]
-    values = ((field.name, getattr(layer, field.name), field.default) for field in settings)
-    changed = (f"{name}={value!r}" for name, value, default in values if value != default)
-    return f"{type(layer).__name__}({', '.join(changed)})"
 
 
 def summarize(model: Model, best_epoch: int, scores: Scores) -> dict[str, Any]:

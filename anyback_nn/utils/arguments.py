@@ -24,6 +24,7 @@ __all__ = [
     "look_up",
     "require_extra",
     "to_python_scalars",
+    "write_settings",
 ]
 
 T = TypeVar("T")
@@ -180,6 +181,26 @@ def to_python_scalars(settings: Any) -> Any:
         if (new := to_python_scalars(value)) is not value:
             changed[field.name] = new
     return replace(settings, **changed) if changed else settings
+
+
+def write_settings(settings: Any) -> str:
+    """Return the expression of a dataclass, without the settings that have their default.
+
+    Examples
+    --------
+    >>> from anyback_nn import Adam, CosineDecay, Dense
+    >>> write_settings(Dense(3)), write_settings(Adam(CosineDecay(0.1, epochs=5)))
+    ('Dense(n_out=3)', 'Adam(learning_rate=CosineDecay(learning_rate=0.1, epochs=5))')
+    """
+    if not is_dataclass(settings) or isinstance(settings, type):
+        return repr(settings)
+    values = (
+        (field.name, getattr(settings, field.name), field.default) for field in fields(settings)
+    )
+    changed = (
+        f"{name}={write_settings(value)}" for name, value, default in values if value != default
+    )
+    return f"{type(settings).__name__}({', '.join(changed)})"
 
 
 def check_numeric(x: Array, name: str, advice: str = "") -> None:
