@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 import anyback_nn as nn
 from anyback_nn import plotting
 from anyback_nn.errors import AnybackError
-from anyback_nn.plotting.style import PETROFF, choose_colors
+from anyback_nn.plotting.style import choose_colors
+from anyback_nn.plotting.surface import PETROFF
 
 DRAW = {
     "LearningCurvesDisplay": lambda cls, m, x, y, ax: cls.from_estimator(m, ax=ax),
@@ -88,7 +89,7 @@ def list_tick_labels(ax):
 
 
 def test_colours_are_those_of_the_style_if_it_has_own_ones():
-    assert choose_colors(2).tolist() == [list(to_rgb(color)) for color in PETROFF[:2]]
+    assert choose_colors(2).tolist() == [list(to_rgb(f"#{n:06x}")) for n in PETROFF[:2]]
     with rc_context({"axes.prop_cycle": pyplot.cycler(color=["red", "lime"])}):
         assert choose_colors(2).tolist() == [[1, 0, 0], [0, 1, 0]]
     assert len(np.unique(choose_colors(30), axis=0)) == 30
