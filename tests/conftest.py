@@ -81,7 +81,9 @@ LIBRARIES = (
     "tensorboard",
     "mlflow",
     "optuna",
+    "matplotlib",
     "playwright",
+    "jinja2",
 )
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
 

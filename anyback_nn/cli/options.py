@@ -545,6 +545,16 @@ Plot = Annotated[
         default=False,
     ),
 ]
+Watch = Annotated[
+    bool,
+    _output(
+        "", "Show the decision boundary and the loss while training (two features).", "--watch"
+    ),
+]
+Animate = Annotated[
+    Path | None,
+    _output("FILE", "Film to write of the same (.gif).", default=False),
+]
 Force = Annotated[bool, _output("", "Replace FILE if it exists.", "--force")]
 Probabilities = Annotated[
     bool, _output("", "Add a column with the probability of each class.", "--probabilities")

@@ -17,7 +17,9 @@ from anyback_nn.utils.messages import escape, quoted_list
 
 __all__ = ["build_subject", "list_scores", "recall_scores", "write_report"]
 
-NO_OPTIONS = ("data", "output", "json", "quiet", "log", "report", "memory_limit")
+UNRELATED = (
+    *("data", "output", "json", "quiet", "log", "report", "watch", "animate", "memory_limit"),
+)
 """The arguments of train that change nothing of the model."""
 
 
@@ -58,10 +60,10 @@ def build_subject(
         for parameter in command.params
         if (value := asked.get(parameter.name)) is not None
         and value is not False
-        and parameter.name not in NO_OPTIONS
+        and parameter.name not in UNRELATED
     }
     is_known = isinstance(asked.get("data"), str)
-    asked = {name: value for name, value in asked.items() if name not in NO_OPTIONS[1:]}
+    asked = {name: value for name, value in asked.items() if name not in UNRELATED[1:]}
     line = options.write_command(command, asked, always=("seed", "backend", "epochs"))
     return Subject(
         title,

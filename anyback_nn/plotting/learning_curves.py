@@ -17,6 +17,9 @@ __all__ = ["LearningCurvesDisplay"]
 PARTS = {"train_": "training", "validation_": "validation"}
 """The beginning of a name in the history, and the part of the data that it means."""
 
+STEEP = 20
+"""A logarithmic axis shows a value that is this many times the median."""
+
 MAX_MARKERS = 10
 """With at most this many epochs, each is marked by a point: a single one is no line."""
 
@@ -146,6 +149,9 @@ class LearningCurvesDisplay:
                     marker="o" if len(values) <= MAX_MARKERS else "",
                     markersize=4,
                 )
+            values = np.concatenate(list(parts.values()))
+            if np.nanmin(values) > 0 and np.nanmax(values) > STEEP * np.nanmedian(values):
+                panel.set_yscale("log")
             self._mark_best(panel, name)
             panel.set_title(name.replace("_", " "))
             panel.set_xlabel("epoch")

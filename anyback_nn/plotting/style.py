@@ -1,4 +1,4 @@
-"""What all pictures share: axes, panels, and colours that everybody can tell apart."""
+"""What all pictures share: axes, panels, and the colours of the style."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.errors import AnybackError
+from anyback_nn.plotting.surface import distinct_colors
 from anyback_nn.utils.arguments import require_extra
 
 __all__ = ["choose_colors", "clear_frame", "create_axes", "divide"]
-
-PETROFF = (
-    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
-    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
-)
-"""Ten colours for people with any colour vision (M. Petroff, arXiv:2107.02270)."""
 
 
 def create_axes(ax: Any = None, scale: tuple[float, float] = (1.0, 1.0)) -> Any:
@@ -66,19 +61,18 @@ def clear_frame(ax: Any) -> None:
 
 
 def choose_colors(n: int) -> np.ndarray:
-    """Return colours for ``n`` things: those of the style, if it has own ones.
+    """Return colours for ``n`` things: those of the style, if it has enough of its own.
 
     Returns
     -------
     ndarray, shape (n, 3)
-        Red, green and blue from 0 to 1. More than ten go around the colour wheel.
+        Red, green and blue from 0 to 1, see `distinct_colors`.
     """
     import matplotlib as mpl
     from matplotlib.colors import to_rgb
 
     cycle: Any = mpl.rcParams["axes.prop_cycle"].by_key().get("color", [])
-    if mpl.rcParams["axes.prop_cycle"] == mpl.rcParamsDefault["axes.prop_cycle"]:
-        cycle = PETROFF
-    if n > len(cycle):
-        cycle = mpl.colormaps["gist_rainbow"](np.linspace(0.0, 1.0, n))
+    is_default = mpl.rcParams["axes.prop_cycle"] == mpl.rcParamsDefault["axes.prop_cycle"]
+    if is_default or n > len(cycle):
+        return distinct_colors(n)
     return np.array([to_rgb(color) for color in cycle[:n]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,13 @@ from anyback_nn.array_api import to_numpy
 from anyback_nn.model import Model
 from anyback_nn.utils.frames import is_frame
 
-__all__ = ["Plane", "predict_plane", "shade", "to_points"]
+__all__ = ["PETROFF", "Plane", "distinct_colors", "predict_plane", "shade", "to_points"]
+
+PETROFF = (
+    *(0x3F90DA, 0xFFA90E, 0xBD1F01, 0x94A4A2, 0x832DB6),
+    *(0xA96B59, 0xE76300, 0xB9AC70, 0x717581, 0x92DADD),
+)
+"""Ten colours for people with any colour vision (M. Petroff, arXiv:2107.02270)."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,24 @@ def predict_plane(estimator: Any, plane: Plane, like: Any = None) -> tuple[np.nd
             "labels cannot share one colour"
         )
     return response.reshape(*plane.shape, -1), np.asarray(classes)
+
+
+def distinct_colors(n: int) -> np.ndarray:
+    """Return colours for ``n`` things; more than ten go around the colour wheel.
+
+    Returns
+    -------
+    ndarray, shape (n, 3)
+        Red, green and blue from 0 to 1.
+
+    Examples
+    --------
+    >>> (255 * distinct_colors(2)).astype(int).tolist()
+    [[63, 144, 218], [255, 169, 14]]
+    """
+    if n > len(PETROFF):
+        return np.array([colorsys.hsv_to_rgb(i / n, 0.8, 0.9) for i in range(n)])
+    return np.array([list(color.to_bytes(3)) for color in PETROFF[:n]]) / 255
 
 
 def shade(

@@ -136,7 +136,7 @@ def leave_out_silent(rows: Rows) -> Rows:
 
 def name_layer(row: Mapping[str, Any]) -> str:
     """Return the number and the kind of a layer."""
-    return f"{row['layer']} {row['kind']}"
+    return f"{row['layer']}\u00a0{row['kind']}"
 
 
 def list_warnings(last: Rows) -> list[str]:

@@ -51,7 +51,7 @@ def draw_errors(name: str, actual: Any, predicted: Any) -> list[Picture]:
                 scatter_kwargs={"color": colors["blue"], "alpha": 0.55, "s": 16, "linewidths": 0},
                 line_kwargs={"color": colors["soft"], "linestyle": "--"},
             )
-            # Of equal axes, scikit-learn divides the range into equal parts, whose ends are not round.
+            # scikit-learn divides the range into equal parts, which are not round numbers.
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_major_locator(MaxNLocator(5))
                 axis.set_major_formatter(ScalarFormatter())

@@ -67,8 +67,8 @@ class ActivityLog(Callback):
     ----------
     every : int, optional
         The number of epochs from one record to the next. Default: as many as take 96 steps and 48
-        times the rows of a record, so that recording takes a small part of the time. The last epoch is recorded in
-        any case.
+        times the rows of a record, so that recording takes a small part of the time. The last epoch
+        is recorded in any case.
 
     Attributes
     ----------

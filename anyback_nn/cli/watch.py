@@ -1,0 +1,300 @@
+"""Show in the terminal what a network predicts, and its loss, while it learns.
+
+Every character is two pixels: the upper half block "▀" has a colour, and what is behind it another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import typer
+from rich.color import Color
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.measure import Measurement
+from rich.segment import Segment
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from anyback_nn.cli.printing import create_label
+from anyback_nn.cli.scene import Scene
+from anyback_nn.plotting.surface import Plane, distinct_colors, shade
+from anyback_nn.training.callbacks import Callback, describe_losses
+from anyback_nn.training.fit import FitContext
+from anyback_nn.utils.signals import catch_signals
+
+__all__ = ["HalfBlocks", "Watch", "draw_bars", "paint", "require_terminal"]
+
+FRAMES_PER_SECOND = 10
+"""The most frames that are drawn in a second of training."""
+
+SHARE_OF_TIME = 0.1
+"""The most of the time that may be spent on drawing."""
+
+MOST_POINTS = 120
+"""The rows that are drawn: more would hide what the network predicts."""
+
+SIDE_WIDTH, SIDE_GAP = 36, 2
+WIDE = 64
+"""The width of a terminal from which on the loss is to the right of the plane, not below it."""
+MOST_ROWS, MOST_BARS = 24, 10
+
+DARK, LIGHT = np.array([0.07, 0.07, 0.09]), np.ones(3)
+VIRIDIS = (
+    np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]) / 255
+)
+"""Colours from the lowest to the highest value."""
+
+
+def require_terminal(console: Console) -> None:
+    """Raise `typer.BadParameter` unless pictures can be shown."""
+    if not console.is_terminal or console.is_dumb_terminal:
+        missing = "a terminal (standard error is none)"
+    elif console.no_color or console.color_system in (None, "windows"):
+        missing = "a terminal with colours (NO_COLOR or TERM says that it has none)"
+    else:
+        return
+    raise typer.BadParameter(
+        f"expected {missing}: leave it out; --animate FILE.gif writes a film instead",
+        param_hint="'--watch'",
+    )
+
+
+def paint(scene: Scene, plane: Plane, response: np.ndarray) -> np.ndarray:
+    """Colour the plane by what is predicted, and the rows of a scene on top by their targets.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, n_columns, 3)
+        Red, green and blue from 0 to 1; the first row is the highest.
+    """
+    if scene.classes is not None:
+        colors = distinct_colors(response.shape[-1])
+        rgb, points = shade(response, colors, DARK, (0.15, 0.55)), colors[scene.y.astype(int)]
+    else:
+        low, high = scene.y.min(), scene.y.max()
+        rgb, points = (
+            _color_values((values - low) / max(high - low, 1e-12)) for values in (response, scene.y)
+        )
+        rgb = 0.75 * rgb + 0.25 * DARK
+    rows, columns = plane.locate(scene.x)
+    rgb[rows, columns] = 0.65 * points + 0.35 * LIGHT
+    return rgb[::-1]
+
+
+def _color_values(share: np.ndarray) -> np.ndarray:
+    places = np.linspace(0.0, 1.0, len(VIRIDIS))
+    return np.stack([np.interp(share, places, channel) for channel in VIRIDIS.T], axis=-1)
+
+
+class HalfBlocks:
+    """An image of which every character shows two pixels, one above the other.
+
+    Parameters
+    ----------
+    rgb : ndarray, shape (2 n_rows, n_columns, 3)
+        Red, green and blue from 0 to 1.
+    """
+
+    def __init__(self, rgb: np.ndarray) -> None:
+        # In 32 steps, which the eye hardly tells apart: neighbours have the same style then, and
+        # styles are few enough to be kept.
+        self.pixels = np.clip(rgb * 31 + 0.5, 0, 31).astype(int) * 255 // 31
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for upper, lower in zip(self.pixels[::2].tolist(), self.pixels[1::2].tolist()):
+            yield from _draw_line(list(zip(map(tuple, upper), map(tuple, lower))))
+            yield Segment.line()
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        width = self.pixels.shape[1]
+        return Measurement(width, width)
+
+
+def _draw_line(cells: Sequence[Any]) -> Iterator[Segment]:
+    """Draw characters; those of the same colours in one segment."""
+    start = 0
+    for stop in range(1, len(cells) + 1):
+        if stop == len(cells) or cells[stop] != cells[start]:
+            yield Segment("▀" * (stop - start), _style(*cells[start]))
+            start = stop
+
+
+@lru_cache(maxsize=8192)
+def _style(upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Style:
+    return Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
+
+
+def draw_bars(values: Sequence[float], n_total: int, width: int, height: int) -> list[str]:
+    """Draw values as bars of characters, from 0 to the largest, or to four times the median.
+
+    The first loss may be a hundred times the others, which would all be 0.
+
+    Parameters
+    ----------
+    values : sequence of float
+    n_total : int
+        The number of values that there will be: the bars leave room for them.
+    width, height : int
+        In characters.
+
+    Returns
+    -------
+    list of str, length height
+
+    Examples
+    --------
+    >>> draw_bars([4.0, 2.0, 1.0], 4, 4, 2)
+    ['█   ', '██▄ ']
+    """
+    finite = [value for value in values if np.isfinite(value)]
+    top, low = max(finite, default=1.0), min(0.0, *finite, 0.0)
+    if low == 0.0 and finite:
+        top = min(top, 4 * float(np.median(finite)))
+    lines = [""] * height
+    for column in range(width):
+        index = column * n_total // width
+        value = values[index] if index < len(values) else np.nan
+        share = (value - low) / (top - low) if top > low else 0.0
+        eighths = round(8 * height * min(share, 1.0)) if np.isfinite(share) else 0
+        for i in range(height):
+            part = min(max(eighths - 8 * (height - 1 - i), 0), 8)
+            lines[i] += " ▁▂▃▄▅▆▇█"[part]
+    return lines
+
+
+class Watch(Callback):
+    """Shows what a network predicts in the plane of two features, and its loss, while it learns.
+
+    Parameters
+    ----------
+    scene : Scene
+    console : Console
+        Of a terminal.
+    """
+
+    every_batch = False
+    comes_last = True
+
+    def __init__(self, scene: Scene, console: Console) -> None:
+        self.scene, self.console = scene.sample(MOST_POINTS), console
+        self._live: Live | None = None
+        self._next = 0.0
+        self._planes: dict[tuple[int, int], Plane] = {}
+
+    def on_train_begin(self, fit: FitContext) -> None:
+        self._live = Live(console=self.console, auto_refresh=False, vertical_overflow="crop")
+        with suppress(OSError):
+            self._live.start()
+        self._show(fit)
+
+    def on_batch_end(self, fit: FitContext) -> None:
+        if time.perf_counter() >= self._next:
+            self._show(fit)
+
+    def on_epoch_end(self, fit: FitContext) -> None:
+        if time.perf_counter() >= self._next:
+            self._show(fit)
+
+    def on_train_end(self, fit: FitContext) -> None:
+        self._show(fit)
+        self.close()
+
+    def close(self) -> None:
+        """Restore the terminal; also called when training ends with an error."""
+        if self._live is not None:
+            with suppress(OSError):  # the terminal may be closed
+                self._live.stop()
+
+    def _show(self, fit: FitContext) -> None:
+        assert self._live is not None
+        begun = time.perf_counter()
+        frame = self.draw(fit)
+        # A frame that Ctrl-C cuts off would shift those after it.
+        with catch_signals(), suppress(OSError):
+            self._live.update(frame, refresh=True)
+        now = time.perf_counter()
+        self._next = now + max(1 / FRAMES_PER_SECOND, (now - begun) * (1 / SHARE_OF_TIME - 1))
+
+    def draw(self, fit: FitContext) -> Table:
+        """Draw a frame that fits into the terminal."""
+        width, height = self.console.size
+        # The last line is for the cursor.
+        height = min(height - 1, MOST_ROWS)
+        frame = Table.grid(padding=(0, SIDE_GAP, 0, 0))
+        if width >= WIDE:
+            n_rows = max(min(height, (width - SIDE_WIDTH - SIDE_GAP) // 2), 1)
+            side = Table.grid()
+            side.add_column(width=SIDE_WIDTH)
+            for line in self._describe(fit):
+                side.add_row(line)
+            side.add_row("")
+            side.add_row(Text("training loss", style="dim"))
+            n_bars = n_rows - len(self.console.render_lines(side))
+            side.add_row(self._draw_loss(fit, SIDE_WIDTH, min(max(n_bars, 1), MOST_BARS)))
+            frame.add_row(self._draw_plane(fit, n_rows, 2 * n_rows), side)
+            return frame
+        n_bars = 3 if height >= 12 else 0
+        n_columns = min(width, 2 * max(height - 2 - n_bars, 1))
+        frame.add_row(self._draw_plane(fit, max(n_columns // 2, 1), n_columns))
+        frame.add_row(Text(f"epoch {fit.epoch}/{_last_epoch(fit)}", no_wrap=True))
+        frame.add_row(Text(_losses(fit), no_wrap=True))
+        if n_bars:
+            frame.add_row(self._draw_loss(fit, n_columns, n_bars))
+        return frame
+
+    def _draw_plane(self, fit: FitContext, n_rows: int, n_columns: int) -> HalfBlocks:
+        shape = 2 * n_rows, n_columns
+        if shape not in self._planes:  # the terminal may get another size
+            self._planes[shape] = self.scene.plane(*shape)
+        plane = self._planes[shape]
+        return HalfBlocks(paint(self.scene, plane, self.scene.predict(fit.model, plane)))
+
+    def _draw_loss(self, fit: FitContext, width: int, height: int) -> Text:
+        losses = [row["train_loss"] for row in fit.history]
+        bars = draw_bars(losses, max(_last_epoch(fit), 1), width, height)
+        return Text("\n".join(bars), style="cyan", no_wrap=True)
+
+    def _describe(self, fit: FitContext) -> Iterable[Any]:
+        """Describe the epoch, its losses and metrics, and the classes."""
+        yield Text(f"epoch {fit.epoch}/{_last_epoch(fit)}", style="bold")
+        yield ""
+        row = fit.history.last if fit.history.rows else {}
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(min_width=10)
+        table.add_row("", Text("training"), Text("validation"), style="dim")
+        names = [name.removeprefix("train_") for name in row if name.startswith("train_")]
+        for name in names or ["loss"]:
+            values = (row.get(f"{part}_{name}") for part in ("train", "validation"))
+            texts = ("" if value is None else f"{value:.4f}" for value in values)
+            table.add_row(name.replace("_", " "), *texts)
+        yield table
+        if self.scene.classes is not None and len(self.scene.classes) <= 5:
+            yield ""
+            yield _name_classes(self.scene.classes)
+        if fit.stop_reason is not None:
+            yield Text(f"stopped: {fit.stop_reason}")
+
+
+def _last_epoch(fit: FitContext) -> int:
+    return fit.epoch - fit.epochs_done + fit.epochs
+
+
+def _losses(fit: FitContext) -> str:
+    return describe_losses(fit.history.last) if fit.history.rows else ""
+
+
+def _name_classes(classes: Sequence[str]) -> Text:
+    """Return the names of the classes, each after a mark of its colour."""
+    legend = Text(no_wrap=True)
+    for name, color in zip(classes, distinct_colors(len(classes))):
+        red, green, blue = (255 * color).astype(int).tolist()
+        legend.append("■ ", Style(color=Color.from_rgb(red, green, blue)))
+        legend.append_text(create_label(f"{name}  ", n_letters=16))
+    return legend
