@@ -134,6 +134,4 @@ def _blend(name: str, colors: list[Any], places: list[float] | None = None) -> A
 
     rgba = [to_rgba(*color) for color in colors]
     points: Any = rgba if places is None else list(zip(places, rgba))
-    colormap = LinearSegmentedColormap.from_list(name, points)
-    colormap.set_bad((0.0, 0.0, 0.0, 0.0))
-    return colormap
+    return LinearSegmentedColormap.from_list(name, points)

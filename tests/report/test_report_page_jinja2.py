@@ -1,0 +1,135 @@
+"""Whole pages: every section, also without data, and nothing of the data is markup."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from report_subjects import HOSTILE, train, write_table
+
+import anyback_nn as nn
+from anyback_nn.report import Subject, build_report
+
+
+class Page(HTMLParser):
+    """Collects the tags, the ids and the text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.words, self.attributes = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write_table(tmp_path_factory.mktemp("table"))
+
+
+@pytest.fixture(scope="module")
+def labels(table):
+    return train(table, target="label", activity=nn.ActivityLog(every=1))
+
+
+CLASSES = ("scores", "settings", "network", "training", "classes", "mistakes", "importance")
+
+
+def test_what_comes_from_the_data_is_text(labels):
+    page = Page(build_report(replace(labels, title=HOSTILE, command=HOSTILE, warnings=[HOSTILE])))
+    assert "script" not in page.tags
+    assert not {"b", "i"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert page.text.count(HOSTILE) >= 4
+    assert "\\x1b[2J" in page.text
+    assert "\x1b" not in page.text
+
+
+def test_a_classifier_has_all_sections_and_ids_are_unique(labels):
+    page = Page(build_report(labels))
+    assert [name for name in page.ids if name in (*CLASSES, "weights", "activity")] == [
+        *CLASSES,
+        "weights",
+        "activity",
+    ]
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_a_regressor_of_several_targets_has_two_pictures_each(tmp_path):
+    path = tmp_path / "two.csv"
+    rows = [f"{i % 17},{i % 5 + 0.5},{2 * (i % 17)}.25,{-(i % 5)}.5" for i in range(80)]
+    path.write_text("\n".join(["a,b,width,depth", *rows]))
+    text = build_report(train(path, target="width,depth"))
+    page = Page(text)
+    assert "values" in page.ids
+    for name in ("width", "depth"):
+        assert f"Residuals of {name}" in page.text
+    assert page.text.count("actual - predicted") == 2
+
+
+def test_a_model_alone_has_the_sections_that_need_no_data(labels):
+    bare = Subject("model", labels.model, missing="it has no encoding")
+    page = Page(build_report(bare))
+    assert [name for name in page.ids if not name.startswith("p")] == [
+        *("scores", "settings", "network", "training", "weights", "activity")
+    ]
+    assert "Without the data, which are not here (it has no encoding)" in page.text
+    assert "Not recorded: train with --report" in page.text
+
+
+def test_a_model_that_was_not_trained_says_so():
+    model = nn.Model(nn.LayerNorm(), nn.Dense(2), loss=nn.SoftmaxCrossEntropy()).build(3)
+    page = Page(build_report(Subject("new", model)))
+    assert "The model has no history" in page.text
+    assert "weights" not in page.ids  # the first layer is not dense
+
+
+def test_warnings_are_named_at_the_top(labels):
+    def kill(row):
+        return {**row, **({"dead": 0.9} if "dead" in row else {})}
+
+    sick = [kill(row) for row in labels.activity]
+    poor = ["the accuracy is not better"]
+    bare = Subject("m", labels.model, activity=sick, warnings=poor)
+    text = Page(build_report(bare)).text
+    assert "To look at: Scores , Inside of the network" in text
+    assert "90% of the units" in text
+    assert "The accuracy is not better" in text
+
+
+def test_more_than_ten_classes_have_a_table_and_the_worst_curves(tmp_path):
+    path = tmp_path / "many.csv"
+    rows = [f"{i % 15 + (i * 7 % 11) / 11:.3f},{i % 3},name{i % 15}" for i in range(600)]
+    path.write_text("\n".join(["a,b,c", *rows]))
+    page = Page(build_report(train(path, target="c", epochs=2)))
+    assert "all together" in page.text
+    assert "the 9 that are told apart worst" in page.text
+    assert "of the class" in page.text
+
+
+def test_an_overfitted_model_is_told(labels):
+    history = [
+        {"epoch": n + 1, "train_loss": 1 / (n + 1), "validation_loss": value, "seconds": 0.5}
+        for n, value in enumerate((1.0, 0.5, 0.9))
+    ]
+    model = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy()).build(2)
+    model.training.history.rows[:] = history
+    text = Page(build_report(Subject("m", model))).text
+    assert (
+        "validation loss was lowest in epoch 2, 0.5, and is 0.9 in the epoch of the model" in text
+    )
+    assert "3 epochs in 1.5 s; epoch 2 has the lowest validation loss." in text
+    kept = Page(build_report(Subject("m", model, kept_epoch=2))).text
+    assert "lowest in epoch 2" not in kept
+    assert "the model has the parameters of epoch 2" in kept
