@@ -22,6 +22,7 @@ REPORTS = {
     "sklearn_estimators": "benchmarks.sklearn_estimators",
     "whole_process": "benchmarks.whole_process",
     "prediction": "benchmarks.prediction",
+    "recording": "benchmarks.recording",
     "profile_step": "benchmarks.profile_step",
 }
 """The modules of the reports, by their names."""

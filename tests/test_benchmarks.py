@@ -86,3 +86,16 @@ def test_the_time_of_a_step_is_divided_among_its_parts(capsys):
     _, step, gather, products, *_, n_calls = row.strip("| ").split(" | ")
     assert all(float(time.replace(",", "")) > 0 for time in (step, gather, products))
     assert float(n_calls) > 30
+
+
+def test_the_cost_of_recording_is_measured(capsys):
+    recording = importlib.import_module("benchmarks.recording")
+    recording.main(["--quick", "--repeats", "1", "--backends", "numpy"])
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    table = {row[0]: row[1:] for row in rows if row[0].startswith("numpy: ")}
+    assert len(table) == 3
+    for seconds, n_records, share, ratio in table.values():
+        assert float(seconds) > 0
+        assert int(n_records) > 0
+        assert 0 < float(share.removesuffix("%")) < 100
+        assert float(ratio) > 0

@@ -22,8 +22,8 @@ SATURATED = 0.5
 """The share of saturated outputs of a layer above which it hardly learns."""
 
 VANISHING = 1e-3
-"""The gradient of the first layer with parameters, over that of the last, below which it vanishes;
-above the inverse, it explodes."""
+"""The gradient by the outputs of the first layer with parameters, over that of the last one, below
+which it vanishes; above the inverse, it explodes."""
 
 RESTLESS = 1.0
 """The relative change of a layer's parameters in the last epoch above which it has not settled."""
@@ -73,10 +73,18 @@ def describe_activity(rows: Rows | None) -> Section:
     last = [row for row in rows if row["epoch"] == rows[-1]["epoch"]]
     text = [
         f"Computed on the same rows of the training data at the end of some epochs, the last of "
-        f"which is {last[0]['epoch']}. Layers are numbered from 0."
+        f"which is {last[0]['epoch']}: mean and standard deviation of the outputs, norms of the "
+        "gradients and the parameters, and how far these moved in the epoch. Layers are numbered "
+        "from 0."
     ]
-    head = ("layer", "mean", "std", "dead", "saturated", "gradient", "parameters", "change")
-    names = ("mean", "std", "dead", "saturated", "gradient", "parameters", "update")
+    head = (
+        *("layer", "mean", "std", "dead", "saturated", "gradient by outputs"),
+        *("gradient by parameters", "parameters", "change"),
+    )
+    names = (
+        *("mean", "std", "dead", "saturated", "output_gradient"),
+        *("gradient", "parameters", "update"),
+    )
     cells = [(name_layer(row), *(_write(name, row.get(name)) for name in names)) for row in last]
     table = Table(head, cells)
     pictures = [
@@ -162,10 +170,10 @@ def list_warnings(last: Rows) -> list[str]:
                 "the last epoch: it has not settled. Try a smaller learning rate, or the cosine "
                 "schedule."
             )
-    gradients = [row for row in last if row.get("gradient")]
-    if len(gradients) > 1:
-        first, final = gradients[0], gradients[-1]
-        ratio = first["gradient"] / final["gradient"]
+    learned = [row for row in last if "gradient" in row]
+    if len(learned) > 1 and learned[-1].get("output_gradient"):
+        first, final = learned[0], learned[-1]
+        ratio = first["output_gradient"] / final["output_gradient"]
         if ratio < VANISHING:
             warnings.append(
                 f"the gradient vanishes on the way back: that of layer {name_layer(first)} is "
