@@ -612,6 +612,24 @@ MUTANTS = (
         "numpy",
         r"loss\s+\| \d\.\d+\s+\| \d\.\d+ ± ",
     ),
+    Mutant(
+        "a unit counts as dead if it is once inactive",
+        "training/activity.py",
+        "xp.all(steepness == 0.0, axis=-2)",
+        "xp.any(steepness == 0.0, axis=-2)",
+        "training/test_activity.py::test_units_that_are_never_active_are_dead[numpy]",
+        "numpy",
+        r"None, 0\.75, None",
+    ),
+    Mutant(
+        "what comes from data is markup in a report",
+        "report/build.py",
+        "autoescape=True",
+        "autoescape=False",
+        "report/test_report_page_jinja2.py::test_what_comes_from_the_data_is_text",
+        "numpy",
+        "script",
+    ),
 )
 ROWS = tuple(dict.fromkeys(mutant.row for mutant in MUTANTS))
 

@@ -411,6 +411,7 @@ def finish(
     explosion = describe_explosion(model, dataset.y_train, result["train_loss"])
     warnings = [*filter(None, (explosion, scores.compare(judge)))]
     printer.notes(warnings)
+    printer.end({**result, "output": written}, written=written)
     if activity is not None:
         from anyback_nn.cli.reporting import build_subject, list_scores, write_report
 
@@ -421,7 +422,6 @@ def finish(
             warnings=warnings,
         )
         write_report(subject, written / run_folder.REPORT)
-    printer.end({**result, "output": written}, written=written)
     if reason is not None:
         raise AnybackError(f"{reason}. The run was written to {written} instead")
 

@@ -88,10 +88,11 @@ def list_sections(subject: Subject) -> Iterator[Section]:
     if subject.dataset is not None and len(subject.dataset.x_test):
         importance = measure_importance(subject)
         assert subject.encoding is not None
-        columns = list_columns(subject.encoding) if importance is None else importance.columns
+        ranked = importance is not None
+        columns = importance.columns if importance else list_columns(subject.encoding)
         yield describe_values(subject) if subject.classes is None else describe_classes(subject)
-        yield describe_mistakes(subject, columns)
-        if importance is not None:
+        yield describe_mistakes(subject, columns, are_ranked=ranked)
+        if importance:
             yield describe_importance(importance)
     weights: Any = describe_weights(subject)
     if weights is not None:

@@ -18,16 +18,18 @@ __all__ = ["describe_mistakes"]
 MOST_IMAGES, MOST_ROWS, MOST_COLUMNS = 24, 10, 8
 
 
-def describe_mistakes(subject: Subject, columns: Sequence[RawColumn]) -> Section:
+def describe_mistakes(
+    subject: Subject, columns: Sequence[RawColumn], *, are_ranked: bool = False
+) -> Section:
     """Show the most confident mistakes, or the largest errors.
 
-    ``columns`` are those to show of a table, the most important one first.
+    The first ``columns`` are shown: the most important ones, if they ``are_ranked``.
     """
     assert subject.dataset is not None
     assert subject.encoding is not None
     x, labels = subject.dataset.x_test, subject.classes
     if labels is None:
-        return _describe_errors(subject, columns)
+        return _describe_errors(subject, columns, are_ranked)
     probabilities, actual = subject.predicted, subject.actual
     predicted = probabilities.argmax(axis=1)
     sure = probabilities.max(axis=1)
@@ -56,11 +58,11 @@ def describe_mistakes(subject: Subject, columns: Sequence[RawColumn]) -> Section
         for i in wrong[:MOST_ROWS]
     ]
     head = ("actual", "predicted", "sure", *(shorten(column.name) for column in shown))
-    text += _say_which(columns)
+    text += _say_which(columns, are_ranked)
     return Section("mistakes", title, text, tables=[Table(head, rows, n_strings=2)])
 
 
-def _describe_errors(subject: Subject, columns: Sequence[RawColumn]) -> Section:
+def _describe_errors(subject: Subject, columns: Sequence[RawColumn], are_ranked: bool) -> Section:
     """List the rows with the largest errors, in units of each target's standard deviation."""
     assert subject.dataset is not None
     x, actual, predicted = subject.dataset.x_test, subject.actual, subject.predicted
@@ -82,7 +84,10 @@ def _describe_errors(subject: Subject, columns: Sequence[RawColumn]) -> Section:
             cells = (shorten(names[j]), f"{a:.5g}", f"{p:.5g}", f"{p - a:+.4g}")
             rows.append((*cells, *_write(shown, x[i])))
     head += [shorten(column.name) for column in shown]
-    text = ["The error is the predicted value less the actual one.", *_say_which(columns)]
+    text = [
+        "The error is the predicted value less the actual one.",
+        *_say_which(columns, are_ranked),
+    ]
     table = Table(head, rows, n_strings=int(len(names) > 1))
     return Section("mistakes", "The largest errors", text, tables=[table])
 
@@ -91,10 +96,11 @@ def _write(columns: Sequence[RawColumn], features: np.ndarray) -> list[str]:
     return [shorten(column.write(features)) for column in columns]
 
 
-def _say_which(columns: Sequence[RawColumn]) -> list[str]:
+def _say_which(columns: Sequence[RawColumn], are_ranked: bool) -> list[str]:
     if len(columns) <= MOST_COLUMNS:
         return []
-    return [f"The columns are the {MOST_COLUMNS} most important ones of {len(columns)}."]
+    which = "most important" if are_ranked else "first"
+    return [f"The columns are the {MOST_COLUMNS} {which} ones of {len(columns)}."]
 
 
 def draw_image(values: Any) -> str:

@@ -165,6 +165,9 @@ class ActivityLog(Callback):
             self._record(fit)
         self._before = None
 
+    def on_train_end(self, fit: FitContext) -> None:
+        self._sample = self._before = None
+
     def _count(self, fit: FitContext) -> list[int]:
         """Return the epochs, steps and rows since the last record, at the end of this epoch."""
         n_steps = fit.batches_done if fit.n_batches is None else fit.n_batches
