@@ -56,7 +56,7 @@ def build_report(subject: Subject) -> str:
     )
     # The pictures are ours, and their text is escaped.
     environment.filters["as_element"] = Markup
-    sections = [*list_sections(subject)]
+    sections = [section for section in list_sections(subject) if not section.is_empty]
     body = environment.get_template("report.html").render(
         title=subject.title,
         version=anyback_nn.__version__,

@@ -117,7 +117,7 @@ def draw_curves(
         which = f"all classes together, and the {len(shown)} that are told apart worst"
     height = 3.6 + (0.0 if binary else 0.2 * ((len(curves) + 1) // 2) + 0.4)
 
-    def create_plot(display: Any, short: str, words: str, **axes: Any) -> Any:
+    def create_plot(display: Any, short: str, attribute: str, words: str, **axes: Any) -> Any:
         def plot(ax: Any) -> None:
             chance = {"color": find_colors()["soft"], "linestyle": ":", "label": "_chance"}
             for name, is_it, scores in curves:
@@ -130,7 +130,7 @@ def draw_curves(
                     plot_chance_level=binary,
                     chance_level_kw=chance,
                 )
-                area = getattr(shown, "roc_auc", None) or shown.average_precision
+                area = getattr(shown, attribute)
                 shown.line_.set_label(
                     f"{name} ({short} {area:.3f})" if binary else f"{name} {area:.3f}"
                 )
@@ -143,12 +143,18 @@ def draw_curves(
     roc = create_plot(
         RocCurveDisplay,
         "AUC",
+        "roc_auc",
         "area below the curve",
         xlabel="false positive rate",
         ylabel="true positive rate",
     )
     recall = create_plot(
-        PrecisionRecallDisplay, "AP", "average precision", xlabel="recall", ylabel="precision"
+        PrecisionRecallDisplay,
+        "AP",
+        "average_precision",
+        "average precision",
+        xlabel="recall",
+        ylabel="precision",
     )
     return [
         draw(

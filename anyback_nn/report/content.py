@@ -100,3 +100,9 @@ class Section:
     cards: Sequence[Card] = ()
     command: str = ""
     is_beside: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing below the title."""
+        parts = (self.text, self.warnings, self.tables, self.pictures, self.cards)
+        return not any(map(len, parts))

@@ -65,12 +65,24 @@ def describe_mistakes(
 def _describe_errors(subject: Subject, columns: Sequence[RawColumn], are_ranked: bool) -> Section:
     """List the rows with the largest errors, in units of each target's standard deviation."""
     assert subject.dataset is not None
+    assert subject.encoding is not None
     x, actual, predicted = subject.dataset.x_test, subject.actual, subject.predicted
     spread = actual.std(axis=0)
     size = np.abs(predicted - actual) / np.where(spread > 0, spread, 1.0)
     order = np.argsort(-size.max(axis=1), kind="stable")[:MOST_ROWS]
     names, shown = subject.target_names, list(columns[:MOST_COLUMNS])
-    rows, head = [], []
+    text = ["The error is the predicted value less the actual one."]
+    title, rows, head = "The largest errors", [], []
+    shape = find_image_shape(subject.encoding)
+    if shape is not None and len(names) == 1:
+        cards = [
+            Card(
+                draw_image(x[i].reshape(shape)),
+                (f"predicted {predicted[i, 0]:.4g}", f"actual {actual[i, 0]:.4g}"),
+            )
+            for i in order
+        ]
+        return Section("mistakes", title, text, cards=cards)
     if len(names) == 1:
         head = ["actual", "predicted", "error"]
         for i in order:
@@ -84,12 +96,9 @@ def _describe_errors(subject: Subject, columns: Sequence[RawColumn], are_ranked:
             cells = (shorten(names[j]), f"{a:.5g}", f"{p:.5g}", f"{p - a:+.4g}")
             rows.append((*cells, *_write(shown, x[i])))
     head += [shorten(column.name) for column in shown]
-    text = [
-        "The error is the predicted value less the actual one.",
-        *_say_which(columns, are_ranked),
-    ]
+    text += _say_which(columns, are_ranked)
     table = Table(head, rows, n_strings=int(len(names) > 1))
-    return Section("mistakes", "The largest errors", text, tables=[table])
+    return Section("mistakes", title, text, tables=[table])
 
 
 def _write(columns: Sequence[RawColumn], features: np.ndarray) -> list[str]:

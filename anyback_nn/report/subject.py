@@ -110,5 +110,4 @@ class Subject:
     def target_names(self) -> tuple[str, ...]:
         """The names of the continuous targets."""
         assert self.encoding is not None
-        names = target_names(self.encoding.target)
-        return tuple(name or "target" for name in names)
+        return target_names(self.encoding.target) or ("target",)

@@ -19,11 +19,15 @@ OVERFITTED = 1.25
 
 MOST_METRICS = 6
 
+MOST_BESIDE = 4
+"""The number of columns of the diagram of a network that is next to the table of its layers."""
+
 
 def describe_settings(subject: Subject) -> Section:
     """Show what is known of the training, and how to repeat it."""
-    tables = [Table((), [*map(tuple, subject.facts.items())], n_strings=2)]
-    text = []
+    tables, text = [], []
+    if subject.facts:
+        tables.append(Table((), [*subject.facts.items()], n_strings=2))
     if subject.options:
         tables.append(Table(("option", "value"), [*subject.options.items()], n_strings=2))
     if subject.command:
@@ -49,7 +53,8 @@ def describe_network(subject: Subject) -> Section:
         size=(max(4.2, 1.05 * n_columns), 3.0),
     )
     table = Table(("layer", "output shape", "parameters"), rows, n_strings=2)
-    return Section("network", "Network", tables=[table], pictures=[picture], is_beside=True)
+    is_small = n_columns <= MOST_BESIDE
+    return Section("network", "Network", tables=[table], pictures=[picture], is_beside=is_small)
 
 
 def describe_training(subject: Subject) -> Section:

@@ -15,7 +15,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from anyback_nn.report.classes import describe_classes, draw_confusion, find_ranked, list_confused
+from anyback_nn.report.classes import (
+    describe_classes,
+    draw_confusion,
+    draw_curves,
+    find_ranked,
+    list_confused,
+)
 from anyback_nn.report.importance import _take_columns, measure_importance
 from anyback_nn.report.mistakes import describe_mistakes
 from anyback_nn.report.values import describe_values
@@ -64,6 +70,13 @@ def test_two_classes_have_one_curve_that_of_the_second():
     _, roc, _, _ = describe_classes(moons).pictures
     area = roc_auc_score(moons.actual, moons.predicted[:, 1])
     assert f"1 (AUC {area:.3f})" in texts(roc)
+
+
+def test_a_curve_that_is_all_wrong_has_no_area():
+    actual = np.array([0, 0, 1, 1])
+    probabilities = np.array([[0.1, 0.9], [0.2, 0.8], [0.8, 0.2], [0.9, 0.1]])
+    roc, _ = draw_curves(actual, probabilities, ["no", "yes"], [1])
+    assert "yes (AUC 0.000)" in texts(roc)
 
 
 def test_classes_that_cannot_be_ranked_have_no_curve():

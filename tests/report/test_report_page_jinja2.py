@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from report_subjects import HOSTILE, train, write_table
 
@@ -40,10 +41,11 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def labels(table):
-    return train(table, target="label", activity=nn.ActivityLog(every=1))
+    subject = train(table, target="label", activity=nn.ActivityLog(every=1))
+    return replace(subject, facts={"seed": "0"}, options={"--target": HOSTILE})
 
 
-CLASSES = ("scores", "settings", "network", "training", "classes", "mistakes", "importance")
+CLASSES = ("settings", "network", "training", "classes", "mistakes", "importance")
 
 
 def test_what_comes_from_the_data_is_text(labels):
@@ -82,7 +84,7 @@ def test_a_model_alone_has_the_sections_that_need_no_data(labels):
     bare = Subject("model", labels.model, missing="it has no encoding")
     page = Page(build_report(bare))
     assert [name for name in page.ids if not name.startswith("p")] == [
-        *("scores", "settings", "network", "training", "weights", "activity")
+        *("scores", "network", "training", "weights", "activity")
     ]
     assert "Without the data, which are not here (it has no encoding)" in page.text
     assert "Not recorded: train with --report" in page.text
@@ -133,3 +135,20 @@ def test_an_overfitted_model_is_told(labels):
     kept = Page(build_report(Subject("m", model, kept_epoch=2))).text
     assert "lowest in epoch 2" not in kept
     assert "the model has the parameters of epoch 2" in kept
+
+
+@pytest.mark.parametrize("n_rows", [5, 40])
+def test_arrays_have_features_without_names_and_a_target_without_one(tmp_path, n_rows):
+    x = np.linspace(-1, 1, 3 * n_rows).reshape(n_rows, 3).astype("float32")
+    np.savez(tmp_path / "x.npz", x=x, y=x[:, 0] ** 2)
+    page = Page(build_report(train(tmp_path / "x.npz", epochs=1, task="regression")))
+    assert "predicted target" in page.text
+    assert "x2" in page.text
+
+
+def test_the_largest_errors_of_images_are_images(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, size=(60, 5, 5)).astype("uint8")
+    np.savez(tmp_path / "x.npz", x=x, y=x[:, 0, 0] / 7)
+    page = Page(build_report(train(tmp_path / "x.npz", epochs=1, task="regression")))
+    assert page.tags.count("img") == 10
+    assert "predicted" in page.text
