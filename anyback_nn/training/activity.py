@@ -51,7 +51,7 @@ FAR = 32.0
 N_ROWS = 128
 """The number of rows on which the statistics are computed."""
 
-PAUSE_PASSES, PAUSE_STEPS = 48, 96
+PAUSE_PASSES, PAUSE_STEPS = 64, 128
 """By default, training takes as many steps between two records, and as many times the rows that a
 record takes."""
 
@@ -66,7 +66,7 @@ class ActivityLog(Callback):
     Parameters
     ----------
     every : int, optional
-        The number of epochs from one record to the next. Default: as many as take 96 steps and 48
+        The number of epochs from one record to the next. Default: as many as take 128 steps and 64
         times the rows of a record, so that recording takes a small part of the time. The last epoch
         is recorded in any case.
 

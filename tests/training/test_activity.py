@@ -122,10 +122,11 @@ def test_recording_does_not_change_what_is_learned(backend):
     [
         (2, 40, {"epochs": 5}, [2, 4, 5]),
         (None, 40, {"epochs": 5}, [5]),
-        # 96 steps are 24 epochs of 4; 48 times all rows are 48 epochs.
-        (None, 40, {"epochs": 50, "batch_size": 20}, [48, 50]),
-        (None, 40, {"epochs": 200, "batch_size": 40}, [96, 192, 200]),
-        # 48 times 128 rows are 3 epochs of 3,000.
+        # 128 steps are 64 epochs of 2, or 128 of 1; 64 times all rows are 64 epochs.
+        (None, 40, {"epochs": 70, "batch_size": 10}, [64, 70]),
+        (None, 40, {"epochs": 70, "batch_size": 20}, [64, 70]),
+        (None, 40, {"epochs": 260, "batch_size": 40}, [128, 256, 260]),
+        # 64 times 128 rows are 3 epochs of 3,000.
         (None, 3000, {"epochs": 7}, [3, 6, 7]),
     ],
 )
