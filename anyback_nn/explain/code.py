@@ -12,7 +12,6 @@ HELPERS = {
     "total": "def total(z): return z.sum(axis=1, keepdims=True)",
     "mean": "def mean(z): return z.mean(axis=1, keepdims=True)",
     "variance": "def variance(z): return z.var(axis=1, keepdims=True)",
-    "huber": "def huber(e, d={delta}): return np.where(abs(e) < d, e * e, 2 * d * abs(e) - d * d) / 2",
 }
 """The functions in equations that NumPy does not have, in which samples are rows."""
 

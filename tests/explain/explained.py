@@ -73,7 +73,7 @@ def compute(equation: str, values: dict[str, Any], axis: int) -> Any:
     names: dict[str, Any] = {**values, "np": np}
     for helper in HELPERS.values():
         # What is over the features of a sample is over the other axis.
-        exec(helper.replace("axis=1", f"axis={1 - axis}").format(delta=0.5), names)
+        exec(helper.replace("axis=1", f"axis={1 - axis}"), names)
     for line in to_code(equation, axis):
         exec(line, names)
     return names[re.search(r"\{(\w+)\} = ", equation)[1]]
