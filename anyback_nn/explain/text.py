@@ -59,7 +59,9 @@ def to_text(explanation: Explanation, notation: str = "rows") -> str:
     return "\n".join(part.text for part in iterate_parts(explanation, notation))
 
 
-def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[Part]:
+def iterate_parts(
+    explanation: Explanation, notation: str = "rows", most: int = MOST_SHOWN
+) -> Iterator[Part]:
     """Iterate over the parts of the text.
 
     Parameters
@@ -67,6 +69,8 @@ def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[
     explanation : Explanation
     notation : str
         ``"rows"`` or ``"columns"``.
+    most : int
+        The number of rows and of columns of a matrix that are shown.
     """
     values = explanation.values if notation == "rows" else explanation.columns
     yield Part("heading", describe_samples(explanation))
@@ -75,7 +79,7 @@ def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[
     for symbol in ("X", "Y"):
         if symbol in values:
             yield Part("equation", f"\n{symbol} {_describe_shape(values[symbol])}")
-            yield Part("values", format_matrix(values[symbol]))
+            yield Part("values", format_matrix(values[symbol], most))
     begun: set[str] = set()
     for step in explanation.steps:
         if step.phase in PHASES and step.phase not in begun:
@@ -84,9 +88,9 @@ def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[
             yield Part("heading", f"\n{heading}")
             if introduction:
                 yield Part("about", f"{introduction} {NOTATIONS[notation]}")
-        yield from _write_step(step, values, notation)
+        yield from _write_step(step, values, notation, most)
         if step.phase == "forward":
-            yield from _write_operands(step, explanation.steps, values)
+            yield from _write_operands(step, explanation.steps, values, most)
     if explanation.weight is not None:
         yield from _write_update(explanation, notation)
 
@@ -102,24 +106,26 @@ def describe_samples(explanation: Explanation) -> str:
     return f"{'One sample' if n == 1 else f'{n:,} samples'} (m = {n:,}) through the network"
 
 
-def _write_step(step: Step, values: dict[str, Any], notation: str) -> Iterator[Part]:
+def _write_step(step: Step, values: dict[str, Any], notation: str, most: int) -> Iterator[Part]:
     """Write a step with its values."""
     value = values[step.symbol]
     yield Part("title", f"\n{write_equation(step.title)}")
     equation = write_equation(step.rows if notation == "rows" else step.columns)
     if value.ndim:
         yield Part("equation", f"{equation}    {_describe_shape(value)}")
-        yield Part("values", format_matrix(value))
+        yield Part("values", format_matrix(value, most))
     else:
         yield Part("equation", f"{equation} = {format_number(value)}")
     yield Part("about", write_equation(step.about))
 
 
-def _write_operands(step: Step, steps: Sequence[Step], values: dict[str, Any]) -> Iterator[Part]:
+def _write_operands(
+    step: Step, steps: Sequence[Step], values: dict[str, Any], most: int
+) -> Iterator[Part]:
     """Write the parameters in an equation of the forward part."""
     for symbol in list_operands(step, steps):
         yield Part("equation", f"with {write_symbol(symbol)}    {_describe_shape(values[symbol])}")
-        yield Part("values", format_matrix(values[symbol]))
+        yield Part("values", format_matrix(values[symbol], most))
 
 
 def list_operands(step: Step, steps: Sequence[Step]) -> list[str]:
