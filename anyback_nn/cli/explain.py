@@ -58,13 +58,17 @@ def explain(
         )
     with options.usage_error("--weight"):
         explanation = explain_sample(model, encoding, dataset, sample, place)
-    explanation = replace(explanation, model_file=run_folder.find_model(run))
+    title = describe_sample(model, encoding, dataset, sample, name)
+    explanation = replace(
+        explanation,
+        description=f"{title}. {explanation.description}",
+        model_file=run_folder.find_model(run),
+    )
 
     if python:
         print(explanation.to_python(), end="")
     elif html is None:
-        title = describe_sample(model, encoding, dataset, sample, name)
-        show(Printer(), title, explanation, notation)
+        show(Printer(), explanation, notation)
     if html is not None:
         explanation.to_html(html)
         Printer().show(f"written to {html}")
@@ -109,15 +113,14 @@ def describe_sample(
         )
         for values in (y, predict(x))
     )
-    where = f"sample {sample} of {len(dataset.x_test):,} in the test part of {name}"
+    where = f"Sample {sample} of {len(dataset.x_test):,} in the test part of {name}"
     return escape(f"{where}: target {known}, predicted {predicted}")
 
 
-def show(printer: Printer, title: str, explanation: Explanation, notation: str) -> None:
+def show(printer: Printer, explanation: Explanation, notation: str) -> None:
     """Print an explanation in the width of the terminal."""
     width = shutil.get_terminal_size().columns
     most = max(3, min(MOST_SHOWN, width // _CELL))
-    printer.show(Text(title, "bold"))
     for part in iterate_parts(explanation, notation, most):
         printer.show(Text(part.text, _STYLES.get(part.kind, "")))
     if max(value.size for value in explanation.values.values()) > most**2:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.array_api import to_numpy
+from anyback_nn.explain.formulas import write_activation
 from anyback_nn.explain.names import Names, name_values
 from anyback_nn.explain.notation import Step
 from anyback_nn.explain.steps import list_steps
@@ -33,6 +34,7 @@ from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule
 from anyback_nn.training.engine import Engine
 from anyback_nn.tree import tree_map
+from anyback_nn.utils.messages import plural
 
 __all__ = ["Explanation", "Update", "explain", "find_dense"]
 
@@ -80,6 +82,8 @@ class Explanation:
         What differs from a step of training.
     layers : dict of str to int
         The position of each `Dense` layer by the name of its weights.
+    description : str
+        The network, and what is known of the samples.
     features, classes : tuple of str
         Names of the inputs and outputs, if they are known.
     model_file : Path, optional
@@ -93,6 +97,7 @@ class Explanation:
     weight: Weight | None
     notes: tuple[str, ...] = ()
     layers: dict[str, int] = field(default_factory=dict)
+    description: str = ""
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     model_file: Path | None = None
@@ -244,6 +249,7 @@ def explain(
         chosen,
         (*_list_notes(engine, optimizer if update else None),),
         layers,
+        _describe_network(engine),
         **labels,
     )
 
@@ -322,6 +328,16 @@ def _compute_updates(
     if norm is not None:
         constants["norm"] = float(norm)
     return Update(optimizer, list_update(optimizer), constants, computed)
+
+
+def _describe_network(engine: Engine) -> str:
+    """Describe a network in a line: what the numbers of a sample go through."""
+    parts = [plural(engine.n_inputs, "input")]
+    for layer, size in zip(engine.network.layers, engine.network.sizes(engine.n_inputs)[1:]):
+        known = write_activation(layer)
+        kind = type(layer).__name__ if known is None else known[0]
+        parts.append(plural(size, "unit") if type(layer) is Dense else kind)
+    return f"{' → '.join(parts)}; {type(engine.loss).__name__}"
 
 
 def find_rate(schedule: Schedule, epochs: int, rows: Sequence[Any]) -> float:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = [
     "NOTATIONS",
     "PHASES",
+    "SETTINGS",
+    "SIGNS",
     "Part",
     "describe_samples",
     "format_matrix",
@@ -39,12 +41,22 @@ PHASES = {
 """The heading and the introduction of each part of the walk."""
 
 NOTATIONS = {
-    "rows": "Here samples are rows, and the factor 1/m of the mean is in every dZ and dA. In "
-    "textbooks samples are columns, and the factor comes in with dW and db alone.",
-    "columns": "Here samples are columns, as in textbooks. The factor 1/m of the mean comes in "
-    "with dW and db alone, so dZ and dA are m times those of the library, whose samples are rows.",
+    "rows": "Samples are rows: Z₁[0,2] is that of sample 0 and unit 2. The factor 1/m of the mean "
+    "is in every dZ and dA. In textbooks samples are columns, and the factor comes in with dW and "
+    "db alone.",
+    "columns": "Samples are columns, as in textbooks: Z₁[2,0] is that of unit 2 and sample 0. The "
+    "factor 1/m of the mean comes in with dW and db alone, so dZ and dA are m times those of the "
+    "library, whose samples are rows.",
 }
-"""How the notations differ."""
+"""What is where, and how the notations differ."""
+
+SIGNS = (
+    "Two names side by side are a product of matrices, ⊙ multiplies number by number, ᵀ swaps rows "
+    "and columns, and sum adds the samples. m is the number of samples. W₁[0,2] leads from input 0 "
+    "of layer 1 to its unit 2, in both notations. Samples, inputs and units "
+    "are counted from 0."
+)
+"""How equations are read."""
 
 
 class Part(NamedTuple):
@@ -52,6 +64,9 @@ class Part(NamedTuple):
 
     kind: str
     text: str
+
+
+SETTINGS = "α is the learning rate, t the number of the step; the others are its settings."
 
 
 def to_text(explanation: Explanation, notation: str = "rows") -> str:
@@ -74,6 +89,9 @@ def iterate_parts(
     """
     values = explanation.values if notation == "rows" else explanation.columns
     yield Part("heading", describe_samples(explanation))
+    if explanation.description:
+        yield Part("about", explanation.description)
+    yield Part("about", f"{NOTATIONS[notation]} {SIGNS}")
     for note in explanation.notes:
         yield Part("about", f"Note: {note}")
     for symbol in ("X", "Y"):
@@ -87,7 +105,7 @@ def iterate_parts(
             heading, introduction = PHASES[step.phase]
             yield Part("heading", f"\n{heading}")
             if introduction:
-                yield Part("about", f"{introduction} {NOTATIONS[notation]}")
+                yield Part("about", introduction)
         yield from _write_step(step, values, notation, most)
         if step.phase == "forward":
             yield from _write_operands(step, explanation.steps, values, most)
@@ -153,7 +171,7 @@ def _write_update(explanation: Explanation, notation: str) -> Iterator[Part]:
         f"{write_symbol(symbol)} = {format_number(value, exact=True)}"
         for symbol, value in update.constants.items()
     )
-    yield Part("about", f"\nThe update by {type(update.optimizer).__name__}, in its step t, with")
+    yield Part("about", f"\nThe update by {type(update.optimizer).__name__}. {SETTINGS}")
     yield Part("equation", f"  {constants}")
     yield Part("equation", f"  w = {name} = {format_number(values['w'][i, j])}")
     gradient = format_number(values["dw"][i, j])

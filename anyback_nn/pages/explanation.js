@@ -145,6 +145,7 @@ function renderExplanation(element, explanation, options = {}) {
     element.replaceChildren(
       ...[
         options.title ? create("h1", {}, explanation.title) : null,
+        explanation.description ? create("p", {}, explanation.description) : null,
         ...(explanation.notes ?? []).map((note) => create("p", { className: "soft" }, note)),
         renderChoices(),
         renderFlow(),
@@ -173,7 +174,8 @@ function renderExplanation(element, explanation, options = {}) {
       "div",
       { className: "card" },
       create("div", { className: "choices" }, create("fieldset", {}, create("legend", {}, "Samples are"), choices)),
-      create("p", { className: "soft" }, show(explanation.notations[state.notation])),
+      create("p", { className: "soft" }, explanation.notations[state.notation]),
+      create("p", { className: "soft" }, explanation.signs),
       create("p", { className: "soft legend" }, "Colours: ",
         create("span", { style: { background: "color-mix(in srgb, var(--blue) 40%, transparent)" } }, "above 0"), " ",
         create("span", { style: { background: "color-mix(in srgb, var(--orange) 40%, transparent)" } }, "below 0"),
@@ -351,6 +353,7 @@ function renderExplanation(element, explanation, options = {}) {
       create("div", { className: "lines" }, explainOnce(lines)),
       explanation.m > samples ? create("p", { className: "soft" }, "The way back is shown for the first sample; it is the same for the others.") : null,
       create("h3", {}, `What ${explanation.update.optimizer} makes of it`),
+      create("p", { className: "soft" }, explanation.settings),
       create("p", { className: "given" },
         Object.entries(explanation.update.constants).map(([symbol, value]) => given(symbol, formatNumber(value, true))),
         given("w", [...name(), ` = ${formatNumber(readArray(own.w).at(i, j))}`].flat()),

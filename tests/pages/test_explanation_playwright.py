@@ -150,10 +150,11 @@ def test_a_large_network_is_abridged_but_for_the_chosen_weight(open_page, large)
 def test_the_script_is_copied(open_page, small):
     explanation, path = small
     page = open_page(path)
-    page.evaluate(
-        "document.addEventListener('copy', () => { window.copied = getSelection() + '' })"
-    )
     page.get_by_role("button", name="Copy as Python").click()
     page.wait_for_function("document.querySelector('[role=status]').textContent.includes('copied')")
+    page.evaluate("document.body.append(document.createElement('textarea'))")
+    page.locator("textarea").focus()
+    page.keyboard.press("Control+V")
+    assert page.locator("textarea").input_value() == explanation.to_python()
     page.get_by_text("Show the script").click()
     assert page.locator("#script pre").inner_text().strip() == explanation.to_python().strip()
