@@ -504,14 +504,14 @@ class Model(Engine):
             x = to_numpy(x)[None, :]
             y = None if y is None else to_numpy(y).reshape(1, -1)
         with self.backend.scope(self.dtype):
-            x = check_inputs(x, self.n_inputs, feature_names=self.feature_names, dtype=self.dtype)
+            names = self.feature_names
+            x = to_numpy(check_inputs(x, self.n_inputs, feature_names=names, dtype=self.dtype))
         if y is not None:
             y = self.loss.check_targets(np.atleast_1d(to_numpy(y)), self.n_out)
             if len(y) != len(x):
                 raise ShapeError(f"expected a target for each of {len(x)} samples, got {len(y)}")
         optimizer = self._choose_optimizer(None, None, 1)
-        names = self.feature_names or ()
-        return explain(self, optimizer, x, y, weight, features=tuple(names))
+        return explain(self, optimizer, x, y, weight, features=names or ())
 
     # Moving and saving -----------------------------------------------------------------------
 

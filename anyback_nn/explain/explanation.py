@@ -42,7 +42,7 @@ Weight = tuple[str, int, int]
 """The name of a layer's weights, and the position of one: its input and its unit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Update:
     """The next step of training, for the weights of the `Dense` layers.
 
@@ -63,7 +63,7 @@ class Update:
     values: dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """Samples walked through a model; printed, it is the walk as text.
 
