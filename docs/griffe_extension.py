@@ -19,7 +19,10 @@ class AsWritten(griffe.Extension):
             _remove_generated_init(obj)
         if obj.docstring is None:
             return
+        # Blocks of code are indented in Markdown, too, but are not announced by two colons.
+        obj.docstring.value = re.sub(r"::(?=\n\n {4})", ":", obj.docstring.value)
         lines = [line.split(" : ")[-1].strip() for line in obj.docstring.lines]
+        lines += [line.removesuffix(", optional") for line in lines]
         texts = {_letters(text): text for text in lines}
         for section in obj.docstring.parsed:
             for item in section.value if section.kind.value in TYPED else ():

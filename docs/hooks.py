@@ -8,6 +8,7 @@ if it was not. Names of the package in ``code`` are links to where the site docu
 
 from __future__ import annotations
 
+import logging
 import os
 import posixpath
 import re
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.pages import Page
 
+log = logging.getLogger("mkdocs.hooks")
+
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)\s#:]+)")
 EMPTY = re.compile(r'\s*\u2013\s*<div class="doc-md-description">\s*</div>')
 """The description of a parameter whose type says all."""
+CODE = re.compile(
+    r"<(a|h\d|pre|summary)\b.*?</\1>|<code>(?:(?:nn|anyback_nn)\.)?([\w.]+)</code>", re.DOTALL
+)
+"""Code in text; what must not be linked matches the first half."""
 COMMENT = re.compile(r"^ *<!-- .*? -->\n", re.MULTILINE | re.DOTALL)
+INDEX = "docs/api/index.md"
 STATIC = {".png", ".svg", ".gif", ".html"}
 
 BUILT = ROOT / "docs" / "build"
@@ -138,22 +146,29 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
 def on_env(env: Any, config: MkDocsConfig, files: Files) -> None:
     """Link names of the package in ``code`` to their documentation; omit empty descriptions."""
     pages = [file.page for file in files.documentation_pages() if file.page]
-    places = defaultdict[str, set[str]](set)
-    for page in pages:
-        for anchor in re.findall(r'id="(anyback_nn\.[\w.]+)"', page.content or ""):
-            *_, owner, name = anchor.split(".")
-            places[f"{owner}.{name}" if owner.lstrip("_")[:1].isupper() else name].add(
-                f"{page.url}#{anchor}"
-            )
-    spans = re.compile(
-        r"<(a|h\d|pre|summary)\b.*?</\1>|<code>(?:nn\.)?([\w.]+)</code>", re.DOTALL | re.IGNORECASE
-    )
+    places = find_names(pages)
     for page in pages:
 
         def link(match: re.Match[str], page: Page = page) -> str:
             urls = places.get(match[2] or "", set())
-            if len(urls) != 1:
-                return match[0]
-            return f'<a href="{get_relative_url(*urls, page.url)}">{match[0]}</a>'
+            if len(urls) == 1:
+                return f'<a href="{get_relative_url(*urls, page.url)}">{match[0]}</a>'
+            if match[2] and page.file.src_uri == INDEX:
+                log.warning("%s: %s is documented in %d places", INDEX, match[2], len(urls))
+            return match[0]
 
-        page.content = spans.sub(link, EMPTY.sub("", page.content or ""))
+        page.content = CODE.sub(link, EMPTY.sub("", page.content or ""))
+
+
+def find_names(pages: list[Page]) -> dict[str, set[str]]:
+    """Return where names are documented: ``Dense``, ``Dense.forward``, ``layers.Dense``, ..."""
+    places = defaultdict[str, set[str]](set)
+    for page in pages:
+        for anchor in re.findall(r'id="(anyback_nn\.[\w.]+)"', page.content or ""):
+            url = f"{page.url}#{anchor}"
+            # A function may have the name of its module.
+            parts = re.sub(r"\b(\w+)\.\1$", r"\1", anchor).split(".")
+            is_member = parts[-2].lstrip("_")[:1].isupper()
+            for start in range(1, len(parts) - is_member):
+                places[".".join(parts[start:])].add(url)
+    return places
