@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)\s#:]+)")
 EMPTY = re.compile(r'\s*\u2013\s*<div class="doc-md-description">\s*</div>')
 """The description of a parameter whose type says all."""
+BARE = re.compile(r'(?<=<div class="doc doc-contents ">)(\s*<details class="mkdocstrings-source")')
+"""The code of a method without a description: its class has the formula."""
 CODE = re.compile(
     r"<(a|h\d|pre|summary)\b.*?</\1>|<code>(?:(?:nn|anyback_nn)\.)?([\w.]+)</code>", re.DOTALL
 )
@@ -144,7 +146,7 @@ def on_page_content(html: str, page: Page, **_: Any) -> str:
 
 
 def on_env(env: Any, config: MkDocsConfig, files: Files) -> None:
-    """Link names of the package in ``code`` to their documentation; omit empty descriptions."""
+    """Link names of the package in ``code`` to their documentation, and tidy descriptions."""
     pages = [file.page for file in files.documentation_pages() if file.page]
     places = find_names(pages)
     for page in pages:
@@ -157,7 +159,8 @@ def on_env(env: Any, config: MkDocsConfig, files: Files) -> None:
                 log.warning("%s: %s is documented in %d places", INDEX, match[2], len(urls))
             return match[0]
 
-        page.content = CODE.sub(link, EMPTY.sub("", page.content or ""))
+        tidy = BARE.sub(r"\1 open", EMPTY.sub("", page.content or ""))
+        page.content = CODE.sub(link, tidy)
 
 
 def find_names(pages: list[Page]) -> dict[str, set[str]]:
