@@ -50,6 +50,7 @@ PLAYGROUND = """<!doctype html><title>Playground</title>
 <p>It was not built: run <code>anyback-nn play --output docs/build/playground.html</code>, then
 <code>nox -s docs</code>.
 """
+UNSEARCHED = "---\nsearch: {exclude: true}\n---\n\n"
 MERMAID = "mermaid.min.js"
 
 
@@ -105,12 +106,12 @@ def page_text(path: Path) -> str:
     if path.is_dir():
         names = sorted(item.name for item in path.iterdir() if item.suffix in {".py", ".md"})
         rows = "\n".join(f"- [`{name}`]({name})" for name in names)
-        return f"# {path.relative_to(ROOT).as_posix()}/\n\n{rows}\n"
+        return f"{UNSEARCHED}# `{path.relative_to(ROOT).as_posix()}/`\n\n{rows}\n"
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text
     language = {".pyi": "py"}.get(path.suffix, path.suffix.lstrip("."))
-    return f"# {path.relative_to(ROOT).as_posix()}\n\n````{language}\n{text}````\n"
+    return f"{UNSEARCHED}# `{path.relative_to(ROOT).as_posix()}`\n\n````{language}\n{text}````\n"
 
 
 def linked_files(path: Path, text: str) -> Iterator[Path]:
