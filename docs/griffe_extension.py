@@ -24,12 +24,16 @@ class AsWritten(griffe.Extension):
         lines = [line.split(" : ")[-1].strip() for line in obj.docstring.lines]
         lines += [line.removesuffix(", optional") for line in lines]
         texts = {_letters(text): text for text in lines}
+        parameters = getattr(obj, "parameters", ())
         for section in obj.docstring.parsed:
             for item in section.value if section.kind.value in TYPED else ():
                 written = str(item.annotation)
                 text = texts.get(_letters(written), written)
                 if text != written:
                     item.annotation = text
+                if section.kind.value == "parameters" and item.name in parameters:
+                    # Of several parameters in one line, all have the default of the first.
+                    item.value = parameters[item.name].default
 
 
 def _remove_generated_init(cls: griffe.Class) -> None:

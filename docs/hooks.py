@@ -50,7 +50,7 @@ PLAYGROUND = """<!doctype html><title>Playground</title>
 <p>It was not built: run <code>anyback-nn play --output docs/build/playground.html</code>, then
 <code>nox -s docs</code>.
 """
-UNSEARCHED = "---\nsearch: {exclude: true}\n---\n\n"
+CODE_PAGE = "---\nsearch: {exclude: true}\nhide: [navigation, toc]\n---\n\n"
 MERMAID = "mermaid.min.js"
 
 
@@ -106,12 +106,12 @@ def page_text(path: Path) -> str:
     if path.is_dir():
         names = sorted(item.name for item in path.iterdir() if item.suffix in {".py", ".md"})
         rows = "\n".join(f"- [`{name}`]({name})" for name in names)
-        return f"{UNSEARCHED}# `{path.relative_to(ROOT).as_posix()}/`\n\n{rows}\n"
+        return f"{CODE_PAGE}# `{path.relative_to(ROOT).as_posix()}/`\n\n{rows}\n"
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text
     language = {".pyi": "py"}.get(path.suffix, path.suffix.lstrip("."))
-    return f"{UNSEARCHED}# `{path.relative_to(ROOT).as_posix()}`\n\n````{language}\n{text}````\n"
+    return f"{CODE_PAGE}# `{path.relative_to(ROOT).as_posix()}`\n\n````{language}\n{text}````\n"
 
 
 def linked_files(path: Path, text: str) -> Iterator[Path]:
@@ -153,11 +153,14 @@ def on_env(env: Any, config: MkDocsConfig, files: Files) -> None:
     for page in pages:
 
         def link(match: re.Match[str], page: Page = page) -> str:
-            urls = places.get(match[2] or "", set())
+            name = match[2] or ""
+            # A table of the tests may have the name of one of the package, such as LOSSES.
+            is_ours = not name.isupper() or page.file.src_uri.startswith("docs/")
+            urls = places.get(name, set()) if is_ours else set()
             if len(urls) == 1:
                 return f'<a href="{get_relative_url(*urls, page.url)}">{match[0]}</a>'
-            if match[2] and page.file.src_uri == INDEX:
-                log.warning("%s: %s is documented in %d places", INDEX, match[2], len(urls))
+            if name and page.file.src_uri == INDEX:
+                log.warning("%s: %s is documented in %d places", INDEX, name, len(urls))
             return match[0]
 
         tidy = BARE.sub(r"\1 open", EMPTY.sub("", page.content or ""))
