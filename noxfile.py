@@ -322,15 +322,15 @@ def examples(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation site in ``site/``; warnings are errors. Open ``site/index.html``.
 
-    The gallery and the playground are on it if they were built, and the script of the diagrams if
-    npm is installed. After ``--``, options of mkdocs.
+    The gallery is on it after ``nox -s gallery -- docs/build/gallery``, and diagrams are drawn if
+    npm is installed; otherwise they are text. After ``--``, options of mkdocs.
     """
     session.install(*DOCS)
     built = HERE / "docs" / "build"
     built.mkdir(exist_ok=True)
     if (HERE / "anyback_nn/cli/play.py").exists():
-        session.install("-e", ".[onnx]")
-        session.run("anyback-nn", "play", "--output", str(built / "playground.html"))
+        session.install("-e", ".")
+        session.run("anyback-nn", "play", "--force", "--output", str(built / "playground.html"))
     if shutil.which("npm") and not (built / "mermaid.min.js").exists():
         folder = Path(session.create_tmp()).resolve()
         pack = ("npm", "pack", "mermaid@11", "--silent", "--pack-destination", str(folder))

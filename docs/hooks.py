@@ -38,7 +38,8 @@ CODE = re.compile(
 """Code in text; what must not be linked matches the first half."""
 COMMENT = re.compile(r"^ *<!-- .*? -->\n", re.MULTILINE | re.DOTALL)
 INDEX = "docs/api/index.md"
-STATIC = {".png", ".svg", ".gif", ".html"}
+SHOWN = {".py": "python", ".pyi": "python", ".toml": "toml", ".json": "json"}
+"""The files that a page shows, with their language; others, such as pictures, stay files."""
 
 BUILT = ROOT / "docs" / "build"
 """What other commands have built. Git ignores it."""
@@ -72,7 +73,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         if path in pages:
             continue
         pages.add(path)
-        if path.suffix in STATIC:
+        if is_static(path):
             name = path.relative_to(ROOT).as_posix()
             files.append(File.generated(config, name, abs_src_path=str(path)))
             continue
@@ -93,6 +94,11 @@ def add_built(files: Files, config: MkDocsConfig) -> None:
         files.append(File.generated(config, name, **source))
 
 
+def is_static(path: Path) -> bool:
+    """Return whether the site has a file as it is, without a page."""
+    return path.is_file() and path.suffix != ".md" and path.suffix not in SHOWN
+
+
 def page_name(path: Path) -> str:
     """Return the name of the page that shows a file or a folder of the repository."""
     name = path.relative_to(ROOT).as_posix()
@@ -110,8 +116,8 @@ def page_text(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text
-    language = {".pyi": "py"}.get(path.suffix, path.suffix.lstrip("."))
-    return f"{CODE_PAGE}# `{path.relative_to(ROOT).as_posix()}`\n\n````{language}\n{text}````\n"
+    name = path.relative_to(ROOT).as_posix()
+    return f"{CODE_PAGE}# `{name}`\n\n````{SHOWN[path.suffix]}\n{text}````\n"
 
 
 def linked_files(path: Path, text: str) -> Iterator[Path]:
@@ -131,7 +137,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     def to_page(match: re.Match[str]) -> str:
         path = Path(os.path.normpath(source.parent / match[1]))
-        if not path.exists() or path.suffix in STATIC:
+        if not path.exists() or is_static(path):
             return match[0]
         target = page_name(path)
         return "](" + posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
