@@ -81,6 +81,7 @@ LIBRARIES = (
     "tensorboard",
     "mlflow",
     "optuna",
+    "playwright",
 )
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
 

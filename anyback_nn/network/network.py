@@ -128,12 +128,10 @@ class Network(Layer):
 
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         """Compute the output and the cache of every layer."""
-        caches, sizes = [], iter(self.sizes(x.shape[-1])[1:])
-        for layer, own, state, noise in self._iterate(params, context):
-            own_context = Context(context.training, state, noise)
-            x, cache = _forward(layer, own, x, own_context, next(sizes))
+        caches = []
+        for y, cache in self._iterate_forward(params, x, context):  # noqa: B007 - the last is returned
             caches.append(cache)
-        return x, tuple(caches)
+        return y, tuple(caches)
 
     def predict(self, params: Any, x: Array, state: Any = ()) -> Array:
         """Compute the output alone; the cache of each layer is freed at once."""
@@ -141,6 +139,46 @@ class Network(Layer):
         for layer, own, own_state, _ in self._iterate(params, Context(state=state)):
             x, _ = _forward(layer, own, x, Context(state=own_state), next(sizes))
         return x
+
+    def walk(
+        self, params: Any, x: Array, context: Context = PREDICTION
+    ) -> tuple[tuple[Array, ...], Any]:
+        """Compute the output of every layer, where `forward` returns the last one alone.
+
+        Returns
+        -------
+        outputs : tuple of array
+            One for each layer.
+        cache : tuple
+            As that of `forward`, for `walk_back`.
+        """
+        outputs, caches = zip(*self._iterate_forward(params, x, context))
+        return outputs, caches
+
+    def walk_back(self, params: Any, cache: Any, dy: Array) -> tuple[tuple[Array, ...], Any]:
+        """Compute the gradient with respect to the output of every layer, and the parameters'.
+
+        Returns
+        -------
+        d_outputs : tuple of array
+            One for each layer; the last one is ``dy``.
+        grads : tuple of dict of array
+            As those of `backward`.
+        """
+        pairs = [*self._iterate_back(params, cache, dy)]
+        d_outputs = (*(dx for dx, _ in reversed(pairs)), dy)
+        first = self.layers[0].gradients(params[0], cache[0], d_outputs[0])
+        return d_outputs, (first, *(grads for _, grads in reversed(pairs)))
+
+    def _iterate_forward(
+        self, params: Any, x: Array, context: Context
+    ) -> Iterable[tuple[Array, Any]]:
+        """Iterate over the output and the cache of the layers."""
+        sizes = iter(self.sizes(x.shape[-1])[1:])
+        for layer, own, state, noise in self._iterate(params, context):
+            own_context = Context(context.training, state, noise)
+            x, cache = _forward(layer, own, x, own_context, next(sizes))
+            yield x, cache
 
     def _iterate(self, params: Any, context: Context) -> Iterable[tuple[Layer, Any, Any, Any]]:
         """Iterate over the layers with their own parameters, state and noise."""
@@ -160,11 +198,16 @@ class Network(Layer):
 
     def _backward_after_first(self, params: Any, cache: Any, dy: Array) -> tuple[Array, list[Any]]:
         """Derive all layers but the first."""
-        grads = []
+        dx, grads = dy, []
+        for dx, own in self._iterate_back(params, cache, dy):  # noqa: B007 - the last is returned
+            grads.append(own)
+        return dx, grads[::-1]
+
+    def _iterate_back(self, params: Any, cache: Any, dy: Array) -> Iterable[tuple[Array, Any]]:
+        """Iterate over ``dx`` and ``grads`` of the layers, from the last one to the second."""
         for layer, own, own_cache in zip(self.layers[:0:-1], params[:0:-1], cache[:0:-1]):
-            dy, own_grads = as_pair(layer.backward(own, own_cache, dy), layer, "dx, grads")
-            grads.append(own_grads)
-        return dy, grads[::-1]
+            dy, grads = as_pair(layer.backward(own, own_cache, dy), layer, "dx, grads")
+            yield dy, grads
 
 
 @dataclass(frozen=True, init=False)
