@@ -497,7 +497,7 @@ class Model(Engine):
         >>> print(explanation.work_gradient()[-1])
         dW₁[1,0] = X[0,1] · dZ₁[0,0] = 2 · 2 = 4
         """
-        from anyback_nn.explain.explanation import explain
+        from anyback_nn.explain.from_model import explain
 
         self.check_built()
         if np.ndim(x) == 1 and not is_frame(x):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from anyback_nn.explain.explanation import Explanation
 
 __all__ = [
+    "INPUTS",
     "NOTATIONS",
     "PHASES",
     "SETTINGS",
@@ -46,9 +47,15 @@ NOTATIONS = {
     "db alone.",
     "columns": "Samples are columns, as in textbooks: Z₁[2,0] is that of unit 2 and sample 0. The "
     "factor 1/m of the mean comes in with dW and db alone, so dZ and dA are m times those of the "
-    "library, whose samples are rows.",
+    "library, whose samples are rows. Textbooks whose W has a row for each unit write dW as "
+    "(1/m) dZ Aᵀ, its transpose.",
 }
 """What is where, and how the notations differ."""
+
+INPUTS = {
+    "X": "One number for each input of the network.",
+    "Y": "What the prediction should be. Of classes, the right one has 1, and the others 0.",
+}
 
 SIGNS = (
     "Two names side by side are a product of matrices, ⊙ multiplies number by number, ᵀ swaps rows "
@@ -98,6 +105,7 @@ def iterate_parts(
         if symbol in values:
             yield Part("equation", f"\n{symbol} {_describe_shape(values[symbol])}")
             yield Part("values", format_matrix(values[symbol], most))
+            yield Part("about", INPUTS[symbol])
     begun: set[str] = set()
     for step in explanation.steps:
         if step.phase in PHASES and step.phase not in begun:
