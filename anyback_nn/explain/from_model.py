@@ -165,7 +165,7 @@ def _compute_updates(
         )
     constants = {"rate": rate, **list_constants(optimizer), "t": step}
     if norm is not None:
-        constants["norm"] = float(norm)
+        constants["norm"] = float(f"{float(norm):.9g}")
     return Update(optimizer, list_update(optimizer), constants, computed)
 
 
