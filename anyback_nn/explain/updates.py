@@ -167,8 +167,8 @@ _ABOUT = {
     "m_old": "The running mean of the gradient after the last step; 0 before the first.",
     "s_old": "The squares of the gradient up to the last step; 0 before the first.",
     "dw_clipped": "The gradient is limited to at most the bound, in both directions.",
-    "shrink": "norm is the length of the gradient of all parameters together. A longer one than the "
-    "limit is scaled down to it.",
+    "shrink": "norm is the length of the gradient of all parameters. If it is above the limit, the "
+    "gradient is scaled down to it.",
     "dw_short": "All gradients are scaled by that factor, so that the direction stays.",
     "w_decayed": "Weight decay draws the weight towards 0 before the step.",
     "g": "What the rule takes as the gradient.",
