@@ -332,3 +332,10 @@ def bench(session: nox.Session) -> None:
     """
     session.install(".", *BENCH)
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def playground(session: nox.Session) -> None:
+    """Fetch the runtime of the playground from npm again, and trace its graphs."""
+    session.install("-e", ".[onnx]")
+    session.run("python", "-m", "anyback_nn.playground.refresh")

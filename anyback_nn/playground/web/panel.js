@@ -1,0 +1,1 @@
+class Panel { constructor(p){this.playground=p;} async refresh(){ find("code").textContent = writeScript(this.playground.training.settings, this.playground.training.data, this.playground.training.steps);} async open(){} }

@@ -1,0 +1,80 @@
+// Connect the controls, and begin.
+
+function connect(playground) {
+  const on = (id, event, act) => find(id).addEventListener(event, act);
+  on("run", "click", () => playground.toggle());
+  on("step", "click", () => playground.take(1));
+  on("epoch", "click", () => playground.takeEpoch());
+  on("reset", "click", () => playground.restart());
+  on("fewer", "click", () => playground.changeWidths(playground.widths.slice(0, -1)));
+  on("more", "click", () => playground.changeWidths([...playground.widths, playground.widths.at(-1) ?? 4]));
+  for (const id of ["activation", "optimizer", "learningRate", "batchSize", "l2", "seed"]) {
+    on(id, "change", () => playground.restart());
+  }
+  on("shapes", "change", () => playground.restart());
+  on("noise", "input", () => {
+    find("noise-value").textContent = find("noise").value;
+  });
+  on("noise", "change", () => {
+    const { shape, noise } = readControls();
+    showShapes(shape, noise, playground.own);
+    playground.restart();
+  });
+  on("links", "change", () => playground.enqueue(() => playground.showLinks()));
+  on("with-test", "change", () => playground.draw());
+  on("points", "click", (event) => playground.chooseSample(event));
+  on("file", "change", () => readFile(playground));
+  new ResizeObserver(() => playground.history?.length && playground.draw()).observe(find("points"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    playground.palette = new Palette();
+    playground.draw();
+    showShapes(readControls().shape, readControls().noise, playground.own);
+  });
+}
+
+/** Read the table that the reader has chosen; it stays in this page. */
+async function readFile(playground) {
+  const [file] = find("file").files;
+  if (!file) return;
+  const problem = find("file-problem");
+  problem.hidden = true;
+  try {
+    showColumns(readTable(file.name, await file.text()), (data) => {
+      playground.own = data;
+      showShapes("own", readControls().noise, data);
+      playground.restart();
+    });
+  } catch (error) {
+    problem.textContent = error.message;
+    problem.hidden = false;
+    find("columns").hidden = true;
+  }
+}
+
+function showLicenses() {
+  find("runtime-version").textContent = STORED.runtime.version;
+  find("license").textContent = STORED.license;
+  find("show-notices").addEventListener("click", async () => {
+    find("notices").textContent = new TextDecoder().decode(await decompress(STORED.notices));
+    find("notices").hidden = false;
+    find("show-notices").hidden = true;
+  });
+}
+
+async function start() {
+  fillControls();
+  showLicenses();
+  const own = STORED.own && readStoredData(STORED.own);
+  const runtime = await Runtime.open();
+  find("loading").hidden = true;
+  find("playground").hidden = false;
+  const playground = new Playground(runtime);
+  showShapes(own ? "own" : STORED.shape, readControls().noise, own);
+  connect(playground);
+  await playground.restart();
+}
+
+start().catch((error) => {
+  find("loading").textContent = `The page cannot run in this browser: ${error.message ?? error}`;
+  console.error(error);
+});
