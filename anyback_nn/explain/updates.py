@@ -1,0 +1,293 @@
+"""The update of a weight, in the words of textbooks: every optimiser as a few short equations.
+
+Each rule is written once, as a function of named values. With arrays it computes; with a
+`Recorder` it writes its own equations, so that the two cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from types import SimpleNamespace
+from typing import Any
+
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.explain.expressions import (
+    Expression,
+    Recorder,
+    maximum,
+    minimum,
+    sign,
+    sqrt,
+)
+from anyback_nn.explain.notation import Step, list_symbols
+from anyback_nn.optim.like_sklearn import SklearnAdam, SklearnSGD
+from anyback_nn.optim.optimizers import (
+    Adagrad,
+    Adam,
+    AdamW,
+    GradientDescent,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSProp,
+)
+
+__all__ = ["compute_update", "list_constants", "list_update", "measure_norm"]
+
+_SETTINGS = {
+    "momentum": "momentum",
+    "smoothing": "smoothing",
+    "beta1": "beta1",
+    "beta2": "beta2",
+    "epsilon": "epsilon",
+    "weight_decay": "decay",
+    "l1": "lambda1",
+    "l2": "lambda2",
+    "clip_value": "clip",
+    "clip_norm": "limit",
+}
+
+
+def compute_update(
+    optimizer: Optimizer,
+    weight: Array,
+    gradient: Array,
+    slots: Mapping[str, Array],
+    step: int | Array,
+    rate: float | Array,
+    *,
+    norm: float | Array | None = None,
+    penalized: bool = True,
+) -> dict[str, Array]:
+    """Compute the update of an array of parameters, with all that is computed on the way.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    weight, gradient : array
+        Of the same shape; unchanged.
+    slots : dict of str to array
+        The optimiser's state of this array, by the names of `Optimizer.slots`.
+    step : int or array
+        Number of the step, from 1. An array, of no axes, if the function is traced.
+    rate : float or array
+        Learning rate of this step.
+    norm : float or array, optional
+        Length of the whole gradient, see `measure_norm`; needed with ``clip_norm``.
+    penalized : bool
+        Whether penalties and weight decay act on the array.
+
+    Returns
+    -------
+    dict of str to array
+        The values by the symbols of `list_update`, the last one ``"w_new"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w, dw = np.asarray([1.0]), np.asarray([2.0])
+    >>> values = compute_update(GradientDescent(0.1), w, dw, {}, 1, 0.1)
+    >>> {name: value.tolist() for name, value in values.items()}
+    {'g': [2.0], 'w_new': [0.8]}
+    """
+    if optimizer.clip_norm is not None and norm is None:
+        raise ValueError(
+            "expected norm, the length of the whole gradient, because the optimiser has clip_norm: "
+            "see measure_norm"
+        )
+    values = SimpleNamespace(
+        **_read_settings(optimizer), rate=rate, t=step, norm=norm, w=weight, dw=gradient
+    )
+    known = {*vars(values)}
+    for slot, array in slots.items():
+        symbol, factor = _name_slot(optimizer, slot)
+        setattr(values, symbol, array if factor is None else array * (1 - factor))
+    _write(optimizer, values, penalized)
+    return {name: value for name, value in vars(values).items() if name not in known}
+
+
+def list_update(optimizer: Optimizer, *, penalized: bool = True) -> tuple[Step, ...]:
+    """List the steps of an update.
+
+    In their equations ``{w}`` is the weight before, ``{dw}`` its gradient, ``{rate}`` the learning
+    rate, ``{t}`` the number of the step; others are those of `list_constants`. What the optimiser
+    has stored, such as ``{m_old}``, comes first, with its symbol alone as the equation.
+
+    Examples
+    --------
+    >>> for step in list_update(Momentum(0.1)):
+    ...     print(step.rows)
+    {v_old}
+    {g} = {dw}
+    {v} = {momentum} · {v_old} + {g}
+    {w_new} = {w} − {rate} · {v}
+    """
+    recorder = Recorder()
+    _write(optimizer, recorder, penalized)
+    stored = {_name_slot(optimizer, slot)[0]: "" for slot in optimizer.slots}
+    return tuple(
+        Step(
+            *(symbol, "update", None, f"Update: {{{symbol}}}"),
+            *(f"{{{symbol}}} = {text}" if text else f"{{{symbol}}}",) * 2,
+            _ABOUT.get(symbol, _STORED),
+        )
+        for symbol, text in (stored | recorder.equations).items()
+    )
+
+
+def list_constants(optimizer: Optimizer) -> dict[str, float]:
+    """List the settings that appear in the equations, by their symbols.
+
+    >>> list_constants(Adam())
+    {'beta1': 0.9, 'beta2': 0.999, 'epsilon': 1e-08}
+    """
+    used = {name for step in list_update(optimizer) for name in list_symbols(step.rows)}
+    return {name: value for name, value in _read_settings(optimizer).items() if name in used}
+
+
+def _read_settings(optimizer: Optimizer) -> dict[str, float]:
+    """Return the settings by their symbols."""
+    return {symbol: getattr(optimizer, name, 0.0) for name, symbol in _SETTINGS.items()}
+
+
+def _name_slot(optimizer: Optimizer, slot: str) -> tuple[str, float | None]:
+    """Return the symbol of an array of the state, and ``b`` if it is stored over 1 - b."""
+    if isinstance(optimizer, Adam):
+        return ("m_old", optimizer.beta1) if slot == "mean" else ("v_old", optimizer.beta2)
+    return {"velocity": "v_old", "square": "s_old"}.get(slot, f"{slot}_old"), None
+
+
+def measure_norm(optimizer: Optimizer, gradients: Sequence[Array]) -> Array | None:
+    """Measure the length of the whole gradient, as ``clip_norm`` does; None if it is not needed.
+
+    >>> import numpy as np
+    >>> float(measure_norm(GradientDescent(clip_norm=1.0), [np.asarray([3.0]), np.asarray([4.0])]))
+    5.0
+    """
+    if optimizer.clip_norm is None:
+        return None
+    xp, limit = array_namespace(gradients[0]), optimizer.clip_value
+    if limit is not None:
+        gradients = [minimum(maximum(g, -limit), limit) for g in gradients]
+    # The squares of tiny or huge numbers would vanish or overflow.
+    smallest = float(xp.finfo(gradients[0].dtype).smallest_normal)
+    largest = xp.maximum(reduce(xp.maximum, (xp.max(xp.abs(g)) for g in gradients)), smallest)
+    return largest * xp.sqrt(sum(xp.sum((g / largest) ** 2) for g in gradients))
+
+
+# The rules ---------------------------------------------------------------------------------------
+
+
+def _write(optimizer: Optimizer, v: Any, penalized: bool) -> None:
+    """Clip, add the penalties and apply the rule, as `Optimizer.update` does."""
+    g, w = v.dw, v.w
+    if optimizer.clip_value is not None:
+        v.dw_clipped = minimum(maximum(g, -v.clip), v.clip)
+        g = v.dw_clipped
+    if optimizer.clip_norm is not None:
+        v.shrink = v.limit / maximum(v.norm, v.limit)
+        v.dw_short = v.shrink * g
+        g = v.dw_short
+    if penalized and isinstance(optimizer, AdamW) and optimizer.weight_decay:
+        v.w_decayed = w - v.rate * v.decay * w
+        w = v.w_decayed
+    if penalized and optimizer.l1:
+        g = g + v.lambda1 * sign(w)
+    if penalized and optimizer.l2:
+        g = g + v.lambda2 * w
+    v.g = g
+    rule = _RULES.get(type(optimizer))
+    if rule is not None:
+        rule(optimizer, v, w)
+    elif isinstance(v, Recorder):
+        v.w_new = Expression(f"{type(optimizer).__name__}.rule({{w}}, {{g}})")
+    else:
+        v.w_new = _apply_own_rule(optimizer, v, w)
+
+
+def _apply_own_rule(optimizer: Optimizer, v: Any, w: Array) -> Array:
+    """Apply the rule of a user's optimiser, which overwrites its arguments."""
+    xp = array_namespace(w)
+    slots = (getattr(v, _name_slot(optimizer, slot)[0]) for slot in optimizer.slots)
+    w, g, *own = (xp.asarray(array, copy=True) for array in (w, v.g, *slots))
+    return optimizer.rule(w, g, tuple(own), *optimizer.coefficients(v.t, v.rate))[0]
+
+
+def _descend(optimizer: Any, v: Any, w: Any) -> None:
+    v.w_new = w - v.rate * v.g
+
+
+def _momentum(optimizer: Any, v: Any, w: Any) -> None:
+    v.v = v.momentum * v.v_old + v.g
+    v.w_new = w - v.rate * v.v
+
+
+def _nesterov(optimizer: Any, v: Any, w: Any) -> None:
+    v.v = v.momentum * v.v_old + v.g
+    v.w_new = w - v.rate * (v.g + v.momentum * v.v)
+
+
+def _sklearn_sgd(optimizer: Any, v: Any, w: Any) -> None:
+    v.v = v.momentum * v.v_old - v.rate * v.g
+    v.w_new = w + v.momentum * v.v - v.rate * v.g if optimizer.nesterov else w + v.v
+
+
+def _adagrad(optimizer: Any, v: Any, w: Any) -> None:
+    v.s = v.s_old + v.g**2
+    v.w_new = w - v.rate * v.g / (sqrt(v.s) + v.epsilon)
+
+
+def _rmsprop(optimizer: Any, v: Any, w: Any) -> None:
+    v.s = v.smoothing * v.s_old + (1 - v.smoothing) * v.g**2
+    v.w_new = w - v.rate * v.g / (sqrt(v.s) + v.epsilon)
+
+
+def _average(v: Any) -> None:
+    """Update Adam's running means."""
+    v.m = v.beta1 * v.m_old + (1 - v.beta1) * v.g
+    v.v = v.beta2 * v.v_old + (1 - v.beta2) * v.g**2
+
+
+def _adam(optimizer: Any, v: Any, w: Any) -> None:
+    _average(v)
+    v.m_hat = v.m / (1 - v.beta1**v.t)
+    v.v_hat = v.v / (1 - v.beta2**v.t)
+    v.w_new = w - v.rate * v.m_hat / (sqrt(v.v_hat) + v.epsilon)
+
+
+def _sklearn_adam(optimizer: Any, v: Any, w: Any) -> None:
+    _average(v)
+    v.length = v.rate * sqrt(1 - v.beta2**v.t) / (1 - v.beta1**v.t)
+    v.w_new = w - v.length * v.m / (sqrt(v.v) + v.epsilon)
+
+
+_RULES: dict[type[Optimizer], Callable[[Any, Any, Any], None]] = {
+    GradientDescent: _descend,
+    Momentum: _momentum,
+    Nesterov: _nesterov,
+    Adagrad: _adagrad,
+    RMSProp: _rmsprop,
+    Adam: _adam,
+    AdamW: _adam,
+    SklearnSGD: _sklearn_sgd,
+    SklearnAdam: _sklearn_adam,
+}
+
+_STORED = "What the optimiser has stored in the last step; 0 before the first."
+_ABOUT = {
+    "m_old": "The running mean of the gradient after the last step; 0 before the first.",
+    "s_old": "The squares of the gradient up to the last step; 0 before the first.",
+    "dw_clipped": "The gradient is limited to at most the bound, in both directions.",
+    "shrink": "A whole gradient that is longer than the bound is scaled down to its length.",
+    "dw_short": "All gradients are scaled by that factor, so that the direction stays.",
+    "w_decayed": "Weight decay draws the weight towards 0 before the step.",
+    "g": "What the rule takes as the gradient: that of the loss, and those of penalties.",
+    "v": "The running sum or mean, with the new gradient in it.",
+    "s": "The squares of the gradient, with the new one in them.",
+    "m": "The running mean of the gradient moves a little towards the new one.",
+    "m_hat": "The mean began at 0, which is too small at first: this corrects it.",
+    "v_hat": "The mean of the squares is corrected in the same way.",
+    "length": "The learning rate, corrected for running means that began at 0.",
+    "w_new": "The weight moves against its gradient: the loss becomes smaller.",
+}
