@@ -40,7 +40,7 @@ function readControls() {
 
 /** Show the shapes, and the reader's own data once there are some, as pictures to choose from. */
 function showShapes(chosen, noise, own) {
-  const shapes = Object.keys(STORED.shapes).map((name) => [name, makeShape(name, noise)]);
+  const shapes = Object.keys(STORED.shapes).map((name) => [name, makeShape(name, Number(noise))]);
   if (own) shapes.push(["own", own]);
   find("shapes").replaceChildren(
     ...shapes.map(([name, data]) => {

@@ -69,7 +69,7 @@ async function start() {
   find("loading").hidden = true;
   find("playground").hidden = false;
   const playground = new Playground(runtime);
-  showShapes(own ? "own" : STORED.shape, readControls().noise, own);
+  showShapes(own ? "own" : STORED.shape, find("noise").value, own);
   connect(playground);
   await playground.restart();
 }

@@ -106,6 +106,17 @@ class Training {
     });
   }
 
+  /** Compute every value and gradient for a batch, by the symbols of `anyback_nn.explain`. */
+  async walk(batch) {
+    return this.runtime.run(`walk/${this.kind}`, { ...this.values, ...batch });
+  }
+
+  /** Compute the gradients that the next step will use: the weights' from layer to layer. */
+  async computeGradients() {
+    const values = await this.walk(this.batch);
+    return Array.from({ length: this.depth + 1 }, (_, k) => values[`dW${k + 1}`].data);
+  }
+
   /** Measure mean loss and accuracy on the training and the test part. */
   async measure() {
     const { x, y, nTrain } = this.data;
