@@ -39,7 +39,7 @@ function readControls() {
 }
 
 /** Show the shapes, and the reader's own data once there are some, as pictures to choose from. */
-function showShapes(chosen, noise, own) {
+function showShapes(chosen, noise, own, palette) {
   const shapes = Object.keys(STORED.shapes).map((name) => [name, makeShape(name, Number(noise))]);
   if (own) shapes.push(["own", own]);
   find("shapes").replaceChildren(
@@ -51,15 +51,12 @@ function showShapes(chosen, noise, own) {
       const title = document.createElement("span");
       title.textContent = name === "own" ? "your data" : name;
       label.append(input, canvas, title);
-      requestAnimationFrame(() => drawThumbnail(canvas, data));
+      requestAnimationFrame(() =>
+        drawPoints(canvas, data, new Plane(data.x), palette, { radius: 1.4 }),
+      );
       return label;
     }),
   );
-}
-
-function drawThumbnail(canvas, data) {
-  const { context, width } = fit(canvas);
-  drawPoints(context, data, new Plane(data.x), width, { radius: 1.4 });
 }
 
 /** Let the reader choose the columns of a table; `use` gets the data set. */

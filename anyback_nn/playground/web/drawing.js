@@ -2,34 +2,38 @@
 
 const GRID = 48; // cells of a map, in both directions
 
-/** Return a colour of the style as [red, green, blue]. */
+/** Return a colour of the style, such as "#1b1f24". */
 function readColor(name) {
-  const text = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  return [1, 3, 5].map((start) => parseInt(text.slice(start, start + 2), 16));
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** The colours of values from -1 to 1, as one table; they change with light and dark. */
+/** The colours of the style as they are now; they change with light and dark. */
 class Palette {
   constructor() {
-    const [negative, zero, positive] = ["--negative", "--zero", "--positive"].map(readColor);
-    this.table = new Uint8ClampedArray(4 * 256);
+    const names = ["paper", "ink", "soft", "line", "accent", "point-0", "point-1"];
+    this.colors = Object.fromEntries(names.map((name) => [name, readColor(`--${name}`)]));
+    const ends = ["--negative", "--zero", "--positive"].map((name) =>
+      [1, 3, 5].map((start) => parseInt(readColor(name).slice(start, start + 2), 16)),
+    );
+    const shades = new Uint8ClampedArray(4 * 256);
     for (let i = 0; i < 256; i++) {
       const share = (i - 127.5) / 127.5;
-      const end = share < 0 ? negative : positive;
-      for (let c = 0; c < 3; c++) this.table[4 * i + c] = zero[c] + Math.abs(share) * (end[c] - zero[c]);
-      this.table[4 * i + 3] = 255;
+      const [zero, end] = [ends[1], ends[share < 0 ? 0 : 2]];
+      for (let c = 0; c < 3; c++) shades[4 * i + c] = zero[c] + Math.abs(share) * (end[c] - zero[c]);
+      shades[4 * i + 3] = 255;
     }
+    this.shades = new Uint32Array(shades.buffer);
   }
 
   /** Paint a map: value(cell) of each cell of the grid, divided by its scale. */
   paint(canvas, value, scale = 1) {
-    canvas.width = canvas.height = GRID;
+    if (canvas.width !== GRID) canvas.width = canvas.height = GRID;
     const context = canvas.getContext("2d");
     const picture = context.createImageData(GRID, GRID);
-    for (let cell = 0; cell < GRID * GRID; cell++) {
-      const share = Math.max(-1, Math.min(1, value(cell) / scale));
-      const entry = 4 * Math.round(127.5 + 127.5 * (share || 0));
-      picture.data.set(this.table.subarray(entry, entry + 4), 4 * cell);
+    const pixels = new Uint32Array(picture.data.buffer);
+    for (let cell = 0; cell < pixels.length; cell++) {
+      const share = Math.max(-1, Math.min(1, value(cell) / scale)) || 0;
+      pixels[cell] = this.shades[Math.round(127.5 + 127.5 * share)];
     }
     context.putImageData(picture, 0, 0);
   }
@@ -76,62 +80,61 @@ function fit(canvas) {
   return { context, width, height };
 }
 
-function style(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-/** Draw the line where a map crosses a level, cell by cell (marching squares). */
-function drawBoundary(context, value, level, size) {
-  const step = size / GRID;
+/** Draw the line where a map crosses zero, cell by cell (marching squares). */
+function drawBoundary(canvas, value, palette) {
+  const { context, width } = fit(canvas);
+  const step = width / GRID;
   context.beginPath();
   for (let row = 0; row < GRID - 1; row++) {
     for (let column = 0; column < GRID - 1; column++) {
-      const corners = [[0, 0], [1, 0], [1, 1], [0, 1]].map(([right, down]) => ({
-        x: (column + right + 0.5) * step,
-        y: (row + down + 0.5) * step,
-        v: value((row + down) * GRID + column + right) - level,
-      }));
-      const ends = corners.flatMap((a, i) => {
-        const b = corners[(i + 1) % 4];
-        if (a.v > 0 === b.v > 0) return [];
-        const share = a.v / (a.v - b.v);
-        return [[a.x + share * (b.x - a.x), a.y + share * (b.y - a.y)]];
+      const first = row * GRID + column;
+      const v = [first, first + 1, first + GRID + 1, first + GRID].map(value);
+      const above = v.filter((number) => number > 0).length;
+      if (above === 0 || above === 4) continue;
+      const [x, y] = [(column + 0.5) * step, (row + 0.5) * step];
+      const corners = [[x, y], [x + step, y], [x + step, y + step], [x, y + step]];
+      let isStart = true;
+      corners.forEach(([ax, ay], i) => {
+        const next = (i + 1) % 4;
+        if (v[i] > 0 === v[next] > 0) return;
+        const share = v[i] / (v[i] - v[next]);
+        const [bx, by] = corners[next];
+        context[isStart ? "moveTo" : "lineTo"](ax + share * (bx - ax), ay + share * (by - ay));
+        isStart = !isStart;
       });
-      for (let i = 0; i + 1 < ends.length; i += 2) {
-        context.moveTo(...ends[i]);
-        context.lineTo(...ends[i + 1]);
-      }
     }
   }
-  context.strokeStyle = style("--ink");
+  context.strokeStyle = palette.colors.ink;
   context.lineWidth = 1.5;
   context.stroke();
 }
 
-/** Draw samples: those for training are discs, those for testing rings. */
-function drawPoints(context, data, plane, size, { withTest = true, radius = 3.2, chosen = null } = {}) {
-  const [paper, ...colors] = ["--paper", "--point-0", "--point-1"].map(style);
+/** Draw samples: those for training are discs, those for testing rings; one may be chosen. */
+function drawPoints(canvas, data, plane, palette, { withTest = true, radius = 3.2, chosen = null } = {}) {
+  const { context, width } = fit(canvas);
+  const { paper, ink, ...colors } = palette.colors;
   context.lineWidth = Math.max(1, radius / 2.8);
   data.y.forEach((label, i) => {
     const isTest = i >= data.nTrain;
     if (isTest && !withTest) return;
+    const color = colors[`point-${label}`];
     context.beginPath();
-    context.arc(...plane.place(data.x, i, size), isTest ? radius * 0.8 : radius, 0, 2 * Math.PI);
-    context.fillStyle = isTest ? paper : colors[label];
-    context.strokeStyle = isTest ? colors[label] : paper;
+    context.arc(...plane.place(data.x, i, width), isTest ? radius * 0.8 : radius, 0, 2 * Math.PI);
+    context.fillStyle = isTest ? paper : color;
+    context.strokeStyle = isTest ? color : paper;
     context.fill();
     context.stroke();
   });
   if (chosen === null) return;
   context.beginPath();
-  context.arc(...plane.place(data.x, chosen, size), 8, 0, 2 * Math.PI);
-  context.strokeStyle = style("--ink");
+  context.arc(...plane.place(data.x, chosen, width), 8, 0, 2 * Math.PI);
+  context.strokeStyle = ink;
   context.lineWidth = 2.5;
   context.stroke();
 }
 
 /** Draw the losses of training (full) and test (dashed) against the steps. */
-function drawCurves(canvas, history) {
+function drawCurves(canvas, history, { colors }) {
   const { context, width, height } = fit(canvas);
   const [left, top, right, bottom] = [34, 6, width - 6, height - 18];
   const values = history.flatMap(({ train, test }) => [train.loss, test.loss]).filter(Number.isFinite);
@@ -140,8 +143,8 @@ function drawCurves(canvas, history) {
   const x = (step) => left + (step / last) * (right - left);
   const y = (loss) => bottom - (Math.min(loss, most) / most) * (bottom - top);
   context.font = "11px system-ui, sans-serif";
-  context.fillStyle = style("--soft");
-  context.strokeStyle = style("--line");
+  context.fillStyle = colors.soft;
+  context.strokeStyle = colors.line;
   context.lineWidth = 1;
   for (const share of [0, 0.5, 1]) {
     const level = Math.round(y(share * most)) + 0.5;
@@ -157,15 +160,15 @@ function drawCurves(canvas, history) {
   context.textAlign = "right";
   context.fillText(`step ${last.toLocaleString("en")}`, right, height - 4);
   for (const [part, color, dashes] of [
-    ["train", "--accent", []],
-    ["test", "--ink", [5, 4]],
+    ["train", colors.accent, []],
+    ["test", colors.ink, [5, 4]],
   ]) {
     context.beginPath();
     history.forEach((row) => {
       if (Number.isFinite(row[part].loss)) context.lineTo(x(row.step), y(row[part].loss));
     });
     context.setLineDash(dashes);
-    context.strokeStyle = style(color);
+    context.strokeStyle = color;
     context.lineWidth = 1.8;
     context.stroke();
   }

@@ -54,6 +54,7 @@ class Playground {
       };
       this.diagram.build(this.widths, data.columns);
       this.diagram.mark(null, this.weight);
+      this.drawSamples();
       this.showChoices();
       await this.refresh();
       this.announce("Ready.");
@@ -63,6 +64,11 @@ class Playground {
   changeWidths(widths) {
     this.widths = widths;
     this.restart();
+  }
+
+  /** Show the data to choose from; the chosen one stays, unless there is another. */
+  showShapes(chosen = readControls().shape) {
+    showShapes(chosen, find("noise").value, this.own, this.palette);
   }
 
   /** Show what follows from the settings. */
@@ -177,12 +183,21 @@ class Playground {
     find("map-of").textContent = this.shown
       ? `The map shows unit ${index + 1} of layer ${layer}. Choose it again for the prediction.`
       : "The colour is the predicted probability; the line is where it is one half.";
-    const { context, width } = fit(find("points"));
-    if (!this.shown) drawBoundary(context, value, 0, width);
-    const { data } = this.training;
-    const withTest = find("with-test").checked;
-    drawPoints(context, data, this.plane, width, { withTest, chosen: this.sample });
-    drawCurves(find("curves"), this.history);
+    drawBoundary(find("boundary"), this.shown ? () => 1 : value, this.palette);
+    drawCurves(find("curves"), this.history, this.palette);
+  }
+
+  /** Draw the samples, which training does not change. */
+  drawSamples() {
+    const options = { withTest: find("with-test").checked, chosen: this.sample };
+    drawPoints(find("points"), this.training.data, this.plane, this.palette, options);
+  }
+
+  /** Draw everything again, for another size or other colours. */
+  redraw() {
+    this.palette = new Palette();
+    this.draw();
+    this.drawSamples();
   }
 
   /** Return a unit's output as a function of the cell, and the largest size of it. */
@@ -246,7 +261,7 @@ class Playground {
 
   explainSample(sample) {
     this.sample = sample;
-    this.draw();
+    this.drawSamples();
     this.enqueue(() => this.panel.open("sample"));
   }
 

@@ -16,19 +16,17 @@ function connect(playground) {
     find("noise-value").textContent = find("noise").value;
   });
   on("noise", "change", () => {
-    const { shape, noise } = readControls();
-    showShapes(shape, noise, playground.own);
+    playground.showShapes();
     playground.restart();
   });
   on("links", "change", () => playground.enqueue(() => playground.showLinks()));
-  on("with-test", "change", () => playground.draw());
+  on("with-test", "change", () => playground.drawSamples());
   on("points", "click", (event) => playground.chooseSample(event));
   on("file", "change", () => readFile(playground));
-  new ResizeObserver(() => playground.history?.length && playground.draw()).observe(find("points"));
+  new ResizeObserver(() => playground.history?.length && playground.redraw()).observe(find("points"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    playground.palette = new Palette();
-    playground.draw();
-    showShapes(readControls().shape, readControls().noise, playground.own);
+    playground.redraw();
+    playground.showShapes();
   });
 }
 
@@ -41,7 +39,7 @@ async function readFile(playground) {
   try {
     showColumns(readTable(file.name, await file.text()), (data) => {
       playground.own = data;
-      showShapes("own", readControls().noise, data);
+      playground.showShapes("own");
       playground.restart();
     });
   } catch (error) {
@@ -64,12 +62,11 @@ function showLicenses() {
 async function start() {
   fillControls();
   showLicenses();
-  const own = STORED.own && readStoredData(STORED.own);
   const runtime = await Runtime.open();
   find("loading").hidden = true;
   find("playground").hidden = false;
   const playground = new Playground(runtime);
-  showShapes(own ? "own" : STORED.shape, find("noise").value, own);
+  playground.showShapes(STORED.own ? "own" : STORED.shape);
   connect(playground);
   await playground.restart();
 }
