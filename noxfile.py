@@ -30,7 +30,7 @@ TEST = nox.project.dependency_groups(PROJECT, "test")
 # Further requirements of single environments, so that no test in them is skipped.
 MORE = {
     name: nox.project.dependency_groups(PROJECT, f"test-{name}")
-    for name in ("numpy", "jax", "ndonnx")
+    for name in ("numpy", "jax", "ndonnx", "pages")
 }
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
@@ -303,6 +303,13 @@ def loggers(session: nox.Session, tool: str) -> None:
     """
     session.install(*TOOLS[tool], *TEST)
     session.run("pytest", f"tests/training/test_loggers_{tool}.py", *session.posargs)
+
+
+@nox.session(default=False)
+def pages(session: nox.Session) -> None:
+    """Open the web pages that the package writes in headless Chromium, which must be installed."""
+    session.install("-e", ".[report]", *TEST, *MORE["pages"])
+    session.run("pytest", "tests/pages", *session.posargs)
 
 
 @nox.session(default=False)

@@ -129,9 +129,9 @@ class Network(Layer):
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         """Compute the output and the cache of every layer."""
         caches = []
-        for x, cache in self._iterate_forward(params, x, context):
+        for y, cache in self._iterate_forward(params, x, context):  # noqa: B007 - the last is returned
             caches.append(cache)
-        return x, tuple(caches)
+        return y, tuple(caches)
 
     def predict(self, params: Any, x: Array, state: Any = ()) -> Array:
         """Compute the output alone; the cache of each layer is freed at once."""
@@ -198,10 +198,10 @@ class Network(Layer):
 
     def _backward_after_first(self, params: Any, cache: Any, dy: Array) -> tuple[Array, list[Any]]:
         """Derive all layers but the first."""
-        grads = []
-        for dy, own in self._iterate_back(params, cache, dy):
+        dx, grads = dy, []
+        for dx, own in self._iterate_back(params, cache, dy):  # noqa: B007 - the last is returned
             grads.append(own)
-        return dy, grads[::-1]
+        return dx, grads[::-1]
 
     def _iterate_back(self, params: Any, cache: Any, dy: Array) -> Iterable[tuple[Array, Any]]:
         """Iterate over ``dx`` and ``grads`` of the layers, from the last one to the second."""

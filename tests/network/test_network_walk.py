@@ -36,15 +36,16 @@ def test_each_gradient_is_the_slope_along_the_output_of_its_layer(arrays, backen
     outputs, cache = NETWORK.walk(params, x)
     d_outputs, grads = NETWORK.walk_back(params, cache, dy)
     assert_close(d_outputs[-1], dy)
-    for position, (output, gradient) in enumerate(zip(outputs[:-1], d_outputs), start=1):
-        rest = nn.Network(*NETWORK.layers[position:])
-        direction = backend.asarray(np.cos(np.arange(35.0)).reshape(7, 5), float64)
+    direction = backend.asarray(np.cos(np.arange(35.0)).reshape(7, 5), float64)
 
-        def loss(step):
-            moved, _ = rest.forward(params[position:], output + step * direction)
-            return float(np.sum(to_numpy(moved * dy)))
+    def loss(layer, output, step):
+        """Return the sum of the outputs times ``dy``, from the output of one layer on."""
+        rest = nn.Network(*NETWORK.layers[layer + 1 :])
+        y, _ = rest.forward(params[layer + 1 :], output + step * direction)
+        return float(np.sum(to_numpy(y * dy)))
 
-        slope = (loss(1e-6) - loss(-1e-6)) / 2e-6
+    for layer, (output, gradient) in enumerate(zip(outputs[:-1], d_outputs)):
+        slope = (loss(layer, output, 1e-6) - loss(layer, output, -1e-6)) / 2e-6
         assert np.sum(to_numpy(gradient * direction)) == pytest.approx(slope, rel=1e-6)
     for own, expected in zip(tree_leaves(grads), tree_leaves(NETWORK.gradients(params, cache, dy))):
         assert_close(own, expected)
