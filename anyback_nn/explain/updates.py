@@ -101,7 +101,12 @@ def compute_update(
             "see measure_norm"
         )
     values = SimpleNamespace(
-        **(_read_settings(optimizer) | dict(settings or {})), rate=rate, t=step, norm=norm, w=weight, dw=gradient
+        **(_read_settings(optimizer) | dict(settings or {})),
+        rate=rate,
+        t=step,
+        norm=norm,
+        w=weight,
+        dw=gradient,
     )
     known = {*vars(values)}
     for slot, array in slots.items():

@@ -86,26 +86,21 @@ def load_plane(
 
 def _check_columns(dataset: Dataset) -> tuple[tuple[str, str], tuple[str, str]]:
     """Return the names of the two columns and of the two classes."""
-    features, encoding = dataset.encoding.features, dataset.encoding
-    names = tuple(getattr(features, "names", ()))
+    names = tuple(getattr(dataset.encoding.features, "names", ()))
     if len(names) != 2 or dataset.n_features != 2:
-        have = f"the features {quoted_list(names)}" if names else f"{dataset.n_features} features"
-        advice = (
-            ", and they become "
-            f"{dataset.n_features} numbers, because of gaps, dates or strings among their values"
-            if len(names) == 2
-            else ""
-        )
+        have, advice = f"{dataset.n_features} features", ""
+        if names:
+            have = f"the columns {quoted_list(names)}"
+            advice = "; choose them with features (--features A,B)"
+        if len(names) == 2:
+            have += f", which become {dataset.n_features} features"
+            advice = " without gaps, of which neither is a date or a category"
         raise DataError(
-            f"{dataset.name} has {have}{advice}: a plane has two, so expected a table with two "
-            "columns of numbers; choose them with features (--features A,B)"
+            f"{dataset.name} has {have}: expected a table with two columns of numbers{advice}"
         )
-    if dataset.task != "classification" or len(encoding.classes) != 2:
-        what = (
-            f"{len(encoding.classes):,} classes"
-            if dataset.task == "classification"
-            else "a continuous target"
-        )
-        raise DataError(f"{dataset.name} has {what}: expected a target of two classes")
-    first, second = names
-    return (first, second), (str(encoding.classes[0]), str(encoding.classes[1]))
+    classes = dataset.encoding.classes
+    if classes is None or len(classes) != 2:
+        have = "a continuous target" if classes is None else f"{len(classes):,} classes"
+        raise DataError(f"{dataset.name} has {have}: expected a target of two classes")
+    (first, second), (negative, positive) = names, classes
+    return (first, second), (negative, positive)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ from anyback_nn.tree import tree_map, tree_named_leaves
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["STORED", "export_graphs", "pack_graphs", "read_graphs", "trace_step"]
+__all__ = ["STORED", "list_graphs", "pack_graphs", "read_graphs"]
 
 STORED = "graphs.gz"
 """The file of this folder that has all graphs, see `pack_graphs`."""
@@ -48,24 +49,26 @@ _L2 = 0.1
 """The penalty of the step that is compared with NumPy."""
 
 
-def export_graphs() -> Iterator[tuple[str, onnx.ModelProto]]:
-    """Trace the graphs of the page one by one, each with its name.
+def list_graphs() -> dict[str, Callable[[], onnx.ModelProto]]:
+    """List the graphs of the page by their names, each with the function that traces it.
 
     - ``step/2/Tanh/Adam``: a step of training of two hidden layers, see `trace_step`;
     - ``rows/2/Tanh``: the forward part for any number of samples, see `trace_rows`;
     - ``walk/2/Tanh``: the gradients of a batch too, see `trace_walk`;
     - ``update/Adam``: the update of one weight, see `trace_update`.
     """
+    graphs: dict[str, Callable[[], onnx.ModelProto]] = {}
     for depth in range(MAX_DEPTH + 1):
         # Without hidden layers, all activations are one.
         for activation in ACTIVATIONS if depth else [*ACTIVATIONS][:1]:
-            model = build_model((MAX_WIDTH,) * depth, activation)
-            yield f"rows/{depth}/{activation}", trace_rows(model)
-            yield f"walk/{depth}/{activation}", trace_walk(model)
+            kind, model = f"{depth}/{activation}", build_model((MAX_WIDTH,) * depth, activation)
+            graphs[f"rows/{kind}"] = partial(trace_rows, model)
+            graphs[f"walk/{kind}"] = partial(trace_walk, model)
             for name, optimizer in OPTIMIZERS.items():
-                yield f"step/{depth}/{activation}/{name}", trace_step(model, optimizer)
+                graphs[f"step/{kind}/{name}"] = partial(trace_step, model, optimizer)
     for name, optimizer in OPTIMIZERS.items():
-        yield f"update/{name}", trace_update(optimizer)
+        graphs[f"update/{name}"] = partial(trace_update, optimizer)
+    return graphs
 
 
 def trace_step(model: Model, optimizer: Optimizer) -> onnx.ModelProto:
@@ -123,7 +126,9 @@ def trace_walk(model: Model) -> onnx.ModelProto:
 
 
 def _trace_values(
-    model: Model, compute: Callable[..., dict[str, Array]], shapes: Mapping[str, tuple[int | str, ...]]
+    model: Model,
+    compute: Callable[..., dict[str, Array]],
+    shapes: Mapping[str, tuple[int | str, ...]],
 ) -> onnx.ModelProto:
     """Trace a function of samples and of the tree of parameters."""
     names = {f"parameters.{name}": shape for name, shape in _name_widths(model).items()}
@@ -146,7 +151,7 @@ def trace_update(optimizer: Optimizer) -> onnx.ModelProto:
         )
 
     names = ("w", "dw", "t", "rate", "lambda2", *optimizer.slots)
-    return trace(compute, {name: ((), "float64") for name in names})
+    return trace(compute, dict.fromkeys(names, ((), "float64")))
 
 
 def _name_widths(model: Model) -> dict[str, tuple[int | str, ...]]:

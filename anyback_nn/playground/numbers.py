@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 
 from anyback_nn.datasets import synthetic
@@ -13,7 +17,7 @@ __all__ = ["N_SAMPLES", "SHAPES", "draw_shapes", "draw_weights"]
 N_SAMPLES = 500
 """The number of points of a shape."""
 
-SHAPES = {
+SHAPES: dict[str, Callable[..., Any]] = {
     "spirals": synthetic.make_spirals,
     "moons": synthetic.make_moons,
     "circles": synthetic.make_circles,
@@ -34,7 +38,7 @@ def draw_weights() -> np.ndarray:
         For the largest network.
     """
     widths = (N_INPUTS, *(MAX_WIDTH,) * MAX_DEPTH, 1)
-    n_weights = sum(n_in * n_out for n_in, n_out in zip(widths, widths[1:]))
+    n_weights = sum(n_in * n_out for n_in, n_out in pairwise(widths))
     return np.stack([generator(seed, "weights").random(n_weights) for seed in range(N_SEEDS)])
 
 
@@ -52,7 +56,7 @@ def draw_shapes() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     shapes = {}
     for name, make in SHAPES.items():
         options = {"n_classes": 2} if name in ("spirals", "blobs") else {}
-        clean, y = make(N_SAMPLES, noise=0.0, seed=0, **options)  # type: ignore[operator]
-        noisy, _ = make(N_SAMPLES, noise=1.0, seed=0, **options)  # type: ignore[operator]
+        clean, y = make(N_SAMPLES, noise=0.0, seed=0, **options)
+        noisy, _ = make(N_SAMPLES, noise=1.0, seed=0, **options)
         shapes[name] = (np.stack([clean, noisy]), y)
     return shapes

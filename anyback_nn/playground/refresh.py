@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from anyback_nn.playground import runtime
-from anyback_nn.playground.graphs import STORED, export_graphs, pack_graphs
+from anyback_nn.playground.graphs import STORED, list_graphs, pack_graphs
 
 __all__ = ["refresh_graphs", "refresh_runtime"]
 
@@ -26,7 +26,7 @@ def refresh_runtime() -> None:
 
 def refresh_graphs() -> None:
     """Trace all graphs."""
-    graphs = {name: graph.SerializeToString() for name, graph in export_graphs()}
+    graphs = {name: trace().SerializeToString() for name, trace in list_graphs().items()}
     Path(str(files(__package__) / STORED)).write_bytes(pack_graphs(graphs))
 
 
