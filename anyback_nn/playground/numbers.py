@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from anyback_nn.datasets import synthetic
 from anyback_nn.playground.settings import MAX_DEPTH, MAX_WIDTH, N_INPUTS, N_SEEDS
 from anyback_nn.random import generator
 
-__all__ = ["N_SAMPLES", "SHAPES", "draw_shapes", "draw_weights"]
+__all__ = ["N_SAMPLES", "SHAPES", "draw_shapes", "draw_weights", "get_noise"]
 
 N_SAMPLES = 500
 """The number of points of a shape."""
@@ -40,6 +41,16 @@ def draw_weights() -> np.ndarray:
     widths = (N_INPUTS, *(MAX_WIDTH,) * MAX_DEPTH, 1)
     n_weights = sum(n_in * n_out for n_in, n_out in pairwise(widths))
     return np.stack([generator(seed, "weights").random(n_weights) for seed in range(N_SEEDS)])
+
+
+def get_noise(name: str) -> float:
+    """Return the default noise of a shape.
+
+    >>> get_noise("blobs")
+    0.5
+    """
+    noise: float = signature(SHAPES[name]).parameters["noise"].default
+    return noise
 
 
 def draw_shapes() -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -14,7 +14,7 @@ from anyback_nn.pages import build_page
 from anyback_nn.playground import runtime
 from anyback_nn.playground.data import PlaneData
 from anyback_nn.playground.graphs import STORED
-from anyback_nn.playground.numbers import SHAPES, draw_shapes, draw_weights
+from anyback_nn.playground.numbers import SHAPES, draw_shapes, draw_weights, get_noise
 from anyback_nn.playground.settings import (
     ACTIVATIONS,
     BATCH_SIZE,
@@ -86,7 +86,8 @@ def build_playground(data: PlaneData | None = None, shape: str = "spirals") -> s
         "nSeeds": N_SEEDS,
         "weights": _encode(draw_weights()),
         "shapes": {
-            name: {"x": _encode(x), "y": y.tolist()} for name, (x, y) in draw_shapes().items()
+            name: {"x": _encode(x), "y": y.tolist(), "noise": get_noise(name)}
+            for name, (x, y) in draw_shapes().items()
         },
         "shape": shape,
         "own": None if data is None else _describe(data),

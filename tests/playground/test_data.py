@@ -12,9 +12,10 @@ from anyback_nn.playground.data import MAX_ROWS
 
 def write_table(path, n_rows=60):
     random = np.random.default_rng(0)
+    numbers = random.normal((0, 5), (1, 9), (n_rows, 2))
     rows = [
-        f"{random.normal():.4f},{random.normal(5, 9):.2f},{'red' if i % 3 else 'blue'},{i % 4},u{i % 2}"
-        for i in range(n_rows)
+        f"{a:.4f},{b:.2f},{'red' if i % 3 else 'blue'},{i % 4},u{i % 2}"
+        for i, (a, b) in enumerate(numbers)
     ]
     path.write_text("\n".join(["a,b,colour,four,text", *rows]), encoding="utf-8")
     return path

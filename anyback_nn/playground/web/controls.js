@@ -39,8 +39,8 @@ function readControls() {
 }
 
 /** Show the shapes, and the reader's own data once there are some, as pictures to choose from. */
-function showShapes(chosen, noise, own, palette) {
-  const shapes = Object.keys(STORED.shapes).map((name) => [name, makeShape(name, Number(noise))]);
+function showShapes(chosen, own, palette) {
+  const shapes = Object.entries(STORED.shapes).map(([name, { noise }]) => [name, makeShape(name, noise)]);
   if (own) shapes.push(["own", own]);
   find("shapes").replaceChildren(
     ...shapes.map(([name, data]) => {
@@ -57,6 +57,12 @@ function showShapes(chosen, noise, own, palette) {
       return label;
     }),
   );
+}
+
+/** Set the noise; that of a shape is its default in the library. */
+function setNoise(noise) {
+  find("noise").value = noise;
+  find("noise-value").textContent = noise;
 }
 
 /** Let the reader choose the columns of a table; `use` gets the data set. */

@@ -68,16 +68,16 @@ class Playground {
 
   /** Show the data to choose from; the chosen one stays, unless there is another. */
   showShapes(chosen = readControls().shape) {
-    showShapes(chosen, find("noise").value, this.own, this.palette);
+    showShapes(chosen, this.own, this.palette);
   }
 
   /** Show what follows from the settings. */
   showChoices() {
     const { settings, data } = this.training;
-    find("noise-value").textContent = settings.noise;
     find("noise").disabled = settings.shape === "own";
     find("activation").disabled = !this.widths.length;
     find("depth").textContent = `${this.widths.length} hidden layer${this.widths.length === 1 ? "" : "s"}`;
+    find("epoch").dataset.steps = this.training.batches.length;
     find("fewer").disabled = !this.widths.length;
     find("more").disabled = this.widths.length === STORED.maxDepth;
     const left = data.nLeftOut ? ` ${data.nLeftOut} rows are left out.` : "";

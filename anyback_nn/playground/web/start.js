@@ -11,14 +11,12 @@ function connect(playground) {
   for (const id of ["activation", "optimizer", "learningRate", "batchSize", "l2", "seed"]) {
     on(id, "change", () => playground.restart());
   }
-  on("shapes", "change", () => playground.restart());
-  on("noise", "input", () => {
-    find("noise-value").textContent = find("noise").value;
-  });
-  on("noise", "change", () => {
-    playground.showShapes();
+  on("shapes", "change", (event) => {
+    setNoise(STORED.shapes[event.target.value]?.noise ?? 0);
     playground.restart();
   });
+  on("noise", "input", () => setNoise(find("noise").value));
+  on("noise", "change", () => playground.restart());
   on("links", "change", () => playground.enqueue(() => playground.showLinks()));
   on("with-test", "change", () => playground.drawSamples());
   on("points", "click", (event) => playground.chooseSample(event));
@@ -67,6 +65,7 @@ async function start() {
   find("playground").hidden = false;
   const playground = new Playground(runtime);
   playground.showShapes(STORED.own ? "own" : STORED.shape);
+  setNoise(STORED.own ? 0 : STORED.shapes[STORED.shape].noise);
   connect(playground);
   await playground.restart();
 }

@@ -1,0 +1,192 @@
+"""The playground in headless Chromium: it trains, and Python computes the same numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+
+import numpy as np
+import pytest
+from watched_pages import WIDTHS
+
+import anyback_nn as nn
+from anyback_nn.playground import build_playground, load_plane
+from anyback_nn.playground.settings import build_model
+
+HOSTILE = "</script><b>\"'\\n, é\u2028"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """The page with its default settings: spirals, two layers of eight tanh units, Adam."""
+    path = tmp_path_factory.mktemp("playground") / "page.html"
+    path.write_text(build_playground(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def play(open_page, path):
+    """Open the page, and wait until it can train."""
+
+    def play(page_path=path, **options):
+        page = open_page(page_path, **options)
+        page.wait_for_selector("#status:not(:empty)", state="attached")
+        return page
+
+    return play
+
+
+def choose(page, **settings):
+    """Choose settings, and wait for the new network."""
+    for name, value in settings.items():
+        if name == "shape":
+            page.click(f"label:has(input[value={value}])")
+        elif name == "seed":
+            page.fill("#seed", str(value))
+            page.press("#seed", "Tab")
+        elif name == "noise":
+            page.fill("#noise", str(value))
+        else:
+            page.select_option(f"#{name}", str(value))
+    wait_for(page, 0)
+
+
+def wait_for(page, steps, timeout=30):
+    """Wait until so many steps are shown."""
+    page.wait_for_selector(f"#steps:text-is('{steps:,}')", state="attached", timeout=1000 * timeout)
+
+
+def take(page, steps):
+    """Take steps: by epochs while they are short, then one by one."""
+    per_epoch = int(page.get_attribute("#epoch", "data-steps"))
+    for _ in range(steps // per_epoch):
+        page.click("#epoch")
+    for _ in range(steps % per_epoch):
+        page.click("#step")
+    wait_for(page, steps)
+
+
+def read(page, name):
+    return float(page.get_attribute(f"#{name}", "data-value"))
+
+
+def run_script(page):
+    """Run the script of the page; return the losses that it prints."""
+    page.click("#tab-python")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(page.inner_text("#code"), "script", "exec"), {})
+    return [float(loss) for loss in re.findall(r"loss (\S+),", printed.getvalue())]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_opens(play, width, scheme):
+    page = play(width=width, scheme=scheme)
+    assert 0.5 < read(page, "train-loss") < 1
+    for _ in range(2):
+        page.click("#more")
+    take(page, 1)
+
+
+def test_spirals_are_learned(play):
+    page = play()
+    page.select_option("#speed", "fast")
+    page.click("#run")
+    page.wait_for_selector("#test-accuracy:text-matches('^(0.9[5-9]|1)')", timeout=60_000)
+    page.click("#run")
+    page.wait_for_selector("#run[aria-pressed=false]")
+    assert read(page, "test-accuracy") >= 0.95
+    assert read(page, "train-accuracy") >= 0.95
+
+
+def test_a_step_changes_a_weight_as_in_numpy(play):
+    page = play()
+    take(page, 1)
+    page.dispatch_event(".network .area >> nth=5", "pointerenter")
+    shown = page.inner_text("#hover")
+    x, y = nn.datasets.make_spirals(500, n_classes=2, noise=0.03)
+    model = build_model((8, 8), "Tanh")
+    model.fit(x[:32], y[:32], optimizer=nn.Adam(0.01), batch_size=32, shuffle=False, epochs=1)
+    assert shown.startswith("weight from x1 to unit 6 of layer 1: ")
+    expected = float(model.params[0]["weight"][0, 5])
+    assert float(shown.rpartition(" ")[2]) == pytest.approx(expected, rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        ({}, 2),
+        ({"shape": "moons", "noise": 0.2, "optimizer": "Momentum", "learningRate": 0.03}, 0),
+        ({"shape": "circles", "activation": "ReLU", "batchSize": 8, "seed": 49, "l2": 0.01}, 4),
+        ({"shape": "xor", "activation": "Sigmoid", "optimizer": "RMSProp", "l2": 0.0003}, 3),
+        ({"shape": "blobs", "activation": "LeakyReLU", "optimizer": "GradientDescent"}, 1),
+        ({"activation": "Identity", "learningRate": 0.3, "batchSize": 64, "seed": 7}, 2),
+    ],
+    ids=["default", "momentum", "relu", "sigmoid", "leaky", "identity"],
+)
+def test_the_script_reproduces_100_steps(play, settings, layers):
+    page = play()
+    for _ in range(abs(layers - 2)):
+        page.click("#more" if layers > 2 else "#fewer")
+    if layers:
+        page.click("[aria-label='one unit less in layer 1']")
+    choose(page, **settings)
+    take(page, 100)
+    expected = [read(page, "train-loss"), read(page, "test-loss")]
+    assert run_script(page) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_readers_own_table(play, tmp_path):
+    random = np.random.default_rng(0)
+    rows = [[*random.normal(3, 2, 2), 0.0] for _ in range(200)]
+    lines = [
+        f"{a:.4f};{b:.4f};{'in' if (a - 3) ** 2 + (b - 3) ** 2 < 4 else 'out'}" for a, b, _ in rows
+    ]
+    quoted = HOSTILE.replace('"', '""')
+    table = tmp_path / "own.csv"
+    text = "\n".join([f'width;"{quoted}";kind', *sorted(lines), "1,5;;in"])
+    table.write_text(text.replace(".", ","), encoding="utf-8")
+    page = play()
+    page.set_input_files("#file", table)
+    page.wait_for_selector("#about-data:text('140 samples for training, 60 for testing')")
+    assert "1 rows are left out" in page.inner_text("#about-data")
+    assert page.inner_text("#second option:checked") == HOSTILE.replace("\u2028", "\u2028")
+    take(page, 100)
+    expected = [read(page, "train-loss"), read(page, "test-loss")]
+    assert expected[0] < 0.5
+    assert run_script(page) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,c\n1,2,x\n", "1 rows below its header: expected 10"),
+        ("a,b,c\n" + "1,2,x\n" * 20, "no column has two different values"),
+        ("a,b,c\n" + "1,u,x\n2,v,y\n" * 20, "expected two columns of numbers"),
+    ],
+    ids=["short", "one class", "strings"],
+)
+def test_other_tables_are_refused(play, tmp_path, text, message):
+    page = play()
+    (tmp_path / "own.csv").write_text(text, encoding="utf-8")
+    page.set_input_files("#file", tmp_path / "own.csv")
+    page.wait_for_selector("#file-problem:not([hidden])")
+    assert message in page.inner_text("#file-problem")
+
+
+def test_a_table_of_the_command_line(play, tmp_path):
+    random = np.random.default_rng(1)
+    x = random.normal(0, 30, (100, 2))
+    kinds = np.where(x[:, 0] > x[:, 1], HOSTILE, "no")
+    import polars as pl
+
+    frame = pl.DataFrame({HOSTILE: x[:, 0], "b": x[:, 1], "kind": kinds})
+    path = tmp_path / "page.html"
+    path.write_text(build_playground(load_plane(frame, target="kind")), encoding="utf-8")
+    page = play(path)
+    assert HOSTILE.split("\u2028")[0] in page.inner_text("#class-0")
+    take(page, 10)
+    expected = [read(page, "train-loss"), read(page, "test-loss")]
+    assert run_script(page) == pytest.approx(expected, abs=1e-4)
