@@ -128,10 +128,9 @@ _KNOWN: dict[type[Loss], Callable[[Any], LossFormula]] = {
     ),
     Huber: lambda loss: LossFormula(
         "",
-        "huber({p} − {y})",
+        f"(({{p}} − {{y}})^2 / 2 where |{{p}} − {{y}}| < {loss.delta:g}, "
+        f"else {loss.delta:g} (|{{p}} − {{y}}| − {loss.delta / 2:g}))",
         f"limit({{p}} − {{y}}, −{loss.delta:g}, {loss.delta:g})",
-        note=f"huber(e) is e²/2 where |e| is at most {loss.delta:g}, and {loss.delta:g} (|e| − "
-        f"{loss.delta / 2:g}) beyond.",
     ),
     Poisson: lambda loss: LossFormula(
         "exp({z})", "({p} − {y} + {y} ⊙ log({y} / {p}))", "({p} − {y})"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["Step", "list_symbols", "split_symbol", "to_text"]
+__all__ = ["Step", "list_symbols", "split_symbol", "to_text", "write_raised", "write_symbol"]
 
 _PLACE = re.compile(r"\{([\w.]+)\}")
 _GREEK = {"beta": "β", "rate": "α", "epsilon": "ε", "lambda": "λ"}
@@ -97,5 +97,9 @@ def to_text(equation: str, write: Callable[[str], str] = write_symbol) -> str:
     >>> to_text("{rate} {g}^2", write={"rate": "0.1", "g": "0.5"}.__getitem__)
     '0.1 0.5²'
     """
-    raised = re.sub(r"\^(\w)", lambda match: _RAISED[match[1]], equation)
-    return _PLACE.sub(lambda match: write(match[1]), raised)
+    return _PLACE.sub(lambda match: write(match[1]), write_raised(equation))
+
+
+def write_raised(equation: str) -> str:
+    """Write what is raised, such as the 2 of a square, in Unicode."""
+    return re.sub(r"\^(\w)", lambda match: _RAISED[match[1]], equation)

@@ -53,8 +53,8 @@ def list_steps(
     ...     print(step.rows)
     {Z1} = {X} {W1} + {b1}
     Ŷ = {A1} = sigmoid({Z1})
-    {L} = (1/m) sum(−({Y} ⊙ log({A1}) + (1 − {Y}) ⊙ log(1 − {A1})))
-    {dZ1} = ({A1} − {Y}) / m
+    {L} = (1/{m}) sum(−({Y} ⊙ log({A1}) + (1 − {Y}) ⊙ log(1 − {A1})))
+    {dZ1} = ({A1} − {Y}) / {m}
     {dW1} = {X}^T {dZ1}
     {db1} = sum({dZ1})
     """
@@ -136,7 +136,7 @@ def _write_forward(node: _Node, names: Names) -> Step:
         )
         return node.step(
             *(node.y, "forward", f"Normalisation ({node.kind})"),
-            f"{{scale{n}}} ⊙ {_normalized(node)} + {{shift{n}}}",
+            f"{{scale{n}}} ⊙ {_normalized(node)[0]} + {{shift{n}}}{_normalized(node)[1]}",
             f"{about} Then a learned scale and shift are applied.",
         )
     if isinstance(layer, Dropout):
@@ -159,12 +159,13 @@ def _write_forward(node: _Node, names: Names) -> Step:
     )
 
 
-def _normalized(node: _Node) -> str:
-    """Write the input of a normalisation with mean 0 and variance 1."""
-    x, n = f"{{{node.x}}}", node.number
-    if type(node.layer) is BatchNorm:
-        return f"({x} − {{mean{n}}}) / √({{variance{n}}} + {node.layer.epsilon:g})"
-    return f"({x} − mean) / √(variance + {getattr(node.layer, 'epsilon', 0):g})"
+def _normalized(node: _Node) -> tuple[str, str]:
+    """Write the input of a normalisation with mean 0 and variance 1, and what is said after it."""
+    x, n, layer = f"{{{node.x}}}", node.number, node.layer
+    if isinstance(layer, BatchNorm):
+        return f"({x} − {{mean{n}}}) / √({{variance{n}}} + {layer.epsilon:g})", ""
+    epsilon = getattr(layer, "epsilon", 0.0)
+    return "x̂", f", x̂ = ({x} − mean({x})) / √(variance({x}) + {epsilon:g})"
 
 
 def _mark_prediction(step: Step) -> Step:
@@ -192,22 +193,23 @@ def _write_loss_steps(
 ) -> Iterator[Step]:
     """Write the loss, and its gradient with respect to the last layer's output."""
     last, name = names.outputs[-1], type(loss).__name__
-    divisor = f"{n_out} " if formula.mean and n_out > 1 else ""
+    share = str(n_out) if formula.mean and n_out > 1 else ""
+    divisor = f"({share} {{m}})" if share else "{m}"
     value, gradient = (
         text.replace("{p}", f"{{{names.prediction}}}").replace("{y}", "{Y}")
         for text in (formula.value, formula.gradient)
     )
     weights = "weights ⊙ " if weighted else ""
-    equation = f"{{L}} = (1/{f'({divisor}m)' if divisor else 'm'}) sum({weights}{value})"
+    equation = f"{{L}} = (1/{divisor}) sum({weights}{value})"
     note = f" {formula.note}" if formula.note else ""
     yield Step(
         *("L", "loss", None, f"Loss: {name}", equation, equation),
         f"How wrong the prediction is, as one number: the mean over the m samples.{note}",
     )
-    per_sample = f"{weights}{gradient}" + (f" / {divisor.strip()}" if divisor else "")
+    per_sample = f"{weights}{gradient}" + (f" / {share}" if share else "")
     if per_sample == "({p} − {y})".format(p=f"{{{names.prediction}}}", y="{Y}"):
         per_sample = per_sample[1:-1]
-    rows = f"{weights}{gradient} / {f'({divisor}m)' if divisor else 'm'}"
+    rows = f"{weights}{gradient} / {divisor}"
     yield Step(
         *(f"d{last}", "backward", None, f"From the loss back to {{d{last}}}"),
         *(f"{{d{last}}} = {rows}", f"{{d{last}}} = {per_sample}"),
@@ -222,17 +224,18 @@ def _write_gradients(node: _Node, names: Names) -> Iterator[Step]:
     for path, symbol in names.parameters[node.index].items():
         columns = ""
         if type(node.layer) is Dense and path == "weight":
-            rows, columns = f"{{{node.x}}}^T {dy}", f"(1/m) {{{node.x}}} {dy}^T"
+            rows, columns = f"{{{node.x}}}^T {dy}", f"(1/{{m}}) {{{node.x}}} {dy}^T"
             about = (
                 f"A weight's gradient is the number that it multiplies times the {dy} of the unit "
                 "that it leads to, summed over the samples."
             )
         elif type(node.layer) is Dense:
-            rows, columns = f"sum({dy})", f"(1/m) sum({dy})"
+            rows, columns = f"sum({dy})", f"(1/{{m}}) sum({dy})"
             about = f"A bias is added as it is, so its gradient is {dy}, summed over the samples."
         elif type(node.layer) in (BatchNorm, LayerNorm):
-            factor = f" ⊙ {_normalized(node)}" if path == "scale" else ""
-            rows, columns = f"sum({dy}{factor})", f"(1/m) sum({dy}{factor})"
+            x_hat, rest = _normalized(node) if path == "scale" else ("", "")
+            rows = f"sum({dy}{x_hat and ' ⊙ '}{x_hat})"
+            rows, columns = f"{rows}{rest}", f"(1/{{m}}) {rows}{rest}"
             about = f"The {path} of each feature, summed over the samples."
         else:
             rows = f"{node.kind}.backward({dy})"
@@ -260,8 +263,9 @@ def _write_backward(node: _Node) -> Step:
             f"{name} at {x}. One number for each unit and sample, of the shape of {x}."
         )
         if name == "softmax":
-            rows = f"{y} ⊙ ({dy} − sum({dy} ⊙ {y}))"
-            about = f"The chain rule: each probability depends on all numbers of {x} of its sample."
+            rows = f"{y} ⊙ ({dy} − total({dy} ⊙ {y}))"
+            about = f"The chain rule: each probability depends on all numbers of {x} of its "
+            "sample, which total adds."
         elif name == "the identity":
             rows = dy
     elif type(layer) is BatchNorm:
@@ -271,8 +275,8 @@ def _write_backward(node: _Node) -> Step:
     elif type(layer) is LayerNorm:
         title = "Back through the normalisation"
         rows = (
-            f"(h − mean(h) − x̂ ⊙ mean(h ⊙ x̂)) / √(variance + {layer.epsilon:g}), "
-            f"h = {dy} ⊙ {{scale{n}}}, x̂ = {_normalized(node)}"
+            f"(h − mean(h) − x̂ ⊙ mean(h ⊙ x̂)) / √(variance({x}) + {layer.epsilon:g}), "
+            f"h = {dy} ⊙ {{scale{n}}}{_normalized(node)[1]}"
         )
         about = "Mean and variance depend on the input too, which the two means take into account."
     elif type(layer) is Dropout:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import anyback_nn as nn
+from anyback_nn.explain.code import HELPERS, to_code
 from anyback_nn.network.layout import Layout
 from anyback_nn.random import Random, generator
 from anyback_nn.tree import tree_map
@@ -67,53 +68,12 @@ def pack(tree: Any) -> tuple[Layout, Any]:
     return layout, layout.pack(tree)
 
 
-_GROUP = r"((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)"
-_REWRITES = (
-    (rf"\({_GROUP} where {_GROUP}, else {_GROUP}\)", r"where(\2, \1, \3)"),
-    (r"\|(.*?)\|", r"abs(\1)"),
-    (r"\[(.*?)\]", r"(\1) * 1.0"),
-    # Side by side: a product of matrices, or of a number and something.
-    (r"(\{\w+\}(?:\^T)?) (?=\{)", r"\1 @ "),
-    (r"(?<=\d) (?=[({m]|exp|where)|(?<=\)) (?=\{|sum)", " * "),
-    (r"\{(\w+)\}\^T", r"values['\1'].T"),
-    (r"\{(\w+)\}", r"values['\1']"),
-    (r"\^(\d)", r"**\1"),
-    ("⊙", "*"),
-    ("−", "-"),
-    ("√", "sqrt"),
-)
-
-
-def compute(equation: str, values: dict[str, Any], samples: int) -> Any:
-    """Compute the right side of an equation as it is written.
-
-    ``samples`` is the axis of the samples. ``sum`` is over the samples, or of the loss over all.
-    """
-    symbol, right = re.search(r"\{(\w+)\} = (.*)", equation).groups()
-    right, _, rest = right.partition(", s = ")
-
-    def total(array: Any) -> Any:
-        # That of the softmax is over the features.
-        axis = samples if symbol.startswith(("db", "ds")) else 1 - samples
-        keep = samples == 1 or axis == 1
-        return array.sum() if symbol == "L" else array.sum(axis=axis, keepdims=keep)
-
-    def huber(e: Any) -> Any:
-        return np.where(np.abs(e) <= 0.5, e**2 / 2, 0.5 * (np.abs(e) - 0.25))
-
-    def softmax(z: Any) -> Any:
-        return np.exp(z) / np.exp(z).sum(axis=1 - samples, keepdims=True)
-
-    names = {name: getattr(np, name) for name in ("abs", "exp", "log", "sign", "sqrt", "tanh")}
-    names |= {"sum": total, "max": np.maximum, "limit": np.clip, "where": np.where}
-    names |= {"huber": huber, "softmax": softmax, "sigmoid": lambda z: 1 / (1 + np.exp(-z))}
-    names |= {"values": values, "m": values["X"].shape[samples]}
-
-    def run(text: str) -> Any:
-        for pattern, replacement in _REWRITES:
-            text = re.sub(pattern, replacement, text)
-        return eval(text, names)
-
-    if rest:
-        names["s"] = run(rest)
-    return run(right)
+def compute(equation: str, values: dict[str, Any], axis: int) -> Any:
+    """Compute an equation as it is written; ``axis`` is that of the samples."""
+    names: dict[str, Any] = {**values, "np": np}
+    for helper in HELPERS.values():
+        # What is over the features of a sample is over the other axis.
+        exec(helper.replace("axis=1", f"axis={1 - axis}"), names)
+    for line in to_code(equation, axis):
+        exec(line, names)
+    return names[re.search(r"\{(\w+)\} = ", equation)[1]]

@@ -1,0 +1,339 @@
+"""What happens to samples in a model: all steps with their values, and the next update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anyback_nn.array_api import to_numpy
+from anyback_nn.explain.names import Names, name_values
+from anyback_nn.explain.notation import Step
+from anyback_nn.explain.steps import list_steps
+from anyback_nn.explain.updates import (
+    compute_update,
+    list_constants,
+    list_update,
+    measure_norm,
+)
+from anyback_nn.explain.walk import collect_parameters, compute_walk, to_columns
+from anyback_nn.explain.worked import (
+    Line,
+    Template,
+    fill,
+    list_templates,
+    list_update_templates,
+)
+from anyback_nn.network.layers import BatchNorm, Dense, Dropout
+from anyback_nn.optim.optimizers import Optimizer
+from anyback_nn.training.engine import Engine
+from anyback_nn.tree import tree_map
+
+__all__ = ["Explanation", "Update", "explain", "find_dense"]
+
+Weight = tuple[str, int, int]
+"""The name of a layer's weights, and the position of one: its input and its unit."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """The next step of training, for the weights of the `Dense` layers.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+    steps : tuple of Step
+        See `list_update`.
+    constants : dict of str to float
+        Settings, learning rate ``rate``, number ``t`` of the step, and if needed ``norm``.
+    values : dict of str to dict of str to array
+        For the weights of each layer, such as ``"W1"``: the values by the symbols of the steps.
+    """
+
+    optimizer: Optimizer
+    steps: tuple[Step, ...]
+    constants: dict[str, float]
+    values: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Samples walked through a model; printed, it is the walk as text.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+    values : dict of str to ndarray
+        The samples ``"X"``, the targets ``"Y"``, parameters and all values of the steps by their
+        symbols, in float64, with samples as rows.
+    names : Names
+    update : Update, optional
+        None without targets.
+    weight : tuple of (str, int, int), optional
+        The weight whose update is worked out.
+    notes : tuple of str
+        What differs from a step of training.
+    layers : dict of str to int
+        The position of each `Dense` layer by the name of its weights.
+    features, classes : tuple of str
+        Names of the inputs and outputs, if they are known.
+    model_file : Path, optional
+        Where the model is saved.
+    """
+
+    steps: tuple[Step, ...]
+    values: dict[str, Any]
+    names: Names
+    update: Update | None
+    weight: Weight | None
+    notes: tuple[str, ...] = ()
+    layers: dict[str, int] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    model_file: Path | None = None
+
+    @property
+    def n_samples(self) -> int:
+        """The number of samples."""
+        return len(self.values["X"])
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The values in the notation of textbooks, with samples as columns."""
+        return to_columns(self.names, self.values, self.n_samples)
+
+    def list_templates(self, weight: str, notation: str = "rows") -> tuple[Template, ...]:
+        """List the templates of the gradient of a layer's weights."""
+        return list_templates(self.steps, self.names, self.layers[weight], notation)
+
+    def work_gradient(self, notation: str = "rows") -> list[Line]:
+        """Work out the gradient of the chosen weight, from the loss's side.
+
+        Of many samples, the way back is worked out for the first one alone.
+        """
+        if self.weight is None:
+            return []
+        weight, i, j = self.weight
+        values = self.values if notation == "rows" else self.columns
+        *chain, gradient = self.list_templates(weight, notation)
+
+        def look_up(symbol: str, place: tuple[int, ...]) -> float:
+            return self.n_samples if symbol == "m" else float(values[symbol][place])
+
+        lines = []
+        for k in range(self.n_samples if self.n_samples <= 3 else 1):
+            for template in chain:
+                n_terms = self.values[template.units].shape[1] if template.units else 1
+                lines.append(fill(template, {"i": i, "j": j, "k": k}, look_up, n_terms))
+        places = {"i": i, "j": j}
+        return [*lines, fill(gradient, places, look_up, self.n_samples)]
+
+    def work_update(self) -> list[Line]:
+        """Work out what the optimiser makes of the gradient of the chosen weight."""
+        if self.weight is None or self.update is None:
+            return []
+        weight, i, j = self.weight
+        values, constants = self.update.values[weight], self.update.constants
+
+        def look_up(symbol: str, place: tuple[int, ...]) -> float:
+            value: Any = constants[symbol] if symbol in constants else values[symbol]
+            return float(value if np.ndim(value) == 0 else value[i, j])
+
+        return [fill(x, {}, look_up) for x in list_update_templates(self.update.steps)]
+
+    def __str__(self) -> str:
+        from anyback_nn.explain.text import to_text
+
+        return to_text(self)
+
+    __repr__ = __str__
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the walk as one HTML file, which opens without a network."""
+        from anyback_nn.explain.page import write_page
+
+        write_page(self, Path(path))
+
+    def to_python(self) -> str:
+        """Return a NumPy script that computes the walk and the update again."""
+        from anyback_nn.explain.script import write_script
+
+        return write_script(self)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        text: str = escape(str(self))
+        return f"<pre>{text}</pre>"
+
+
+def explain(
+    engine: Engine,
+    optimizer: Optimizer,
+    x: Any,
+    y: Any = None,
+    weight: tuple[int, int, int] | None = None,
+    **labels: Any,
+) -> Explanation:
+    """Walk samples through a model, as `Model.explain` describes.
+
+    Parameters
+    ----------
+    engine : Engine
+    optimizer : Optimizer
+        That of the update. If it is the model's, its stored state is used.
+    x : array, shape (n_samples, n_in)
+    y : array, optional
+        As `Loss.check_targets` returns them.
+    weight : tuple of (int, int, int), optional
+    **labels
+        Further attributes of the explanation.
+
+    Raises
+    ------
+    ValueError
+        There is no such weight, or no targets for its update.
+    """
+    network, loss, training = engine.network, engine.loss, engine.training
+    layout = engine.layout
+
+    def copy(tree: Any) -> Any:
+        return tree_map(lambda array: to_numpy(array).astype(np.float64), tree)
+
+    with engine.lock, engine.backend.scope(engine.dtype):
+        params, state = copy(layout.unpack(training.params)), copy(training.state)
+        slots = {}
+        if optimizer == training.optimizer:
+            slots = {
+                slot: copy(layout.unpack(training.optimizer_state[slot]))
+                for slot in optimizer.slots
+            }
+    x = to_numpy(x).astype(np.float64)
+    names = name_values(network, loss, params, state)
+    values = {"X": x}
+    if y is not None:
+        y = to_numpy(y)
+        values["Y"] = np.eye(engine.n_out)[y] if y.ndim == 1 else y.astype(np.float64)
+        y = y if y.ndim == 1 else values["Y"]
+    values |= collect_parameters(names, params, state)
+    values |= {
+        symbol: np.asarray(value)
+        for symbol, value in compute_walk(network, loss, params, state, x, y).items()
+    }
+    layers = find_dense(engine, names)
+    chosen = _check_weight(weight, layers, values, has_targets=y is not None)
+    update = None
+    if y is not None:
+        update = _compute_updates(engine, optimizer, names, layers, values, slots)
+    if y is not None and chosen is None and layers:
+        chosen = _find_steepest(layers, values)
+    return Explanation(
+        list_steps(network, loss, params, state, n_in=engine.n_inputs, with_targets=y is not None),
+        values,
+        names,
+        update,
+        chosen,
+        (*_list_notes(engine),),
+        layers,
+        **labels,
+    )
+
+
+def find_dense(engine: Engine, names: Names) -> dict[str, int]:
+    """Return the position of each `Dense` layer by the name of its weights."""
+    return {
+        names.parameters[index]["weight"]: index
+        for index, layer in enumerate(engine.network.layers)
+        if type(layer) is Dense
+    }
+
+
+def _check_weight(
+    weight: Any, layers: dict[str, int], values: dict[str, Any], *, has_targets: bool
+) -> Weight | None:
+    """Return the name and the position of a weight, or say what is wrong with them."""
+    if weight is None:
+        return None
+    if not has_targets:
+        raise ValueError(
+            "the update of a weight needs the gradient of the loss: pass the target y, too"
+        )
+    known = ", ".join(
+        f"({name[1:]}, i, j) with i below {values[name].shape[0]} and j below "
+        f"{values[name].shape[1]}"
+        for name in layers
+    )
+    try:
+        number, i, j = map(int, weight)
+        n_in, n_out = values[f"W{number}"].shape
+        if f"W{number}" in layers and 0 <= i < n_in and 0 <= j < n_out:
+            return f"W{number}", i, j
+    except (TypeError, ValueError, KeyError):
+        pass
+    raise ValueError(
+        f"weight: expected (layer, input, unit) of a Dense layer, one of {known or 'none'}; got "
+        f"{weight!r}. Layers count from 1, inputs and units from 0"
+    )
+
+
+def _find_steepest(layers: dict[str, int], values: dict[str, Any]) -> Weight:
+    """Return the weight with the largest gradient of the layer that is farthest from the loss."""
+    weight = next(iter(layers))
+    gradient = np.abs(values[f"d{weight}"])
+    i, j = np.unravel_index(int(gradient.argmax()), gradient.shape)
+    return weight, int(i), int(j)
+
+
+def _compute_updates(
+    engine: Engine,
+    optimizer: Optimizer,
+    names: Names,
+    layers: dict[str, int],
+    values: dict[str, Any],
+    slots: dict[str, Any],
+) -> Update:
+    """Compute the next update of the weights of every `Dense` layer."""
+    training = engine.training
+    is_own = optimizer == training.optimizer
+    begin = training.first_epoch if is_own else training.epoch
+    rate = float(optimizer.schedule(training.epoch - begin, training.history.rows[begin:]))
+    step = training.step + 1 if is_own else 1
+    gradients = [values[f"d{symbol}"] for own in names.parameters for symbol in own.values()]
+    norm = measure_norm(optimizer, gradients) if gradients else None
+    computed = {}
+    for name, index in layers.items():
+        own = {
+            slot: slots[slot][index]["weight"] if slots else np.zeros_like(values[name])
+            for slot in optimizer.slots
+        }
+        computed[name] = {"w": values[name], "dw": values[f"d{name}"]} | compute_update(
+            *(optimizer, values[name], values[f"d{name}"], own, step, rate), norm=norm
+        )
+    constants = {"rate": rate, **list_constants(optimizer), "t": step}
+    if norm is not None:
+        constants["norm"] = float(norm)
+    return Update(optimizer, list_update(optimizer), constants, computed)
+
+
+def _list_notes(engine: Engine) -> list[str]:
+    """List what a step of training does otherwise."""
+    notes = []
+    layers = engine.network.layers
+    if any(isinstance(layer, Dropout) for layer in layers):
+        notes.append(
+            "Dropout does nothing here: the walk is that of a prediction. A step of training would "
+            "set some numbers to 0, so its gradients would differ."
+        )
+    if any(isinstance(layer, BatchNorm) for layer in layers):
+        notes.append(
+            "BatchNorm uses its running averages, as in a prediction. A step of training would use "
+            "the averages of its batch."
+        )
+    if engine.dtype != "float64":
+        notes.append(
+            f"The numbers are computed in float64, so that they can be checked. The model computes "
+            f"in {engine.compute_dtype or engine.dtype}, which rounds more."
+        )
+    return notes

@@ -1,0 +1,166 @@
+"""An explanation as text: every step with its equation and its values, then one update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from anyback_nn.explain.notation import Step, write_symbol
+from anyback_nn.explain.notation import to_text as write_equation
+from anyback_nn.explain.worked import Line, format_number
+
+if TYPE_CHECKING:
+    from anyback_nn.explain.explanation import Explanation
+
+__all__ = ["Part", "format_matrix", "iterate_parts", "to_text"]
+
+MOST_SHOWN = 8
+"""Of the rows and of the columns of a matrix."""
+
+PHASES = {
+    "forward": ("Forward: from the inputs to the prediction", ""),
+    "loss": ("The loss", ""),
+    "backward": (
+        "Backward: from the loss to every weight",
+        "dZ₁ is short for the derivative of the loss L with respect to Z₁. It has one number for "
+        "each number of Z₁: were that one larger by 0.001, the loss would change by about 0.001 "
+        "times its number in dZ₁. All other names with d are read in the same way.",
+    ),
+}
+"""The heading and the introduction of each part of the walk."""
+
+NOTATIONS = {
+    "rows": "Here samples are rows, and the factor 1/m of the mean is in every dZ and dA. In "
+    "textbooks samples are columns, and the factor comes in with dW and db alone.",
+    "columns": "Here samples are columns, as in textbooks. The factor 1/m of the mean comes in "
+    "with dW and db alone, so dZ and dA are m times those of the library, whose samples are rows.",
+}
+"""How the notations differ."""
+
+
+class Part(NamedTuple):
+    """A part of the text, in the style ``kind``: heading, title, equation, values or about."""
+
+    kind: str
+    text: str
+
+
+def to_text(explanation: Explanation, notation: str = "rows") -> str:
+    """Write an explanation for a terminal."""
+    return "\n".join(part.text for part in iterate_parts(explanation, notation))
+
+
+def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[Part]:
+    """Iterate over the parts of the text.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    notation : str
+        ``"rows"`` or ``"columns"``.
+    """
+    values = explanation.values if notation == "rows" else explanation.columns
+    yield Part("heading", _describe_input(explanation))
+    for note in explanation.notes:
+        yield Part("about", f"Note: {note}")
+    for symbol in ("X", "Y"):
+        if symbol in values:
+            yield Part("equation", f"\n{symbol} {_describe_shape(values[symbol])}")
+            yield Part("values", format_matrix(values[symbol]))
+    begun: set[str] = set()
+    for step in explanation.steps:
+        if step.phase in PHASES and step.phase not in begun:
+            begun.add(step.phase)
+            heading, introduction = PHASES[step.phase]
+            yield Part("heading", f"\n{heading}")
+            if introduction:
+                yield Part("about", f"{introduction} {NOTATIONS[notation]}")
+        yield from _write_step(step, values, notation)
+    if explanation.weight is not None:
+        yield from _write_update(explanation, notation)
+
+
+def _describe_input(explanation: Explanation) -> str:
+    n = explanation.n_samples
+    return f"{n} sample{'s' if n > 1 else ''} (m = {n}) through the network"
+
+
+def _write_step(step: Step, values: dict[str, Any], notation: str) -> Iterator[Part]:
+    """Write a step with its values."""
+    value = values[step.symbol]
+    yield Part("title", f"\n{write_equation(step.title)}")
+    equation = write_equation(step.rows if notation == "rows" else step.columns)
+    if value.ndim:
+        yield Part("equation", f"{equation}    {_describe_shape(value)}")
+        yield Part("values", format_matrix(value))
+    else:
+        yield Part("equation", f"{equation} = {format_number(value)}")
+    yield Part("about", write_equation(step.about))
+
+
+def _write_update(explanation: Explanation, notation: str) -> Iterator[Part]:
+    """Write the worked update of the chosen weight."""
+    assert explanation.weight is not None
+    weight, i, j = explanation.weight
+    name = f"{write_symbol(weight)}[{i},{j}]"
+    yield Part("heading", f"\nThe next update of one weight, {name}, to check by hand")
+    yield Part(
+        "about",
+        f"{name} leads from number {i} of the layer's input to its unit {j}. Its gradient:",
+    )
+    yield from _write_lines(explanation.work_gradient(notation))
+    update = explanation.update
+    if update is None:
+        return
+    values = update.values[weight]
+    constants = ", ".join(
+        f"{write_symbol(symbol)} = {format_number(value, exact=True)}"
+        for symbol, value in update.constants.items()
+    )
+    yield Part("about", f"\nThe update by {type(update.optimizer).__name__}, in its step t, with")
+    yield Part("equation", f"  {constants}")
+    yield Part("equation", f"  w = {name} = {format_number(values['w'][i, j])}")
+    gradient = format_number(values["dw"][i, j])
+    yield Part("equation", f"  dw = d{name} = {gradient}")
+    yield from _write_lines(explanation.work_update())
+
+
+def _write_lines(lines: list[Line]) -> Iterator[Part]:
+    """Write lines, each explanation once."""
+    explained: set[str] = set()
+    for line in lines:
+        yield Part("equation", f"  {line}")
+        if line.about not in explained:
+            yield Part("about", f"    {write_equation(line.about)}")
+        explained.add(line.about)
+
+
+def _describe_shape(value: Any) -> str:
+    return f"({' × '.join(map(str, value.shape))})"
+
+
+def format_matrix(value: Any, most: int = MOST_SHOWN) -> str:
+    """Write a matrix or a vector in columns; of a large one the corners, with dots between.
+
+    >>> import numpy as np
+    >>> print(format_matrix(np.asarray([[1.0, -0.5], [0.25, 100.0]])))
+         1  −0.5
+      0.25   100
+    """
+    table = value[None, :] if value.ndim == 1 else value
+    rows, columns = (_choose(n, most) for n in table.shape)
+    cells = [
+        ["…" if None in (i, j) else f"{table[i, j]:.4g}".replace("-", "−") for j in columns]
+        for i in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return "\n".join(
+        "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in cells
+    )
+
+
+def _choose(n: int, most: int) -> list[Any]:
+    """Return the positions that are shown, with None where some are left out."""
+    if n <= most:
+        return [*range(n)]
+    return [*range(most // 2), None, *range(n - (most - most // 2 - 1), n)]
