@@ -55,7 +55,7 @@ def list_graphs() -> dict[str, Callable[[], onnx.ModelProto]]:
     - ``step/2/Tanh/Adam``: a step of training of two hidden layers, see `trace_step`;
     - ``rows/2/Tanh``: the forward part for any number of samples, see `trace_rows`;
     - ``walk/2/Tanh``: the gradients of a batch too, see `trace_walk`;
-    - ``update/Adam``: the update of one weight, see `trace_update`.
+    - ``update/Adam``: the update of a layer's weights, see `trace_update`.
     """
     graphs: dict[str, Callable[[], onnx.ModelProto]] = {}
     for depth in range(MAX_DEPTH + 1):
@@ -143,15 +143,16 @@ def _trace_values(
 
 
 def trace_update(optimizer: Optimizer) -> onnx.ModelProto:
-    """Trace `compute_update` of one weight, with L2; in float64, because it has powers of t."""
+    """Trace `compute_update` of a layer's weights, with L2; in float64, for the powers of t."""
 
     def compute(w: Array, dw: Array, t: Array, rate: Array, lambda2: Array, **slots: Array) -> Any:
         return compute_update(
             replace(optimizer, l2=_L2), w, dw, slots, t, rate, settings={"lambda2": lambda2}
         )
 
-    names = ("w", "dw", "t", "rate", "lambda2", *optimizer.slots)
-    return trace(compute, dict.fromkeys(names, ((), "float64")))
+    shapes: dict[str, tuple[str, ...]] = dict.fromkeys(("w", "dw", *optimizer.slots), ("n_in", "n_out"))
+    shapes |= dict.fromkeys(("t", "rate", "lambda2"), ())
+    return trace(compute, {name: (shape, "float64") for name, shape in shapes.items()})
 
 
 def _name_widths(model: Model) -> dict[str, tuple[int | str, ...]]:

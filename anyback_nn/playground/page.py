@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import json
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
@@ -10,9 +12,10 @@ from typing import Any
 import numpy as np
 
 import anyback_nn
-from anyback_nn.pages import build_page
+from anyback_nn.pages import build_page, read_asset
 from anyback_nn.playground import runtime
 from anyback_nn.playground.data import PlaneData
+from anyback_nn.playground.equations import describe_equations
 from anyback_nn.playground.graphs import STORED
 from anyback_nn.playground.numbers import SHAPES, draw_shapes, draw_weights, get_noise
 from anyback_nn.playground.settings import (
@@ -75,6 +78,7 @@ def build_playground(data: PlaneData | None = None, shape: str = "spirals") -> s
         "runtime": runtime.describe(),
         "license": runtime.read_license(),
         "graphs": _encode(graphs),
+        "equations": _encode(gzip.compress(json.dumps(describe_equations()).encode(), mtime=0)),
         "version": anyback_nn.__version__,
         "activations": [*ACTIVATIONS],
         "optimizers": {
@@ -96,8 +100,8 @@ def build_playground(data: PlaneData | None = None, shape: str = "spirals") -> s
         "Playground of anyback_nn",
         _read("page.html"),
         data=stored,
-        styles=[_read("style.css")],
-        scripts=["\n".join(map(_read, _SCRIPTS))],
+        styles=[read_asset("explanation.css"), _read("style.css")],
+        scripts=[read_asset("explanation.js"), "\n".join(map(_read, _SCRIPTS))],
         script_sources=_SOURCES,
     )
 

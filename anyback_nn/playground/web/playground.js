@@ -4,7 +4,7 @@ const FRAME = 12; // milliseconds of a frame for steps, if they are as fast as t
 const MOST_ROWS_OF_HISTORY = 1200;
 
 class Playground {
-  constructor(runtime) {
+  constructor(runtime, equations) {
     this.runtime = runtime;
     this.widths = [8, 8];
     this.own = STORED.own && readStoredData(STORED.own);
@@ -20,7 +20,7 @@ class Playground {
       onWidth: (layer, width) => this.changeWidths(this.widths.with(layer - 1, width)),
       onHover: (...link) => this.describe(...link),
     });
-    this.panel = new Panel(this);
+    this.panel = new Panel(this, equations);
   }
 
   /** Do something after all that is being done: two steps at once would start from one state. */
@@ -54,6 +54,7 @@ class Playground {
       };
       this.diagram.build(this.widths, data.columns);
       this.diagram.mark(null, this.weight);
+      this.panel.listWeights(sizes);
       this.drawSamples();
       this.showChoices();
       await this.refresh();
@@ -110,7 +111,13 @@ class Playground {
   }
 
   toggle() {
-    if (this.isRunning) return this.enqueue(() => this.announce("Paused.", this.pause()));
+    if (this.isRunning) {
+      this.pause();
+      return this.enqueue(async () => {
+        await this.panel.refresh();
+        this.announce("Paused.");
+      });
+    }
     this.isRunning = true;
     this.showRunning();
     this.announce("Running.");
@@ -132,6 +139,7 @@ class Playground {
   showRunning() {
     find("run").textContent = this.isRunning ? "❚❚ Pause" : "▶ Run";
     find("run").setAttribute("aria-pressed", this.isRunning);
+    find("panel").classList.toggle("stale", this.isRunning);
   }
 
   // Showing ---------------------------------------------------------------------------------------
@@ -256,13 +264,13 @@ class Playground {
   explainWeight(weight) {
     this.weight = weight;
     this.diagram.mark(this.shown, weight);
-    this.enqueue(() => this.panel.open("weight"));
+    this.panel.open("weight");
   }
 
   explainSample(sample) {
     this.sample = sample;
     this.drawSamples();
-    this.enqueue(() => this.panel.open("sample"));
+    this.panel.open("sample");
   }
 
   /** Choose the sample that is nearest to a place on the map. */

@@ -63,7 +63,8 @@ async function start() {
   const runtime = await Runtime.open();
   find("loading").hidden = true;
   find("playground").hidden = false;
-  const playground = new Playground(runtime);
+  const equations = JSON.parse(new TextDecoder().decode(await decompress(STORED.equations)));
+  const playground = new Playground(runtime, equations);
   playground.showShapes(STORED.own ? "own" : STORED.shape);
   setNoise(STORED.own ? 0 : STORED.shapes[STORED.shape].noise);
   connect(playground);

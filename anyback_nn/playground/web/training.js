@@ -117,6 +117,21 @@ class Training {
     return Array.from({ length: this.depth + 1 }, (_, k) => values[`dW${k + 1}`].data);
   }
 
+  /** Compute the update of the weights from layer k to the next one, by the symbols of `explain`. */
+  async computeUpdate(k, gradient, scalars) {
+    const { optimizer } = this.settings;
+    const toDouble = ({ data, dims }) => this.runtime.tensor(Float64Array.from(data), ...dims);
+    const inputs = { w: toDouble(this.weight(k)), dw: toDouble(gradient) };
+    for (const slot of STORED.optimizers[optimizer].slots) {
+      inputs[slot] = toDouble(this.values[`optimizer.${slot}.${2 * k}.weight`]);
+    }
+    for (const [name, value] of Object.entries(scalars)) {
+      inputs[name] = this.runtime.tensor(Float64Array.of(value));
+    }
+    const outputs = await this.runtime.run(`update/${optimizer}`, inputs);
+    return { w: inputs.w, dw: inputs.dw, ...outputs };
+  }
+
   /** Measure mean loss and accuracy on the training and the test part. */
   async measure() {
     const { x, y, nTrain } = this.data;
