@@ -8,10 +8,10 @@ import typer
 
 from anyback_nn.cli import options, run_folder
 from anyback_nn.cli.printing import Printer
+from anyback_nn.cli.run_data import divide_again
 from anyback_nn.cli.run_folder import TrainingData, compute_fingerprints
 from anyback_nn.cli.scores import compute_scores, show_scores
-from anyback_nn.datasets import BUILT_IN, Encoding, Rows, TableOptions, load, read
-from anyback_nn.errors import AnybackError
+from anyback_nn.datasets import BUILT_IN, Encoding, Rows, TableOptions, read
 from anyback_nn.utils.memory import limit_memory
 from anyback_nn.utils.messages import plural
 
@@ -98,21 +98,7 @@ def choose_rows(
                 f"the test part of {data} is read as in training: leave the options of tables out",
                 param_hint="'--part'",
             )
-        try:
-            # What the file says of memory does not count.
-            dataset = load(data, **{**training.options, "memory_limit": None})
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            if isinstance(error, AnybackError):
-                raise
-            raise AnybackError(
-                f"the {run_folder.SETTINGS} of {run} is not as train wrote it ({error}): leave "
-                "--part out"
-            ) from error
-        if dataset.encoding != encoding:
-            raise AnybackError(
-                f"{data} is not divided as when {run} was trained: was that another version? "
-                "Leave --part out"
-            )
+        dataset = divide_again(run, data, encoding, training, ". Leave --part out")
         return Rows(dataset.x_test, dataset.y_test, (), is_test_part=True), 0
     rows = read(data, encoding, target=target, with_target=True, options=table)
     if part == "test" and not rows.is_test_part:

@@ -49,6 +49,7 @@ __all__ = [
     "find_model",
     "load",
     "open_new",
+    "read_settings",
     "reopen",
 ]
 
@@ -84,7 +85,7 @@ class TrainingData:
     def read(cls, run: Path) -> TrainingData | None:
         """Read what was written with the model; None if it did not, or if a model file is alone."""
         try:
-            return cls(**_read_settings(run)["data"])
+            return cls(**read_settings(run)["data"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
@@ -300,7 +301,7 @@ def _read_begun(path: Path) -> dict[str, Any]:
             "model in Python (Model.load, then fit)"
         )
     try:
-        settings: dict[str, Any] = _read_settings(path)
+        settings: dict[str, Any] = read_settings(path)
         if isinstance(settings["asked"], dict) and isinstance(settings["data"], dict):
             return settings
         reason = "it lacks options or data"
@@ -337,7 +338,7 @@ def _list_remains(path: Path) -> set[Path]:
     """Return what can be in the folder of a run that has no checkpoint yet."""
     remains = {path / LOCK}
     with suppress(OSError, ValueError, TypeError, RecursionError):
-        if {"asked", "data", "process"} <= {*_read_settings(path)}:
+        if {"asked", "data", "process"} <= {*read_settings(path)}:
             remains.add(path / SETTINGS)
     folder = path / CHECKPOINTS
     if folder.is_dir() and all(file.name.startswith(".") for file in folder.iterdir()):
@@ -371,7 +372,7 @@ def _lock(path: Path) -> FileLock:
     except Timeout:
         process = ""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            known = _read_settings(path)["process"]
+            known = read_settings(path)["process"]
             process = f" ({int(known['pid'])} on {known['host']})"
         raise AnybackError(
             f"another process{process} trains in {path}: wait for its end, or choose another folder"
@@ -389,7 +390,7 @@ def describe(run: Path) -> dict[str, Any]:
     if not run.is_dir() and run.name != MODEL:
         return {}
     try:
-        noted = _read_settings(run)
+        noted = read_settings(run)
         asked = {
             name: value for name, value in noted["asked"].items() if value not in (None, False)
         }
@@ -477,8 +478,8 @@ def check_file(path: Path, *, force: bool) -> None:
     _check_writable(path)
 
 
-def _read_settings(run: Path) -> Any:
-    """Return what lies beside a model, given its folder or its file; it may be anything."""
+def read_settings(run: Path) -> Any:
+    """Return what is next to a model, given its folder or its file; it may be anything."""
     folder = run if run.is_dir() else run.parent
     return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
 

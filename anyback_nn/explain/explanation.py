@@ -20,6 +20,7 @@ from anyback_nn.explain.updates import (
 )
 from anyback_nn.explain.walk import collect_parameters, compute_walk, to_columns
 from anyback_nn.explain.worked import (
+    MOST_LINES,
     Line,
     Template,
     fill,
@@ -123,10 +124,14 @@ class Explanation:
             return self.n_samples if symbol == "m" else float(values[symbol][place])
 
         lines = []
-        for k in range(self.n_samples if self.n_samples <= 3 else 1):
+        for k in range(self.n_samples if self.n_samples <= MOST_LINES else 1):
             for template in chain:
-                n_terms = self.values[template.units].shape[1] if template.units else 1
-                lines.append(fill(template, {"i": i, "j": j, "k": k}, look_up, n_terms))
+                n_units = self.values[template.units].shape[1] if template.units else 1
+                n_lines = 1 if template.over else n_units
+                lines += [
+                    fill(template, {"i": i, "j": j, "k": k, "u": u}, look_up, n_units)
+                    for u in range(n_lines if n_lines <= MOST_LINES else 0)
+                ]
         places = {"i": i, "j": j}
         return [*lines, fill(gradient, places, look_up, self.n_samples)]
 

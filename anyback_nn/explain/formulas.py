@@ -63,10 +63,10 @@ _ACTIVATIONS: dict[type[Activation], tuple[str, _Formula, _Formula]] = {
     ),
     GELU: (
         "GELU",
-        lambda g: "{z} ⊙ s, s = sigmoid(1.5958 ({z} + 0.044715 {z}^3))",
+        lambda g: "{z} ⊙ s, s = sigmoid(1.595769 ({z} + 0.044715 {z}^3))",
         lambda g: (
-            "(s + {z} ⊙ s ⊙ (1 − s) ⊙ (1.5958 + 0.21406 {z}^2)), "
-            "s = sigmoid(1.5958 ({z} + 0.044715 {z}^3))"
+            "(s + {z} ⊙ s ⊙ (1 − s) ⊙ (1.595769 + 0.214064 {z}^2)), "
+            "s = sigmoid(1.595769 ({z} + 0.044715 {z}^3))"
         ),
     ),
     SiLU: (
@@ -133,7 +133,7 @@ _KNOWN: dict[type[Loss], Callable[[Any], LossFormula]] = {
         f"limit({{p}} − {{y}}, −{loss.delta:g}, {loss.delta:g})",
     ),
     Poisson: lambda loss: LossFormula(
-        "exp({z})", "({p} − {y} + {y} ⊙ log({y} / {p}))", "({p} − {y})"
+        "exp({z})", "({p} − {y} + {y} ⊙ log(max({y}, 1e−30) / {p}))", "({p} − {y})"
     ),
     BinaryCrossEntropy: lambda loss: LossFormula("sigmoid({z})", _ENTROPY, "({p} − {y})"),
     ProbabilityCrossEntropy: lambda loss: LossFormula(

@@ -251,8 +251,8 @@ def _write_backward(node: _Node) -> Step:
     if type(layer) is Dense:
         title, rows, columns = f"Back through layer {n}", f"{dy} {{W{n}}}^T", f"{{W{n}}} {dy}"
         about = (
-            f"Each number of {x} has gone into every unit of layer {n}. What it adds to the loss "
-            f"is the sum over these units: the {dy} of the unit times the weight in between."
+            f"Each number of {x} has gone into every unit of layer {n}. The loss changes with it "
+            f"through all of these: the sum of each unit's {dy} times the weight in between."
         )
     elif (known := write_activation(layer)) is not None:
         name, _, slope = known
@@ -280,7 +280,7 @@ def _write_backward(node: _Node) -> Step:
         )
         about = "Mean and variance depend on the input too, which the two means take into account."
     elif type(layer) is Dropout:
-        title, rows, about = "Back through dropout", dy, "Nothing happens here either."
+        title, rows, about = "Back through dropout", dy, "Nothing happens on the way back either."
     elif type(layer) is Residual:
         title, rows = "Back through the residual block", f"{dy} + block.backward({dy})"
         about = "The sum passes its gradient on as it is, and the block adds its own."

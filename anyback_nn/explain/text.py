@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anyback_nn.explain.notation import Step, write_symbol
+from anyback_nn.explain.notation import Step, list_symbols, write_symbol
 from anyback_nn.explain.notation import to_text as write_equation
 from anyback_nn.explain.worked import Line, format_number
 
 if TYPE_CHECKING:
     from anyback_nn.explain.explanation import Explanation
 
-__all__ = ["Part", "format_matrix", "iterate_parts", "to_text"]
+__all__ = [
+    "NOTATIONS",
+    "PHASES",
+    "Part",
+    "describe_samples",
+    "format_matrix",
+    "iterate_parts",
+    "list_operands",
+    "to_text",
+]
 
 MOST_SHOWN = 8
 """Of the rows and of the columns of a matrix."""
@@ -60,7 +69,7 @@ def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[
         ``"rows"`` or ``"columns"``.
     """
     values = explanation.values if notation == "rows" else explanation.columns
-    yield Part("heading", _describe_input(explanation))
+    yield Part("heading", describe_samples(explanation))
     for note in explanation.notes:
         yield Part("about", f"Note: {note}")
     for symbol in ("X", "Y"):
@@ -76,13 +85,21 @@ def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[
             if introduction:
                 yield Part("about", f"{introduction} {NOTATIONS[notation]}")
         yield from _write_step(step, values, notation)
+        if step.phase == "forward":
+            yield from _write_operands(step, explanation.steps, values)
     if explanation.weight is not None:
         yield from _write_update(explanation, notation)
 
 
-def _describe_input(explanation: Explanation) -> str:
+def describe_samples(explanation: Explanation) -> str:
+    """Return a heading.
+
+    >>> from types import SimpleNamespace
+    >>> describe_samples(SimpleNamespace(n_samples=1))
+    'One sample (m = 1) through the network'
+    """
     n = explanation.n_samples
-    return f"{n} sample{'s' if n > 1 else ''} (m = {n}) through the network"
+    return f"{'One sample' if n == 1 else f'{n:,} samples'} (m = {n:,}) through the network"
 
 
 def _write_step(step: Step, values: dict[str, Any], notation: str) -> Iterator[Part]:
@@ -96,6 +113,19 @@ def _write_step(step: Step, values: dict[str, Any], notation: str) -> Iterator[P
     else:
         yield Part("equation", f"{equation} = {format_number(value)}")
     yield Part("about", write_equation(step.about))
+
+
+def _write_operands(step: Step, steps: Sequence[Step], values: dict[str, Any]) -> Iterator[Part]:
+    """Write the parameters in an equation of the forward part."""
+    for symbol in list_operands(step, steps):
+        yield Part("equation", f"with {write_symbol(symbol)}    {_describe_shape(values[symbol])}")
+        yield Part("values", format_matrix(values[symbol]))
+
+
+def list_operands(step: Step, steps: Sequence[Step]) -> list[str]:
+    """List what an equation needs in addition to the samples and to the steps before."""
+    known = {"X", "Y", "m", *(other.symbol for other in steps)}
+    return [symbol for symbol in list_symbols(step.rows) if symbol not in known]
 
 
 def _write_update(explanation: Explanation, notation: str) -> Iterator[Part]:

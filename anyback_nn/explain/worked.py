@@ -20,6 +20,9 @@ __all__ = ["Line", "Template", "fill", "format_number", "list_templates", "list_
 MOST_TERMS = 8
 """Of a sum that is written out."""
 
+MOST_LINES = 4
+"""Of the units that have a line each, and of the samples that have the way back."""
+
 _ELEMENT = re.compile(r"\{([\w.]+)(?:\[([\w,]+)\])?\}")
 _PRODUCT = re.compile(r"\{d\w+\} = (\{\w+\}) (\{\w+\})(\^T)?$")
 _NOT_ELEMENTWISE = re.compile(r"sum\(|total\(|mean\(|block|backward")
@@ -38,7 +41,8 @@ class Template:
     over : str
         The index that ``formula`` is summed over; empty if it is not.
     units : str
-        The weights whose units the index ``u`` goes over.
+        The weights whose units the index ``u`` goes over. If the formula is not summed over them,
+        there is a line for each, unless they are more than `MOST_LINES`.
     factor : str
         A factor before the sum.
     about : str
@@ -110,7 +114,16 @@ def list_templates(
             place = f"{feature},0" if swap else feature
         return f"{{{symbol}[{place}]}}"
 
-    x, z = names.inputs[index], names.outputs[index]
+    def write_elements(equation: str, feature: str) -> str:
+        """Write an elementwise equation for one element; return nothing if it is another."""
+        right = equation.partition(" = ")[2]
+        if _NOT_ELEMENTWISE.search(right) or _PRODUCT.match(equation):
+            return ""
+        return re.sub(
+            r"\{([\w.]+)\}", lambda match: element(match[1], "k", feature), right
+        ).replace("⊙", "·")
+
+    x, z, last = names.inputs[index], names.outputs[index], f"d{names.outputs[-1]}"
     chain: list[Template] = []
     symbol: str | None = f"d{z}"
     while symbol is not None:
@@ -125,10 +138,11 @@ def list_templates(
             chain.append(
                 Template(name, " · ".join(terms[:: -1 if swap else 1]), "u", weight, about=about)
             )
-        elif not _NOT_ELEMENTWISE.search(right):
-            formula = re.sub(
-                r"\{([\w.]+)\}", lambda match: element(match[1], "k", "j"), right
-            ).replace("⊙", "·")
+            if gradient == last:
+                own = write_elements(equations[last], "u")
+                name = element(last, "k", "u")
+                chain += [Template(name, own, units=weight, about=abouts[last])] if own else []
+        elif formula := write_elements(equation, "j"):
             chain.append(Template(name, formula, about=about))
             next_symbol = next(
                 (s for s in list_symbols(right) if s in equations and s[0] == "d"), None
