@@ -29,8 +29,8 @@ def describe_equations() -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON: ``walks`` by depth and activation, such as ``"2/Tanh"``; ``updates`` by optimiser, each
-        without and with L2. See `describe_walk`.
+        JSON, see `describe_walk`: ``walks`` by depth and activation, such as ``"2/Tanh"``, and
+        ``updates`` by optimiser, each without and with L2.
     """
     kinds = [
         (depth, activation)

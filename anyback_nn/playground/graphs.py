@@ -150,9 +150,12 @@ def trace_update(optimizer: Optimizer) -> onnx.ModelProto:
             replace(optimizer, l2=_L2), w, dw, slots, t, rate, settings={"lambda2": lambda2}
         )
 
-    shapes: dict[str, tuple[str, ...]] = dict.fromkeys(("w", "dw", *optimizer.slots), ("n_in", "n_out"))
-    shapes |= dict.fromkeys(("t", "rate", "lambda2"), ())
-    return trace(compute, {name: (shape, "float64") for name, shape in shapes.items()})
+    arrays, scalars = ("w", "dw", *optimizer.slots), ("t", "rate", "lambda2")
+    inputs: dict[str, tuple[tuple[str, ...], str]] = {
+        **dict.fromkeys(arrays, (("n_in", "n_out"), "float64")),
+        **dict.fromkeys(scalars, ((), "float64")),
+    }
+    return trace(compute, inputs)
 
 
 def _name_widths(model: Model) -> dict[str, tuple[int | str, ...]]:

@@ -109,9 +109,60 @@ def test_a_step_changes_a_weight_as_in_numpy(play):
     x, y = nn.datasets.make_spirals(500, n_classes=2, noise=0.03)
     model = build_model((8, 8), "Tanh")
     model.fit(x[:32], y[:32], optimizer=nn.Adam(0.01), batch_size=32, shuffle=False, epochs=1)
-    assert shown.startswith("weight from x1 to unit 6 of layer 1: ")
+    assert shown.startswith("weight from x1 to unit 5 of layer 1: ")
     expected = float(model.params[0]["weight"][0, 5])
     assert float(shown.rpartition(" ")[2]) == pytest.approx(expected, rel=2e-4)
+
+
+def read_number(text):
+    return float(text.replace("−", "-").replace("=", "").strip("() \n"))
+
+
+@pytest.mark.parametrize("notation", ["rows", "columns"])
+def test_a_worked_update_gives_the_weight_of_the_next_step(play, notation):
+    page = play()
+    choose(page, l2=0.01, batchSize=16)
+    take(page, 2)
+    page.dispatch_event(".network .area >> nth=26", "click")  # 16 are before those of layer 2
+    page.wait_for_selector("#worked")
+    page.check(f"#walk input[value={notation}]")
+    x, y = nn.datasets.make_spirals(500, n_classes=2, noise=0.03)
+    model = build_model((8, 8), "Tanh")
+    batches = [(x[i : i + 16], y[i : i + 16]) for i in (0, 16)]
+    adam = nn.Adam(0.01, l2=0.01)
+    model.fit(batches, optimizer=adam, epochs=1)
+    before = float(model.params[2]["weight"][1, 2])
+    gradient = model.explain(x[32:48], y[32:48]).values["dW2"][1, 2]
+    model.fit([(x[32:48], y[32:48])], optimizer=adam, epochs=1)
+    after = float(model.params[2]["weight"][1, 2])
+
+    def read_line(symbol):
+        return read_number(page.inner_text(f"#worked .line[data-symbol={symbol}] .value"))
+
+    assert read_line("dW2") == pytest.approx(gradient, rel=1e-4)
+    assert read_line("g") == pytest.approx(gradient + 0.01 * before, rel=1e-4)
+    assert read_line("w_new") == pytest.approx(after, rel=1e-5)
+    assert "W2[1,2]" in page.inner_text("#weight option:checked")
+
+
+def test_a_click_on_a_point_walks_it_through_the_network(play):
+    page = play()
+    x, y = nn.datasets.make_spirals(500, n_classes=2, noise=0.03)
+    box = page.locator("#points").bounding_box()
+    page.click("#points", position={"x": box["width"] * 0.9, "y": box["height"] * 0.9})
+    about = page.wait_for_selector("#about-walk:text-matches('^Sample [1-9]')").inner_text()
+    sample = int(about.split()[1])
+    assert page.input_value("#sample") == str(sample)
+    # The nearest of all points to the lower right corner.
+    place = np.asarray([0.8, -0.8]) * 0.54 * np.ptp(x, axis=0).max() + (x.max(0) + x.min(0)) / 2
+    assert sample == int(np.hypot(*(x - place).T).argmin())
+    explanation = build_model((8, 8), "Tanh").explain(x[[sample]], y[[sample]])
+    for symbol in ("X", "A1", "A3", "dZ1", "dW2"):
+        cells = page.locator(f"#walk .matrix[data-symbol={symbol}] >> nth=0").locator("td")
+        shown = [read_number(text) for text in cells.all_inner_texts()]
+        np.testing.assert_allclose(
+            shown, explanation.values[symbol].ravel(), rtol=2e-3, atol=1e-7, err_msg=symbol
+        )
 
 
 @pytest.mark.parametrize(

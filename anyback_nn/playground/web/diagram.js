@@ -14,7 +14,9 @@ class Diagram {
   build(widths, names) {
     const titles = ["inputs", ...widths.map((_, k) => `layer ${k + 1}`), "output"];
     this.units = [2, ...widths, 1].map((width, k) =>
-      Array.from({ length: width }, (_, i) => this.createUnit(k, i, k ? "" : names[i])),
+      Array.from({ length: width }, (_, i) =>
+        this.createUnit(k, i, k ? k > widths.length && "output" : names[i]),
+      ),
     );
     const columns = this.units.map((units, k) => {
       const isHidden = k > 0 && k <= widths.length;
@@ -62,10 +64,9 @@ class Diagram {
     unit.className = "unit";
     const canvas = document.createElement("canvas");
     unit.append(canvas);
-    const label = title || (layer === this.units?.length - 1 ? "output" : `unit ${index + 1}`);
-    unit.setAttribute("aria-label", title || `unit ${index + 1} of layer ${layer}: show its map`);
-    unit.title = label;
-    if (title) {
+    unit.title = title || `unit ${index} of layer ${layer}: show its map`;
+    unit.setAttribute("aria-label", unit.title);
+    if (!layer) {
       const name = document.createElement("span");
       name.textContent = title;
       unit.append(name);

@@ -77,7 +77,7 @@ class Panel {
     const { data } = this.playground.training;
     const [x, y] = [data.x.subarray(2 * sample, 2 * sample + 2), data.y.subarray(sample, sample + 1)];
     const part = sample < data.nTrain ? "training" : "test";
-    const title = `One of the ${part} samples, of class ${data.classes[y[0]]}.`;
+    const title = `Sample ${sample} is one of the ${part} samples, of class ${data.classes[y[0]]}.`;
     return this.explainWalk(this.playground.training.pad(x, y), title);
   }
 
@@ -87,7 +87,7 @@ class Panel {
     const { optimizer, learningRate, l2 } = training.settings;
     const title =
       `The weight ${this.playground.nameWeight({ layer, from, to })} in step ${training.steps + 1}, ` +
-      `with a batch of ${training.batch.size} samples. Indices count from 0.`;
+      `with a batch of ${training.batch.size} samples.`;
     const explanation = await this.explainWalk(training.batch, title);
     const { symbols, ...update } = this.equations.updates[optimizer][l2 ? 1 : 0];
     const scalars = { rate: learningRate, t: training.steps + 1, lambda2: l2 };

@@ -189,7 +189,7 @@ class Playground {
     const [value, scale] = this.readMap(layer, index);
     this.palette.paint(find("map"), value, scale);
     find("map-of").textContent = this.shown
-      ? `The map shows unit ${index + 1} of layer ${layer}. Choose it again for the prediction.`
+      ? `The map shows unit ${index} of layer ${layer}. Choose it again for the prediction.`
       : "The colour is the predicted probability; the line is where it is one half.";
     drawBoundary(find("boundary"), this.shown ? () => 1 : value, this.palette);
     drawCurves(find("curves"), this.history, this.palette);
@@ -255,9 +255,10 @@ class Playground {
     find("hover").textContent = `${what} ${this.nameWeight({ layer, from, to })}: ${value.toPrecision(4)}`;
   }
 
+  /** Name a weight; units count from 0, as the indices of the library. */
   nameWeight({ layer, from, to }) {
-    const start = layer ? `unit ${from + 1} of layer ${layer}` : this.training.data.columns[from];
-    const end = layer === this.widths.length ? "the output" : `unit ${to + 1} of layer ${layer + 1}`;
+    const start = layer ? `unit ${from} of layer ${layer}` : this.training.data.columns[from];
+    const end = layer === this.widths.length ? "the output" : `unit ${to} of layer ${layer + 1}`;
     return `from ${start} to ${end}`;
   }
 
