@@ -1,13 +1,13 @@
-"""Renew what is stored for the page: ``python -m anyback_nn.playground.refresh``.
+"""Renew what is stored for the page: ``python -m anyback_nn.playground.refresh PACKAGE``.
 
-It needs the extra ``onnx``, and npm's registry.
+The package is the file of ``npm pack``. It needs the extra ``onnx``.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib.resources import files
 from pathlib import Path
-from urllib.request import urlopen
 
 from anyback_nn.playground import runtime
 from anyback_nn.playground.graphs import STORED, list_graphs, pack_graphs
@@ -15,13 +15,11 @@ from anyback_nn.playground.graphs import STORED, list_graphs, pack_graphs
 __all__ = ["refresh_graphs", "refresh_runtime"]
 
 
-def refresh_runtime() -> None:
-    """Fetch onnxruntime-web from npm."""
+def refresh_runtime(package: Path) -> None:
+    """Keep the runtime of npm's package, with the licences of the Python package."""
     import onnxruntime
 
-    name, version = (runtime.describe()[key] for key in ("package", "version"))
-    with urlopen(f"https://registry.npmjs.org/{name}/-/{name}-{version}.tgz") as response:
-        runtime.unpack(response.read(), Path(onnxruntime.__file__).parent)
+    runtime.unpack(package.read_bytes(), Path(onnxruntime.__file__).parent)
 
 
 def refresh_graphs() -> None:
@@ -31,5 +29,5 @@ def refresh_graphs() -> None:
 
 
 if __name__ == "__main__":
-    refresh_runtime()
+    refresh_runtime(Path(sys.argv[1]))
     refresh_graphs()

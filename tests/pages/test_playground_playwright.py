@@ -216,8 +216,9 @@ def test_the_readers_own_table(play, tmp_path):
         ("a,b,c\n1,2,x\n", "1 rows below its header: expected 10"),
         ("a,b,c\n" + "1,2,x\n" * 20, "no column has two different values"),
         ("a,b,c\n" + "1,u,x\n2,v,y\n" * 20, "expected two columns of numbers"),
+        ("a,b,c\n" + "1,,x\n,2,y\n" * 20, "0 rows have no gaps"),
     ],
-    ids=["short", "one class", "strings"],
+    ids=["short", "one class", "strings", "gaps"],
 )
 def test_other_tables_are_refused(play, tmp_path, text, message):
     page = play()
@@ -225,6 +226,14 @@ def test_other_tables_are_refused(play, tmp_path, text, message):
     page.set_input_files("#file", tmp_path / "own.csv")
     page.wait_for_selector("#file-problem:not([hidden])")
     assert message in page.inner_text("#file-problem")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(play):
+    page = play()
+    choose(page, activation="Identity", optimizer="Momentum", learningRate=3, l2=0.1, batchSize=1)
+    page.click("#run")
+    page.wait_for_selector("#status:text('lower the learning rate')")
+    assert page.get_attribute("#run", "aria-pressed") == "false"
 
 
 def test_a_table_of_the_command_line(play, tmp_path):

@@ -65,7 +65,7 @@ function setNoise(noise) {
   find("noise-value").textContent = noise;
 }
 
-/** Let the reader choose the columns of a table; `use` gets the data set. */
+/** Let the reader choose the columns of a table; `use` gets the data set, if there is one. */
 function showColumns(table, use) {
   const numeric = table.columns.filter((column) => column.isNumeric);
   const target = table.targets.find((column) => !column.isNumeric) ?? table.targets.at(-1);
@@ -85,6 +85,18 @@ function showColumns(table, use) {
 
   function read() {
     const [first, second, goal] = Object.keys(lists).map((id) => table.columns[find(id).value]);
-    use(chooseColumns(table, [first, second], goal));
+    report(() => use(chooseColumns(table, [first, second], goal)));
+  }
+}
+
+/** Do something with a table, and show what is wrong with the table. */
+function report(work) {
+  const problem = find("file-problem");
+  problem.hidden = true;
+  try {
+    work();
+  } catch (error) {
+    problem.textContent = error.message;
+    problem.hidden = false;
   }
 }

@@ -4,6 +4,7 @@
 // the first nTrain are for training; y is 0 or 1.
 
 const TRAINING_SHARE = 0.7;
+const FEWEST_ROWS = 10;
 const MOST_ROWS = 1500;
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
@@ -68,14 +69,18 @@ function readTable(name, text) {
   });
   const targets = columns.filter((column) => column.classes.length === 2);
   const problem =
-    (body.length < 10 && `it has ${body.length} rows below its header: expected 10 or more`) ||
+    (body.length < FEWEST_ROWS &&
+      `it has ${body.length} rows below its header: expected ${FEWEST_ROWS} or more`) ||
     (!targets.length && "no column has two different values: expected a target of two classes") ||
     (columns.filter((column) => column.isNumeric).length < 2 && "expected two columns of numbers");
   if (problem) throw new Error(`${name}: ${problem}`);
   return { name, columns, targets };
 }
 
-/** Choose two columns and the target: rows without gaps, standardised, in a mixed order. */
+/**
+ * Choose two columns and the target: rows without gaps, standardised, in a mixed order.
+ * @throws {Error} if there are too few of these
+ */
 function chooseColumns(table, [first, second], target) {
   const complete = target.values
     .map((value, row) => ({ row, value }))
@@ -83,6 +88,9 @@ function chooseColumns(table, [first, second], target) {
       ({ row, value }) =>
         value !== "" && Number.isFinite(first.numbers[row]) && Number.isFinite(second.numbers[row]),
     );
+  if (complete.length < FEWEST_ROWS) {
+    throw new Error(`${complete.length} rows have no gaps: expected ${FEWEST_ROWS} or more`);
+  }
   // A file is often sorted by class. Multiples of the golden ratio mix it without random numbers.
   const mixed = complete
     .map((sample, i) => ({ ...sample, place: ((i + 1) * GOLDEN) % 1 }))

@@ -11,7 +11,7 @@ class Playground {
     this.shown = null; // the unit whose map is large; null: the prediction
     this.sample = 0;
     this.weight = { layer: 0, from: 0, to: 0 };
-    this.isRunning = false;
+    this.run = null; // the run that goes on, if there is one
     this.queue = Promise.resolve();
     this.palette = new Palette();
     this.diagram = new Diagram(find("diagram"), {
@@ -42,6 +42,7 @@ class Playground {
       this.training = new Training(this.runtime, settings, data);
       this.plane = new Plane(data.x);
       this.sample = Math.min(this.sample, data.y.length - 1);
+      find("sample").max = data.y.length - 1;
       this.shown = null;
       this.history = [];
       const layer = Math.min(this.weight.layer, this.widths.length);
@@ -78,7 +79,7 @@ class Playground {
     find("noise").disabled = settings.shape === "own";
     find("activation").disabled = !this.widths.length;
     find("depth").textContent = `${this.widths.length} hidden layer${this.widths.length === 1 ? "" : "s"}`;
-    find("epoch").dataset.steps = this.training.batches.length;
+    find("epoch").dataset.steps = this.training.perEpoch;
     find("fewer").disabled = !this.widths.length;
     find("more").disabled = this.widths.length === STORED.maxDepth;
     const left = data.nLeftOut ? ` ${data.nLeftOut} rows are left out.` : "";
@@ -96,50 +97,59 @@ class Playground {
     await this.refresh();
   }
 
-  take(n) {
+  /** Take as many steps as `count` returns when its turn comes. */
+  take(count) {
     this.pause();
     return this.enqueue(async () => {
+      const n = count();
       await this.advance(n);
-      this.announce(`${n === 1 ? "One step" : `${n} steps`} taken.`);
+      this.announce(n === 1 ? "One step taken." : `${n} steps taken.`);
     });
+  }
+
+  takeStep() {
+    return this.take(() => 1);
   }
 
   /** Finish the epoch that has begun, or take the next one. */
   takeEpoch() {
-    const perEpoch = this.training.batches.length;
-    return this.take(perEpoch - (this.training.steps % perEpoch));
+    return this.take(() => this.training.perEpoch - (this.training.steps % this.training.perEpoch));
   }
 
   toggle() {
-    if (this.isRunning) {
+    if (this.run) {
       this.pause();
       return this.enqueue(async () => {
         await this.panel.refresh();
         this.announce("Paused.");
       });
     }
-    this.isRunning = true;
+    const run = (this.run = { isOver: false });
     this.showRunning();
     this.announce("Running.");
     const frame = () => {
-      if (!this.isRunning) return;
-      const steps = { step: 1, epoch: this.training.batches.length, fast: Infinity }[find("speed").value];
+      const steps = { step: 1, epoch: this.training.perEpoch, fast: Infinity }[find("speed").value];
       const milliseconds = steps === Infinity ? FRAME : Infinity;
-      this.enqueue(() => this.isRunning && this.advance(steps, milliseconds));
-      this.enqueue(() => requestAnimationFrame(frame));
+      this.enqueue(async () => {
+        if (run.isOver) return;
+        await this.advance(steps, milliseconds);
+        requestAnimationFrame(frame);
+      });
     };
     frame();
   }
 
   pause() {
-    this.isRunning = false;
+    if (this.run) this.run.isOver = true;
+    this.run = null;
     this.showRunning();
   }
 
   showRunning() {
-    find("run").textContent = this.isRunning ? "❚❚ Pause" : "▶ Run";
-    find("run").setAttribute("aria-pressed", this.isRunning);
-    find("panel").classList.toggle("stale", this.isRunning);
+    const isRunning = this.run !== null;
+    find("run").textContent = isRunning ? "❚❚ Pause" : "▶ Run";
+    find("run").setAttribute("aria-pressed", isRunning);
+    find("panel").classList.toggle("stale", isRunning);
   }
 
   // Showing ---------------------------------------------------------------------------------------
@@ -156,10 +166,10 @@ class Playground {
     await this.showLinks();
     this.draw();
     this.showScores(scores);
-    if (!this.isRunning) await this.panel.refresh();
+    if (!this.run) await this.panel.refresh();
     if (!Number.isFinite(scores.train.loss)) {
       this.pause();
-      throw new Error("The loss is no longer a finite number: lower the learning rate, and reset.");
+      this.announce("");
     }
   }
 
@@ -234,8 +244,9 @@ class Playground {
   /** Tell those who do not see the pictures. */
   announce(what) {
     const { train, test } = this.history.at(-1);
-    find("status").textContent =
-      `${what} Training loss ${train.loss.toFixed(4)}, test loss ${test.loss.toFixed(4)}, ` +
+    find("status").textContent = !Number.isFinite(train.loss)
+      ? "The loss is no longer a finite number: lower the learning rate. Changing it begins anew."
+      : `${what} Training loss ${train.loss.toFixed(4)}, test loss ${test.loss.toFixed(4)}, ` +
       `test accuracy ${test.accuracy.toFixed(3)}.`;
   }
 

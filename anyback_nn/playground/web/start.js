@@ -3,7 +3,7 @@
 function connect(playground) {
   const on = (id, event, act) => find(id).addEventListener(event, act);
   on("run", "click", () => playground.toggle());
-  on("step", "click", () => playground.take(1));
+  on("step", "click", () => playground.takeStep());
   on("epoch", "click", () => playground.takeEpoch());
   on("reset", "click", () => playground.restart());
   on("fewer", "click", () => playground.changeWidths(playground.widths.slice(0, -1)));
@@ -32,19 +32,15 @@ function connect(playground) {
 async function readFile(playground) {
   const [file] = find("file").files;
   if (!file) return;
-  const problem = find("file-problem");
-  problem.hidden = true;
-  try {
-    showColumns(readTable(file.name, await file.text()), (data) => {
+  const text = await file.text();
+  find("columns").hidden = true;
+  report(() =>
+    showColumns(readTable(file.name, text), (data) => {
       playground.own = data;
       playground.showShapes("own");
       playground.restart();
-    });
-  } catch (error) {
-    problem.textContent = error.message;
-    problem.hidden = false;
-    find("columns").hidden = true;
-  }
+    }),
+  );
 }
 
 function showLicenses() {

@@ -72,13 +72,17 @@ class Training {
     };
   }
 
+  get perEpoch() {
+    return this.batches.length;
+  }
+
   get epoch() {
-    return Math.floor(this.steps / this.batches.length);
+    return Math.floor(this.steps / this.perEpoch);
   }
 
   /** The batch of the next step. */
   get batch() {
-    return this.batches[this.steps % this.batches.length];
+    return this.batches[this.steps % this.perEpoch];
   }
 
   /** Take one step. */
