@@ -38,6 +38,7 @@ _SCRIPTS = (
     "diagram.js",
     "python.js",
     "controls.js",
+    "view.js",
     "panel.js",
     "playground.js",
     "start.js",

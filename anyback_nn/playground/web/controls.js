@@ -40,7 +40,10 @@ function readControls() {
 
 /** Show the shapes, and the reader's own data once there are some, as pictures to choose from. */
 function showShapes(chosen, own, palette) {
-  const shapes = Object.entries(STORED.shapes).map(([name, { noise }]) => [name, makeShape(name, noise)]);
+  const shapes = Object.entries(STORED.shapes).map(([name, { noise }]) => [
+    name,
+    makeShape(name, noise),
+  ]);
   if (own) shapes.push(["own", own]);
   find("shapes").replaceChildren(
     ...shapes.map(([name, data]) => {

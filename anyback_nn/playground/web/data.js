@@ -39,7 +39,9 @@ function splitTable(text) {
   while (field.lastIndex < text.length) {
     const [, value, end] = field.exec(text) ?? ["", "", ""];
     if (field.lastIndex === 0) break; // a quote that nothing closes
-    rows.at(-1).push(value.startsWith('"') ? value.slice(1, -1).replaceAll('""', '"') : value.trim());
+    rows
+      .at(-1)
+      .push(value.startsWith('"') ? value.slice(1, -1).replaceAll('""', '"') : value.trim());
     if (end !== separator) rows.push([]);
   }
   return { rows: rows.filter((row) => row.some((value) => value !== "")), separator };

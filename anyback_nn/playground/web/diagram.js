@@ -25,9 +25,11 @@ class Diagram {
       column.append(this.createHead(titles[k], isHidden ? k : 0, units.length), ...units);
       return column;
     });
-    this.links = this.units.slice(1).map((units, k) =>
-      this.units[k].map((_, from) => units.map((_, to) => this.createLink(k, from, to))),
-    );
+    this.links = this.units
+      .slice(1)
+      .map((units, k) =>
+        this.units[k].map((_, from) => units.map((_, to) => this.createLink(k, from, to))),
+      );
     this.lines.replaceChildren(...this.links.flat(2).flatMap(({ line, area }) => [line, area]));
     this.element.replaceChildren(this.lines, ...columns);
     this.element.style.setProperty("--columns", columns.length);
@@ -109,7 +111,10 @@ class Diagram {
 
   /** Let the lines show matrices, one for each layer: their width is the size, their colour the sign. */
   showLinks(matrices, least) {
-    const most = matrices.reduce((all, m) => m.reduce((a, v) => Math.max(a, Math.abs(v)), all), least);
+    const most = matrices.reduce(
+      (all, m) => m.reduce((a, v) => Math.max(a, Math.abs(v)), all),
+      least,
+    );
     this.links.forEach((rows, k) =>
       rows.forEach((row, from) =>
         row.forEach(({ line }, to) => {
@@ -121,20 +126,18 @@ class Diagram {
     );
   }
 
-  /** Mark the unit whose map is large, and the weight that is explained. */
-  mark(unit, weight) {
+  /** Mark the unit whose map is large, if there is one. */
+  markUnit(unit) {
     this.units.forEach((units, k) =>
       units.forEach((button, i) =>
         button.setAttribute("aria-pressed", String(unit?.layer === k && unit.index === i)),
       ),
     );
-    this.links.forEach((rows, k) =>
-      rows.forEach((row, from) =>
-        row.forEach(({ line }, to) => {
-          const isChosen = weight?.layer === k && weight.from === from && weight.to === to;
-          line.classList.toggle("chosen", isChosen);
-        }),
-      ),
-    );
+  }
+
+  /** Mark the weight that is explained. */
+  markWeight({ layer, from, to }) {
+    for (const line of this.lines.querySelectorAll(".chosen")) line.classList.remove("chosen");
+    this.links[layer][from][to].line.classList.add("chosen");
   }
 }

@@ -19,7 +19,8 @@ class Palette {
     for (let i = 0; i < 256; i++) {
       const share = (i - 127.5) / 127.5;
       const [zero, end] = [ends[1], ends[share < 0 ? 0 : 2]];
-      for (let c = 0; c < 3; c++) shades[4 * i + c] = zero[c] + Math.abs(share) * (end[c] - zero[c]);
+      for (let c = 0; c < 3; c++)
+        shades[4 * i + c] = zero[c] + Math.abs(share) * (end[c] - zero[c]);
       shades[4 * i + 3] = 255;
     }
     this.shades = new Uint32Array(shades.buffer);
@@ -92,7 +93,12 @@ function drawBoundary(canvas, value, palette) {
       const above = v.filter((number) => number > 0).length;
       if (above === 0 || above === 4) continue;
       const [x, y] = [(column + 0.5) * step, (row + 0.5) * step];
-      const corners = [[x, y], [x + step, y], [x + step, y + step], [x, y + step]];
+      const corners = [
+        [x, y],
+        [x + step, y],
+        [x + step, y + step],
+        [x, y + step],
+      ];
       let isStart = true;
       corners.forEach(([ax, ay], i) => {
         const next = (i + 1) % 4;
@@ -110,7 +116,13 @@ function drawBoundary(canvas, value, palette) {
 }
 
 /** Draw samples: those for training are discs, those for testing rings; one may be chosen. */
-function drawPoints(canvas, data, plane, palette, { withTest = true, radius = 3.2, chosen = null } = {}) {
+function drawPoints(
+  canvas,
+  data,
+  plane,
+  palette,
+  { withTest = true, radius = 3.2, chosen = null } = {},
+) {
   const { context, width } = fit(canvas);
   const { paper, ink, ...colors } = palette.colors;
   context.lineWidth = Math.max(1, radius / 2.8);
@@ -137,7 +149,9 @@ function drawPoints(canvas, data, plane, palette, { withTest = true, radius = 3.
 function drawCurves(canvas, history, { colors }) {
   const { context, width, height } = fit(canvas);
   const [left, top, right, bottom] = [34, 6, width - 6, height - 18];
-  const values = history.flatMap(({ train, test }) => [train.loss, test.loss]).filter(Number.isFinite);
+  const values = history
+    .flatMap(({ train, test }) => [train.loss, test.loss])
+    .filter(Number.isFinite);
   const most = Math.max(...values, 0.1);
   const last = Math.max(history.at(-1)?.step ?? 0, 1);
   const x = (step) => left + (step / last) * (right - left);

@@ -34,8 +34,11 @@ class Panel {
     return Math.max(0, Math.min(last, Math.round(Number(find("sample").value)) || 0));
   }
 
-  /** List the weights to choose from. */
-  listWeights(sizes) {
+  /** List the samples and weights of a new network. */
+  begin() {
+    const { data, settings } = this.playground.training;
+    find("sample").max = data.y.length - 1;
+    const sizes = [2, ...settings.widths, 1];
     const options = sizes.slice(1).flatMap((nOut, layer) =>
       Array.from({ length: sizes[layer] * nOut }, (_, i) => {
         const [from, to] = [Math.floor(i / nOut), i % nOut];
@@ -75,7 +78,10 @@ class Panel {
   /** Follow one sample through the network. */
   async explainSample(sample) {
     const { data } = this.playground.training;
-    const [x, y] = [data.x.subarray(2 * sample, 2 * sample + 2), data.y.subarray(sample, sample + 1)];
+    const [x, y] = [
+      data.x.subarray(2 * sample, 2 * sample + 2),
+      data.y.subarray(sample, sample + 1),
+    ];
     const part = sample < data.nTrain ? "training" : "test";
     const title = `Sample ${sample} is one of the ${part} samples, of class ${data.classes[y[0]]}.`;
     return this.explainWalk(this.playground.training.pad(x, y), title);
@@ -95,7 +101,11 @@ class Panel {
     if (l2) constants.lambda2 = l2;
     const values = {};
     for (let k = 0; k <= training.depth; k++) {
-      values[`W${k + 1}`] = await training.computeUpdate(k, explanation.tensors[`dW${k + 1}`], scalars);
+      values[`W${k + 1}`] = await training.computeUpdate(
+        k,
+        explanation.tensors[`dW${k + 1}`],
+        scalars,
+      );
     }
     return {
       ...explanation,
@@ -137,12 +147,16 @@ class Panel {
 }
 
 function mapValues(object, change) {
-  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value, key)]));
+  return Object.fromEntries(
+    Object.entries(object).map(([key, value]) => [key, change(value, key)]),
+  );
 }
 
 /** Return a tensor as nested lists. */
 function toLists({ data, dims }) {
   if (!dims.length) return data[0];
   if (dims.length === 1) return [...data];
-  return Array.from({ length: dims[0] }, (_, i) => [...data.subarray(i * dims[1], (i + 1) * dims[1])]);
+  return Array.from({ length: dims[0] }, (_, i) => [
+    ...data.subarray(i * dims[1], (i + 1) * dims[1]),
+  ]);
 }

@@ -7,7 +7,9 @@ function connect(playground) {
   on("epoch", "click", () => playground.takeEpoch());
   on("reset", "click", () => playground.restart());
   on("fewer", "click", () => playground.changeWidths(playground.widths.slice(0, -1)));
-  on("more", "click", () => playground.changeWidths([...playground.widths, playground.widths.at(-1) ?? 4]));
+  on("more", "click", () =>
+    playground.changeWidths([...playground.widths, playground.widths.at(-1) ?? 4]),
+  );
   for (const id of ["activation", "optimizer", "learningRate", "batchSize", "l2", "seed"]) {
     on(id, "change", () => playground.restart());
   }
@@ -18,12 +20,13 @@ function connect(playground) {
   on("noise", "input", () => setNoise(find("noise").value));
   on("noise", "change", () => playground.restart());
   on("links", "change", () => playground.enqueue(() => playground.showLinks()));
-  on("with-test", "change", () => playground.drawSamples());
-  on("points", "click", (event) => playground.chooseSample(event));
+  on("with-test", "change", () => playground.view.drawSamples(playground.sample));
+  on("points", "click", (event) => playground.explainSample(playground.view.findSample(event)));
   on("file", "change", () => readFile(playground));
-  new ResizeObserver(() => playground.history?.length && playground.redraw()).observe(find("points"));
+  const redraw = () => playground.training && playground.view.redraw(playground.sample);
+  new ResizeObserver(redraw).observe(find("points"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    playground.redraw();
+    redraw();
     playground.showShapes();
   });
 }

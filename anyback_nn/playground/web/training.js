@@ -32,7 +32,10 @@ class Training {
     sizes.slice(1).forEach((nOut, k) => {
       const nIn = sizes[k];
       const limit = Math.sqrt(6 / (nIn + nOut));
-      const weight = Float32Array.from({ length: nIn * nOut }, () => -limit + 2 * limit * drawn[next++]);
+      const weight = Float32Array.from(
+        { length: nIn * nOut },
+        () => -limit + 2 * limit * drawn[next++],
+      );
       for (const [name, array, shape] of [
         ["weight", weight, [nIn, nOut]],
         ["bias", new Float32Array(nOut), [nOut]],
@@ -90,7 +93,10 @@ class Training {
     const { optimizer, learningRate, l2 } = this.settings;
     const scalars = [...computeCoefficients(optimizer, this.steps + 1, learningRate), l2];
     const coefficients = Object.fromEntries(
-      scalars.map((number, i) => [`coefficients.${i}`, this.runtime.tensor(Float32Array.of(number))]),
+      scalars.map((number, i) => [
+        `coefficients.${i}`,
+        this.runtime.tensor(Float32Array.of(number)),
+      ]),
     );
     const inputs = { ...this.values, ...this.batch, ...coefficients };
     const outputs = await this.runtime.run(`step/${this.kind}/${optimizer}`, inputs);
