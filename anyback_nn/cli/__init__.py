@@ -33,6 +33,7 @@ COMMANDS = {
     "export": "Write the model of RUN to FILE as ONNX, for programs without this library.",
     "play": "Write a page in which networks are trained in the browser, and open it.",
     "inspect": "Show what is in RUN: network, settings, history and data.",
+    "explain": "Walk a sample through the network of RUN: every equation in numbers.",
     "verify": "Train on several backends side by side, and compare each step with NumPy's.",
     "bench": "Time a training step on every backend.",
     "backends": "List the backends that can compute here, their devices, and why others cannot.",

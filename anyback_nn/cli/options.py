@@ -79,6 +79,22 @@ def parse_names(text: str) -> list[str]:
     return list(dict.fromkeys(name for word in text.split(",") if (name := word.strip())))
 
 
+def parse_weight(text: str) -> tuple[int, int, int]:
+    """Read the place of a weight.
+
+    >>> parse_weight("1,0,2")
+    (1, 0, 2)
+    """
+    words = [word.strip() for word in text.split(",")]
+    if len(words) != 3 or not all(word.isdecimal() for word in words):
+        raise typer.BadParameter(
+            f"expected the layer, the input and the unit of a weight, such as 1,0,2; got {text!r}",
+            param_hint="'--weight'",
+        )
+    layer, i, j = map(int, words)
+    return layer, i, j
+
+
 @contextmanager
 def usage_error(option: str) -> Iterator[None]:
     """Raise a `ValueError` from inside as a wrong value of an option."""
@@ -237,6 +253,14 @@ _DATA: Any = typer.Argument(
 )
 Data = Annotated[str, _DATA]
 NewData = Annotated[str | None, _DATA]
+DataAgain = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        show_default="those of training, where they were",
+        help="Where the data of training are.",
+    ),
+]
 OptionalData = Annotated[str, typer.Argument(metavar="DATA", help="As for train.")]
 PlaneData = Annotated[
     str,
@@ -334,6 +358,9 @@ Part = Annotated[
         "Of the file of training, test takes the rows that it was tested with.",
         check=_one_of(PARTS),
     ),
+]
+Sample = Annotated[
+    int, _data("I", "Number of the sample in the test part, from 0.", check=_AT_LEAST_0)
 ]
 Validation = Annotated[
     float,
@@ -523,6 +550,28 @@ Open = Annotated[
         "--open/--no-open",
         default="--open without --output",
     ),
+]
+WeightPlace = Annotated[
+    str | None,
+    _output(
+        "LAYER,I,J",
+        "Weight whose update is worked out: its layer, from 1, its input and its unit, from 0.",
+        default="of layer 1, the one with the largest gradient",
+    ),
+]
+Notation = Annotated[
+    str,
+    _output(
+        "NOTATION",
+        "Whether samples are rows, as here, or columns, as in textbooks.",
+        check=_one_of(("rows", "columns")),
+    ),
+]
+HtmlFile = Annotated[
+    Path | None, _output("FILE", "HTML page to write in place of text.", default=False)
+]
+AsPython = Annotated[
+    bool, _output("", "Print a NumPy script that computes all of it again.", "--python")
 ]
 Force = Annotated[bool, _output("", "Replace FILE if it exists.", "--force")]
 Probabilities = Annotated[

@@ -8,7 +8,8 @@ __all__ = ["HELPERS", "is_computable", "to_code"]
 
 HELPERS = {
     "sigmoid": "def sigmoid(z): return 1 / (1 + np.exp(-z))",
-    "softmax": "def softmax(z): return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)",
+    "softmax": "def softmax(z): return (p := np.exp(z - z.max(axis=1, keepdims=True))) / "
+    "p.sum(axis=1, keepdims=True)",
     "total": "def total(z): return z.sum(axis=1, keepdims=True)",
     "mean": "def mean(z): return z.mean(axis=1, keepdims=True)",
     "variance": "def variance(z): return z.var(axis=1, keepdims=True)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.array_api import to_numpy
+from anyback_nn.explain.formulas import write_activation
 from anyback_nn.explain.names import Names, name_values
 from anyback_nn.explain.notation import Step
 from anyback_nn.explain.steps import list_steps
@@ -29,8 +31,10 @@ from anyback_nn.explain.worked import (
 )
 from anyback_nn.network.layers import BatchNorm, Dense, Dropout
 from anyback_nn.optim.optimizers import Optimizer
+from anyback_nn.optim.schedules import Schedule
 from anyback_nn.training.engine import Engine
 from anyback_nn.tree import tree_map
+from anyback_nn.utils.messages import plural
 
 __all__ = ["Explanation", "Update", "explain", "find_dense"]
 
@@ -78,6 +82,8 @@ class Explanation:
         What differs from a step of training.
     layers : dict of str to int
         The position of each `Dense` layer by the name of its weights.
+    description : str
+        The network, and what is known of the samples.
     features, classes : tuple of str
         Names of the inputs and outputs, if they are known.
     model_file : Path, optional
@@ -91,6 +97,7 @@ class Explanation:
     weight: Weight | None
     notes: tuple[str, ...] = ()
     layers: dict[str, int] = field(default_factory=dict)
+    description: str = ""
     features: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     model_file: Path | None = None
@@ -240,8 +247,9 @@ def explain(
         names,
         update,
         chosen,
-        (*_list_notes(engine),),
+        (*_list_notes(engine, optimizer if update else None),),
         layers,
+        _describe_network(engine),
         **labels,
     )
 
@@ -303,7 +311,7 @@ def _compute_updates(
     training = engine.training
     is_own = optimizer == training.optimizer
     begin = training.first_epoch if is_own else training.epoch
-    rate = float(optimizer.schedule(training.epoch - begin, training.history.rows[begin:]))
+    rate = find_rate(optimizer.schedule, training.epoch - begin, training.history.rows[begin:])
     step = training.step + 1 if is_own else 1
     gradients = [values[f"d{symbol}"] for own in names.parameters for symbol in own.values()]
     norm = measure_norm(optimizer, gradients) if gradients else None
@@ -322,9 +330,37 @@ def _compute_updates(
     return Update(optimizer, list_update(optimizer), constants, computed)
 
 
-def _list_notes(engine: Engine) -> list[str]:
+def _describe_network(engine: Engine) -> str:
+    """Describe a network in a line: what the numbers of a sample go through."""
+    parts = [plural(engine.n_inputs, "input")]
+    for layer, size in zip(engine.network.layers, engine.network.sizes(engine.n_inputs)[1:]):
+        known = write_activation(layer)
+        kind = type(layer).__name__ if known is None else known[0]
+        parts.append(plural(size, "unit") if type(layer) is Dense else kind)
+    return f"{' → '.join(parts)}; {type(engine.loss).__name__}"
+
+
+def find_rate(schedule: Schedule, epochs: int, rows: Sequence[Any]) -> float:
+    """Return the learning rate of the next step; if it has fallen to 0, that of an epoch before.
+
+    >>> from anyback_nn.optim.schedules import CosineDecay
+    >>> round(find_rate(CosineDecay(0.1, epochs=2), 2, []), 6)
+    0.05
+    """
+    rates = (float(schedule(done, rows[:done])) for done in (epochs, max(epochs - 1, 0), 0))
+    return next((rate for rate in rates if rate), 0.0)
+
+
+def _list_notes(engine: Engine, optimizer: Optimizer | None) -> list[str]:
     """List what a step of training does otherwise."""
-    notes = []
+    notes, training = [], engine.training
+    if optimizer is not None and optimizer == training.optimizer:
+        rows = training.history.rows[training.first_epoch :]
+        if not optimizer.schedule(training.epoch - training.first_epoch, rows):
+            notes.append(
+                "The learning rate has fallen to 0 at the end of its schedule, where steps change "
+                "nothing. The update is worked out with that of the first step of the last epoch."
+            )
     layers = engine.network.layers
     if any(isinstance(layer, Dropout) for layer in layers):
         notes.append(

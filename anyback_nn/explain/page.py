@@ -13,7 +13,14 @@ import numpy as np
 from anyback_nn.errors import DataError
 from anyback_nn.explain.names import Names
 from anyback_nn.explain.notation import Step, list_symbols, split_symbol
-from anyback_nn.explain.text import NOTATIONS, PHASES, describe_samples, list_operands
+from anyback_nn.explain.text import (
+    NOTATIONS,
+    PHASES,
+    SETTINGS,
+    SIGNS,
+    describe_samples,
+    list_operands,
+)
 from anyback_nn.explain.updates import list_constants, list_update
 from anyback_nn.explain.worked import MOST_LINES, MOST_TERMS, list_templates, list_update_templates
 from anyback_nn.optim.optimizers import Optimizer
@@ -59,6 +66,8 @@ def describe_walk(
         "gradients": sorted(f"d{symbol}" for symbol in of_samples),
         "phases": PHASES,
         "notations": NOTATIONS,
+        "signs": SIGNS,
+        "settings": SETTINGS,
         "steps": [
             {**asdict(step), "operands": list_operands(step, steps)}
             if step.phase == "forward"
@@ -98,6 +107,7 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
     values = {name: _reduce(value, chosen) for name, value in explanation.values.items()}
     own |= {
         "title": describe_samples(explanation),
+        "description": explanation.description,
         "m": explanation.n_samples,
         "values": values,
         "weight": weight,

@@ -214,8 +214,17 @@ def _write_loss_steps(
         *(f"d{last}", "backward", None, f"From the loss back to {{d{last}}}"),
         *(f"{{d{last}}} = {rows}", f"{{d{last}}} = {per_sample}"),
         f"How much the loss grows per unit of each number of {{{last}}}: the derivative of the "
-        "loss. All other gradients follow from it, layer by layer backwards.",
+        f"loss.{_explain_difference(formula)} All other gradients follow from it, layer by layer "
+        "backwards.",
     )
+
+
+def _explain_difference(formula: LossFormula) -> str:
+    """Say why a gradient is the prediction minus the target."""
+    if not formula.link or formula.gradient != "({p} − {y})":
+        return ""
+    name = formula.link.partition("(")[0]
+    return f" Together with that of {name} it comes to the prediction minus the target."
 
 
 def _write_gradients(node: _Node, names: Names) -> Iterator[Step]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = [
     "NOTATIONS",
     "PHASES",
+    "SETTINGS",
+    "SIGNS",
     "Part",
     "describe_samples",
     "format_matrix",
@@ -39,12 +41,22 @@ PHASES = {
 """The heading and the introduction of each part of the walk."""
 
 NOTATIONS = {
-    "rows": "Here samples are rows, and the factor 1/m of the mean is in every dZ and dA. In "
-    "textbooks samples are columns, and the factor comes in with dW and db alone.",
-    "columns": "Here samples are columns, as in textbooks. The factor 1/m of the mean comes in "
-    "with dW and db alone, so dZ and dA are m times those of the library, whose samples are rows.",
+    "rows": "Samples are rows: Z₁[0,2] is that of sample 0 and unit 2. The factor 1/m of the mean "
+    "is in every dZ and dA. In textbooks samples are columns, and the factor comes in with dW and "
+    "db alone.",
+    "columns": "Samples are columns, as in textbooks: Z₁[2,0] is that of unit 2 and sample 0. The "
+    "factor 1/m of the mean comes in with dW and db alone, so dZ and dA are m times those of the "
+    "library, whose samples are rows.",
 }
-"""How the notations differ."""
+"""What is where, and how the notations differ."""
+
+SIGNS = (
+    "Two names side by side are a product of matrices, ⊙ multiplies number by number, ᵀ swaps rows "
+    "and columns, and sum adds the samples. m is the number of samples. W₁[0,2] leads from input 0 "
+    "of layer 1 to its unit 2, in both notations. Samples, inputs and units "
+    "are counted from 0."
+)
+"""How equations are read."""
 
 
 class Part(NamedTuple):
@@ -54,12 +66,17 @@ class Part(NamedTuple):
     text: str
 
 
+SETTINGS = "α is the learning rate, t the number of the step; the others are its settings."
+
+
 def to_text(explanation: Explanation, notation: str = "rows") -> str:
     """Write an explanation for a terminal."""
     return "\n".join(part.text for part in iterate_parts(explanation, notation))
 
 
-def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[Part]:
+def iterate_parts(
+    explanation: Explanation, notation: str = "rows", most: int = MOST_SHOWN
+) -> Iterator[Part]:
     """Iterate over the parts of the text.
 
     Parameters
@@ -67,15 +84,20 @@ def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[
     explanation : Explanation
     notation : str
         ``"rows"`` or ``"columns"``.
+    most : int
+        The number of rows and of columns of a matrix that are shown.
     """
     values = explanation.values if notation == "rows" else explanation.columns
     yield Part("heading", describe_samples(explanation))
+    if explanation.description:
+        yield Part("about", explanation.description)
+    yield Part("about", f"{NOTATIONS[notation]} {SIGNS}")
     for note in explanation.notes:
         yield Part("about", f"Note: {note}")
     for symbol in ("X", "Y"):
         if symbol in values:
             yield Part("equation", f"\n{symbol} {_describe_shape(values[symbol])}")
-            yield Part("values", format_matrix(values[symbol]))
+            yield Part("values", format_matrix(values[symbol], most))
     begun: set[str] = set()
     for step in explanation.steps:
         if step.phase in PHASES and step.phase not in begun:
@@ -83,10 +105,10 @@ def iterate_parts(explanation: Explanation, notation: str = "rows") -> Iterator[
             heading, introduction = PHASES[step.phase]
             yield Part("heading", f"\n{heading}")
             if introduction:
-                yield Part("about", f"{introduction} {NOTATIONS[notation]}")
-        yield from _write_step(step, values, notation)
+                yield Part("about", introduction)
+        yield from _write_step(step, values, notation, most)
         if step.phase == "forward":
-            yield from _write_operands(step, explanation.steps, values)
+            yield from _write_operands(step, explanation.steps, values, most)
     if explanation.weight is not None:
         yield from _write_update(explanation, notation)
 
@@ -102,24 +124,26 @@ def describe_samples(explanation: Explanation) -> str:
     return f"{'One sample' if n == 1 else f'{n:,} samples'} (m = {n:,}) through the network"
 
 
-def _write_step(step: Step, values: dict[str, Any], notation: str) -> Iterator[Part]:
+def _write_step(step: Step, values: dict[str, Any], notation: str, most: int) -> Iterator[Part]:
     """Write a step with its values."""
     value = values[step.symbol]
     yield Part("title", f"\n{write_equation(step.title)}")
     equation = write_equation(step.rows if notation == "rows" else step.columns)
     if value.ndim:
         yield Part("equation", f"{equation}    {_describe_shape(value)}")
-        yield Part("values", format_matrix(value))
+        yield Part("values", format_matrix(value, most))
     else:
         yield Part("equation", f"{equation} = {format_number(value)}")
     yield Part("about", write_equation(step.about))
 
 
-def _write_operands(step: Step, steps: Sequence[Step], values: dict[str, Any]) -> Iterator[Part]:
+def _write_operands(
+    step: Step, steps: Sequence[Step], values: dict[str, Any], most: int
+) -> Iterator[Part]:
     """Write the parameters in an equation of the forward part."""
     for symbol in list_operands(step, steps):
         yield Part("equation", f"with {write_symbol(symbol)}    {_describe_shape(values[symbol])}")
-        yield Part("values", format_matrix(values[symbol]))
+        yield Part("values", format_matrix(values[symbol], most))
 
 
 def list_operands(step: Step, steps: Sequence[Step]) -> list[str]:
@@ -147,7 +171,7 @@ def _write_update(explanation: Explanation, notation: str) -> Iterator[Part]:
         f"{write_symbol(symbol)} = {format_number(value, exact=True)}"
         for symbol, value in update.constants.items()
     )
-    yield Part("about", f"\nThe update by {type(update.optimizer).__name__}, in its step t, with")
+    yield Part("about", f"\nThe update by {type(update.optimizer).__name__}. {SETTINGS}")
     yield Part("equation", f"  {constants}")
     yield Part("equation", f"  w = {name} = {format_number(values['w'][i, j])}")
     gradient = format_number(values["dw"][i, j])

@@ -139,7 +139,7 @@ def list_update(optimizer: Optimizer, *, penalized: bool = True) -> tuple[Step, 
         Step(
             *(symbol, "update", None, f"Update: {{{symbol}}}"),
             *(f"{{{symbol}}} = {text}" if text else f"{{{symbol}}}",) * 2,
-            _ABOUT.get(symbol, _STORED),
+            _explain(optimizer, symbol, text),
         )
         for symbol, text in (stored | recorder.equations).items()
     )
@@ -283,6 +283,16 @@ _RULES: dict[type[Optimizer], Callable[[Any, Any, Any], None]] = {
     SklearnAdam: _sklearn_adam,
 }
 
+
+def _explain(optimizer: Optimizer, symbol: str, text: str) -> str:
+    """Explain a step in a sentence."""
+    if symbol == "g" and text == "{dw}":
+        return "The gradient as it is: there is no penalty and no clipping."
+    if symbol == "v" and isinstance(optimizer, Adam):
+        return "The running mean of the squared gradient moves a little towards the new square."
+    return _ABOUT.get(symbol, _STORED)
+
+
 _STORED = "What the optimiser has stored in the last step; 0 before the first."
 _ABOUT = {
     "m_old": "The running mean of the gradient after the last step; 0 before the first.",
@@ -291,12 +301,12 @@ _ABOUT = {
     "shrink": "A whole gradient that is longer than the bound is scaled down to its length.",
     "dw_short": "All gradients are scaled by that factor, so that the direction stays.",
     "w_decayed": "Weight decay draws the weight towards 0 before the step.",
-    "g": "What the rule takes as the gradient: that of the loss, and those of penalties.",
-    "v": "The running sum or mean, with the new gradient in it.",
+    "g": "What the rule takes as the gradient.",
+    "v": "The velocity keeps a share of what it was, and the new gradient is added.",
     "s": "The squares of the gradient, with the new one in them.",
     "m": "The running mean of the gradient moves a little towards the new one.",
     "m_hat": "The mean began at 0, which is too small at first: this corrects it.",
     "v_hat": "The mean of the squares is corrected in the same way.",
     "length": "The learning rate, corrected for running means that began at 0.",
-    "w_new": "The weight moves against its gradient: the loss becomes smaller.",
+    "w_new": "The new weight. It moves against its gradient, the way in which the loss falls.",
 }

@@ -137,7 +137,7 @@ function fillTemplate(explanation, template, places, lookUp, terms) {
 // options.notation: "rows" or "columns"; options.title: whether to show the title;
 // options.onWeight([name, i, j]): called in place of showing the update of a weight that is clicked.
 function renderExplanation(element, explanation, options = {}) {
-  const state = { notation: options.notation ?? "rows", weight: explanation.weight ?? null };
+  const state = { notation: options.notation ?? "rows", weight: explanation.weight ?? null, whole: new Set() };
   const show = (text) => writeEquation(text, (symbol) => writeSymbol(explanation, symbol));
   const idOf = (symbol) => `step-${symbol}`;
 
@@ -145,6 +145,7 @@ function renderExplanation(element, explanation, options = {}) {
     element.replaceChildren(
       ...[
         options.title ? create("h1", {}, explanation.title) : null,
+        explanation.description ? create("p", {}, explanation.description) : null,
         ...(explanation.notes ?? []).map((note) => create("p", { className: "soft" }, note)),
         renderChoices(),
         renderFlow(),
@@ -173,7 +174,8 @@ function renderExplanation(element, explanation, options = {}) {
       "div",
       { className: "card" },
       create("div", { className: "choices" }, create("fieldset", {}, create("legend", {}, "Samples are"), choices)),
-      create("p", { className: "soft" }, show(explanation.notations[state.notation])),
+      create("p", { className: "soft" }, explanation.notations[state.notation]),
+      create("p", { className: "soft" }, explanation.signs),
       create("p", { className: "soft legend" }, "Colours: ",
         create("span", { style: { background: "color-mix(in srgb, var(--blue) 40%, transparent)" } }, "above 0"), " ",
         create("span", { style: { background: "color-mix(in srgb, var(--orange) 40%, transparent)" } }, "below 0"),
@@ -237,9 +239,9 @@ function renderExplanation(element, explanation, options = {}) {
   }
 
   // Which indices are shown, with null where some are left out.
-  function choose(length, extra) {
+  function choose(length, extra, whole) {
     const all = [...Array(length).keys()];
-    if (length <= MOST_SHOWN) return all;
+    if (length <= MOST_SHOWN || whole) return all;
     const shown = [...new Set([...all.slice(0, 4), ...extra, ...all.slice(-3)])].sort((a, b) => a - b);
     return shown.flatMap((index, position) => (position && index - shown[position - 1] > 1 ? [null, index] : [index]));
   }
@@ -249,7 +251,7 @@ function renderExplanation(element, explanation, options = {}) {
     const weight = symbol.startsWith("d") ? symbol.slice(1) : symbol;
     const isWeight = weight in explanation.weights;
     const chosen = isWeight && state.weight?.[0] === weight ? state.weight.slice(1) : [];
-    const [rows, columns] = array.shape.map((length, axis) => choose(length, chosen.length ? [chosen[axis]] : []));
+    const [rows, columns] = array.shape.map((length, axis) => choose(length, chosen.length ? [chosen[axis]] : [], state.whole.has(symbol)));
     const numbers = rows.flatMap((i) => columns.map((j) => (i === null || j === null ? 0 : Math.abs(array.at(i, j) ?? 0))));
     const largest = Math.max(...numbers) || 1;
     const cell = (i, j) => {
@@ -272,9 +274,20 @@ function renderExplanation(element, explanation, options = {}) {
     const body = rows.map((i) => create("tr", {}, create("th", { scope: "row", title: labelsOfRows(i) }, i === null ? "" : labelsOfRows(i)), columns.map((j) => cell(i, j))));
     return create("div", { className: "matrix wide", dataset: { symbol } },
       create("table", {},
-        create("caption", {}, create("span", { className: "equation" }, writeSymbol(explanation, symbol)), ` ${describeShape(array)}`),
+        create("caption", {}, create("span", { className: "equation" }, writeSymbol(explanation, symbol)), ` ${describeShape(array)} `, renderToggle(symbol, array)),
         create("thead", {}, create("tr", {}, create("th", {}), head)),
         create("tbody", {}, body)));
+  }
+
+  // A button for the whole of a table that is cut, if the page has it.
+  function renderToggle(symbol, array) {
+    const isKept = Array.isArray(explanation.values[symbol]);
+    if (!isKept || array.shape.every((length) => length <= MOST_SHOWN)) return null;
+    const toggle = () => {
+      if (!state.whole.delete(symbol)) state.whole.add(symbol);
+      render();
+    };
+    return create("button", { className: "small", onclick: toggle }, state.whole.has(symbol) ? "corners" : "all");
   }
 
   // The labels of the rows and of the columns: the names of features and of classes, if known.
@@ -340,6 +353,7 @@ function renderExplanation(element, explanation, options = {}) {
       create("div", { className: "lines" }, explainOnce(lines)),
       explanation.m > samples ? create("p", { className: "soft" }, "The way back is shown for the first sample; it is the same for the others.") : null,
       create("h3", {}, `What ${explanation.update.optimizer} makes of it`),
+      create("p", { className: "soft" }, explanation.settings),
       create("p", { className: "given" },
         Object.entries(explanation.update.constants).map(([symbol, value]) => given(symbol, formatNumber(value, true))),
         given("w", [...name(), ` = ${formatNumber(readArray(own.w).at(i, j))}`].flat()),
