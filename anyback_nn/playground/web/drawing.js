@@ -51,6 +51,11 @@ class Plane {
     this.center = ranges.map(([low, high]) => (low + high) / 2);
   }
 
+  /** The ends of an axis. */
+  range(k) {
+    return [this.center[k] - this.half, this.center[k] + this.half];
+  }
+
   /** The centres of the cells of a map, row by row from above. */
   get grid() {
     const cells = new Float32Array(2 * GRID * GRID);

@@ -15,6 +15,10 @@ class View {
     this.shown = null; // the unit whose map is large; null: the prediction
     this.history = [];
     this.maps = null;
+    training.data.columns.forEach((name, k) => {
+      const [low, high] = this.plane.range(k).map((end) => end.toFixed(1));
+      find(`axis-${k}`).textContent = `${low} ← ${name} → ${high}`;
+    });
   }
 
   /** Compute and draw what the network makes of the plane and of the data; is the loss finite? */
