@@ -17,7 +17,7 @@ from typing import Any
 
 from anyback_nn.errors import AnybackError
 
-__all__ = ["describe", "read", "unpack"]
+__all__ = ["describe", "read", "read_license", "unpack"]
 
 _FOLDER = "runtime"
 _SOURCE = "source.json"
