@@ -497,21 +497,21 @@ class Model(Engine):
         >>> print(explanation.work_gradient()[-1])
         dW₁[1,0] = X[0,1] · dZ₁[0,0] = 2 · 2 = 4
         """
-        from anyback_nn.explain.explanation import explain
+        from anyback_nn.explain.from_model import explain
 
         self.check_built()
         if np.ndim(x) == 1 and not is_frame(x):
             x = to_numpy(x)[None, :]
             y = None if y is None else to_numpy(y).reshape(1, -1)
         with self.backend.scope(self.dtype):
-            x = check_inputs(x, self.n_inputs, feature_names=self.feature_names, dtype=self.dtype)
+            names = self.feature_names
+            x = to_numpy(check_inputs(x, self.n_inputs, feature_names=names, dtype=self.dtype))
         if y is not None:
             y = self.loss.check_targets(np.atleast_1d(to_numpy(y)), self.n_out)
             if len(y) != len(x):
                 raise ShapeError(f"expected a target for each of {len(x)} samples, got {len(y)}")
         optimizer = self._choose_optimizer(None, None, 1)
-        names = self.feature_names or ()
-        return explain(self, optimizer, x, y, weight, features=tuple(names))
+        return explain(self, optimizer, x, y, weight, features=names or ())
 
     # Moving and saving -----------------------------------------------------------------------
 

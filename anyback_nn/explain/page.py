@@ -14,6 +14,7 @@ from anyback_nn.errors import DataError
 from anyback_nn.explain.names import Names
 from anyback_nn.explain.notation import Step, list_symbols, split_symbol
 from anyback_nn.explain.text import (
+    INPUTS,
     NOTATIONS,
     PHASES,
     SETTINGS,
@@ -66,6 +67,7 @@ def describe_walk(
         "gradients": sorted(f"d{symbol}" for symbol in of_samples),
         "phases": PHASES,
         "notations": NOTATIONS,
+        "inputs": INPUTS,
         "signs": SIGNS,
         "settings": SETTINGS,
         "steps": [

@@ -271,6 +271,8 @@ def _write_backward(node: _Node) -> Step:
             f"The chain rule: the loss changes with {x} as it does with {y}, times the slope of "
             f"{name} at {x}. One number for each unit and sample, of the shape of {x}."
         )
+        if slope.startswith("["):
+            about += f" [{x} > 0] is 1 where that holds, and else 0."
         if name == "softmax":
             rows = f"{y} ⊙ ({dy} − total({dy} ⊙ {y}))"
             about = f"The chain rule: each probability depends on all numbers of {x} of its "

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anyback_nn.explain.notation import Step, list_symbols, write_symbol
 from anyback_nn.explain.notation import to_text as write_equation
 from anyback_nn.explain.worked import Line, format_number
+from anyback_nn.utils.messages import cut, escape
 
 if TYPE_CHECKING:
     from anyback_nn.explain.explanation import Explanation
 
 __all__ = [
+    "INPUTS",
     "NOTATIONS",
     "PHASES",
     "SETTINGS",
@@ -46,9 +48,15 @@ NOTATIONS = {
     "db alone.",
     "columns": "Samples are columns, as in textbooks: Z₁[2,0] is that of unit 2 and sample 0. The "
     "factor 1/m of the mean comes in with dW and db alone, so dZ and dA are m times those of the "
-    "library, whose samples are rows.",
+    "library, whose samples are rows. Textbooks whose W has a row for each unit write dW as "
+    "(1/m) dZ Aᵀ, its transpose.",
 }
 """What is where, and how the notations differ."""
+
+INPUTS = {
+    "X": "One number for each input of the network.",
+    "Y": "What the prediction should be. Of classes, the right one has 1, and the others 0.",
+}
 
 SIGNS = (
     "Two names side by side are a product of matrices, ⊙ multiplies number by number, ᵀ swaps rows "
@@ -88,6 +96,7 @@ def iterate_parts(
         The number of rows and of columns of a matrix that are shown.
     """
     values = explanation.values if notation == "rows" else explanation.columns
+    axis = 1 if notation == "rows" else 0
     yield Part("heading", describe_samples(explanation))
     if explanation.description:
         yield Part("about", explanation.description)
@@ -97,7 +106,9 @@ def iterate_parts(
     for symbol in ("X", "Y"):
         if symbol in values:
             yield Part("equation", f"\n{symbol} {_describe_shape(values[symbol])}")
-            yield Part("values", format_matrix(values[symbol], most))
+            labels = _list_labels(explanation, symbol)
+            yield Part("values", format_matrix(values[symbol], most, labels, axis=axis))
+            yield Part("about", INPUTS[symbol])
     begun: set[str] = set()
     for step in explanation.steps:
         if step.phase in PHASES and step.phase not in begun:
@@ -106,7 +117,8 @@ def iterate_parts(
             yield Part("heading", f"\n{heading}")
             if introduction:
                 yield Part("about", introduction)
-        yield from _write_step(step, values, notation, most)
+        labels = _list_labels(explanation, step.symbol)
+        yield from _write_step(step, values, notation, most, labels)
         if step.phase == "forward":
             yield from _write_operands(step, explanation.steps, values, most)
     if explanation.weight is not None:
@@ -124,14 +136,24 @@ def describe_samples(explanation: Explanation) -> str:
     return f"{'One sample' if n == 1 else f'{n:,} samples'} (m = {n:,}) through the network"
 
 
-def _write_step(step: Step, values: dict[str, Any], notation: str, most: int) -> Iterator[Part]:
+def _list_labels(explanation: Explanation, symbol: str) -> tuple[str, ...]:
+    """List the names of the features of the inputs, and of the outputs."""
+    if symbol == "X":
+        return explanation.features
+    return explanation.classes if symbol in ("Y", explanation.names.prediction) else ()
+
+
+def _write_step(
+    step: Step, values: dict[str, Any], notation: str, most: int, labels: Sequence[str]
+) -> Iterator[Part]:
     """Write a step with its values."""
     value = values[step.symbol]
     yield Part("title", f"\n{write_equation(step.title)}")
     equation = write_equation(step.rows if notation == "rows" else step.columns)
     if value.ndim:
         yield Part("equation", f"{equation}    {_describe_shape(value)}")
-        yield Part("values", format_matrix(value, most))
+        axis = 1 if notation == "rows" else 0
+        yield Part("values", format_matrix(value, most, labels, axis=axis))
     else:
         yield Part("equation", f"{equation} = {format_number(value)}")
     yield Part("about", write_equation(step.about))
@@ -193,11 +215,25 @@ def _describe_shape(value: Any) -> str:
     return f"({' × '.join(map(str, value.shape))})"
 
 
-def format_matrix(value: Any, most: int = MOST_SHOWN) -> str:
+def format_matrix(
+    value: Any, most: int = MOST_SHOWN, labels: Sequence[str] = (), *, axis: int = 1
+) -> str:
     """Write a matrix or a vector in columns; of a large one the corners, with dots between.
 
+    Parameters
+    ----------
+    value : ndarray
+    most : int
+        The number of rows and of columns that are shown.
+    labels : sequence of str
+        Names of the columns, or with ``axis=0`` of the rows; may be empty.
+    axis : int
+
+    Examples
+    --------
     >>> import numpy as np
-    >>> print(format_matrix(np.asarray([[1.0, -0.5], [0.25, 100.0]])))
+    >>> print(format_matrix(np.asarray([[1.0, -0.5], [0.25, 100.0]]), labels=["a", "b"]))
+        a:    b:
          1  −0.5
       0.25   100
     """
@@ -207,6 +243,12 @@ def format_matrix(value: Any, most: int = MOST_SHOWN) -> str:
         ["…" if None in (i, j) else f"{table[i, j]:.4g}".replace("-", "−") for j in columns]
         for i in rows
     ]
+    if labels:
+        # Labels may be numbers, too.
+        shown = [
+            "…" if i is None else f"{cut(escape(labels[i]), 12)}:" for i in (rows, columns)[axis]
+        ]
+        cells = [shown, *cells] if axis else [[x, *row] for x, row in zip(shown, cells)]
     widths = [max(map(len, column)) for column in zip(*cells)]
     return "\n".join(
         "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in cells

@@ -14,7 +14,7 @@ function create(tag, options = {}, ...children) {
 
 function formatNumber(value, exact = false) {
   if (value === null || value === undefined) return "?";
-  return write(exact ? value : Number(value.toPrecision(6)));
+  return write(Number(value.toPrecision(exact ? 15 : 6)));
 }
 
 function write(number) {
@@ -204,7 +204,9 @@ function renderExplanation(element, explanation, options = {}) {
     const symbols = ["X", "Y"].filter((symbol) => symbol in explanation.values);
     return symbols.map((symbol) =>
       create("section", { className: "step", id: idOf(symbol) },
-        create("div", {}, create("h3", {}, symbol === "X" ? "The inputs " : "The targets ", writeSymbol(explanation, symbol))),
+        create("div", {}, 
+          create("h3", {}, symbol === "X" ? "The inputs " : "The targets ", writeSymbol(explanation, symbol)),
+          create("p", { className: "soft" }, explanation.inputs[symbol])),
         create("div", { className: "matrices" }, renderMatrix(symbol))));
   }
 

@@ -22,7 +22,7 @@ def test_the_sample_is_walked_forward_and_back(program, moons):
     sample = load("moons").x_test[[7]]
     start = f"Sample 7 of 200 in the test part of moons: target {load('moons').y_test[7]}, "
     assert f"{start}predicted {model.predict_classes(sample)[0]}. 2 inputs" in outcome.out
-    prediction = re.search(r"Ŷ = A₂ = softmax\(Z₂\) .*\n +(\S+) +(\S+)\n", outcome.out)
+    prediction = re.search(r"Ŷ = A₂ = softmax\(Z₂\) .*\n +0: +1:\n +(\S+) +(\S+)\n", outcome.out)
     expected = model.predict(sample)[0]
     assert [float(x) for x in prediction.groups()] == pytest.approx(expected, rel=1e-3)
     order = [outcome.out.index(f"\n{name} = ") for name in ("Z₁", "L", "dZ₂", "dW₂", "dZ₁", "dW₁")]
@@ -61,6 +61,14 @@ def test_a_regression_has_the_targets_units(program, regressor, houses):
     target, predicted = map(float, title.groups())
     assert target > 10_000
     assert predicted == pytest.approx(target, rel=0.2)
+
+
+def test_the_text_names_features_and_outputs(program, regressor, houses):
+    text = program("explain", regressor, houses).out
+    assert re.search(r"^X \(1 × 1\)\n +area:\n +\S+\n", text, re.MULTILINE)
+    assert re.search(r"^Y \(1 × 1\)\n +price:\n +\S+\n", text, re.MULTILINE)
+    columns = program("explain", regressor, houses, "--notation", "columns").out
+    assert re.search(r"^X \(1 × 1\)\n +area: +\S+\n", columns, re.MULTILINE)
 
 
 def test_large_tables_are_cut(program):

@@ -227,3 +227,43 @@ def test_samples_and_targets_must_fit():
         model.explain(x[:2], y[:3])
     with pytest.raises(nn.AnybackError, match="no parameters yet"):
         nn.Model(nn.Dense(1), loss="mean_squared_error").explain([1.0])
+
+
+def test_an_explanation_is_the_same_on_every_backend(backend):
+    x, y = nn.datasets.make_moons(40, noise=0.1, seed=0)
+    texts = []
+    for spec in ("numpy", backend.spec):
+        model = nn.Model(
+            nn.Dense(3), nn.Tanh(), nn.Dense(2), loss="softmax_cross_entropy", backend=spec
+        )
+        model.fit(x, y, optimizer=nn.GradientDescent(0.1), epochs=1, batch_size=20, progress=False)
+        texts.append(model.explain(model.backend.asarray(x[:2], "float32"), y[:2]))
+    ours, theirs = texts
+    assert ours.weight == theirs.weight
+    for symbol, value in ours.values.items():
+        assert theirs.values[symbol] == pytest.approx(value, rel=1e-3, abs=1e-5), symbol
+
+
+def test_a_row_of_a_data_frame_is_explained():
+    frame = pytest.importorskip("pandas").DataFrame({"a": [0.5, 1.0], "b": [2.0, 3.0]})
+    model = nn.Model(nn.Dense(1), loss="mean_squared_error")
+    model.fit(frame, [1.0, 2.0], epochs=1, progress=False)
+    explanation = model.explain(frame.iloc[[1]], [2.0])
+    assert explanation.features == ("a", "b")
+    assert explanation.values["X"].tolist() == [[1.0, 3.0]]
+
+
+def test_a_network_without_weights_has_no_worked_update():
+    model = nn.Model(nn.LayerNorm(), nn.Tanh(), loss="mean_squared_error").build(3)
+    explanation = model.explain([1.0, 2.0, 4.0], [0.0, 0.0, 0.0])
+    assert explanation.weight is None
+    assert "next update" not in str(explanation)
+    with pytest.raises(ValueError, match="one of none"):
+        model.explain([1.0, 2.0, 4.0], [0.0, 0.0, 0.0], weight=(1, 0, 0))
+
+
+def test_after_the_end_of_a_schedule_the_last_rate_above_0_is_used():
+    model, x, y = train(nn.Adam(nn.CosineDecay(0.1, epochs=2)))
+    explanation = model.explain(x[0], y[0])
+    assert explanation.update.constants["rate"] == pytest.approx(0.05)
+    assert "has fallen to 0" in str(explanation)

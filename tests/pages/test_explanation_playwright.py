@@ -36,6 +36,28 @@ def large(tmp_path_factory):
     return explanation, path
 
 
+def write_page(folder, *layers, y=None, loss="mean_squared_error"):
+    model = nn.Model(*layers, loss=loss).build(3)
+    model.explain(np.asarray([[0.5, -1.0, 2.0]]), y).to_html(folder / "page.html")
+    return folder / "page.html"
+
+
+def test_without_targets_the_page_ends_with_the_prediction(open_page, tmp_path):
+    page = open_page(write_page(tmp_path, nn.Dense(2), nn.Tanh()))
+    assert page.locator(".step[data-symbol]").count() == 2
+    assert page.locator("#worked, td.weight").count() == 0
+
+
+@pytest.mark.parametrize("notation", ["rows", "columns"])
+def test_blocks_and_normalisations_have_a_page(open_page, tmp_path, notation):
+    block = nn.Residual(nn.Dense(4), nn.Tanh(), nn.Dense(4))
+    layers = (nn.BatchNorm(), nn.Dense(4), nn.LayerNorm(), block, nn.Softmax(), nn.Dense(1))
+    page = open_page(write_page(tmp_path, *layers, y=[[1.0]]))
+    page.get_by_label(notation).check()
+    page.locator(".matrix[data-symbol='W1'] td.weight").first.click()
+    assert "dZ1[0,0]" in page.locator("#worked").inner_text()
+
+
 def number(text):
     return float(text.replace("−", "-"))
 
