@@ -366,3 +366,14 @@ def bench(session: nox.Session) -> None:
     """
     session.install(".", *BENCH)
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def playground(session: nox.Session) -> None:
+    """Fetch the runtime of the playground with npm again, and trace its graphs."""
+    session.install("-e", ".[onnx]")
+    source = json.loads((HERE / "anyback_nn/playground/runtime/source.json").read_text("utf-8"))
+    session.chdir(session.create_tmp())
+    session.run("npm", "pack", f"{source['package']}@{source['version']}", external=True)
+    package = f"{source['package']}-{source['version']}.tgz"
+    session.run("python", "-m", "anyback_nn.playground.refresh", package)

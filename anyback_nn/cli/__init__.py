@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "Measure the model of RUN on DATA with known targets.",
     "predict": "Predict the target of each row of DATA with the model of RUN, as CSV.",
     "export": "Write the model of RUN to FILE as ONNX, for programs without this library.",
+    "play": "Write a page in which networks are trained in the browser, and open it.",
     "inspect": "Show what is in RUN: network, settings, history and data.",
     "explain": "Walk a sample through the network of RUN: every equation in numbers.",
     "verify": "Train on several backends side by side, and compare each step with NumPy's.",

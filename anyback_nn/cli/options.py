@@ -262,6 +262,14 @@ DataAgain = Annotated[
     ),
 ]
 OptionalData = Annotated[str, typer.Argument(metavar="DATA", help="As for train.")]
+PlaneData = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="spirals, moons, circles, xor or blobs; or a table, as for train, with two columns of "
+        "numbers and a target of two classes.",
+    ),
+]
 Run = Annotated[
     Path,
     typer.Argument(
@@ -529,6 +537,18 @@ Plot = Annotated[
         "FILE",
         "Picture to draw of the differences at each step (.png, .svg or .pdf).",
         default=False,
+    ),
+]
+PageFile = Annotated[
+    Path | None, _output("FILE", "HTML file to write.", default="a new temporary file")
+]
+Open = Annotated[
+    bool | None,
+    _output(
+        "",
+        "Open the page in the browser, or not.",
+        "--open/--no-open",
+        default="--open without --output",
     ),
 ]
 WeightPlace = Annotated[

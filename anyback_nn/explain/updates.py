@@ -38,6 +38,7 @@ def compute_update(
     *,
     norm: float | Array | None = None,
     penalized: bool = True,
+    settings: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
     """Compute the update of an array of parameters, with all that is computed on the way.
 
@@ -56,6 +57,9 @@ def compute_update(
         Length of the whole gradient, see `measure_norm`; needed with ``clip_norm``.
     penalized : bool
         Whether penalties and weight decay act on the array.
+    settings : dict of str to array, optional
+        Settings in place of the optimiser's, by their symbols, such as ``"lambda2"``. With arrays
+        they are inputs of a function that is traced.
 
     Returns
     -------
@@ -77,7 +81,12 @@ def compute_update(
             "see measure_norm"
         )
     values = SimpleNamespace(
-        **_read_settings(optimizer), rate=rate, t=step, norm=norm, w=weight, dw=gradient
+        **(_read_settings(optimizer) | dict(settings or {})),
+        rate=rate,
+        t=step,
+        norm=norm,
+        w=weight,
+        dw=gradient,
     )
     known = {*vars(values)}
     for slot, array in slots.items():
