@@ -41,8 +41,8 @@ MOST_POINTS = 120
 """The rows that are drawn: more would hide what the network predicts."""
 
 SIDE_WIDTH, SIDE_GAP = 36, 2
-WIDE = 64
-"""The width of a terminal from which on the loss is to the right of the plane, not below it."""
+WIDE, HIGH = 64, 16
+"""From this size of a terminal on, the loss is to the right of the plane, not below it."""
 MOST_ROWS, MOST_BARS = 24, 10
 
 DARK, LIGHT = np.array([0.07, 0.07, 0.09]), np.ones(3)
@@ -226,10 +226,10 @@ class Watch(Callback):
         """Draw a frame that fits into the terminal."""
         width, height = self.console.size
         # The last line is for the cursor.
-        height = min(height - 1, MOST_ROWS)
+        height = height - 1
         frame = Table.grid(padding=(0, SIDE_GAP, 0, 0))
-        if width >= WIDE:
-            n_rows = max(min(height, (width - SIDE_WIDTH - SIDE_GAP) // 2), 1)
+        if width >= WIDE and height + 1 >= HIGH:
+            n_rows = min(height, (width - SIDE_WIDTH - SIDE_GAP) // 2, MOST_ROWS)
             side = Table.grid()
             side.add_column(width=SIDE_WIDTH)
             for line in self._describe(fit):
@@ -241,7 +241,7 @@ class Watch(Callback):
             frame.add_row(self._draw_plane(fit, n_rows, 2 * n_rows), side)
             return frame
         n_bars = 3 if height >= 12 else 0
-        n_columns = min(width, 2 * max(height - 2 - n_bars, 1))
+        n_columns = min(width, 2 * max(height - 2 - n_bars, 1), 2 * MOST_ROWS)
         frame.add_row(self._draw_plane(fit, max(n_columns // 2, 1), n_columns))
         frame.add_row(Text(f"epoch {fit.epoch}/{_last_epoch(fit)}", no_wrap=True))
         frame.add_row(Text(_losses(fit), no_wrap=True))
