@@ -512,7 +512,7 @@ Watch = Annotated[
 ]
 Animate = Annotated[
     Path | None,
-    _output("FILE", "Film to write of the same (.gif).", default=False),
+    _output("FILE", "Film of the decision boundary and the loss to write (.gif).", default=False),
 ]
 Force = Annotated[bool, _output("", "Replace FILE if it exists.", "--force")]
 Probabilities = Annotated[
