@@ -15,8 +15,9 @@ from safetensors.numpy import load_file
 
 import anyback_nn as nn
 from anyback_nn.cli import watch as watch_module
+from anyback_nn.cli.pixels import HalfBlocks, draw_bars
 from anyback_nn.cli.scene import Scene
-from anyback_nn.cli.watch import VIRIDIS, HalfBlocks, Watch, draw_bars
+from anyback_nn.cli.watch import VIRIDIS, Watch
 from anyback_nn.plotting.surface import distinct_colors
 
 QUICK = ("moons", "--hidden", "4", "--epochs", "3", "--learning-rate", "0.01")
