@@ -5,6 +5,7 @@ from . import datasets as datasets
 from . import errors as errors
 from . import network as network
 from . import optim as optim
+from . import plotting as plotting
 from . import random as random
 from . import testing as testing
 from . import training as training

@@ -82,6 +82,7 @@ LIBRARIES = (
     "mlflow",
     "optuna",
     "playwright",
+    "matplotlib",
 )
 MISSING = [name for name in LIBRARIES if find_spec(name) is None]
 

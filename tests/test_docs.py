@@ -263,7 +263,7 @@ def shown_default(option) -> str:
     return f"`{names.get(default, default)}`"
 
 
-@pytest.mark.parametrize("package", [nn, nn.testing], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [nn, nn.testing, nn.plotting], ids=lambda p: p.__name__)
 def test_every_public_name_exists_and_is_in_the_stub(package):
     for name in package.__all__:
         assert getattr(package, name) is not None

@@ -573,6 +573,16 @@ HtmlFile = Annotated[
 AsPython = Annotated[
     bool, _output("", "Print a NumPy script that computes all of it again.", "--python")
 ]
+Watch = Annotated[
+    bool,
+    _output(
+        "", "Show the decision boundary and the loss while training (two features).", "--watch"
+    ),
+]
+Animate = Annotated[
+    Path | None,
+    _output("FILE", "Film of the decision boundary and the loss to write (.gif).", default=False),
+]
 Force = Annotated[bool, _output("", "Replace FILE if it exists.", "--force")]
 Probabilities = Annotated[
     bool, _output("", "Add a column with the probability of each class.", "--probabilities")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from anyback_nn import __version__
 from anyback_nn.cli import options, recipe, run_folder
+from anyback_nn.cli.film import Film, check_film
 from anyback_nn.cli.printing import Printer, create_table, print_message
 from anyback_nn.cli.run_folder import RunFolder, TrainingData
+from anyback_nn.cli.scene import Scene
 from anyback_nn.cli.scores import Scores, choose_judge, compute_scores, show_scores
+from anyback_nn.cli.watch import Watch, require_terminal
 from anyback_nn.datasets import Dataset, load
 from anyback_nn.errors import AnybackError, DivergenceError, OutOfMemoryError
 from anyback_nn.inputs.checks import check_compute_dtype
@@ -86,6 +90,8 @@ def train(
     json: options.Json = False,
     quiet: options.Quiet = False,
     log: options.Log = False,
+    watch: options.Watch = False,
+    animate: options.Animate = None,
 ) -> None:
     """Train a network on DATA, test it, and write it to a new folder.
 
@@ -107,9 +113,12 @@ def train(
 
 # Resuming ----------------------------------------------------------------------------------------
 
+SHOWN = ("json", "quiet", "log", "watch", "animate")
+"""What is shown, which may be something else each time."""
+
 RESUMED_WITH = (
     *("data", "test_file", "epochs", "on_divergence", "checkpoint_every", "backend"),
-    *("memory_limit", "json", "quiet", "log"),
+    *("memory_limit", *SHOWN),
 )
 """What may be other than when the run was begun."""
 
@@ -140,8 +149,8 @@ def combine(
     with checkpoint.name_file(path / run_folder.SETTINGS):
         combined = options.recall(context.command, begun)
     combined |= {name: asked[name] for name in RESUMED_WITH if is_given(context, name)}
-    # What was printed then says nothing about now.
-    combined |= {name: asked[name] for name in ("json", "quiet", "log")}
+    # What was shown then says nothing about now.
+    combined |= {name: asked[name] for name in SHOWN}
     return {name: combined[name] for name in asked}
 
 
@@ -156,6 +165,7 @@ def run(
     """Train, test and write a new run, or the one of a folder, with the settings it has begun."""
     refuse_together(arguments)
     asked = SimpleNamespace(**arguments)
+    check_pictures(asked)
     device = options.select_backend(asked.backend)
     device.check_computes("steps")
     asked.backend = device.spec
@@ -192,6 +202,8 @@ def run(
         loss=asked.loss,
     )
     parts = divide(asked.data, dataset, asked.validation)
+    watch = Watch(Scene.of(dataset, "--watch"), Console(stderr=True)) if asked.watch else None
+    film = Film(Scene.of(dataset, "--animate")) if asked.animate else None
     printer = Printer(as_json=asked.json, quiet=asked.quiet)
     fingerprint = next(iter(fingerprints), None)
     known["data"] = vars(TrainingData(fingerprint, reading, len(dataset.x_train)))
@@ -204,8 +216,20 @@ def run(
         printer.show(recipe.describe_data(dataset) + "\n")
         printer.show(network_table(model))
         printer.show("")
-        best_epoch = fit(asked, model, parts, RunCheckpoint(folder, known, asked, printer))
+        checkpoints = RunCheckpoint(folder, known, asked, printer)
+        best_epoch = fit(asked, model, parts, checkpoints, watch, film)
         finish(asked, model, dataset, folder, printer, known, best_epoch)
+    if film is not None:  # the run is whole, whatever becomes of it
+        film.write(asked.animate)
+        printer.show(f"film written to {asked.animate}")
+
+
+def check_pictures(asked: SimpleNamespace) -> None:
+    """Raise unless there is a terminal for --watch, and a place for the film of --animate."""
+    if asked.watch:
+        require_terminal(Console(stderr=True))
+    if asked.animate is not None:
+        check_film(asked.animate)
 
 
 def find_fingerprint(path: Any) -> str | None:
@@ -283,6 +307,8 @@ def fit(
     model: Model,
     parts: tuple[Any, ...],
     checkpoints: RunCheckpoint,
+    watch: Watch | None,
+    film: Film | None,
 ) -> int:
     """Train on the parts of `divide`; return the epoch that early stopping has kept, or 0."""
     path, folder = checkpoints.run.path, checkpoints.folder
@@ -295,24 +321,23 @@ def fit(
         clip_norm=asked.clip_norm,
     )
     is_resumed = bool(list_files(folder))
+    log = EpochLog() if asked.log else None
+    callbacks = [x for x in (stopping, log, checkpoints, watch, film) if x is not None]
     try:
-        model.fit(
-            *parts[:2],
-            # That of the checkpoint, whose schedule may end in another epoch than this run.
-            optimizer=None if is_resumed else optimizer,
-            epochs=asked.epochs,
-            batch_size=asked.batch_size,
-            validation=parts[2],
-            class_weight=asked.class_weight,
-            callbacks=[
-                *([stopping] if stopping else []),
-                *([EpochLog()] if asked.log else []),
-                checkpoints,
-            ],
-            progress=False if asked.quiet or asked.log else None,
-            resume=True,
-            on_divergence=asked.on_divergence,
-        )
+        with nullcontext() if watch is None else closing(watch):
+            model.fit(
+                *parts[:2],
+                # That of the checkpoint, whose schedule may end in another epoch than this run.
+                optimizer=None if is_resumed else optimizer,
+                epochs=asked.epochs,
+                batch_size=asked.batch_size,
+                validation=parts[2],
+                class_weight=asked.class_weight,
+                callbacks=callbacks,
+                progress=False if asked.quiet or asked.log or asked.watch else None,
+                resume=True,
+                on_divergence=asked.on_divergence,
+            )
     except (DivergenceError, OutOfMemoryError) as error:
         if not list_files(folder):
             raise
@@ -379,6 +404,11 @@ def refuse_together(asked: dict[str, Any]) -> None:
             "there is no validation loss to watch: set --validation above 0",
             param_hint="'--early-stopping'",
         )
+    for name in ("quiet", "log"):
+        if asked["watch"] and asked[name]:
+            raise typer.BadParameter(
+                f"--{name} wants another output: leave one of them out", param_hint="'--watch'"
+            )
     if asked["log_target"] and LOSSES.get(asked["loss"]) is Poisson:
         raise typer.BadParameter(
             "it predicts the logarithm itself: leave --log-target out", param_hint="'--loss'"

@@ -1,0 +1,8 @@
+from .activations import ActivationsDisplay as ActivationsDisplay
+from .confusion_matrix import ConfusionMatrixDisplay as ConfusionMatrixDisplay
+from .decision_boundary import DecisionBoundaryDisplay as DecisionBoundaryDisplay
+from .gradient_flow import GradientFlowDisplay as GradientFlowDisplay
+from .gradient_flow import gradient_norms as gradient_norms
+from .learning_curves import LearningCurvesDisplay as LearningCurvesDisplay
+from .network_diagram import NetworkDiagramDisplay as NetworkDiagramDisplay
+from .weight_images import WeightImagesDisplay as WeightImagesDisplay

@@ -1,0 +1,74 @@
+"""How often each class was taken for each: scikit-learn's display, also for models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anyback_nn.array_api import to_numpy
+from anyback_nn.errors import AnybackError
+from anyback_nn.model import Model
+from anyback_nn.plotting.style import create_axes
+from anyback_nn.utils.arguments import require_extra
+
+__all__ = ["ConfusionMatrixDisplay"]
+
+MAX_VALUES = 20
+"""With more classes, the counts would not fit into their cells."""
+
+MAX_LETTERS = 40
+"""With more in all names together, those below the matrix are vertical."""
+
+_metrics: Any = require_extra("sklearn.metrics", "sklearn", "a confusion matrix", AnybackError)
+
+
+class ConfusionMatrixDisplay(_metrics.ConfusionMatrixDisplay):
+    """How often each class was taken for each: `sklearn.metrics.ConfusionMatrixDisplay`.
+
+    Its methods, parameters and attributes are scikit-learn's. `from_estimator` takes an
+    `anyback_nn.Model` too, there is no colour bar next to the counts, and counts that would not fit
+    are left out.
+
+    Examples
+    --------
+    >>> import anyback_nn as nn
+    >>> display = nn.plotting.ConfusionMatrixDisplay.from_predictions([0, 1, 1], [0, 1, 0])
+    >>> display.confusion_matrix.tolist()
+    [[1, 0], [1, 1]]
+    """
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any, **options: Any
+    ) -> ConfusionMatrixDisplay:
+        """Draw the matrix of a model, or of any fitted classifier; the options of scikit-learn."""
+        if not isinstance(estimator, Model):
+            predicted = estimator.predict(X)
+        else:
+            predicted = to_numpy(estimator.predict_classes(X))
+            if estimator.n_out > 1 and predicted.ndim == 1:
+                # All classes of the network, also those that these rows lack.
+                options = {"labels": np.arange(estimator.n_out), **options}
+        display: ConfusionMatrixDisplay = cls.from_predictions(
+            to_numpy(y) if hasattr(y, "dtype") else y, to_numpy(predicted), **options
+        )
+        return display
+
+    @classmethod
+    def from_predictions(cls, y_true: Any, y_pred: Any, **options: Any) -> ConfusionMatrixDisplay:
+        """Draw the matrix of predictions; the parameters are scikit-learn's."""
+        options = {"cmap": "Blues", "colorbar": False, **options}
+        names = options.get("display_labels")
+        if names is None:
+            names = options.get("labels")
+        if names is None:
+            names = np.union1d(y_true, y_pred)
+        options.setdefault("include_values", len(names) <= MAX_VALUES)
+        if sum(len(str(name)) + 2 for name in names) > MAX_LETTERS:
+            options.setdefault("xticks_rotation", "vertical")
+        if options.get("ax") is None:
+            side = min(max(len(names) / 8, 1.0), 2.0)
+            options["ax"] = create_axes(scale=(0.8 * side, side))
+        display: ConfusionMatrixDisplay = super().from_predictions(y_true, y_pred, **options)
+        return display
