@@ -12,7 +12,9 @@ import ctypes
 import json
 import os
 import runpy
+import shutil
 import sys
+import tarfile
 from collections import Counter, defaultdict
 from pathlib import Path
 from xml.etree import ElementTree
@@ -34,6 +36,7 @@ MORE = {
 }
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
+DOCS = nox.project.dependency_groups(PROJECT, "docs")
 # What each of the tools that epochs can be logged to needs.
 TOOLS = {
     "tensorboard": ["-e", ".[tensorboard]"],
@@ -322,6 +325,30 @@ def examples(session: nox.Session) -> None:
             session.run("python", str(script))
 
 
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in ``site/``; warnings are errors. Open ``site/index.html``.
+
+    The gallery is on it after ``nox -s gallery -- docs/build/gallery``, and diagrams are drawn if
+    npm is installed; otherwise they are text. After ``--``, options of mkdocs.
+    """
+    session.install(*DOCS)
+    built = HERE / "docs" / "build"
+    built.mkdir(exist_ok=True)
+    if (HERE / "anyback_nn/cli/play.py").exists():
+        session.install("-e", ".")
+        session.run("anyback-nn", "play", "--force", "--output", str(built / "playground.html"))
+    if shutil.which("npm") and not (built / "mermaid.min.js").exists():
+        folder = Path(session.create_tmp()).resolve()
+        pack = ("npm", "pack", "mermaid@11", "--silent", "--pack-destination", str(folder))
+        name = session.run(*pack, external=True, silent=True).strip()
+        with tarfile.open(folder / name) as archive:
+            script = archive.extractfile("package/dist/mermaid.min.js").read()
+        (built / "mermaid.min.js").write_bytes(script)
+    environment = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", "build", "--strict", *session.posargs, env=environment)
+
+
 @nox.session(venv_backend="none", default=False)
 def gpu(session: nox.Session) -> None:
     """Test and measure on an NVIDIA GPU (on Linux) within 8 minutes; nothing is installed."""
@@ -339,3 +366,14 @@ def bench(session: nox.Session) -> None:
     """
     session.install(".", *BENCH)
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(default=False)
+def playground(session: nox.Session) -> None:
+    """Fetch the runtime of the playground with npm again, and trace its graphs."""
+    session.install("-e", ".[onnx]")
+    source = json.loads((HERE / "anyback_nn/playground/runtime/source.json").read_text("utf-8"))
+    session.chdir(session.create_tmp())
+    session.run("npm", "pack", f"{source['package']}@{source['version']}", external=True)
+    package = f"{source['package']}-{source['version']}.tgz"
+    session.run("python", "-m", "anyback_nn.playground.refresh", package)

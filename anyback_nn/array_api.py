@@ -36,6 +36,14 @@ def array_namespace(x: Array) -> Any:
     This is `array_api_compat.array_namespace`, cached by the type of the array, because every
     layer calls it at every step.
 
+    Parameters
+    ----------
+    x : array
+
+    Returns
+    -------
+    module
+
     Raises
     ------
     TypeError

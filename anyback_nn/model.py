@@ -9,9 +9,11 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from anyback_nn.array_api import Array, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select
-from anyback_nn.errors import DivergenceError
+from anyback_nn.errors import DivergenceError, ShapeError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
 from anyback_nn.inputs.frames import find_feature_names
@@ -51,10 +53,12 @@ from anyback_nn.training.resume import (
 from anyback_nn.training.state import TrainingState
 from anyback_nn.training.step import Step, build_step
 from anyback_nn.utils.arguments import as_integer, look_up, to_python_scalars
+from anyback_nn.utils.frames import is_frame
 from anyback_nn.utils.messages import suggest_call
 
 if TYPE_CHECKING:
     from anyback_nn.datasets import Encoding
+    from anyback_nn.explain.explanation import Explanation
 
 __all__ = ["LayerSummary", "Model", "build_from"]
 
@@ -448,6 +452,66 @@ class Model(Engine):
             if self.backend.owns(x):
                 return result
             return to_writable_numpy(result)
+
+    # Looking inside --------------------------------------------------------------------------
+
+    def explain(
+        self, x: Any, y: Any = None, *, weight: tuple[int, int, int] | None = None
+    ) -> Explanation:
+        """Walk samples through the network: each equation with its numbers, and the next update.
+
+        The walk is that of a prediction, in float64 on NumPy. The update is that of the model's
+        next step if it trained on these samples, by its optimiser with its stored state (before any
+        training: by Adam, from zeros). Printed, it is a text that can be checked by hand.
+
+        Parameters
+        ----------
+        x : array, shape (n_features,) or (n_samples, n_features)
+            One sample or a few.
+        y : array, optional
+            The targets. Default: none; then there is the forward part alone.
+        weight : tuple of (int, int, int), optional
+            The weight whose update is worked out: the number of its `Dense` layer, from 1, then
+            its input and its unit, from 0. Default: the one
+            of the first `Dense` layer with the largest gradient.
+
+        Returns
+        -------
+        Explanation
+            With ``to_html(path)`` for a page, and ``to_python()`` for a NumPy script.
+
+        Raises
+        ------
+        ShapeError, DataError
+            The samples or the targets do not fit the model.
+        ValueError
+            There is no such weight, or no target for its update.
+
+        Examples
+        --------
+        >>> import anyback_nn as nn
+        >>> model = nn.Model(nn.Dense(1, initializer=nn.Constant(0.5)), loss="mean_squared_error")
+        >>> explanation = model.build(2).explain([1.0, 2.0], 0.5)
+        >>> explanation.values["dW1"].tolist()
+        [[2.0], [4.0]]
+        >>> print(explanation.work_gradient()[-1])
+        dW₁[1,0] = X[0,1] · dZ₁[0,0] = 2 · 2 = 4
+        """
+        from anyback_nn.explain.from_model import explain
+
+        self.check_built()
+        if np.ndim(x) == 1 and not is_frame(x):
+            x = to_numpy(x)[None, :]
+            y = None if y is None else to_numpy(y).reshape(1, -1)
+        with self.backend.scope(self.dtype):
+            names = self.feature_names
+            x = to_numpy(check_inputs(x, self.n_inputs, feature_names=names, dtype=self.dtype))
+        if y is not None:
+            y = self.loss.check_targets(np.atleast_1d(to_numpy(y)), self.n_out)
+            if len(y) != len(x):
+                raise ShapeError(f"expected a target for each of {len(x)} samples, got {len(y)}")
+        optimizer = self._choose_optimizer(None, None, 1)
+        return explain(self, optimizer, x, y, weight, features=names or ())
 
     # Moving and saving -----------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ What is no code, such as a diagram, is a block of ``text``.
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import struct
@@ -17,7 +18,11 @@ import subprocess
 import sys
 import textwrap
 from collections import defaultdict
+from collections.abc import Iterator
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +30,7 @@ import polars as pl
 import pytest
 
 import anyback_nn as nn
+import anyback_nn.sklearn
 from anyback_nn.backends import ENVIRONMENT_VARIABLE
 from anyback_nn.cli import COMMANDS, load_command, main
 from anyback_nn.network.initializers import Initializer
@@ -32,11 +38,14 @@ from anyback_nn.network.initializers import Initializer
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 READING = ROOT / "docs" / "reading_the_code.md"
+BUILT = ROOT / "docs" / "build"
+"""What `nox -s docs` and `nox -s gallery` make; it is not in the repository."""
+DOCS = sorted(page for page in (ROOT / "docs").rglob("*.md") if BUILT not in page.parents)
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *DOCS,
     *sorted((ROOT / "anyback_nn").rglob("*.md")),
 ]
 NO_CODE = ("text", "mermaid")
@@ -260,6 +269,101 @@ def test_every_public_name_exists_and_is_in_the_stub(package):
         assert getattr(package, name) is not None
     stub = read(Path(package.__file__).with_suffix(".pyi"))
     assert sorted(package.__all__) == sorted(re.findall(r" as (\w+)$", stub, re.MULTILINE))
+
+
+# Names -------------------------------------------------------------------------------------------
+
+
+PUBLIC = (nn, nn.backends, nn.datasets, nn.errors, nn.random, nn.testing, anyback_nn.sklearn)
+"""The modules whose names are public."""
+
+
+def public_names(module: ModuleType) -> dict[str, object]:
+    """Return the public names of a module with their objects, without its modules."""
+    values = {name: getattr(module, name) for name in module.__all__}
+    return {name: value for name, value in values.items() if not isinstance(value, ModuleType)}
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_every_public_name_is_described_with_its_parameters(module):
+    for name, value in public_names(module).items():
+        if callable(value):
+            assert value.__doc__, name
+            if not (isinstance(value, type) and issubclass(value, BaseException)):
+                missing = set(inspect.signature(value).parameters) - described_names(value)
+                assert not missing, f"{name}: no description of {', '.join(sorted(missing))}"
+
+
+def described_names(value: object) -> set[str]:
+    """Return the parameters and attributes that a docstring, or those of the bases, describe."""
+    names = set[str]()
+    for owner in value.__mro__ if isinstance(value, type) else [value]:
+        for part in re.findall(
+            r"^(?:Parameters|Attributes)\n-+\n(.*?)(?=^\w+\n-+\n|\Z)",
+            inspect.cleandoc(owner.__doc__ or ""),
+            re.MULTILINE | re.DOTALL,
+        ):
+            for head in re.findall(r"^(\S.*?)(?: : .*)?$", part, re.MULTILINE):
+                names |= {name.lstrip("*") for name in head.split(", ")}
+    return names
+
+
+def test_names_that_a_docstring_describes_are_read():
+    def function(*a, b, c):
+        """Do it.
+
+        Parameters
+        ----------
+        *a, b : int
+            Numbers : those to add.
+
+        Returns
+        -------
+        c : int
+        """
+
+    assert described_names(function) == {"a", "b"}
+
+
+def test_the_table_of_the_reference_has_every_public_name():
+    table = page_table("docs/api/index.md", "| page | names |")
+    listed = {id(attrgetter(name)(nn)) for name in re.findall(r"`([\w.]+)`", table)}
+    assert listed == {id(value) for module in PUBLIC for value in public_names(module).values()}
+
+
+def test_the_pages_of_the_reference_describe_every_public_name():
+    described = {id(value) for page in DOCS for value in described_objects(read(page))}
+    for module in PUBLIC:
+        missing = [name for name, it in public_names(module).items() if id(it) not in described]
+        assert not missing, f"{module.__name__}: {missing} are on no page of docs/api/"
+
+
+def described_objects(text: str) -> Iterator[object]:
+    """Yield what the lines ``::: module`` of a page, with their options, describe."""
+    for path, options in re.findall(r"^::: (\S+)\n((?: +.*\n)*)", text, re.MULTILINE):
+        module = import_module(path)
+        members = re.search(r"members: \[(.*?)\]", options, re.DOTALL)
+        filters = re.search(r"filters: \[(.*)\]", options)
+        rules = re.findall(r'"(.*?)"', filters[1]) if filters else []
+        names = members[1].replace(",", " ").split() if members else module.__all__
+        for name in names:
+            if members or is_kept(name, rules):
+                yield getattr(module, name)
+
+
+def is_kept(name: str, rules: list[str]) -> bool:
+    """Return whether mkdocstrings keeps a name: the last rule that matches it decides."""
+    for rule in reversed(rules):
+        if re.search(rule.lstrip("!"), name):
+            return not rule.startswith("!")
+    return all(rule.startswith("!") for rule in rules)
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    navigation = read(ROOT / "mkdocs.yml").partition("\nnav:\n")[2]
+    pages = set(re.findall(r"(docs/\S+\.md)$", navigation, re.MULTILINE))
+    built = "docs/build/gallery/index.md"
+    assert pages - {built} == {page.relative_to(ROOT).as_posix() for page in DOCS}
 
 
 # Links -------------------------------------------------------------------------------------------

@@ -630,6 +630,27 @@ MUTANTS = (
         "numpy",
         "script",
     ),
+    # What is explained.
+    Mutant(
+        "the textbook's gradient of a weight lacks 1/m",
+        "explain/steps.py",
+        'f"{{{node.x}}}^T {dy}", f"(1/{{m}}) {{{node.x}}} {dy}^T"',
+        'f"{{{node.x}}}^T {dy}", f"{{{node.x}}} {dy}^T"',
+        "explain/test_explain_steps.py::test_each_equation_gives_the_value_of_its_step"
+        "[tanh, sigmoid]",
+        "numpy",
+        r"AssertionError: \{dW2\} = \{A1\} \{dZ2\}\^T",
+    ),
+    Mutant(
+        "the worked update of Adam corrects the bias of the step before",
+        "explain/rules.py",
+        "v.m_hat = v.m / (1 - v.beta1**v.t)",
+        "v.m_hat = v.m / (1 - v.beta1 ** (v.t - 1))",
+        "explain/test_explain_explanation.py::test_the_update_is_recomputed_from_what_is_printed"
+        "[adam-first layer]",
+        "numpy",
+        r"assert \S+ == .* ± ",
+    ),
 )
 ROWS = tuple(dict.fromkeys(mutant.row for mutant in MUTANTS))
 

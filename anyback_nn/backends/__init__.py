@@ -108,6 +108,14 @@ def list_imported() -> Iterator[Backend]:
 def select_for(x: Array) -> Backend:
     """Select the backend of the library and the device of an array.
 
+    Parameters
+    ----------
+    x : array
+
+    Returns
+    -------
+    Backend
+
     Raises
     ------
     TypeError

@@ -26,7 +26,7 @@ MOST_FRAMES = 100
 FRAME_MS, LAST_FRAME_MS = 80, 2500
 """How long a frame is shown, in milliseconds, and the last one before the film begins again."""
 
-RESOLUTION = 80
+RESOLUTION = 64
 """The number of points along each axis in which the network predicts."""
 
 MOST_POINTS = 300
@@ -124,6 +124,7 @@ class Film(Callback):
             x=self.scene.x,
             y=self.scene.y,
         ).plot(axes[0])
+        boundary.image_.set_interpolation("bilinear")
         # The film stays still but for what is learned.
         if self.scene.classes is None:
             boundary.image_.set_clim(self.scene.y.min(), self.scene.y.max())

@@ -80,6 +80,22 @@ def parse_names(text: str) -> list[str]:
     return list(dict.fromkeys(name for word in text.split(",") if (name := word.strip())))
 
 
+def parse_weight(text: str) -> tuple[int, int, int]:
+    """Read the place of a weight.
+
+    >>> parse_weight("1,0,2")
+    (1, 0, 2)
+    """
+    words = [word.strip() for word in text.split(",")]
+    if len(words) != 3 or not all(word.isdecimal() for word in words):
+        raise typer.BadParameter(
+            f"expected the layer, the input and the unit of a weight, such as 1,0,2; got {text!r}",
+            param_hint="'--weight'",
+        )
+    layer, i, j = map(int, words)
+    return layer, i, j
+
+
 @contextmanager
 def usage_error(option: str) -> Iterator[None]:
     """Raise a `ValueError` from inside as a wrong value of an option."""
@@ -259,15 +275,23 @@ _DATA: Any = typer.Argument(
 )
 Data = Annotated[str, _DATA]
 NewData = Annotated[str | None, _DATA]
-MovedData = Annotated[
+DataAgain = Annotated[
     str | None,
     typer.Argument(
         metavar="DATA",
-        show_default=False,
-        help="Where the data of training are now, if they are no longer where they were.",
+        show_default="those of training, where they were",
+        help="Where the data of training are.",
     ),
 ]
 OptionalData = Annotated[str, typer.Argument(metavar="DATA", help="As for train.")]
+PlaneData = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="spirals, moons, circles, xor or blobs; or a table, as for train, with two columns of "
+        "numbers and a target of two classes.",
+    ),
+]
 Run = Annotated[
     Path,
     typer.Argument(
@@ -356,6 +380,9 @@ Part = Annotated[
         "Of the file of training, test takes the rows that it was tested with.",
         check=_one_of(PARTS),
     ),
+]
+Sample = Annotated[
+    int, _data("I", "Number of the sample in the test part, from 0.", check=_AT_LEAST_0)
 ]
 Validation = Annotated[
     float,
@@ -545,6 +572,40 @@ Plot = Annotated[
         default=False,
     ),
 ]
+PageFile = Annotated[
+    Path | None, _output("FILE", "HTML file to write.", default="a new temporary file")
+]
+Open = Annotated[
+    bool | None,
+    _output(
+        "",
+        "Open the page in the browser, or not.",
+        "--open/--no-open",
+        default="--open without --output",
+    ),
+]
+WeightPlace = Annotated[
+    str | None,
+    _output(
+        "LAYER,I,J",
+        "Weight whose update is worked out: its layer, from 1, its input and its unit, from 0.",
+        default="of layer 1, the one with the largest gradient",
+    ),
+]
+Notation = Annotated[
+    str,
+    _output(
+        "NOTATION",
+        "Whether samples are rows, as here, or columns, as in textbooks.",
+        check=_one_of(("rows", "columns")),
+    ),
+]
+HtmlFile = Annotated[
+    Path | None, _output("FILE", "HTML page to write in place of text.", default=False)
+]
+AsPython = Annotated[
+    bool, _output("", "Print a NumPy script that computes all of it again.", "--python")
+]
 Watch = Annotated[
     bool,
     _output(
@@ -553,7 +614,7 @@ Watch = Annotated[
 ]
 Animate = Annotated[
     Path | None,
-    _output("FILE", "Film to write of the same (.gif).", default=False),
+    _output("FILE", "Film of the decision boundary and the loss to write (.gif).", default=False),
 ]
 Force = Annotated[bool, _output("", "Replace FILE if it exists.", "--force")]
 Probabilities = Annotated[

@@ -21,7 +21,7 @@ __all__ = ["report"]
 
 def report(
     run: options.Run,
-    data: options.MovedData = None,
+    data: options.DataAgain = None,
     output: options.ReportFile = None,
     force: options.Force = False,
     memory_limit: options.MemoryLimit = None,

@@ -1,27 +1,22 @@
-"""Show in the terminal what a network predicts, and its loss, while it learns.
-
-Every character is two pixels: the upper half block "▀" has a colour, and what is behind it another.
-"""
+"""Show in the terminal what a network predicts, and its loss, while it learns."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import typer
 from rich.color import Color
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.live import Live
-from rich.measure import Measurement
-from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from anyback_nn.cli.pixels import HalfBlocks, draw_bars
 from anyback_nn.cli.printing import create_label
 from anyback_nn.cli.scene import Scene
 from anyback_nn.plotting.surface import Plane, distinct_colors, shade
@@ -29,7 +24,7 @@ from anyback_nn.training.callbacks import Callback, describe_losses
 from anyback_nn.training.fit import FitContext
 from anyback_nn.utils.signals import catch_signals
 
-__all__ = ["HalfBlocks", "Watch", "draw_bars", "paint", "require_terminal"]
+__all__ = ["Watch", "paint", "require_terminal"]
 
 FRAMES_PER_SECOND = 10
 """The most frames that are drawn in a second of training."""
@@ -41,8 +36,8 @@ MOST_POINTS = 120
 """The rows that are drawn: more would hide what the network predicts."""
 
 SIDE_WIDTH, SIDE_GAP = 36, 2
-WIDE = 64
-"""The width of a terminal from which on the loss is to the right of the plane, not below it."""
+WIDE, HIGH = 64, 16
+"""From this size of a terminal on, the loss is to the right of the plane, not below it."""
 MOST_ROWS, MOST_BARS = 24, 10
 
 DARK, LIGHT = np.array([0.07, 0.07, 0.09]), np.ones(3)
@@ -91,82 +86,6 @@ def paint(scene: Scene, plane: Plane, response: np.ndarray) -> np.ndarray:
 def _color_values(share: np.ndarray) -> np.ndarray:
     places = np.linspace(0.0, 1.0, len(VIRIDIS))
     return np.stack([np.interp(share, places, channel) for channel in VIRIDIS.T], axis=-1)
-
-
-class HalfBlocks:
-    """An image of which every character shows two pixels, one above the other.
-
-    Parameters
-    ----------
-    rgb : ndarray, shape (2 n_rows, n_columns, 3)
-        Red, green and blue from 0 to 1.
-    """
-
-    def __init__(self, rgb: np.ndarray) -> None:
-        # In 32 steps, which the eye hardly tells apart: neighbours have the same style then, and
-        # styles are few enough to be kept.
-        self.pixels = np.clip(rgb * 31 + 0.5, 0, 31).astype(int) * 255 // 31
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for upper, lower in zip(self.pixels[::2].tolist(), self.pixels[1::2].tolist()):
-            yield from _draw_line(list(zip(map(tuple, upper), map(tuple, lower))))
-            yield Segment.line()
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        width = self.pixels.shape[1]
-        return Measurement(width, width)
-
-
-def _draw_line(cells: Sequence[Any]) -> Iterator[Segment]:
-    """Draw characters; those of the same colours in one segment."""
-    start = 0
-    for stop in range(1, len(cells) + 1):
-        if stop == len(cells) or cells[stop] != cells[start]:
-            yield Segment("▀" * (stop - start), _style(*cells[start]))
-            start = stop
-
-
-@lru_cache(maxsize=8192)
-def _style(upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Style:
-    return Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
-
-
-def draw_bars(values: Sequence[float], n_total: int, width: int, height: int) -> list[str]:
-    """Draw values as bars of characters, from 0 to the largest, or to four times the median.
-
-    The first loss may be a hundred times the others, which would all be 0.
-
-    Parameters
-    ----------
-    values : sequence of float
-    n_total : int
-        The number of values that there will be: the bars leave room for them.
-    width, height : int
-        In characters.
-
-    Returns
-    -------
-    list of str, length height
-
-    Examples
-    --------
-    >>> draw_bars([4.0, 2.0, 1.0], 4, 4, 2)
-    ['█   ', '██▄ ']
-    """
-    finite = [value for value in values if np.isfinite(value)]
-    top, low = max(finite, default=1.0), min(0.0, *finite, 0.0)
-    if low == 0.0 and finite:
-        top = min(top, 4 * float(np.median(finite)))
-    lines = [""] * height
-    for column in range(width):
-        index = column * n_total // width
-        value = values[index] if index < len(values) else np.nan
-        share = (value - low) / (top - low) if top > low else 0.0
-        eighths = round(8 * height * min(share, 1.0)) if np.isfinite(share) else 0
-        for i in range(height):
-            part = min(max(eighths - 8 * (height - 1 - i), 0), 8)
-            lines[i] += " ▁▂▃▄▅▆▇█"[part]
-    return lines
 
 
 class Watch(Callback):
@@ -226,10 +145,10 @@ class Watch(Callback):
         """Draw a frame that fits into the terminal."""
         width, height = self.console.size
         # The last line is for the cursor.
-        height = min(height - 1, MOST_ROWS)
+        height = height - 1
         frame = Table.grid(padding=(0, SIDE_GAP, 0, 0))
-        if width >= WIDE:
-            n_rows = max(min(height, (width - SIDE_WIDTH - SIDE_GAP) // 2), 1)
+        if width >= WIDE and height + 1 >= HIGH:
+            n_rows = min(height, (width - SIDE_WIDTH - SIDE_GAP) // 2, MOST_ROWS)
             side = Table.grid()
             side.add_column(width=SIDE_WIDTH)
             for line in self._describe(fit):
@@ -241,7 +160,7 @@ class Watch(Callback):
             frame.add_row(self._draw_plane(fit, n_rows, 2 * n_rows), side)
             return frame
         n_bars = 3 if height >= 12 else 0
-        n_columns = min(width, 2 * max(height - 2 - n_bars, 1))
+        n_columns = min(width, 2 * max(height - 2 - n_bars, 1), 2 * MOST_ROWS)
         frame.add_row(self._draw_plane(fit, max(n_columns // 2, 1), n_columns))
         frame.add_row(Text(f"epoch {fit.epoch}/{_last_epoch(fit)}", no_wrap=True))
         frame.add_row(Text(_losses(fit), no_wrap=True))

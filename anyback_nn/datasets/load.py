@@ -44,6 +44,7 @@ _SHAPES: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "blobs": make_blobs,
 }
 BUILT_IN = ("digits", *_SHAPES)
+"""The names of the built-in data sets, see `load`."""
 
 _READABLE = (
     "a .csv, .tsv, .txt or .parquet file, also compressed (.gz, .bz2, .zip), an .npz file, or a "

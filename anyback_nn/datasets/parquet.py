@@ -48,8 +48,20 @@ class ParquetBatches:
 
     Attributes
     ----------
+    file : ParquetFile
     encoding : Encoding
         How raw rows become ``x``, and outputs become predictions.
+    columns : tuple of str
+        The columns of the features.
+    target : str
+    batch_size : int
+    shuffle : bool
+    seed : int
+    stretch : int
+        The number of rows that are read from one place of the file.
+    places : int
+    options : TableOptions
+        As in `parquet_batches`, like those without a description.
     notes : tuple of str
         Messages for the user: what columns are, filled gaps, columns and rows left out.
     n_labelled : int, optional

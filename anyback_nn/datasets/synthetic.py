@@ -61,7 +61,15 @@ def make_circles(
 
         x = r * (cos 2πt, sin 2πt) + noise * n,   n ~ N(0, 1)
 
-    Parameters, results and errors are those of `make_xor`.
+    Results and errors are those of `make_xor`.
+
+    Parameters
+    ----------
+    n_samples : int
+    noise : float
+        Standard deviation of the noise on each coordinate.
+    seed : int
+        The same seed draws the same points.
 
     Examples
     --------
@@ -85,7 +93,15 @@ def make_moons(
         class 0:  x = (cos πt, sin πt) + noise * n
         class 1:  x = (1 - cos πt, 1/2 - sin πt) + noise * n,   n ~ N(0, 1)
 
-    Parameters, results and errors are those of `make_xor`.
+    Results and errors are those of `make_xor`.
+
+    Parameters
+    ----------
+    n_samples : int
+    noise : float
+        Standard deviation of the noise on each coordinate.
+    seed : int
+        The same seed draws the same points.
 
     Examples
     --------
@@ -144,7 +160,17 @@ def make_blobs(
 
         x = 2 * (cos 2πk/K, sin 2πk/K) + noise * n,   n ~ N(0, 1)
 
-    Parameters, results and errors are those of `make_spirals`.
+    Results and errors are those of `make_xor`.
+
+    Parameters
+    ----------
+    n_samples : int
+    n_classes : int
+        The number of clouds, K, at least 2.
+    noise : float
+        Standard deviation of the noise on each coordinate.
+    seed : int
+        The same seed draws the same points.
 
     Examples
     --------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def export_step(
     build: Callable[[Layout], Step],
     init: Callable[[Any], dict[str, Any]],
     penalties: tuple[float, ...] = (),
+    shapes: Mapping[str, tuple[int | str, ...]] = MappingProxyType({}),
 ) -> onnx.ModelProto:
     """Trace a step of training on batches of one size.
 
@@ -54,6 +56,9 @@ def export_step(
         Creates the optimiser's state for packed parameters.
     penalties : tuple of float
         The coefficients of the step after those of the optimiser.
+    shapes : dict of str to tuple
+        Shapes of inputs other than those of the engine's arrays: a string in one names a dimension
+        that may have any length, such as the number of units.
 
     Returns
     -------
@@ -127,7 +132,9 @@ def export_step(
         outputs = {f"{_NEXT}{name}": x for name, x in tree_named_leaves(results).items()}
         return {"loss": loss, **outputs}
 
-    inputs = {name: (array.shape, str(array.dtype)) for name, array in values.items()}
+    inputs = {
+        name: (shapes.get(name, array.shape), str(array.dtype)) for name, array in values.items()
+    }
     arrays = (params, state, arguments["noise"])
     fallback = (
         f"the loss ({type(engine.loss).__name__}), the optimizer ({type(optimizer).__name__})"

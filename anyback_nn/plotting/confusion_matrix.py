@@ -17,6 +17,9 @@ __all__ = ["ConfusionMatrixDisplay"]
 MAX_VALUES = 20
 """With more classes, the counts would not fit into their cells."""
 
+MAX_LETTERS = 40
+"""With more in all names together, those below the matrix are vertical."""
+
 _metrics: Any = require_extra("sklearn.metrics", "sklearn", "a confusion matrix", AnybackError)
 
 
@@ -62,6 +65,8 @@ class ConfusionMatrixDisplay(_metrics.ConfusionMatrixDisplay):
         if names is None:
             names = np.union1d(y_true, y_pred)
         options.setdefault("include_values", len(names) <= MAX_VALUES)
+        if sum(len(str(name)) + 2 for name in names) > MAX_LETTERS:
+            options.setdefault("xticks_rotation", "vertical")
         if options.get("ax") is None:
             side = min(max(len(names) / 8, 1.0), 2.0)
             options["ax"] = create_axes(scale=(0.8 * side, side))

@@ -1,5 +1,7 @@
 """scikit-learn's multi-layer perceptrons on any backend: change the import, keep the code.
 
+Examples
+--------
 >>> from anyback_nn.sklearn import MLPClassifier
 >>> from sklearn.datasets import load_iris
 >>> x, y = load_iris(return_X_y=True)

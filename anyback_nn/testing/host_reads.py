@@ -317,6 +317,10 @@ class _Counter(Listener):
 def count_host_reads(backend: Backend) -> Iterator[Counter[str] | None]:
     """Count the reads of values on a backend's device inside the context, of all threads.
 
+    Parameters
+    ----------
+    backend : Backend
+
     Yields
     ------
     Counter or None

@@ -122,6 +122,15 @@ def _combine(variant: type[Variant], backend: type[Backend]) -> type[Backend]:
 def select(spec: str | Backend | None = None) -> Backend:
     """Select a backend or a variant of one: as `anyback_nn.select`, and `VARIANTS` too.
 
+    Parameters
+    ----------
+    spec : str or Backend, optional
+        Also one of `VARIANTS`, such as ``"numpy:readonly"``.
+
+    Returns
+    -------
+    Backend
+
     Examples
     --------
     >>> x = select("numpy:readonly").asarray([1.0])
@@ -138,6 +147,11 @@ def select(spec: str | Backend | None = None) -> Backend:
 
 def usable(specs: Iterable[str] = MATRIX) -> tuple[list[Backend], dict[str, str]]:
     """Return which backends can compute here.
+
+    Parameters
+    ----------
+    specs : iterable of str
+        Specs of backends and variants. Default: the rows of the test matrix, `MATRIX`.
 
     Returns
     -------

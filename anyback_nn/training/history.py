@@ -21,6 +21,11 @@ class History:
     (means over the epoch, during which the parameters change), ``seconds``. With validation data
     also ``validation_loss`` and the metrics at the end of the epoch.
 
+    Parameters
+    ----------
+    rows : list of dict of str to float
+        The recorded values of each epoch by their names.
+
     Examples
     --------
     >>> history = History([{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25}])

@@ -115,12 +115,56 @@ class EpochMetric:
 
 
 def accuracy(loss: Loss, outputs: Array, targets: Array) -> Array:
-    """Score 1 if the predicted class is correct, else 0 (with several labels: their mean)."""
+    """Score 1 if the predicted class is correct, else 0 (with several labels: their mean).
+
+    Parameters
+    ----------
+    loss : Loss
+        A loss that classifies; see `Loss.correct`.
+    outputs : array, shape (..., n_samples, n_out)
+        The network's raw outputs.
+    targets : array
+        As `Loss.check_targets` returns them.
+
+    Returns
+    -------
+    array, shape (..., n_samples)
+
+    Examples
+    --------
+    >>> import anyback_nn as nn
+    >>> import numpy as np
+    >>> outputs, targets = np.asarray([[2.0, 1.0], [3.0, 0.0]]), np.asarray([0, 1])
+    >>> accuracy(nn.SoftmaxCrossEntropy(), outputs, targets).tolist()
+    [1.0, 0.0]
+    """
     return loss.correct(outputs, targets)
 
 
 def absolute_error(loss: Loss, outputs: Array, targets: Array) -> Array:
-    """Compute the distance of the prediction from the target, averaged over the outputs."""
+    """Compute the distance of the prediction from the target, averaged over the outputs.
+
+    Parameters
+    ----------
+    loss : Loss
+        Its link turns the outputs into predictions.
+    outputs : array, shape (..., n_samples, n_out)
+        The network's raw outputs.
+    targets : array, shape (..., n_samples, n_out)
+        As `Loss.check_targets` returns them.
+
+    Returns
+    -------
+    array, shape (..., n_samples)
+
+    Examples
+    --------
+    >>> import anyback_nn as nn
+    >>> import numpy as np
+    >>> outputs, targets = np.asarray([[1.0, 4.0]]), np.asarray([[0.0, 1.0]])
+    >>> absolute_error(nn.MeanSquaredError(), outputs, targets).tolist()
+    [2.0]
+    """
     xp = array_namespace(outputs)
     return loss.mean_over_outputs(xp.abs(loss.link(outputs) - targets), targets)
 

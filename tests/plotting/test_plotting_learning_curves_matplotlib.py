@@ -43,6 +43,14 @@ def test_the_best_epoch_is_marked(options, best):
         assert any(list(line.get_xdata()) == [best, best] for line in panel.lines)
 
 
+@pytest.mark.parametrize(("first", "scale"), [(30.0, "log"), (3.0, "linear"), (-30.0, "linear")])
+def test_a_first_loss_that_dwarfs_the_others_has_a_logarithmic_axis(first, scale):
+    losses = [first, 0.9, 0.8, 0.7]
+    rows = [{"epoch": i, "train_loss": loss} for i, loss in enumerate(losses, 1)]
+    (panel,) = LearningCurvesDisplay.from_history(rows).axes_
+    assert panel.get_yscale() == scale
+
+
 def test_without_validation_no_epoch_is_marked():
     display = LearningCurvesDisplay.from_history([{"epoch": 1, "train_loss": 1.0}])
     assert display.best_epoch is None

@@ -1,5 +1,7 @@
 """Confusion matrices are scikit-learn's, images are the columns of the weights."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
@@ -38,6 +40,14 @@ def test_the_matrix_of_an_estimator_has_its_labels(blobs):
 def test_many_classes_have_no_counts():
     y = np.arange(30)
     assert ConfusionMatrixDisplay.from_predictions(y, y).text_ is None
+
+
+def test_long_names_do_not_overlap():
+    names = [f"a long name of class {k}" for k in range(5)]
+    display = ConfusionMatrixDisplay.from_predictions(range(5), range(5), display_labels=names)
+    display.figure_.canvas.draw()
+    boxes = [label.get_window_extent() for label in display.ax_.get_xticklabels()]
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
 
 
 def test_each_image_is_the_weights_of_a_unit():

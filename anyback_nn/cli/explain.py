@@ -1,0 +1,127 @@
+"""``anyback-nn explain``: one sample walked through a trained network, and one weight's update."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import typer
+from rich.text import Text
+
+from anyback_nn.backends import select
+from anyback_nn.cli import options, run_folder
+from anyback_nn.cli.printing import Printer
+from anyback_nn.cli.run_data import load_again
+from anyback_nn.datasets import Dataset, Encoding
+from anyback_nn.datasets.features import Columns
+from anyback_nn.datasets.targets import target_names
+from anyback_nn.explain.explanation import Explanation
+from anyback_nn.explain.text import MOST_SHOWN, iterate_parts
+from anyback_nn.model import Model
+from anyback_nn.utils.messages import escape, plural
+
+__all__ = ["explain"]
+
+_STYLES = {"heading": "bold cyan", "title": "bold", "about": "dim", "values": "green"}
+_CELL = 10
+"""About the letters that a column of a matrix takes."""
+
+
+def explain(
+    run: options.Run,
+    data: options.DataAgain = None,
+    sample: options.Sample = 0,
+    weight: options.WeightPlace = None,
+    notation: options.Notation = "rows",
+    html: options.HtmlFile = None,
+    python: options.AsPython = False,
+    force: options.Force = False,
+) -> None:
+    """Walk a sample through the network of RUN: every equation in numbers.
+
+    The sample is one of the test part of the data of training. Forward, backward, and the next
+    update of one weight are worked out so that they can be checked by hand.
+    """
+    if html is not None:
+        run_folder.check_file(html, force=force)
+    place = None if weight is None else options.parse_weight(weight)
+    model, encoding = run_folder.load(run, select("numpy"))
+    name, dataset = load_again(run, encoding, data)
+    n_rows = len(dataset.x_test)
+    if sample >= n_rows:
+        raise typer.BadParameter(
+            f"the test part of {name} has {plural(n_rows, 'sample')}: expected a number from 0 to "
+            f"{n_rows - 1}, got {sample}",
+            param_hint="'--sample'",
+        )
+    with options.usage_error("--weight"):
+        explanation = explain_sample(model, encoding, dataset, sample, place)
+    title = describe_sample(model, encoding, dataset, sample, name)
+    explanation = replace(
+        explanation,
+        description=f"{title}. {explanation.description}",
+        model_file=run_folder.find_model(run),
+    )
+
+    if python:
+        print(explanation.to_python(), end="")
+    elif html is None:
+        show(Printer(), explanation, notation)
+    if html is not None:
+        explanation.to_html(html)
+        Printer().show(f"written to {html}")
+
+
+def explain_sample(
+    model: Model, encoding: Encoding, dataset: Dataset, sample: int, place: Any
+) -> Explanation:
+    """Explain a sample of the test part, with the names of features and outputs."""
+    rows = slice(sample, sample + 1)
+    explanation = model.explain(dataset.x_test[rows], dataset.y_test[rows], weight=place)
+    outputs = encoding.classes or target_names(encoding.target)
+    return replace(
+        explanation,
+        features=tuple(list_features(encoding)),
+        classes=tuple(outputs) if len(outputs) == model.n_out else (),
+    )
+
+
+def list_features(encoding: Encoding) -> list[str]:
+    """List the names of the encoded features; none if they have no names."""
+    columns = encoding.features
+    if not isinstance(columns, Columns):
+        return []
+    return [
+        *(number.name for number in columns.numbers),
+        *(f"{date.name}, {part.name}" for date in columns.dates for part in date.parts),
+        *(f"{column.name} = {value}" for column in columns.categories for value in column.values),
+    ]
+
+
+def describe_sample(
+    model: Model, encoding: Encoding, dataset: Dataset, sample: int, name: str
+) -> str:
+    """Return which sample it is, and what is right and predicted."""
+    x, y = dataset.x_test[[sample]], dataset.y_test[[sample]]
+    predict = model.predict if encoding.classes is None else model.predict_classes
+    known, predicted = (
+        ", ".join(
+            str(value) if isinstance(value, str) else f"{value:.6g}"
+            for value in np.ravel(encoding.decode(np.reshape(values, -1)))
+        )
+        for values in (y, predict(x))
+    )
+    where = f"Sample {sample} of {len(dataset.x_test):,} in the test part of {name}"
+    return escape(f"{where}: target {known}, predicted {predicted}")
+
+
+def show(printer: Printer, explanation: Explanation, notation: str) -> None:
+    """Print an explanation in the width of the terminal."""
+    width = shutil.get_terminal_size().columns
+    most = max(3, min(MOST_SHOWN, width // _CELL))
+    for part in iterate_parts(explanation, notation, most):
+        printer.show(Text(part.text, _STYLES.get(part.kind, "")))
+    if max(value.size for value in explanation.values.values()) > most**2:
+        printer.notes(["large tables are cut to their corners: --html FILE writes more of them"])

@@ -1,0 +1,191 @@
+"""The update of a weight, in the words of textbooks: every optimiser as a few short equations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from types import SimpleNamespace
+
+from anyback_nn.array_api import Array, array_namespace
+from anyback_nn.explain.expressions import Recorder, maximum, minimum
+from anyback_nn.explain.notation import Step, list_symbols
+from anyback_nn.explain.rules import name_slot, write_rule
+from anyback_nn.optim.optimizers import Adam, Optimizer
+
+__all__ = ["compute_update", "list_constants", "list_update", "measure_norm"]
+
+_SETTINGS = {
+    "momentum": "momentum",
+    "smoothing": "smoothing",
+    "beta1": "beta1",
+    "beta2": "beta2",
+    "epsilon": "epsilon",
+    "weight_decay": "decay",
+    "l1": "lambda1",
+    "l2": "lambda2",
+    "clip_value": "clip",
+    "clip_norm": "limit",
+}
+
+
+def compute_update(
+    optimizer: Optimizer,
+    weight: Array,
+    gradient: Array,
+    slots: Mapping[str, Array],
+    step: int | Array,
+    rate: float | Array,
+    *,
+    norm: float | Array | None = None,
+    penalized: bool = True,
+    settings: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
+    """Compute the update of an array of parameters, with all that is computed on the way.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    weight, gradient : array
+        Of the same shape; unchanged.
+    slots : dict of str to array
+        The optimiser's state of this array, by the names of `Optimizer.slots`.
+    step : int or array
+        Number of the step, from 1. An array, of no axes, if the function is traced.
+    rate : float or array
+        Learning rate of this step.
+    norm : float or array, optional
+        Length of the whole gradient, see `measure_norm`; needed with ``clip_norm``.
+    penalized : bool
+        Whether penalties and weight decay act on the array.
+    settings : dict of str to array, optional
+        Settings in place of the optimiser's, by their symbols, such as ``"lambda2"``. With arrays
+        they are inputs of a function that is traced.
+
+    Returns
+    -------
+    dict of str to array
+        The values by the symbols of `list_update`, the last one ``"w_new"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from anyback_nn.optim.optimizers import GradientDescent
+    >>> w, dw = np.asarray([1.0]), np.asarray([2.0])
+    >>> values = compute_update(GradientDescent(0.1), w, dw, {}, 1, 0.1)
+    >>> {name: value.tolist() for name, value in values.items()}
+    {'g': [2.0], 'w_new': [0.8]}
+    """
+    if optimizer.clip_norm is not None and norm is None:
+        raise ValueError(
+            "expected norm, the length of the whole gradient, because the optimiser has clip_norm: "
+            "see measure_norm"
+        )
+    values = SimpleNamespace(
+        **(_read_settings(optimizer) | dict(settings or {})),
+        rate=rate,
+        t=step,
+        norm=norm,
+        w=weight,
+        dw=gradient,
+    )
+    known = {*vars(values)}
+    for slot, array in slots.items():
+        symbol, factor = name_slot(optimizer, slot)
+        setattr(values, symbol, array if factor is None else array * (1 - factor))
+    write_rule(optimizer, values, penalized)
+    return {name: value for name, value in vars(values).items() if name not in known}
+
+
+def list_update(optimizer: Optimizer, *, penalized: bool = True) -> tuple[Step, ...]:
+    """List the steps of an update.
+
+    In their equations ``{w}`` is the weight before, ``{dw}`` its gradient, ``{rate}`` the learning
+    rate, ``{t}`` the number of the step; others are those of `list_constants`. What the optimiser
+    has stored, such as ``{m_old}``, comes first, with its symbol alone as the equation.
+
+    Examples
+    --------
+    >>> from anyback_nn.optim.optimizers import Momentum
+    >>> for step in list_update(Momentum(0.1)):
+    ...     print(step.rows)
+    {v_old}
+    {g} = {dw}
+    {v} = {momentum} · {v_old} + {g}
+    {w_new} = {w} − {rate} · {v}
+    """
+    recorder = Recorder()
+    write_rule(optimizer, recorder, penalized)
+    stored = {name_slot(optimizer, slot)[0]: "" for slot in optimizer.slots}
+    return tuple(
+        Step(
+            *(symbol, "update", None, f"Update: {{{symbol}}}"),
+            *(f"{{{symbol}}} = {text}" if text else f"{{{symbol}}}",) * 2,
+            _explain(optimizer, symbol, text),
+        )
+        for symbol, text in (stored | recorder.equations).items()
+    )
+
+
+def list_constants(optimizer: Optimizer) -> dict[str, float]:
+    """List the settings that appear in the equations, by their symbols.
+
+    >>> list_constants(Adam())
+    {'beta1': 0.9, 'beta2': 0.999, 'epsilon': 1e-08}
+    """
+    used = {name for step in list_update(optimizer) for name in list_symbols(step.rows)}
+    return {name: value for name, value in _read_settings(optimizer).items() if name in used}
+
+
+def _read_settings(optimizer: Optimizer) -> dict[str, float]:
+    """Return the settings by their symbols."""
+    return {symbol: getattr(optimizer, name, 0.0) for name, symbol in _SETTINGS.items()}
+
+
+def measure_norm(optimizer: Optimizer, gradients: Sequence[Array]) -> Array | None:
+    """Measure the length of the whole gradient, as ``clip_norm`` does; None if it is not needed.
+
+    >>> import numpy as np
+    >>> from anyback_nn.optim.optimizers import Adagrad
+    >>> float(measure_norm(Adagrad(clip_norm=1.0), [np.asarray([3.0]), np.asarray([4.0])]))
+    5.0
+    """
+    if optimizer.clip_norm is None:
+        return None
+    xp, limit = array_namespace(gradients[0]), optimizer.clip_value
+    if limit is not None:
+        gradients = [minimum(maximum(g, -limit), limit) for g in gradients]
+    # The squares of tiny or huge numbers would vanish or overflow.
+    smallest = float(xp.finfo(gradients[0].dtype).smallest_normal)
+    largest = xp.maximum(reduce(xp.maximum, (xp.max(xp.abs(g)) for g in gradients)), smallest)
+    return largest * xp.sqrt(sum(xp.sum((g / largest) ** 2) for g in gradients))
+
+
+def _explain(optimizer: Optimizer, symbol: str, text: str) -> str:
+    """Explain a step in a sentence."""
+    if symbol == "g" and text == "{dw}":
+        return "The gradient as it is: there is no penalty and no clipping."
+    if symbol == "v_old" and isinstance(optimizer, Adam):
+        return "The running mean of the squared gradient after the last step; 0 before the first."
+    if symbol == "v" and isinstance(optimizer, Adam):
+        return "The running mean of the squared gradient moves a little towards the new square."
+    return _ABOUT.get(symbol, _STORED)
+
+
+_STORED = "What the optimiser has stored in the last step; 0 before the first."
+_ABOUT = {
+    "m_old": "The running mean of the gradient after the last step; 0 before the first.",
+    "s_old": "The squares of the gradient up to the last step; 0 before the first.",
+    "dw_clipped": "The gradient is limited to at most the bound, in both directions.",
+    "shrink": "norm is the length of the gradient of all parameters. If it is above the limit, the "
+    "gradient is scaled down to it.",
+    "dw_short": "All gradients are scaled by that factor, so that the direction stays.",
+    "w_decayed": "Weight decay draws the weight towards 0 before the step.",
+    "g": "What the rule takes as the gradient.",
+    "v": "The velocity keeps a share of what it was, and the new gradient is added.",
+    "s": "The squares of the gradient, with the new one in them.",
+    "m": "The running mean of the gradient moves a little towards the new one.",
+    "m_hat": "The mean began at 0, which is too small at first: this corrects it.",
+    "v_hat": "The mean of the squares is corrected in the same way.",
+    "length": "The learning rate, corrected for running means that began at 0.",
+    "w_new": "The new weight. It moves against its gradient, the way in which the loss falls.",
+}
