@@ -422,6 +422,7 @@ def finish(
             warnings=warnings,
         )
         write_report(subject, written / run_folder.REPORT)
+        printer.show(f"report written to {written / run_folder.REPORT}")
     if reason is not None:
         raise AnybackError(f"{reason}. The run was written to {written} instead")
 

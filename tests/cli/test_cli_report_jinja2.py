@@ -167,6 +167,7 @@ def test_a_resumed_run_keeps_what_it_recorded(program, tmp_path):
     (tmp_path / "broken" / "report.html").unlink()
     outcome = program("train", "--resume", "broken", "--epochs", "40")
     assert outcome.status == 0, outcome.err
+    assert outcome.out.endswith("written to broken\nreport written to broken/report.html\n")
     whole, broken = (
         (tmp_path / name / "activity.csv").read_text().splitlines() for name in ("whole", "broken")
     )
