@@ -215,15 +215,7 @@ def _draw_lines(
             marker = "o" if len(points) <= MAX_MARKERS else ""
             ax.plot(*zip(*points), label=layer, marker=marker, markersize=4)
         if log:
-            from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
             ax.set_yscale("log")
-            # Powers as mathematics would need mathtext, which is off.
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ax.yaxis.set_minor_locator(NullLocator())
-            low, high = ax.get_ylim()
-            if high < 100 * low:
-                ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         if share:
             from matplotlib.ticker import PercentFormatter
 

@@ -76,9 +76,23 @@ def draw(
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=size, layout="constrained")
         plot(figure.subplots())
+        for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+            if axis.get_scale() == "log":
+                write_plainly(axis)
         file = io.BytesIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     return Picture(to_html(file.getvalue(), caption), caption, size[0] * _PIXELS)
+
+
+def write_plainly(axis: Any) -> None:
+    """Write the powers of a logarithmic axis as numbers: as mathematics they need mathtext."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+    low, high = axis.get_view_interval()
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
 
 
 def to_html(svg: bytes, label: str) -> str:

@@ -58,6 +58,7 @@ def test_a_report_fits_the_screen(open_page, reports, name, width, scheme):
     for section in ("scores", "settings", "network", "training", *SECTIONS[name]):
         box = page.locator(f"section#{section}").bounding_box()
         assert box["height"] > 80, section
+    assert "mathdefault" not in page.content()
     sizes = page.evaluate(
         """() => [...document.querySelectorAll("figure svg text")].map(text =>
             parseFloat(getComputedStyle(text).fontSize)

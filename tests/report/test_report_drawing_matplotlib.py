@@ -41,6 +41,18 @@ def test_a_picture_is_the_same_each_time():
     assert draw(plot, "caption") == draw(plot, "caption")
 
 
+def test_powers_are_written_as_numbers():
+    for high, expected in (1000, {"1", "10", "100"}), (10, {"1", "2", "5"}):
+
+        def plot_log(ax, high=high):
+            ax.plot([1, 2], [1, high])
+            ax.set_yscale("log")
+
+        svg = draw(plot_log, "caption").svg
+        assert "$" not in svg
+        assert expected <= set(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+
+
 def test_names_of_columns_are_text():
     for text in HOSTILE, "$a$ \\frac", "größe 中", 'a" onload="b', "]]>":
         root = ElementTree.fromstring(draw(lambda ax, text=text: ax.set_title(text), text).svg)
