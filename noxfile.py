@@ -34,6 +34,7 @@ MORE = {
 }
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
+GALLERY = nox.project.dependency_groups(PROJECT, "gallery")
 # What each of the tools that epochs can be logged to needs.
 TOOLS = {
     "tensorboard": ["-e", ".[tensorboard]"],
@@ -313,6 +314,18 @@ def examples(session: nox.Session) -> None:
     for script in sorted((HERE / "examples").glob("*.py")):
         if script.name.partition("_")[0] not in TOOLS:
             session.run("python", str(script))
+
+
+@nox.session(default=False)
+def gallery(session: nox.Session) -> None:
+    """Run the claims as notebooks, and write them, their pictures and an index to ``gallery/``.
+
+    ``nox -s gallery -- FOLDER`` for another folder; ``--backend jax`` for another backend.
+    """
+    session.install(".", *GALLERY)
+    # As in the tests: threads of small matrix products wait for each other on a busy machine.
+    environment = {"OPENBLAS_NUM_THREADS": "1"}
+    session.run("python", "examples/claims/gallery.py", *session.posargs, env=environment)
 
 
 @nox.session(venv_backend="none", default=False)

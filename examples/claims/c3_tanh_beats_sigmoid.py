@@ -100,7 +100,10 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", 
 def judge(small_rate, best_rate, n_seeds):
     """Decide from the number of seeds that tanh has won, by setting and data set."""
     findings = []
-    for how, by_setting in (("at the same small rate", small_rate), ("at the best rate of each", best_rate)):
+    for how, by_setting in (
+        ("at the same small rate", small_rate),
+        ("at the best rate of each", best_rate),
+    ):
         for setting, by_data in by_setting.items():
             total, most = sum(by_data.values()), n_seeds * len(by_data)
             counts = ", ".join(f"{name} {count} of {n_seeds}" for name, count in by_data.items())

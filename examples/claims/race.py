@@ -119,9 +119,14 @@ def train(
     # A network that diverged has lost against all others.
     scores = [np.nan_to_num(score, nan=math.inf) for score in scores]
     return [
-        Run(tree_map(lambda array: array[i], params), *(float(score[i]) for score in scores))
-        for i in range(len(SEEDS))
+        Run(take_seed(params, position), *(float(score[position]) for score in scores))
+        for position in range(len(SEEDS))
     ]
+
+
+def take_seed(params: Any, position: int) -> Any:
+    """Take the parameters of one seed out of those of all."""
+    return tree_map(lambda array: array[position], params)
 
 
 Race = dict[tuple[str, str, float], list[Run]]
