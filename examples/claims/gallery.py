@@ -55,6 +55,11 @@ def write_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str
     return "\n".join(lines)
 
 
+def write_anchor(result: dict[str, Any]) -> str:
+    """Write the anchor of the heading of a claim, as Markdown makes it."""
+    return f"{result['number']}-{result['verdict']}".lower().replace(" ", "-")
+
+
 def write_section(result: dict[str, Any]) -> str:
     """Write what a claim says, whether it holds, its picture and its figures."""
     findings = [
@@ -86,9 +91,7 @@ def write_index(folder: Path) -> Path:
     results.sort(key=lambda result: result["number"])
     rows = [
         (
-            f"[{result['number']}](#{result['number']}-{result['verdict']})".lower().replace(
-                " ", "-"
-            ),
+            f"[{result['number']}](#{write_anchor(result)})",
             result["statement"],
             f"**{result['verdict']}**",
             "<br>".join(
