@@ -51,7 +51,7 @@ def train(layers, draw, seed):
     """Return the trained model, and its accuracy on a thousand new points."""
     model = nn.Model(*layers, loss=nn.BinaryCrossEntropy(), backend=claim.backend, seed=seed)
     x, y = draw(400, seed=seed)
-    model.fit(x, y, optimizer=nn.Adam(0.03), epochs=100, batch_size=50, progress=False)
+    model.fit(x, y, optimizer=nn.Adam(0.1), epochs=60, batch_size=100, progress=False)
     return model, model.evaluate(*draw(1000, seed=100 + seed))["accuracy"]
 
 

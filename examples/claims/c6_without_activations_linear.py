@@ -50,8 +50,8 @@ def train(layers, draw, seed):
     )
     x, y = draw(400, seed=seed)
     # A single layer needs larger steps to reach its minimum.
-    rule = nn.Adam(0.3 if len(layers) == 1 else 0.02)
-    model.fit(x, y, optimizer=rule, schedule="cosine", epochs=60, batch_size=50, progress=False)
+    rule = nn.Adam(0.3 if len(layers) == 1 else 0.03)
+    model.fit(x, y, optimizer=rule, schedule="cosine", epochs=60, batch_size=100, progress=False)
     return model, model.evaluate(x, y)["loss"], model.evaluate(*draw(1000, seed=seed + 100))
 
 
