@@ -63,9 +63,9 @@ TRUE = {
     ),
     5: (
         {
-            "ReLU against tanh": {"moons": 6},
-            "ReLU against sigmoid": {"moons": 10},
-            "leaky ReLU against ReLU": {"moons": 4},
+            "ReLU against tanh": {"1 hidden layer": {"moons": 6}},
+            "ReLU against sigmoid": {"1 hidden layer": {"moons": 10}},
+            "leaky ReLU against ReLU": {"1 hidden layer": {"moons": 4}},
         },
         10,
         {"ReLU": {0.1: [0.0], 1.0: [0.2]}},
@@ -97,9 +97,9 @@ FALSE = {
     ),
     5: (
         {
-            "ReLU against tanh": {"moons": 5},
-            "ReLU against sigmoid": {"moons": 0},
-            "leaky ReLU against ReLU": {"moons": 8},
+            "ReLU against tanh": {"1 hidden layer": {"moons": 5}},
+            "ReLU against sigmoid": {"1 hidden layer": {"moons": 0}},
+            "leaky ReLU against ReLU": {"1 hidden layer": {"moons": 8}},
         },
         10,
         {"ReLU": {0.1: [0.0], 1.0: [0.0]}},
@@ -187,7 +187,7 @@ def test_index_is_made_from_the_results(tmp_path):
     index = write_index(tmp_path).read_text(encoding="utf-8")
     first, second = index.index("## C1 does not hold"), index.index("## C2 holds")
     assert first < second
-    assert "| [C1](#c1-does-not-hold) | Statement 1. | **does not hold** |" in index
+    assert "| [C1](#c1-does-not-hold): Statement 1. | **does not hold** |" in index
     assert "✗ \\|z\\| is large: 0.97" in index[:first]
     assert "![Two lines.](c2_some_claim.png)" in index[second:]
     assert "[The notebook](c2_some_claim.ipynb)" in index[second:]

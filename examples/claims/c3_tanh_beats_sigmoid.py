@@ -100,17 +100,14 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", 
 def judge(small_rate, best_rate, n_seeds):
     """Decide from the number of seeds that tanh has won, by setting and data set."""
     findings = []
-    for how, by_setting in (
-        ("at the same small rate", small_rate),
-        ("at the best rate of each", best_rate),
-    ):
+    for how, by_setting in (("same small rate", small_rate), ("best rate of each", best_rate)):
         for setting, by_data in by_setting.items():
             total, most = sum(by_data.values()), n_seeds * len(by_data)
-            counts = ", ".join(f"{name} {count} of {n_seeds}" for name, count in by_data.items())
+            counts = ", ".join(f"{name} {count}" for name, count in by_data.items())
             findings.append(
                 Finding(
-                    f"{setting[0].upper()}{setting[1:]}, {how}: tanh wins at least 90 %",
-                    f"{total / most:.0%} ({counts})",
+                    f"tanh wins 90 % with {setting}, {how}",
+                    f"{total} of {most} ({counts})",
                     total >= 0.9 * most,
                 )
             )

@@ -48,16 +48,19 @@ best = {
 }
 won = {
     f"{label} against {other}": {
-        f"{name}, {depth}": wins(best[depth, name, label], best[depth, name, other])
+        depth: {name: wins(best[depth, name, label], best[depth, name, other]) for name in DATA}
         for depth in DEPTHS
-        for name in DATA
     }
     for label, other in (("ReLU", "tanh"), ("ReLU", "sigmoid"), ("leaky ReLU", "ReLU"))
 }
 claim.show(
     f"Seeds of {len(SEEDS)} that the first one wins",
     ["data, depth", *won],
-    [[place, *(by[place] for by in won.values())] for place in next(iter(won.values()))],
+    [
+        [f"{name}, {depth}", *(by_depth[depth][name] for by_depth in won.values())]
+        for depth in DEPTHS
+        for name in DATA
+    ],
 )
 claim.show(
     f"Test loss, mean (lowest to highest) of {len(SEEDS)} seeds",
@@ -152,12 +155,14 @@ claim.show(
 
 # %%
 figure, (left, right) = plt.subplots(2, 1, figsize=(6.4, 8), height_ratios=[2.2, 1])
-places = np.arange(len(won["ReLU against tanh"]))
-for shift, (label, by), color in zip((-0.27, 0, 0.27), won.items(), (BLUE, ORANGE, GREEN)):
-    left.barh(places + shift, list(by.values()), 0.25, color=color, label=label)
+names = [f"{name}\n{depth}" for depth in DEPTHS for name in DATA]
+places = np.arange(len(names))
+for shift, (label, by_depth), color in zip((-0.27, 0, 0.27), won.items(), (BLUE, ORANGE, GREEN)):
+    counts = [count for by_data in by_depth.values() for count in by_data.values()]
+    left.barh(places + shift, counts, 0.25, color=color, label=label)
 left.axvline(len(SEEDS) / 2, color="black", linestyle=":", linewidth=1.5)
 left.set(yticks=places, xlim=(0, len(SEEDS)), xlabel=f"seeds of {len(SEEDS)} that the first wins")
-left.set_yticklabels([place.replace(", ", "\n") for place in won["ReLU against tanh"]])
+left.set_yticklabels(names)
 left.invert_yaxis()
 left.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=1)
 for label, color in (("ReLU", BLUE), ("leaky ReLU", PINK)):
@@ -175,18 +180,21 @@ right.legend()
 
 # %%
 def judge(won, n_seeds, dead, accuracy, outside):
-    """Decide from wins by data set, shares of dead units, and the scores of output units."""
+    """Decide from wins by depth and data set, shares of dead units, and the scores of output units."""
     findings = []
-    for pair, by_place in won.items():
-        total, most = sum(by_place.values()), n_seeds * len(by_place)
-        counts = "; ".join(f"{place} {count} of {n_seeds}" for place, count in by_place.items())
+    for pair, by_depth in won.items():
+        total = sum(sum(by_data.values()) for by_data in by_depth.values())
+        most = n_seeds * sum(map(len, by_depth.values()))
+        counts = "; ".join(
+            f"{depth}: {', '.join(f'{name} {count}' for name, count in by_data.items())}"
+            for depth, by_data in by_depth.items()
+        )
         leaky = pair.startswith("leaky")
-        share = total / most
         findings.append(
             Finding(
-                f"{pair}: wins {'sometimes (25 to 75 %)' if leaky else 'more than half'}",
-                f"{share:.0%} ({counts})",
-                0.25 <= share <= 0.75 if leaky else share > 0.5,
+                f"{pair} wins {'sometimes (25 to 75 %)' if leaky else 'more than half'}",
+                f"{total} of {most} ({counts})",
+                0.25 <= total / most <= 0.75 if leaky else total / most > 0.5,
             )
         )
     deadliest = {label: max(map(np.mean, by_rate.values())) for label, by_rate in dead.items()}

@@ -22,7 +22,7 @@ HELPERS = ("claim.py", "race.py")
 """What the scripts import: it is copied, so that the notebooks can be run again where they are."""
 
 TIMEOUT = 600
-"""Seconds after which a claim is given up; a cell is given as much."""
+"""The most seconds that a cell may take."""
 
 
 def run_notebook(script: Path, folder: Path, backend: str | None) -> None:
@@ -91,8 +91,7 @@ def write_index(folder: Path) -> Path:
     results.sort(key=lambda result: result["number"])
     rows = [
         (
-            f"[{result['number']}](#{write_anchor(result)})",
-            result["statement"],
+            f"[{result['number']}](#{write_anchor(result)}): {result['statement']}",
             f"**{result['verdict']}**",
             "<br>".join(
                 f"{'✓' if finding['holds'] else '✗'} {finding['criterion']}: {finding['measured']}"
@@ -105,7 +104,7 @@ def write_index(folder: Path) -> Path:
         "# The claims, measured",
         "What an introduction to neural networks says, as experiments. Each verdict is computed "
         "from the figures, so it may also be that a claim does not hold, or only in part.",
-        write_table(["", "claim", "verdict", "deciding figures"], rows),
+        write_table(["claim", "verdict", "deciding figures"], rows),
         *map(write_section, results),
     ]
     index = folder / "index.md"
