@@ -180,7 +180,7 @@ right.legend()
 
 # %%
 def judge(won, n_seeds, dead, accuracy, outside):
-    """Decide from wins by depth and data set, shares of dead units, and the scores of output units."""
+    """Decide from wins by depth and data set, shares of dead units, and scores of output units."""
     findings = []
     for pair, by_depth in won.items():
         total = sum(sum(by_data.values()) for by_data in by_depth.values())
