@@ -12,7 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import anyback_nn as nn
 
 FOLDER = Path(__file__).parents[1] / "examples" / "claims"
 SCRIPTS = sorted(FOLDER.glob("c?_*.py"))
@@ -24,19 +27,19 @@ def _helpers(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
 
 
-def load_judge(number):
-    """Return the function ``judge`` of a script, without running the experiment."""
+def load(number, name):
+    """Return a function of a script, without running the experiment."""
     (script,) = FOLDER.glob(f"c{number}_*.py")
     tree = ast.parse(script.read_text(encoding="utf-8"))
-    imports = [
+    parts = [
         node
         for node in tree.body
-        if isinstance(node, ast.Import | ast.ImportFrom) and "matplotlib" not in ast.unparse(node)
+        if (isinstance(node, ast.Import | ast.ImportFrom) and "matplotlib" not in ast.unparse(node))
+        or getattr(node, "name", "") == name
     ]
-    judges = [node for node in tree.body if getattr(node, "name", "") == "judge"]
     names = {}
-    exec(compile(ast.Module([*imports, *judges], []), script, "exec"), names)
-    return names["judge"]
+    exec(compile(ast.Module(parts, []), script, "exec"), names)
+    return names[name]
 
 
 def both_starts(usual, large):
@@ -129,7 +132,7 @@ def test_each_claim_has_a_script():
 def test_numbers_as_expected_make_a_claim_hold(number):
     from claim import decide
 
-    findings = load_judge(number)(*TRUE[number])
+    findings = load(number, "judge")(*TRUE[number])
     assert decide(findings) == "holds", findings
 
 
@@ -137,13 +140,16 @@ def test_numbers_as_expected_make_a_claim_hold(number):
 def test_numbers_that_contradict_a_claim_make_it_fail(number):
     from claim import decide
 
-    findings = load_judge(number)(*FALSE[number])
+    findings = load(number, "judge")(*FALSE[number])
     assert decide(findings) == "does not hold", findings
 
 
 def test_claim_without_another_library_is_not_said_to_hold():
     differences, _, rounding = TRUE[8]
-    assert [finding.holds for finding in load_judge(8)(differences, {}, rounding)] == [True, False]
+    assert [finding.holds for finding in load(8, "judge")(differences, {}, rounding)] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("outcomes", [(True, False), (False, True)])
@@ -151,6 +157,29 @@ def test_claim_that_fails_in_one_finding_holds_in_part(outcomes):
     from claim import Finding, decide
 
     assert decide([Finding("", "", holds) for holds in outcomes]) == "holds in part"
+
+
+def test_unit_that_no_sample_activates_is_dead():
+    from race import Run
+
+    hidden = {"weight": np.zeros((2, 4)), "bias": np.asarray([-1.0, 0.0, 1.0, 2.0])}
+    run = Run((hidden, {}, {"weight": np.ones((4, 2)), "bias": np.zeros(2)}), 0.0, 0.0, 0.0)
+    assert load(5, "count_dead")(run, "moons", 0, 0.0) == 0.5
+
+
+def test_seeds_that_are_trained_at_once_are_as_if_trained_alone(monkeypatch):
+    import race
+
+    monkeypatch.setattr(race, "STEPS", 20)
+    data = [np.stack(arrays) for arrays in zip(*(race.draw_data("moons", s) for s in race.SEEDS))]
+    network, rule = race.build(nn.Tanh(), 1, 2), nn.GradientDescent(1.0)
+    run = race.train(nn.select("numpy"), network, rule, 0.5, data)[3]
+    x, y, _, _, x_test, y_test = race.draw_data("moons", 3)
+    model = nn.Model(*network.layers, loss=race.LOSS, backend="numpy", seed=3)
+    model.fit(x, y, optimizer=nn.GradientDescent(0.5), epochs=20, batch_size=None)
+    scores = model.evaluate(x_test, y_test)
+    assert run.test_loss == pytest.approx(scores["loss"], rel=1e-5)
+    assert run.accuracy == pytest.approx(scores["accuracy"], rel=1e-5)
 
 
 def test_script_prints_and_writes_its_verdict(tmp_path):
