@@ -89,9 +89,10 @@ def count_dead(run, name, seed, slope):
     n_units = n_dead = 0
     for layer in run.params[:-1]:
         if layer:  # activations have no parameters
-            z = a @ layer["weight"] + layer["bias"]
+            with np.errstate(over="ignore", invalid="ignore"):  # weights may be huge
+                z = a @ layer["weight"] + layer["bias"]
+                a = np.where(z > 0, z, slope * z)
             n_units, n_dead = n_units + z.shape[1], n_dead + int((z.max(axis=0) <= 0).sum())
-            a = np.where(z > 0, z, slope * z)
     return n_dead / n_units
 
 
