@@ -97,8 +97,8 @@ def library_step(params, X, Y):
 # %% [markdown]
 # ## The measurement
 # A network with 16 inputs, 16 hidden units and one output. Each seed draws other examples and
-# weights. A time is the shortest of several (the longest loop is timed once): what else the computer
-# does only makes it longer.
+# weights. A time is the shortest of several (the longest loop is timed once): what else the
+# computer does only makes it longer.
 
 # %%
 SIZES = (10, 100, 1000)
