@@ -167,15 +167,15 @@ def test_unit_that_no_sample_activates_is_dead():
     assert load(5, "count_dead")(run, "moons", 0, 0.0) == 0.5
 
 
-def test_seeds_that_are_trained_at_once_are_as_if_trained_alone(monkeypatch):
+def test_seeds_that_are_trained_at_once_are_as_if_trained_alone(backend, monkeypatch):
     import race
 
     monkeypatch.setattr(race, "STEPS", 20)
     data = [np.stack(arrays) for arrays in zip(*(race.draw_data("moons", s) for s in race.SEEDS))]
     network, rule = race.build(nn.Tanh(), 1, 2), nn.GradientDescent(1.0)
-    run = race.train(nn.select("numpy"), network, rule, 0.5, data)[3]
+    run = race.train(backend, network, rule, 0.5, data)[3]
     x, y, _, _, x_test, y_test = race.draw_data("moons", 3)
-    model = nn.Model(*network.layers, loss=race.LOSS, backend="numpy", seed=3)
+    model = nn.Model(*network.layers, loss=race.LOSS, backend=backend, seed=3)
     model.fit(x, y, optimizer=nn.GradientDescent(0.5), epochs=20, batch_size=None)
     scores = model.evaluate(x_test, y_test)
     assert run.test_loss == pytest.approx(scores["loss"], rel=1e-5)

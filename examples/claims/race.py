@@ -18,7 +18,7 @@ import numpy as np
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.random import Random, generator
-from anyback_nn.tree import tree_leaves, tree_map, tree_stack
+from anyback_nn.tree import tree_map, tree_named_leaves, tree_stack
 
 SEEDS = range(10)
 """Data and initial weights differ from seed to seed."""
@@ -66,6 +66,11 @@ def build(activation: nn.Layer, n_hidden: int, n_classes: int) -> nn.Network:
     return nn.Network(*hidden, nn.Dense(n_classes))
 
 
+def sort(params: Any) -> tuple[Any, ...]:
+    """Return the arrays in the order of their names: JAX changes that of a dict."""
+    return tuple(array for _, array in sorted(tree_named_leaves(params).items()))
+
+
 @lru_cache
 def compile_step(backend: nn.Backend, network: nn.Network, optimizer: nn.Optimizer) -> Any:
     """Return the step of training for all seeds, compiled where the library can."""
@@ -74,11 +79,10 @@ def compile_step(backend: nn.Backend, network: nn.Network, optimizer: nn.Optimiz
         outputs, caches = network.forward(params, x)
         _, d_outputs = nn.mean_loss(LOSS, outputs, y)
         grads = network.gradients(params, caches, d_outputs)
-        leaves, state = optimizer.update(
-            tuple(tree_leaves(params)), tuple(tree_leaves(grads)), state, (), coefficients
-        )
-        updated = iter(leaves)
-        return tree_map(lambda _: next(updated), params), state
+        leaves, state = optimizer.update(sort(params), sort(grads), state, (), coefficients)
+        names = tree_named_leaves(params)
+        updated, order = dict(zip(sorted(names), leaves)), iter(names)
+        return tree_map(lambda _: updated[next(order)], params), state
 
     return backend.jit(step, (0, 1))
 
@@ -105,7 +109,7 @@ def train(
                 for seed in SEEDS
             ]
         )
-        state = optimizer.init(tuple(tree_leaves(params)))
+        state = optimizer.init(sort(params))
         step = compile_step(backend, network, optimizer)
         for number in range(1, STEPS + 1):
             coefficients = optimizer.coefficients(number, rate)
