@@ -37,6 +37,7 @@ MORE = {
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
 DOCS = nox.project.dependency_groups(PROJECT, "docs")
+GALLERY = nox.project.dependency_groups(PROJECT, "gallery")
 # What each of the tools that epochs can be logged to needs.
 TOOLS = {
     "tensorboard": ["-e", ".[tensorboard]"],
@@ -347,6 +348,18 @@ def docs(session: nox.Session) -> None:
         (built / "mermaid.min.js").write_bytes(script)
     environment = {"NO_MKDOCS_2_WARNING": "1"}
     session.run("mkdocs", "build", "--strict", *session.posargs, env=environment)
+
+
+@nox.session(default=False)
+def gallery(session: nox.Session) -> None:
+    """Run the claims as notebooks, and write them, their pictures and an index to ``gallery/``.
+
+    ``nox -s gallery -- FOLDER`` for another folder; ``--backend jax`` for another backend.
+    """
+    session.install(".", *GALLERY)
+    # As in the tests: threads of small matrix products wait for each other on a busy machine.
+    environment = {"OPENBLAS_NUM_THREADS": "1"}
+    session.run("python", "examples/claims/gallery.py", *session.posargs, env=environment)
 
 
 @nox.session(venv_backend="none", default=False)
