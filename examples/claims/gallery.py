@@ -21,6 +21,9 @@ SCRIPTS = sorted(HERE.glob("c[1-9]_*.py"))
 HELPERS = ("claim.py", "race.py")
 """What the scripts import: it is copied, so that the notebooks can be run again where they are."""
 
+FOLDER = HERE.parents[1] / "docs" / "build" / "gallery"
+"""Where the documentation site has it."""
+
 TIMEOUT = 600
 """The most seconds that a cell may take."""
 
@@ -115,7 +118,7 @@ def write_index(folder: Path) -> Path:
 def main() -> None:
     """Run the claims and write the index."""
     parser = argparse.ArgumentParser(description="Run all claims and make pages of them.")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("gallery"))
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
     parser.add_argument("--backend", help="numpy (default), torch, jax, array-api-strict, ...")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
