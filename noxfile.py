@@ -37,6 +37,7 @@ MORE = {
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
 DOCS = nox.project.dependency_groups(PROJECT, "docs")
+GALLERY = nox.project.dependency_groups(PROJECT, "gallery")
 # What each of the tools that epochs can be logged to needs.
 TOOLS = {
     "tensorboard": ["-e", ".[tensorboard]"],
@@ -329,15 +330,13 @@ def examples(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation site in ``site/``; warnings are errors. Open ``site/index.html``.
 
-    The gallery is on it after ``nox -s gallery -- docs/build/gallery``, and diagrams are drawn if
-    npm is installed; otherwise they are text. After ``--``, options of mkdocs.
+    The gallery is on it after ``nox -s gallery``, and diagrams are drawn if npm is installed;
+    otherwise they are text. After ``--``, options of mkdocs.
     """
-    session.install(*DOCS)
+    session.install("-e", ".", *DOCS)
     built = HERE / "docs" / "build"
     built.mkdir(exist_ok=True)
-    if (HERE / "anyback_nn/cli/play.py").exists():
-        session.install("-e", ".")
-        session.run("anyback-nn", "play", "--force", "--output", str(built / "playground.html"))
+    session.run("anyback-nn", "play", "--force", "--output", str(built / "playground.html"))
     if shutil.which("npm") and not (built / "mermaid.min.js").exists():
         folder = Path(session.create_tmp()).resolve()
         pack = ("npm", "pack", "mermaid@11", "--silent", "--pack-destination", str(folder))
@@ -347,6 +346,18 @@ def docs(session: nox.Session) -> None:
         (built / "mermaid.min.js").write_bytes(script)
     environment = {"NO_MKDOCS_2_WARNING": "1"}
     session.run("mkdocs", "build", "--strict", *session.posargs, env=environment)
+
+
+@nox.session(default=False)
+def gallery(session: nox.Session) -> None:
+    """Run the claims as notebooks, and write them with pictures and an index for the site.
+
+    They are in ``docs/build/gallery``; after ``--``, another folder, or ``--backend jax``.
+    """
+    session.install(".", *GALLERY)
+    # As in the tests: threads of small matrix products wait for each other on a busy machine.
+    environment = {"OPENBLAS_NUM_THREADS": "1"}
+    session.run("python", "examples/claims/gallery.py", *session.posargs, env=environment)
 
 
 @nox.session(venv_backend="none", default=False)

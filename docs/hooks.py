@@ -45,7 +45,7 @@ BUILT = ROOT / "docs" / "build"
 """What other commands have built. Git ignores it."""
 GALLERY = """# Gallery
 
-It was not built: run `nox -s gallery -- docs/build/gallery`, then `nox -s docs`.
+It was not built: run `nox -s gallery`, then `nox -s docs`.
 """
 PLAYGROUND = """<!doctype html><title>Playground</title>
 <p>It was not built: run <code>anyback-nn play --output docs/build/playground.html</code>, then

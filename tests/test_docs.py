@@ -274,7 +274,16 @@ def test_every_public_name_exists_and_is_in_the_stub(package):
 # Names -------------------------------------------------------------------------------------------
 
 
-PUBLIC = (nn, nn.backends, nn.datasets, nn.errors, nn.random, nn.testing, anyback_nn.sklearn)
+PUBLIC = (
+    nn,
+    nn.backends,
+    nn.datasets,
+    nn.errors,
+    nn.plotting,
+    nn.random,
+    nn.testing,
+    anyback_nn.sklearn,
+)
 """The modules whose names are public."""
 
 

@@ -36,8 +36,11 @@ def choose_loss(loss: str | None, task: str) -> str:
     else:
         fitting = [name for name, kind in LOSSES.items() if not kind.classifies]
     if loss is not None and loss not in fitting:
+        reason = ""
+        if task == "classification" and LOSSES[loss].classifies:
+            reason = " (it is for a network with a single output, and this one has one a class)"
         raise typer.BadParameter(
-            f"{loss} does not fit the task, {task}: expected {' or '.join(fitting)}",
+            f"{loss} does not fit the task, {task}{reason}: expected {' or '.join(fitting)}",
             param_hint="'--loss'",
         )
     return loss or fitting[0]
