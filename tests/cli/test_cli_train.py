@@ -374,7 +374,10 @@ def test_a_loss_decides_what_integers_are(program, tmp_path):
     ("options", "message"),
     [
         (["large", "--loss", "mean_squared_error"], "non-numeric value 'no' in column 'large'"),
-        (["large", "--loss", "binary_cross_entropy"], "and this one has one a class): expected softmax"),
+        (
+            ["large", "--loss", "binary_cross_entropy"],
+            "and this one has one a class): expected softmax",
+        ),
         (["depth", "--loss", "huber", "--task", "classification"], "huber does not fit the task"),
         (["depth", "--loss", "hubber"], "Did you mean 'huber'"),
         (["depth", "--loss", "poisson", "--log-target"], "leave --log-target out"),
