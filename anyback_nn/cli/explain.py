@@ -20,6 +20,7 @@ from anyback_nn.datasets.targets import target_names
 from anyback_nn.explain.explanation import Explanation
 from anyback_nn.explain.text import MOST_SHOWN, iterate_parts
 from anyback_nn.model import Model
+from anyback_nn.report.columns import list_features
 from anyback_nn.utils.messages import escape, plural
 
 __all__ = ["explain"]
@@ -81,23 +82,12 @@ def explain_sample(
     rows = slice(sample, sample + 1)
     explanation = model.explain(dataset.x_test[rows], dataset.y_test[rows], weight=place)
     outputs = encoding.classes or target_names(encoding.target)
+    has_names = isinstance(encoding.features, Columns)
     return replace(
         explanation,
-        features=tuple(list_features(encoding)),
+        features=tuple(list_features(encoding)) if has_names else (),
         classes=tuple(outputs) if len(outputs) == model.n_out else (),
     )
-
-
-def list_features(encoding: Encoding) -> list[str]:
-    """List the names of the encoded features; none if they have no names."""
-    columns = encoding.features
-    if not isinstance(columns, Columns):
-        return []
-    return [
-        *(number.name for number in columns.numbers),
-        *(f"{date.name}, {part.name}" for date in columns.dates for part in date.parts),
-        *(f"{column.name} = {value}" for column in columns.categories for value in column.values),
-    ]
 
 
 def describe_sample(
