@@ -644,8 +644,8 @@ MUTANTS = (
     Mutant(
         "the worked update of Adam corrects the bias of the step before",
         "explain/rules.py",
-        "v.m_hat = v.m / (1 - v.beta1**v.t)",
-        "v.m_hat = v.m / (1 - v.beta1 ** (v.t - 1))",
+        "v.m_hat = v.m_t / (1 - v.beta1**v.t)",
+        "v.m_hat = v.m_t / (1 - v.beta1 ** (v.t - 1))",
         "explain/test_explain_explanation.py::test_the_update_is_recomputed_from_what_is_printed"
         "[adam-first layer]",
         "numpy",

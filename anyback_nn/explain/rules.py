@@ -75,52 +75,58 @@ def _apply_own_rule(optimizer: Optimizer, v: Any, w: Array) -> Array:
     return optimizer.rule(w, g, tuple(own), *optimizer.coefficients(v.t, v.rate))[0]
 
 
+def _change(v: Any, w: Any, change: Any) -> None:
+    """Add the change to a weight."""
+    v.change = change
+    v.w_new = w + v.change
+
+
 def _descend(optimizer: Any, v: Any, w: Any) -> None:
-    v.w_new = w - v.rate * v.g
+    _change(v, w, -v.rate * v.g)
 
 
 def _momentum(optimizer: Any, v: Any, w: Any) -> None:
     v.v = v.momentum * v.v_old + v.g
-    v.w_new = w - v.rate * v.v
+    _change(v, w, -v.rate * v.v)
 
 
 def _nesterov(optimizer: Any, v: Any, w: Any) -> None:
     v.v = v.momentum * v.v_old + v.g
-    v.w_new = w - v.rate * (v.g + v.momentum * v.v)
+    _change(v, w, -v.rate * (v.g + v.momentum * v.v))
 
 
 def _sklearn_sgd(optimizer: Any, v: Any, w: Any) -> None:
     v.v = v.momentum * v.v_old - v.rate * v.g
-    v.w_new = w + v.momentum * v.v - v.rate * v.g if optimizer.nesterov else w + v.v
+    _change(v, w, v.momentum * v.v - v.rate * v.g if optimizer.nesterov else v.v)
 
 
 def _adagrad(optimizer: Any, v: Any, w: Any) -> None:
     v.s = v.s_old + v.g**2
-    v.w_new = w - v.rate * v.g / (sqrt(v.s) + v.epsilon)
+    _change(v, w, -v.rate * v.g / (sqrt(v.s) + v.epsilon))
 
 
 def _rmsprop(optimizer: Any, v: Any, w: Any) -> None:
     v.s = v.smoothing * v.s_old + (1 - v.smoothing) * v.g**2
-    v.w_new = w - v.rate * v.g / (sqrt(v.s) + v.epsilon)
+    _change(v, w, -v.rate * v.g / (sqrt(v.s) + v.epsilon))
 
 
 def _average(v: Any) -> None:
-    """Update Adam's running means."""
-    v.m = v.beta1 * v.m_old + (1 - v.beta1) * v.g
-    v.v = v.beta2 * v.v_old + (1 - v.beta2) * v.g**2
+    """Update Adam's running means, which are not the number ``m`` of samples."""
+    v.m_t = v.beta1 * v.m_old + (1 - v.beta1) * v.g
+    v.v_t = v.beta2 * v.v_old + (1 - v.beta2) * v.g**2
 
 
 def _adam(optimizer: Any, v: Any, w: Any) -> None:
     _average(v)
-    v.m_hat = v.m / (1 - v.beta1**v.t)
-    v.v_hat = v.v / (1 - v.beta2**v.t)
-    v.w_new = w - v.rate * v.m_hat / (sqrt(v.v_hat) + v.epsilon)
+    v.m_hat = v.m_t / (1 - v.beta1**v.t)
+    v.v_hat = v.v_t / (1 - v.beta2**v.t)
+    _change(v, w, -v.rate * v.m_hat / (sqrt(v.v_hat) + v.epsilon))
 
 
 def _sklearn_adam(optimizer: Any, v: Any, w: Any) -> None:
     _average(v)
     v.length = v.rate * sqrt(1 - v.beta2**v.t) / (1 - v.beta1**v.t)
-    v.w_new = w - v.length * v.m / (sqrt(v.v) + v.epsilon)
+    _change(v, w, -v.length * v.m_t / (sqrt(v.v_t) + v.epsilon))
 
 
 _RULES: dict[type[Optimizer], Callable[[Any, Any, Any], None]] = {

@@ -10,9 +10,9 @@ from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.explain.expressions import Recorder, maximum, minimum
 from anyback_nn.explain.notation import Step, list_symbols
 from anyback_nn.explain.rules import name_slot, write_rule
-from anyback_nn.optim.optimizers import Adam, Optimizer
+from anyback_nn.optim.optimizers import Optimizer
 
-__all__ = ["compute_update", "list_constants", "list_update", "measure_norm"]
+__all__ = ["CONSTANTS", "compute_update", "list_constants", "list_update", "measure_norm"]
 
 _SETTINGS = {
     "momentum": "momentum",
@@ -26,6 +26,24 @@ _SETTINGS = {
     "clip_value": "clip",
     "clip_norm": "limit",
 }
+"""The symbols of an optimiser's attributes."""
+
+CONSTANTS = {
+    "rate": "learning rate",
+    "t": "number of this step",
+    "momentum": "share of the velocity that a step keeps",
+    "smoothing": "share of the mean of squares that a step keeps",
+    "beta1": "share of the running mean that a step keeps",
+    "beta2": "share of the mean of squares that a step keeps",
+    "epsilon": "number that keeps the divisor above 0",
+    "decay": "strength of weight decay",
+    "lambda1": "strength of the L1 penalty",
+    "lambda2": "strength of the L2 penalty",
+    "clip": "largest size of a gradient's number",
+    "limit": "largest length of the whole gradient",
+    "norm": "length of the whole gradient",
+}
+"""What the numbers are that are the same for all weights, by their symbols."""
 
 
 def compute_update(
@@ -73,7 +91,7 @@ def compute_update(
     >>> w, dw = np.asarray([1.0]), np.asarray([2.0])
     >>> values = compute_update(GradientDescent(0.1), w, dw, {}, 1, 0.1)
     >>> {name: value.tolist() for name, value in values.items()}
-    {'g': [2.0], 'w_new': [0.8]}
+    {'g': [2.0], 'change': [-0.2], 'w_new': [0.8]}
     """
     if optimizer.clip_norm is not None and norm is None:
         raise ValueError(
@@ -111,7 +129,8 @@ def list_update(optimizer: Optimizer, *, penalized: bool = True) -> tuple[Step, 
     {v_old}
     {g} = {dw}
     {v} = {momentum} · {v_old} + {g}
-    {w_new} = {w} − {rate} · {v}
+    {change} = −{rate} · {v}
+    {w_new} = {w} + {change}
     """
     recorder = Recorder()
     write_rule(optimizer, recorder, penalized)
@@ -120,7 +139,7 @@ def list_update(optimizer: Optimizer, *, penalized: bool = True) -> tuple[Step, 
         Step(
             *(symbol, "update", None, f"Update: {{{symbol}}}"),
             *(f"{{{symbol}}} = {text}" if text else f"{{{symbol}}}",) * 2,
-            _explain(optimizer, symbol, text),
+            _explain(symbol, text),
         )
         for symbol, text in (stored | recorder.equations).items()
     )
@@ -129,6 +148,7 @@ def list_update(optimizer: Optimizer, *, penalized: bool = True) -> tuple[Step, 
 def list_constants(optimizer: Optimizer) -> dict[str, float]:
     """List the settings that appear in the equations, by their symbols.
 
+    >>> from anyback_nn.optim.optimizers import Adam
     >>> list_constants(Adam())
     {'beta1': 0.9, 'beta2': 0.999, 'epsilon': 1e-08}
     """
@@ -160,32 +180,46 @@ def measure_norm(optimizer: Optimizer, gradients: Sequence[Array]) -> Array | No
     return largest * xp.sqrt(sum(xp.sum((g / largest) ** 2) for g in gradients))
 
 
-def _explain(optimizer: Optimizer, symbol: str, text: str) -> str:
+def _explain(symbol: str, text: str) -> str:
     """Explain a step in a sentence."""
-    if symbol == "g" and text == "{dw}":
+    if symbol != "g":
+        return _ABOUT.get(symbol, "What the last step has stored; 0 before the first.")
+    if text == "{dw}":
         return "The gradient as it is: there is no penalty and no clipping."
-    if symbol == "v_old" and isinstance(optimizer, Adam):
-        return "The running mean of the squared gradient after the last step; 0 before the first."
-    if symbol == "v" and isinstance(optimizer, Adam):
-        return "The running mean of the squared gradient moves a little towards the new square."
-    return _ABOUT.get(symbol, _STORED)
+    penalties = [
+        f"{penalty}, whose slope is {slope}"
+        for name, penalty, slope in (
+            ("{lambda1}", "{lambda1} |{w}|", "{lambda1} sign({w})"),
+            ("{lambda2}", "({lambda2}/2) {w}^2", "{lambda2} {w}"),
+        )
+        if name in text
+    ]
+    if not penalties:
+        return "The gradient that the rule goes by: the one after clipping."
+    return (
+        "Training lowers L plus a penalty for large weights, which is not in L above: for each "
+        f"weight {' and '.join(penalties)}. That slope is added to the gradient of L."
+    )
 
 
-_STORED = "What the optimiser has stored in the last step; 0 before the first."
 _ABOUT = {
-    "m_old": "The running mean of the gradient after the last step; 0 before the first.",
+    "m_old": "The running mean of the gradient after the last step; 0 before the first. Adam's m "
+    "is not the m that counts samples.",
     "s_old": "The squares of the gradient up to the last step; 0 before the first.",
-    "dw_clipped": "The gradient is limited to at most the bound, in both directions.",
+    "dw_clipped": "Clipping: the gradient is limited to at most the bound, in both directions.",
     "shrink": "norm is the length of the gradient of all parameters. If it is above the limit, the "
     "gradient is scaled down to it.",
     "dw_short": "All gradients are scaled by that factor, so that the direction stays.",
     "w_decayed": "Weight decay draws the weight towards 0 before the step.",
-    "g": "What the rule takes as the gradient.",
-    "v": "The velocity keeps a share of what it was, and the new gradient is added.",
+    "v": "The velocity: a sum of all gradients so far, of which the older ones count less. It "
+    "keeps a share of what it was, and the new gradient is added.",
     "s": "The squares of the gradient, with the new one in them.",
-    "m": "The running mean of the gradient moves a little towards the new one.",
+    "m_t": "The running mean of the gradient: an average of all gradients so far, of which the "
+    "older ones count less. It moves a little towards the new one.",
+    "v_t": "The running mean of the squared gradient moves a little towards the new square.",
     "m_hat": "The mean began at 0, which is too small at first: this corrects it.",
     "v_hat": "The mean of the squares is corrected in the same way.",
     "length": "The learning rate, corrected for running means that began at 0.",
-    "w_new": "The new weight. It moves against its gradient, the way in which the loss falls.",
+    "change": "The step of the weight: against its gradient, the way in which the loss falls.",
+    "w_new": "The new weight.",
 }

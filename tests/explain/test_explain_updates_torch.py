@@ -28,8 +28,8 @@ def next_slots(optimizer, values):
     """Return what the optimiser stores after a step, by the symbols of a worked update."""
     if isinstance(optimizer, nn.Adam):
         return {
-            "mean": values["m"] / (1 - optimizer.beta1),
-            "square": values["v"] / (1 - optimizer.beta2),
+            "mean": values["m_t"] / (1 - optimizer.beta1),
+            "square": values["v_t"] / (1 - optimizer.beta2),
         }
     return {slot: values[{"velocity": "v", "square": "s"}[slot]] for slot in optimizer.slots}
 
