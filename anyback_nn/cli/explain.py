@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from anyback_nn.datasets import Dataset, Encoding
 from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.targets import target_names
 from anyback_nn.explain.explanation import Explanation
-from anyback_nn.explain.text import MOST_SHOWN, iterate_parts
+from anyback_nn.explain.text import MOST_SHOWN, Part, iterate_parts
 from anyback_nn.model import Model
 from anyback_nn.report.columns import list_features
 from anyback_nn.utils.messages import escape, plural
@@ -112,6 +113,22 @@ def show(printer: Printer, explanation: Explanation, notation: str) -> None:
     width = shutil.get_terminal_size().columns
     most = max(3, min(MOST_SHOWN, width // _CELL))
     for part in iterate_parts(explanation, notation, most):
-        printer.show(Text(part.text, _STYLES.get(part.kind, "")))
+        printer.show(Text(_wrap(part, width), _STYLES.get(part.kind, "")))
     if max(value.size for value in explanation.values.values()) > most**2:
         printer.notes(["large tables are cut to their corners: --html FILE writes more of them"])
+
+
+def _wrap(part: Part, width: int) -> str:
+    """Wrap lines that are wider and keep their indent; an equation breaks at its equals signs."""
+    lines = []
+    for line in part.text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip(" -")))
+        pieces = [line]
+        if part.kind == "equation" and len(line) > width:
+            name, first, *others = line.split(" = ")
+            pieces = [f"{name} = {first}", *(f"{indent}    = {other}" for other in others)]
+        for piece in pieces:
+            lines += textwrap.wrap(
+                piece, width, subsequent_indent=indent + "      " * (part.kind == "equation")
+            ) or [""]
+    return "\n".join(lines)

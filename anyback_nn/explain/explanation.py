@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -13,16 +14,15 @@ from anyback_nn.explain.names import Names
 from anyback_nn.explain.notation import Step
 from anyback_nn.explain.page import write_page
 from anyback_nn.explain.script import write_script
-from anyback_nn.explain.text import to_text
-from anyback_nn.explain.walk import to_columns
-from anyback_nn.explain.worked import (
-    MOST_LINES,
-    Line,
+from anyback_nn.explain.templates import (
     Template,
-    fill,
     list_templates,
     list_update_templates,
+    write_loss_template,
 )
+from anyback_nn.explain.text import to_text
+from anyback_nn.explain.walk import to_columns
+from anyback_nn.explain.worked import MOST_LINES, MOST_TERMS, Line, count_decimals, fill
 from anyback_nn.network.layers import Dense
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.training.engine import Engine
@@ -103,9 +103,22 @@ class Explanation:
         """The values in the notation of textbooks, with samples as columns."""
         return to_columns(self.names, self.values, self.n_samples)
 
-    def list_templates(self, weight: str, notation: str = "rows") -> tuple[Template, ...]:
-        """List the templates of the gradient of a layer's weights."""
-        return list_templates(self.steps, self.names, self.layers[weight], notation)
+    def work_loss(self, notation: str = "rows") -> Line | None:
+        """Work out the loss; None if it is a sum of many numbers, or of a user's loss."""
+        template = write_loss_template(self.steps, self.names, notation)
+        if template is None:
+            return None
+        targets = self.values["Y"]
+        if targets.size > MOST_TERMS or np.isnan(targets).any():
+            return None
+        return fill(template, {}, self._look_up(notation), dict(zip("ku", targets.shape)))
+
+    def _look_up(self, notation: str) -> Callable[[str, tuple[int, ...]], float]:
+        """Return a function that returns a value at some indices, in a notation."""
+        values = (self.values if notation == "rows" else self.columns) | {
+            "m": np.asarray(self.n_samples)
+        }
+        return lambda symbol, place: float(values[symbol][place])
 
     def work_gradient(self, notation: str = "rows") -> list[Line]:
         """Work out the gradient of the chosen weight, from the loss's side.
@@ -115,23 +128,19 @@ class Explanation:
         if self.weight is None:
             return []
         weight, i, j = self.weight
-        values = self.values if notation == "rows" else self.columns
-        *chain, gradient = self.list_templates(weight, notation)
-
-        def look_up(symbol: str, place: tuple[int, ...]) -> float:
-            return self.n_samples if symbol == "m" else float(values[symbol][place])
-
+        look_up = self._look_up(notation)
+        *chain, gradient = list_templates(self.steps, self.names, self.layers[weight], notation)
         lines = []
         for k in range(self.n_samples if self.n_samples <= MOST_LINES else 1):
             for template in chain:
                 n_units = self.values[template.units].shape[1] if template.units else 1
                 n_lines = 1 if template.over else n_units
                 lines += [
-                    fill(template, {"i": i, "j": j, "k": k, "u": u}, look_up, n_units)
+                    fill(template, {"i": i, "j": j, "k": k, "u": u}, look_up, {"u": n_units})
                     for u in range(n_lines if n_lines <= MOST_LINES else 0)
                 ]
         places = {"i": i, "j": j}
-        return [*lines, fill(gradient, places, look_up, self.n_samples)]
+        return [*lines, fill(gradient, places, look_up, {"k": self.n_samples})]
 
     def work_update(self) -> list[Line]:
         """Work out what the optimiser makes of the gradient of the chosen weight."""
@@ -144,7 +153,14 @@ class Explanation:
             value: Any = constants[symbol] if symbol in constants else values[symbol]
             return float(value if np.ndim(value) == 0 else value[i, j])
 
-        return [fill(x, {}, look_up) for x in list_update_templates(self.update.steps)]
+        templates = (
+            Template("{w}", f"{{{weight}[i,j]}}"),
+            Template("{dw}", f"{{d{weight}[i,j]}}"),
+            *list_update_templates(self.update.steps),
+        )
+        before, after = look_up("w", ()), look_up("w_new", ())
+        decimals = count_decimals(before, after - before)
+        return [fill(x, {"i": i, "j": j}, look_up, {}, decimals) for x in templates]
 
     def __str__(self) -> str:
         return to_text(self)

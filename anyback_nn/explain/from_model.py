@@ -95,7 +95,7 @@ def explain(
         names,
         update,
         chosen,
-        (*_list_notes(engine, optimizer if update else None),),
+        (*_list_notes(engine, optimizer if update else None, len(x)),),
         layers,
         _describe_network(engine),
         **labels,
@@ -190,15 +190,22 @@ def find_rate(schedule: Schedule, epochs: int, rows: Sequence[Any]) -> float:
     return next((rate for rate in rates if rate), 0.0)
 
 
-def _list_notes(engine: Engine, optimizer: Optimizer | None) -> list[str]:
+def _list_notes(engine: Engine, optimizer: Optimizer | None, n_samples: int) -> list[str]:
     """List what a step of training does otherwise."""
     notes, training = [], engine.training
+    if optimizer is not None:
+        these = "this sample" if n_samples == 1 else "these samples"
+        notes.append(
+            f"The update is that of a step on {these} alone. A step of training takes the mean "
+            "over a batch of the training samples."
+        )
     if optimizer is not None and optimizer == training.optimizer:
         rows = training.history.rows[training.first_epoch :]
         if not optimizer.schedule(training.epoch - training.first_epoch, rows):
             notes.append(
-                "The learning rate has fallen to 0 at the end of its schedule, where steps change "
-                "nothing. The update is worked out with that of the first step of the last epoch."
+                "Training has ended with a learning rate of 0, with which a step changes nothing. "
+                f"The update is that of one more step, t = {training.step + 1}, with the learning "
+                "rate at the beginning of the last epoch (of the last pass over the samples)."
             )
     layers = engine.network.layers
     if any(isinstance(layer, Dropout) for layer in layers):
@@ -213,7 +220,7 @@ def _list_notes(engine: Engine, optimizer: Optimizer | None) -> list[str]:
         )
     if engine.dtype != "float64":
         notes.append(
-            f"The numbers are computed in float64, so that they can be checked. The model computes "
-            f"in {engine.compute_dtype or engine.dtype}, which rounds more."
+            "The numbers are computed with about 16 digits (float64), so that they can be checked. "
+            f"The model computes in {engine.compute_dtype or engine.dtype}, which rounds more."
         )
     return notes

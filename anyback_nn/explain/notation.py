@@ -40,6 +40,8 @@ class Step:
         Equation in the notation of textbooks, in which samples are columns.
     about : str
         Why, in plain words.
+    about_columns : str
+        The same in the notation of textbooks; empty if it does not differ.
     """
 
     symbol: str
@@ -49,6 +51,11 @@ class Step:
     rows: str
     columns: str
     about: str
+    about_columns: str = ""
+
+    def explain(self, notation: str) -> str:
+        """Return why, in a notation."""
+        return (notation == "columns" and self.about_columns) or self.about
 
 
 def list_symbols(equation: str) -> list[str]:

@@ -13,17 +13,22 @@ import numpy as np
 from anyback_nn.errors import DataError
 from anyback_nn.explain.names import Names
 from anyback_nn.explain.notation import Step, list_symbols, split_symbol
+from anyback_nn.explain.templates import (
+    list_templates,
+    list_update_templates,
+    write_loss_template,
+)
 from anyback_nn.explain.text import (
+    DERIVATIVES,
     INPUTS,
     NOTATIONS,
     PHASES,
-    SETTINGS,
     SIGNS,
     describe_samples,
     list_operands,
 )
-from anyback_nn.explain.updates import list_constants, list_update
-from anyback_nn.explain.worked import MOST_LINES, MOST_TERMS, list_templates, list_update_templates
+from anyback_nn.explain.updates import CONSTANTS, list_constants, list_update
+from anyback_nn.explain.worked import EXACT, MOST_LINES, MOST_TERMS
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.pages import build_page, read_asset
 from anyback_nn.utils.files import atomic_write
@@ -31,7 +36,7 @@ from anyback_nn.utils.files import atomic_write
 if TYPE_CHECKING:
     from anyback_nn.explain.explanation import Explanation
 
-__all__ = ["describe_walk", "to_json", "write_page"]
+__all__ = ["describe_walk", "read_scripts", "to_json", "write_page"]
 
 MOST_WHOLE = 5_000
 """Elements of an array that is in the page as a whole, and weights whose updates are."""
@@ -66,18 +71,22 @@ def describe_walk(
         "samples": sorted(of_samples),
         "gradients": sorted(f"d{symbol}" for symbol in of_samples),
         "phases": PHASES,
+        "derivatives": DERIVATIVES,
         "notations": NOTATIONS,
         "inputs": INPUTS,
         "signs": SIGNS,
-        "settings": SETTINGS,
         "steps": [
-            {**asdict(step), "operands": list_operands(step, steps)}
-            if step.phase == "forward"
-            else {**asdict(step), "operands": []}
+            asdict(step)
+            | {"operands": list_operands(step, steps) if step.phase == "forward" else []}
             for step in steps
         ],
         "prediction": names.prediction,
         "limits": {"terms": MOST_TERMS, "lines": MOST_LINES},
+        "loss": {
+            notation: asdict(template)
+            for notation in NOTATIONS
+            if (template := write_loss_template(steps, names, notation))
+        },
         "weights": {
             weight: {
                 notation: [asdict(x) for x in list_templates(steps, names, index, notation)]
@@ -90,9 +99,16 @@ def describe_walk(
         else {
             "optimizer": type(optimizer).__name__,
             "constants": list_constants(optimizer),
+            "abouts": CONSTANTS,
+            "exact": sorted(EXACT),
             "templates": [asdict(x) for x in list_update_templates(updates)],
         },
     }
+
+
+def read_scripts() -> str:
+    """Read the functions that show an explanation, the last one ``renderExplanation``."""
+    return "\n".join(map(read_asset, ("equations.js", "explanation.js")))
 
 
 def to_json(explanation: Explanation) -> dict[str, Any]:
@@ -164,7 +180,7 @@ def write_page(explanation: Explanation, path: Path) -> None:
         data=to_json(explanation),
         styles=[read_asset("explanation.css")],
         scripts=[
-            f"{read_asset('explanation.js')}\n"
+            f"{read_scripts()}\n"
             'const data = JSON.parse(document.getElementById("data").textContent);\n'
             'renderExplanation(document.getElementById("explanation"), data, { title: true });'
         ],

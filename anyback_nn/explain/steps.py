@@ -100,7 +100,8 @@ class _Node:
         """Write a step of this layer; without ``columns`` both notations are the same."""
         start = f"{{{symbol}}} = "
         return Step(
-            symbol, phase, self.index, title, start + rows, start + (columns or rows), about
+            *(symbol, phase, self.index, title, start + rows, start + (columns or rows), about),
+            about.replace("summed", "averaged") if phase == "gradient" else "",
         )
 
 
@@ -121,8 +122,8 @@ def _write_forward(node: _Node, names: Names) -> Step:
         about = (
             "The numbers of each sample become probabilities: positive, with the sum 1."
             if name == "softmax"
-            else f"Each number goes through {name} by itself. Without a bend between them, two "
-            "layers would be no more than one."
+            else f"Each number goes through {name} by itself. If nothing but weighted sums came "
+            "between two layers, they would be no more than one."
         )
         return node.step(
             node.y, "forward", f"Activation: {name}", function.replace("{z}", x), about
@@ -201,7 +202,8 @@ def _write_loss_steps(
     )
     weights = "weights ⊙ " if weighted else ""
     equation = f"{{L}} = (1/{divisor}) sum({weights}{value})"
-    note = f" {formula.note}" if formula.note else ""
+    note = " log is the natural logarithm." if "log(" in value else ""
+    note += f" {formula.note}" if formula.note else ""
     yield Step(
         *("L", "loss", None, f"Loss: {name}", equation, equation),
         f"How wrong the prediction is, as one number: the mean over the m samples.{note}",
@@ -210,12 +212,17 @@ def _write_loss_steps(
     if per_sample == "({p} − {y})".format(p=f"{{{names.prediction}}}", y="{Y}"):
         per_sample = per_sample[1:-1]
     rows = f"{weights}{gradient} / {divisor}"
+    abouts = (
+        f"How much {what} grows per unit of each number of {{{last}}}: its derivative."
+        f"{_explain_difference(formula)} All other gradients follow from it, layer by layer "
+        "backwards, by the chain rule: the slope of the loss in a value is the product of all "
+        "slopes on the way to it."
+        for what in ("the loss", "the loss of each sample by itself")
+    )
     yield Step(
         *(f"d{last}", "backward", None, f"From the loss back to {{d{last}}}"),
         *(f"{{d{last}}} = {rows}", f"{{d{last}}} = {per_sample}"),
-        f"How much the loss grows per unit of each number of {{{last}}}: the derivative of the "
-        f"loss.{_explain_difference(formula)} All other gradients follow from it, layer by layer "
-        "backwards.",
+        *abouts,
     )
 
 

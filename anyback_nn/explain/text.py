@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyback_nn.explain.notation import Step, list_symbols, write_symbol
 from anyback_nn.explain.notation import to_text as write_equation
-from anyback_nn.explain.worked import Line, format_number
+from anyback_nn.explain.updates import CONSTANTS
+from anyback_nn.explain.worked import EXACT, Line, format_number
 from anyback_nn.utils.messages import cut, escape
 
 if TYPE_CHECKING:
     from anyback_nn.explain.explanation import Explanation
 
 __all__ = [
+    "DERIVATIVES",
     "INPUTS",
     "NOTATIONS",
     "PHASES",
-    "SETTINGS",
     "SIGNS",
     "Part",
     "describe_samples",
@@ -31,38 +32,45 @@ MOST_SHOWN = 8
 """Of the rows and of the columns of a matrix."""
 
 PHASES = {
-    "forward": ("Forward: from the inputs to the prediction", ""),
-    "loss": ("The loss", ""),
-    "backward": (
-        "Backward: from the loss to every weight",
-        "dZ₁ is short for the derivative of the loss L with respect to Z₁. It has one number for "
-        "each number of Z₁: were that one larger by 0.001, the loss would change by about 0.001 "
-        "times its number in dZ₁. All other names with d are read in the same way.",
-    ),
+    "forward": "Forward: from the inputs to the prediction",
+    "loss": "The loss",
+    "backward": "Backward: from the loss to every weight",
 }
-"""The heading and the introduction of each part of the walk."""
+"""The heading of each part of the walk."""
+
+DERIVATIVES = {
+    "rows": "dZ₁ is short for the derivative of the loss L with respect to Z₁. It has one number "
+    "for each number of Z₁: were that one larger by 0.001, the loss would change by about 0.001 "
+    "times its number in dZ₁. All other names with d are read in the same way.",
+    "columns": "dW₁ is short for the derivative of the loss L with respect to W₁. It has one "
+    "number for each number of W₁: were that one larger by 0.001, the loss would change by about "
+    "0.001 times its number in dW₁. db₁ is read in the same way. But dZ₁, and every other dZ and "
+    "dA, is of the loss of each sample by itself, before the mean over the m samples.",
+}
+"""The introduction of the way back, by notation."""
 
 NOTATIONS = {
-    "rows": "Samples are rows: Z₁[0,2] is that of sample 0 and unit 2. The factor 1/m of the mean "
-    "is in every dZ and dA. In textbooks samples are columns, and the factor comes in with dW and "
-    "db alone.",
-    "columns": "Samples are columns, as in textbooks: Z₁[2,0] is that of unit 2 and sample 0. The "
-    "factor 1/m of the mean comes in with dW and db alone, so dZ and dA are m times those of the "
-    "library, whose samples are rows. Textbooks whose W has a row for each unit write dW as "
-    "(1/m) dZ Aᵀ, its transpose.",
+    "rows": "Samples are rows: Z₁[0,2] is that of sample 0 and unit 2, and b₁ is one row, which is "
+    "added to each. The factor 1/m of the mean is in every dZ and dA. In textbooks samples are "
+    "columns, and the factor comes in with dW and db alone.",
+    "columns": "Samples are columns, as in textbooks: Z₁[2,0] is that of unit 2 and sample 0, and "
+    "b₁ is one column, which is added to each. The factor 1/m of the mean comes in with dW and db "
+    "alone, so dZ and dA are m times those of the library, whose samples are rows. Textbooks whose "
+    "W has a row for each unit write dW as (1/m) dZ Aᵀ, its transpose.",
 }
 """What is where, and how the notations differ."""
 
 INPUTS = {
     "X": "One number for each input of the network.",
-    "Y": "What the prediction should be. Of classes, the right one has 1, and the others 0.",
+    "Y": "What the prediction should be. Classes with an output each: 1 for the right one, 0 for "
+    "the others. Two classes with one output: 0 for class 0, 1 for class 1.",
 }
 
 SIGNS = (
-    "Two names side by side are a product of matrices, ⊙ multiplies number by number, ᵀ swaps rows "
-    "and columns, and sum adds the samples. m is the number of samples. W₁[0,2] leads from input 0 "
-    "of layer 1 to its unit 2, in both notations. Samples, inputs and units "
-    "are counted from 0."
+    "m is the number of samples. Samples, inputs and units are counted from 0.",
+    "Two names side by side are a product of matrices; ⊙ multiplies number by number.",
+    "ᵀ swaps rows and columns; sum adds the samples.",
+    "W₁[0,2] leads from input 0 of layer 1 to its unit 2, in both notations.",
 )
 """How equations are read."""
 
@@ -72,9 +80,6 @@ class Part(NamedTuple):
 
     kind: str
     text: str
-
-
-SETTINGS = "α is the learning rate, t the number of the step; the others are its settings."
 
 
 def to_text(explanation: Explanation, notation: str = "rows") -> str:
@@ -95,14 +100,24 @@ def iterate_parts(
     most : int
         The number of rows and of columns of a matrix that are shown.
     """
+    explained: set[str] = set()
+    for part in _write_parts(explanation, notation, most):
+        # What has been explained once is not explained again.
+        if part.kind != "about" or part.text.strip() not in explained:
+            yield part
+        explained.add(part.text.strip())
+
+
+def _write_parts(explanation: Explanation, notation: str, most: int) -> Iterator[Part]:
     values = explanation.values if notation == "rows" else explanation.columns
     axis = 1 if notation == "rows" else 0
     yield Part("heading", describe_samples(explanation))
     if explanation.description:
         yield Part("about", explanation.description)
-    yield Part("about", f"{NOTATIONS[notation]} {SIGNS}")
+    for text in (NOTATIONS[notation], *SIGNS):
+        yield Part("about", f"- {text}")
     for note in explanation.notes:
-        yield Part("about", f"Note: {note}")
+        yield Part("about", f"- {note}")
     for symbol in ("X", "Y"):
         if symbol in values:
             yield Part("equation", f"\n{symbol} {_describe_shape(values[symbol])}")
@@ -113,12 +128,14 @@ def iterate_parts(
     for step in explanation.steps:
         if step.phase in PHASES and step.phase not in begun:
             begun.add(step.phase)
-            heading, introduction = PHASES[step.phase]
-            yield Part("heading", f"\n{heading}")
-            if introduction:
-                yield Part("about", introduction)
+            yield Part("heading", f"\n{PHASES[step.phase]}")
+            if step.phase == "backward":
+                yield Part("about", DERIVATIVES[notation])
         labels = _list_labels(explanation, step.symbol)
         yield from _write_step(step, values, notation, most, labels)
+        if step.phase == "loss" and (line := explanation.work_loss(notation)):
+            yield Part("equation", f"  {line}")
+        yield Part("about", write_equation(step.explain(notation)))
         if step.phase == "forward":
             yield from _write_operands(step, explanation.steps, values, most)
     if explanation.weight is not None:
@@ -156,7 +173,6 @@ def _write_step(
         yield Part("values", format_matrix(value, most, labels, axis=axis))
     else:
         yield Part("equation", f"{equation} = {format_number(value)}")
-    yield Part("about", write_equation(step.about))
 
 
 def _write_operands(
@@ -182,33 +198,24 @@ def _write_update(explanation: Explanation, notation: str) -> Iterator[Part]:
     yield Part("heading", f"\nThe next update of one weight, {name}, to check by hand")
     yield Part(
         "about",
-        f"{name} leads from number {i} of the layer's input to its unit {j}. Its gradient:",
+        f"{name} leads from input {i} of layer {weight[1:]} to its unit {j}. Its gradient:",
     )
     yield from _write_lines(explanation.work_gradient(notation))
     update = explanation.update
     if update is None:
         return
-    values = update.values[weight]
-    constants = ", ".join(
-        f"{write_symbol(symbol)} = {format_number(value, exact=True)}"
-        for symbol, value in update.constants.items()
-    )
-    yield Part("about", f"\nThe update by {type(update.optimizer).__name__}. {SETTINGS}")
-    yield Part("equation", f"  {constants}")
-    yield Part("equation", f"  w = {name} = {format_number(values['w'][i, j])}")
-    gradient = format_number(values["dw"][i, j])
-    yield Part("equation", f"  dw = d{name} = {gradient}")
+    yield Part("title", f"\nThe update by {type(update.optimizer).__name__}")
+    for symbol, value in update.constants.items():
+        number = format_number(value, exact=symbol in EXACT)
+        yield Part("equation", f"  {write_symbol(symbol)} = {number}, the {CONSTANTS[symbol]}")
     yield from _write_lines(explanation.work_update())
 
 
 def _write_lines(lines: list[Line]) -> Iterator[Part]:
-    """Write lines, each explanation once."""
-    explained: set[str] = set()
     for line in lines:
         yield Part("equation", f"  {line}")
-        if line.about not in explained:
+        if line.about:
             yield Part("about", f"    {write_equation(line.about)}")
-        explained.add(line.about)
 
 
 def _describe_shape(value: Any) -> str:
@@ -240,7 +247,7 @@ def format_matrix(
     table = value[None, :] if value.ndim == 1 else value
     rows, columns = (_choose(n, most) for n in table.shape)
     cells = [
-        ["…" if None in (i, j) else f"{table[i, j]:.4g}".replace("-", "−") for j in columns]
+        ["…" if None in (i, j) else f"{table[i, j] + 0.0:.4g}".replace("-", "−") for j in columns]
         for i in rows
     ]
     if labels:

@@ -1,21 +1,24 @@
-"""One weight's update, worked out: templates of lines, and the lines with their numbers.
-
-A template names elements of arrays by indices that are letters, ``{dW1[i,j]}``: ``i`` is an input
-of the weight's layer, ``j`` a unit of it, ``k`` a sample and ``u`` a unit of the next layer. The
-page fills the same templates for each weight that is clicked.
-"""
+"""Worked lines: templates filled with the numbers of one weight."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
-from anyback_nn.explain.names import Names
-from anyback_nn.explain.notation import Step, list_symbols, write_raised, write_symbol
+from anyback_nn.explain.notation import write_raised, write_symbol
+from anyback_nn.explain.templates import Template
+from anyback_nn.explain.updates import CONSTANTS
 
-__all__ = ["Line", "Template", "fill", "format_number", "list_templates", "list_update_templates"]
+__all__ = [
+    "Line",
+    "count_decimals",
+    "fill",
+    "format_number",
+]
 
 MOST_TERMS = 8
 """Of a sum that is written out."""
@@ -24,36 +27,6 @@ MOST_LINES = 4
 """Of the units that have a line each, and of the samples that have the way back."""
 
 _ELEMENT = re.compile(r"\{([\w.]+)(?:\[([\w,]+)\])?\}")
-_PRODUCT = re.compile(r"\{d\w+\} = (\{\w+\}) (\{\w+\})(\^T)?$")
-_NOT_ELEMENTWISE = re.compile(r"sum\(|total\(|mean\(|block|backward")
-
-
-@dataclass(frozen=True)
-class Template:
-    """A line of a worked update, for any weight of a layer.
-
-    Attributes
-    ----------
-    name : str
-        The element that it computes, such as ``"{dW1[i,j]}"``.
-    formula : str
-        What it is; empty for a value that is stored.
-    over : str
-        The index that ``formula`` is summed over; empty if it is not.
-    units : str
-        The weights whose units the index ``u`` goes over. If the formula is not summed over them,
-        there is a line for each, unless they are more than `MOST_LINES`.
-    factor : str
-        A factor before the sum.
-    about : str
-    """
-
-    name: str
-    formula: str
-    over: str = ""
-    units: str = ""
-    factor: str = ""
-    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,101 +53,26 @@ class Line:
         return " = ".join([*parts, *([] if self.value == self.numbers else [self.value])])
 
 
-def list_templates(
-    steps: Sequence[Step], names: Names, index: int, notation: str = "rows"
-) -> tuple[Template, ...]:
-    """List the templates of the gradient of a `Dense` layer's weights.
+def count_decimals(weight: float, change: float) -> int:
+    """Count the decimals in which a weight has six digits, and a change of it two.
 
-    Parameters
-    ----------
-    steps : sequence of Step
-    names : Names
-    index : int
-        The position of the layer.
-    notation : str
-        ``"rows"`` or ``"columns"``.
-
-    Returns
-    -------
-    tuple of Template
-        The way from the next product of matrices, or from the loss, back to the layer; last the
-        gradient of the weight.
+    >>> count_decimals(0.25, 0.0012), count_decimals(0.25, 0.00000012)
+    (6, 8)
     """
-    equations = {step.symbol: getattr(step, notation) for step in steps}
-    abouts = {step.symbol: step.about for step in steps}
-    of_samples = {"Y", "X", *names.outputs, names.prediction}
-    swap = notation == "columns"
-
-    def element(symbol: str, sample: str, feature: str) -> str:
-        if symbol in of_samples or symbol[1:] in of_samples:
-            place = f"{feature},{sample}" if swap else f"{sample},{feature}"
-        elif equations.keys() & {symbol} or symbol == "m":  # a scalar
-            return f"{{{symbol}}}"
-        else:
-            place = f"{feature},0" if swap else feature
-        return f"{{{symbol}[{place}]}}"
-
-    def write_elements(equation: str, feature: str) -> str:
-        """Write an elementwise equation for one element; return nothing if it is another."""
-        right = equation.partition(" = ")[2]
-        if _NOT_ELEMENTWISE.search(right) or _PRODUCT.match(equation):
-            return ""
-        return re.sub(
-            r"\{([\w.]+)\}", lambda match: element(match[1], "k", feature), right
-        ).replace("⊙", "·")
-
-    x, z, last = names.inputs[index], names.outputs[index], f"d{names.outputs[-1]}"
-    chain: list[Template] = []
-    symbol: str | None = f"d{z}"
-    while symbol is not None:
-        equation, about = equations[symbol], abouts[symbol]
-        name, right = element(symbol, "k", "j"), equation.partition(" = ")[2]
-        next_symbol = None
-        if product := _PRODUCT.match(equation):
-            gradient, weight = (
-                part.strip("{}") for part in (product[2], product[1])[:: 1 if swap else -1]
-            )
-            terms = [element(gradient, "k", "u"), f"{{{weight}[j,u]}}"]
-            chain.append(
-                Template(name, " · ".join(terms[:: -1 if swap else 1]), "u", weight, about=about)
-            )
-            if gradient == last:
-                own = write_elements(equations[last], "u")
-                name = element(last, "k", "u")
-                chain += [Template(name, own, units=weight, about=abouts[last])] if own else []
-        elif formula := write_elements(equation, "j"):
-            chain.append(Template(name, formula, about=about))
-            next_symbol = next(
-                (s for s in list_symbols(right) if s in equations and s[0] == "d"), None
-            )
-        symbol = next_symbol
-    parameter = names.parameters[index]["weight"]
-    factors = f"{element(x, 'k', 'i')} · {element(f'd{z}', 'k', 'j')}"
-    gradient = Template(
-        *(f"{{d{parameter}[i,j]}}", factors, "k"),
-        factor="(1/{m})" if swap else "",
-        about=abouts[f"d{parameter}"],
+    digits = (
+        n - 1 - math.floor(math.log10(abs(number)))
+        for number, n in ((weight, 6), (change, 2))
+        if 0 < abs(number) < math.inf
     )
-    return (*reversed(chain), gradient)
-
-
-def list_update_templates(steps: Sequence[Step]) -> tuple[Template, ...]:
-    """List the templates of an update's steps, see `list_update`.
-
-    >>> list_update_templates([Step("g", "update", None, "", "{g} = {dw}", "", "why")])
-    (Template(name='{g}', formula='{dw}', over='', units='', factor='', about='why'),)
-    """
-    return tuple(
-        Template(f"{{{step.symbol}}}", step.rows.partition(" = ")[2], about=step.about)
-        for step in steps
-    )
+    return min(max(0, *digits, 0), 15)
 
 
 def fill(
     template: Template,
     places: Mapping[str, int],
     look_up: Callable[[str, tuple[int, ...]], float],
-    n_terms: int = 1,
+    sizes: Mapping[str, int],
+    decimals: int | None = None,
 ) -> Line:
     """Write a line with the numbers of one weight.
 
@@ -185,28 +83,36 @@ def fill(
         The value of each index.
     look_up : callable
         Returns the value of a symbol at some indices.
-    n_terms : int
-        The number of values of the index that the formula is summed over.
+    sizes : dict of str to int
+        The number of values of each index that the formula is summed over.
+    decimals : int, optional
+        Of the weight before and after. Default: six digits, as in all other numbers.
 
     Examples
     --------
     >>> template = Template("{dW1[i,j]}", "{X[k,i]} · {dZ1[k,j]}", "k")
     >>> values = {"X": [[0.5]], "dZ1": [[-2.0]], "dW1": [[-1.0]]}
-    >>> line = fill(template, {"i": 0, "j": 0}, lambda symbol, place: values[symbol][0][0])
+    >>> line = fill(template, {"i": 0, "j": 0}, lambda x, place: values[x][0][0], {"k": 1})
     >>> print(line)
     dW₁[0,0] = X[0,0] · dZ₁[0,0] = 0.5 · (−2) = −1
     """
 
+    def resolve(letters: str | None, own: Mapping[str, int]) -> tuple[int, ...]:
+        parts = letters.split(",") if letters else ()
+        return tuple(own[part] if part in own else int(part) for part in parts)
+
+    def format_value(symbol: str, place: tuple[int, ...]) -> str:
+        value = look_up(symbol, place)
+        if decimals is not None and symbol in ("w", "w_new"):
+            return f"{value:.{decimals}f}".replace("-", "−")
+        return format_number(value, exact=not place and symbol in EXACT)
+
     def write(text: str, own: Mapping[str, int], *, as_numbers: bool) -> str:
         def replace(match: re.Match[str]) -> str:
-            symbol, letters = match[1], match[2]
-            place = tuple(
-                own[letter] if letter in own else int(letter)
-                for letter in (letters.split(",") if letters else ())
-            )
+            symbol, place = match[1], resolve(match[2], own)
             if not as_numbers:
                 return write_symbol(symbol) + (f"[{','.join(map(str, place))}]" if place else "")
-            number = format_number(look_up(symbol, place), exact=not place and symbol in EXACT)
+            number = format_value(symbol, place)
             return f"({number})" if number.startswith("−") else number
 
         return _ELEMENT.sub(replace, write_raised(text))
@@ -214,36 +120,38 @@ def fill(
     def write_sum(*, as_numbers: bool) -> str:
         if not template.over:
             return write(template.formula, places, as_numbers=as_numbers)
-        shown = range(n_terms) if n_terms <= MOST_TERMS else (0, 1, 2, n_terms - 1)
+        indices = [*product(*(range(sizes[letter]) for letter in template.over))]
+        n_terms = len(indices)
         terms = [
-            write(template.formula, {**places, template.over: k}, as_numbers=as_numbers)
-            for k in shown
+            write(
+                template.formula,
+                {**places, **dict(zip(template.over, index))},
+                as_numbers=as_numbers,
+            )
+            for index in (indices if n_terms <= MOST_TERMS else [*indices[:3], indices[-1]])
         ]
         if n_terms > MOST_TERMS:
             terms.insert(3, f"… ({n_terms} terms)")
-        text = " + ".join(terms)
+        text = " + ".join(terms).replace(" + −", " − ")
         if not template.factor:
             return text
         factor = write(template.factor, places, as_numbers=as_numbers)
-        return f"{factor} · ({text})" if n_terms > 1 else f"{factor} · {text}"
+        is_sum = n_terms > 1 or text.startswith("−")
+        return f"{factor} · ({text})" if is_sum else f"{factor} · {text}"
 
     match = _ELEMENT.match(template.name)
     assert match is not None
-    place = tuple(
-        places[x] if x in places else int(x) for x in (match[2].split(",") if match[2] else ())
-    )
     is_single = not template.formula or _ELEMENT.fullmatch(template.formula) is not None
     return Line(
         write(template.name, places, as_numbers=False),
         write_sum(as_numbers=False) if template.formula else "",
         "" if is_single else write_sum(as_numbers=True),
-        format_number(look_up(match[1], place)),
+        format_value(match[1], resolve(match[2], places)),
         template.about,
     )
 
 
-EXACT = {"rate", "t", "beta1", "beta2", "epsilon", "momentum", "smoothing", "decay"}
-EXACT |= {"lambda1", "lambda2", "clip", "limit"}
+EXACT = CONSTANTS.keys() - {"rate", "norm"}
 """The symbols of settings, which are written with all digits."""
 
 
@@ -253,4 +161,5 @@ def format_number(value: Any, *, exact: bool = False) -> str:
     >>> format_number(-1 / 3), format_number(0.9999999, exact=True)
     ('−0.333333', '0.9999999')
     """
-    return f"{float(value):.{15 if exact else 6}g}".replace("-", "−")
+    # There is no negative 0.
+    return f"{float(value) + 0.0:.{15 if exact else 6}g}".replace("-", "−")

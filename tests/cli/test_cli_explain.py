@@ -27,7 +27,9 @@ def test_the_sample_is_walked_forward_and_back(program, moons):
     assert [float(x) for x in prediction.groups()] == pytest.approx(expected, rel=1e-3)
     order = [outcome.out.index(f"\n{name} = ") for name in ("Z₁", "L", "dZ₂", "dW₂", "dZ₁", "dW₁")]
     assert order == sorted(order)
-    assert "w_new = w − α · m̂ / (√(v̂) + ε)" in outcome.out
+    assert "change = −α · m̂ / (√(v̂) + ε)\n" in outcome.out
+    assert "w_new = w + change = " in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 80
 
 
 def test_a_chosen_weight_in_the_textbooks_notation(program, moons):

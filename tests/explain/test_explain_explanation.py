@@ -11,6 +11,7 @@ import pytest
 from explained import N_IN, NETWORKS
 
 import anyback_nn as nn
+from anyback_nn.explain.code import to_code
 from anyback_nn.explain.text import iterate_parts, to_text
 
 OPTIMIZERS = {
@@ -31,6 +32,15 @@ def train(optimizer=OPTIMIZERS["adam"], dtype="float32", layers=None, epochs=2):
     model = nn.Model(*layers, loss="binary_cross_entropy", dtype=dtype)
     model.fit(x, y, optimizer=optimizer, epochs=epochs, batch_size=20, progress=False)
     return model, x, y
+
+
+def build(case, n_samples):
+    """Return an untrained model of a case, with samples."""
+    layers, loss = NETWORKS[case]
+    rng = np.random.default_rng(0)
+    model = nn.Model(*layers, loss=loss).build(N_IN)
+    x, y = rng.normal(size=(n_samples, N_IN)), rng.integers(2, size=(n_samples, model.n_out))
+    return model, x, y[:, 0] if case == "classes" else y
 
 
 SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
@@ -55,10 +65,8 @@ def recompute(text):
     for line in text.splitlines():
         if not line.startswith("  ") or " = " not in line or line.startswith("    "):
             continue
-        if ", β" in line or line.startswith("  α"):
-            for setting in line.split(", "):
-                name, value = to_python(setting).strip().split(" = ")
-                printed[name] = float(value)
+        if setting := re.fullmatch(r"(.*) = (.*), the .*", to_python(line).strip()):
+            printed[setting[1]] = float(setting[2])
             continue
         name, *middle, value = to_python(line).strip().split(" = ")
         value = float(value)
@@ -121,12 +129,51 @@ def test_the_largest_gradient_of_the_first_layer_is_worked_out():
 
 @pytest.mark.parametrize("case", NETWORKS)
 @pytest.mark.parametrize("notation", ["rows", "columns"])
+def test_the_loss_is_recomputed_from_what_is_printed(case, notation):
+    model, x, y = build(case, n_samples=2)
+    explanation = model.explain(x, y)
+    line = explanation.work_loss(notation)
+    assert str(line).startswith("L = (1/")
+    (code,) = to_code(f"L = {line.numbers.replace('²', '^2')}")
+    numbers = code.removeprefix("L = ")
+    assert eval(numbers, {"np": np}) == pytest.approx(explanation.values["L"], rel=1e-4), numbers
+
+
+def test_a_loss_of_many_numbers_is_not_written_out():
+    model, x, y = train()
+    assert model.explain(x[:8], y[:8]).work_loss() is not None
+    assert model.explain(x[:9], y[:9]).work_loss() is None
+
+
+def test_a_small_change_is_seen_in_the_weight():
+    model, x, y = train(nn.GradientDescent(1e-7), "float64")
+    lines = {line.name: line for line in model.explain(x[0], y[0]).work_update()}
+    old, change, new = (float(to_python(lines[name].value)) for name in ("w", "change", "w_new"))
+    assert new - old == pytest.approx(change, rel=0.1)
+    decimals = {len(lines[name].value.partition(".")[2]) for name in ("w", "w_new")}
+    assert len(decimals) == 1
+
+
+def test_the_penalty_is_said_to_be_outside_of_the_loss():
+    model, x, y = train(nn.GradientDescent(0.1, l1=0.2, l2=0.1))
+    text = str(model.explain(x[0], y[0]))
+    assert "for each weight λ₁ |w|, whose slope is λ₁ sign(w) and (λ₂/2) w², whose slope" in text
+
+
+def test_gradients_of_samples_are_not_called_those_of_the_mean_loss():
+    model, x, y = train()
+    rows, columns = (to_text(model.explain(x[:3], y[:3]), n) for n in ("rows", "columns"))
+    assert "How much the loss grows" in rows
+    assert "averaged" not in rows
+    assert "How much the loss of each sample by itself grows" in columns
+    assert "summed" not in columns
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+@pytest.mark.parametrize("notation", ["rows", "columns"])
 def test_the_text_has_each_step_with_its_shape(case, notation):
-    layers, loss = NETWORKS[case]
-    rng = np.random.default_rng(0)
-    model = nn.Model(*layers, loss=loss).build(N_IN)
-    x, y = rng.normal(size=(2, N_IN)), rng.integers(2, size=(2, model.n_out))
-    explanation = model.explain(x, y[:, 0] if case == "classes" else y)
+    model, x, y = build(case, n_samples=2)
+    explanation = model.explain(x, y)
     equations = [p.text for p in iterate_parts(explanation, notation) if p.kind == "equation"]
     values = explanation.values if notation == "rows" else explanation.columns
     for step in explanation.steps:
@@ -137,11 +184,8 @@ def test_the_text_has_each_step_with_its_shape(case, notation):
 
 @pytest.mark.parametrize("case", NETWORKS)
 def test_the_script_computes_everything_again(case, tmp_path):
-    layers, loss = NETWORKS[case]
-    rng = np.random.default_rng(0)
-    model = nn.Model(*layers, loss=loss).build(N_IN)
-    x, y = rng.normal(size=(3, N_IN)), rng.integers(2, size=(3, model.n_out))
-    explanation = model.explain(x, y[:, 0] if case == "classes" else y)
+    model, x, y = build(case, n_samples=3)
+    explanation = model.explain(x, y)
     names = {}
     exec(explanation.to_python(), names)
     compared = [step for step in explanation.steps if step.symbol.isalnum()]
@@ -266,4 +310,6 @@ def test_after_the_end_of_a_schedule_the_last_rate_above_0_is_used():
     model, x, y = train(nn.Adam(nn.CosineDecay(0.1, epochs=2)))
     explanation = model.explain(x[0], y[0])
     assert explanation.update.constants["rate"] == pytest.approx(0.05)
-    assert "has fallen to 0" in str(explanation)
+    assert "ended with a learning rate of 0" in str(explanation)
+    assert "t = 7, with the learning rate" in str(explanation)
+    assert "α = 0.05, the learning rate" in str(explanation)
