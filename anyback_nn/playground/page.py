@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import anyback_nn
+from anyback_nn.explain.page import read_scripts
 from anyback_nn.pages import build_page, read_asset
 from anyback_nn.playground import runtime
 from anyback_nn.playground.data import PlaneData
@@ -102,7 +103,7 @@ def build_playground(data: PlaneData | None = None, shape: str = "spirals") -> s
         _read("page.html"),
         data=stored,
         styles=[read_asset("explanation.css"), _read("style.css")],
-        scripts=[read_asset("explanation.js"), "\n".join(map(_read, _SCRIPTS))],
+        scripts=[read_scripts(), "\n".join(map(_read, _SCRIPTS))],
         script_sources=_SOURCES,
     )
 

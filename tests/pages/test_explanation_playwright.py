@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from watched_pages import WIDTHS
 
 import anyback_nn as nn
@@ -128,7 +130,7 @@ def test_a_click_on_a_weight_works_out_its_update(open_page, small, notation):
     after = worked(page)
     assert before.keys() != after.keys()
     values = explanation.update.values["W2"]
-    for symbol in ("g", "m", "v", "m_hat", "v_hat", "w_new"):
+    for symbol in ("g", "m_t", "v_t", "m_hat", "v_hat", "change", "w_new"):
         assert after[symbol] == pytest.approx(values[symbol][3, 0], rel=1e-5)
     assert after["dW2"] == pytest.approx(values["dw"][3, 0], rel=1e-5)
     assert page.locator("td.chosen").count() == 2
@@ -180,3 +182,62 @@ def test_the_script_is_copied(open_page, small):
     assert page.locator("textarea").input_value() == explanation.to_python()
     page.get_by_text("Show the script").click()
     assert page.locator("#script pre").inner_text().strip() == explanation.to_python().strip()
+
+
+def test_the_script_is_that_of_the_weight_that_was_clicked(open_page, small):
+    explanation, path = small
+    page = open_page(path)
+    page.locator(".matrix[data-symbol='W2'] td.weight").nth(3).click()
+    page.get_by_text("Show the script").click()
+    names = {}
+    exec(page.locator("#script pre").inner_text(), names)
+    values = explanation.update.values["W2"]
+    for symbol in ("w", "m_old", "v_old", "w_new"):
+        assert names[symbol] == pytest.approx(values[symbol][3, 0], rel=1e-6)
+
+
+@pytest.mark.parametrize("notation", ["rows", "columns"])
+def test_the_loss_is_worked_out(open_page, small, notation):
+    explanation, path = small
+    page = open_page(path)
+    page.get_by_label(notation).check()
+    shown = page.locator(".step[data-symbol='L'] .line").inner_text().split("\n")
+    line = explanation.work_loss(notation)
+    assert [text.removeprefix("= ") for text in shown[1:]] == [line.numbers, line.value]
+
+
+def test_the_loss_of_many_samples_is_not_worked_out(open_page, tmp_path):
+    model = nn.Model(nn.Dense(1), loss="mean_squared_error").build(3)
+    rng = np.random.default_rng(0)
+    explanation = model.explain(rng.normal(size=(9, 3)), rng.normal(size=(9, 1)))
+    explanation.to_html(tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html")
+    assert page.locator(".step[data-symbol='L']").count() == 1
+    assert page.locator(".step[data-symbol='L'] .line").count() == 0
+
+
+def test_gradients_of_parameters_are_branches_of_the_way_back(open_page, small):
+    page = open_page(small[1])
+    nodes = page.evaluate(
+        """() => [...document.querySelectorAll(".flow .node")].map(
+            node => [...node.querySelectorAll("a")].map(a => a.hash.replace("#step-", "")))"""
+    )
+    assert nodes == [
+        *(["X"], ["Z1"], ["A1"], ["Z2"], ["A2"], ["L"]),
+        *(["dZ2", "dW2", "db2"], ["dA1"], ["dZ1", "dW1", "db1"]),
+    ]
+
+
+def darkness(element, side):
+    """Return the darkness of a pixel at a side of a table, in the space below its last row."""
+    image = Image.open(io.BytesIO(element.screenshot())).convert("L")
+    x = {"left": 2, "right": image.width - 3}[side]
+    return 255 - image.getpixel((x, image.height - 2))
+
+
+def test_a_table_with_more_to_scroll_to_has_a_shade_at_that_side(open_page, large):
+    page = open_page(large[1], 380)
+    table = page.locator(".matrix[data-symbol='W1']").first
+    assert (darkness(table, "left"), darkness(table, "right") > 20) == (0, True)
+    table.evaluate("e => e.scrollTo(10000, 0)")
+    assert (darkness(table, "left") > 20, darkness(table, "right")) == (True, 0)
