@@ -125,8 +125,9 @@ def _wrap(part: Part, width: int) -> str:
         indent = " " * (len(line) - len(line.lstrip(" -")))
         pieces = [line]
         if part.kind == "equation" and len(line) > width:
-            name, first, *others = line.split(" = ")
-            pieces = [f"{name} = {first}", *(f"{indent}    = {other}" for other in others)]
+            name, *values = line.split(" = ")
+            first = " = ".join([name, *values[:1]])
+            pieces = [first, *(f"{indent}    = {value}" for value in values[1:])]
         for piece in pieces:
             lines += textwrap.wrap(
                 piece, width, subsequent_indent=indent + "      " * (part.kind == "equation")

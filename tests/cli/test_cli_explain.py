@@ -32,6 +32,17 @@ def test_the_sample_is_walked_forward_and_back(program, moons):
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("width", [30, 45])
+def test_lines_are_as_wide_as_the_terminal_and_say_the_same(program, moons, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", "1000")
+    whole = program("explain", moons).out
+    monkeypatch.setenv("COLUMNS", str(width))
+    narrow = program("explain", moons).out
+    assert max(map(len, narrow.splitlines())) <= width
+    last = whole.index("The next update")
+    assert narrow[narrow.index("The next") :].split() == whole[last:].split()
+
+
 def test_a_chosen_weight_in_the_textbooks_notation(program, moons):
     outcome = program("explain", moons, "--weight", "2,3,1", "--notation", "columns").out
     assert "Z₂ = W₂ᵀ D₁ + b₂    (2 × 1)" in outcome
