@@ -311,9 +311,16 @@ def loggers(session: nox.Session, tool: str) -> None:
 
 @nox.session(default=False)
 def pages(session: nox.Session) -> None:
-    """Open the web pages that the package writes in headless Chromium, which must be installed."""
+    """Test reports, and open all pages in headless Chromium, which must be installed."""
     session.install("-e", ".[report]", *TEST, *MORE["pages"])
-    session.run("pytest", "tests/pages", *session.posargs)
+    tests = (
+        "tests/pages",
+        "tests/report",
+        "tests/cli/test_cli_report_jinja2.py",
+        "tests/test_docs.py::test_the_code_of_a_page_runs[docs/see_inside.md]",
+        "tests/test_mutants.py::test_a_mistake_is_found[what comes from data is markup in a report]",
+    )
+    session.run("pytest", *(session.posargs or tests))
 
 
 @nox.session(default=False)

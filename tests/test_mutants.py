@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import pytest
 from planting import in_process, run
@@ -652,6 +653,8 @@ MUTANTS = (
         r"assert \S+ == .* ± ",
     ),
 )
+if find_spec("jinja2") is None:  # it is in the session of pages
+    MUTANTS = tuple(mutant for mutant in MUTANTS if "_jinja2.py" not in mutant.test)
 ROWS = tuple(dict.fromkeys(mutant.row for mutant in MUTANTS))
 
 

@@ -231,6 +231,8 @@ def test_ctrl_c_leaves_the_terminal_whole(tmp_path):
     command = [sys.executable, "-m", "anyback_nn", "train", "moons", "--hidden", "4", "--watch"]
     command += ["--epochs", "100000", "--output", "run", "--checkpoint-every", "1"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24", "NO_COLOR": ""}
+    # Python drops the rest of an unbuffered write to a terminal when a signal comes.
+    environment.pop("PYTHONUNBUFFERED", None)
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=theirs, stdout=subprocess.DEVNULL, env=environment
     )
