@@ -623,7 +623,7 @@ MUTANTS = (
         r"None, 0\.75, None",
     ),
     Mutant(
-        "what comes from data is markup in a report",
+        "data are markup in a report",
         "report/build.py",
         "autoescape=True",
         "autoescape=False",
