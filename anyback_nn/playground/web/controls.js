@@ -16,7 +16,7 @@ function fillSelect(select, values, chosen, write = String) {
 function fillControls() {
   fillSelect(find("activation"), STORED.activations, "Tanh");
   fillSelect(find("optimizer"), Object.keys(STORED.optimizers), "Adam");
-  fillSelect(find("learningRate"), RATES, 0.03);
+  fillSelect(find("learningRate"), RATES, 0.01);
   fillSelect(find("batchSize"), BATCH_SIZES, 32);
   fillSelect(find("l2"), PENALTIES, 0);
   find("seed").max = STORED.nSeeds - 1;

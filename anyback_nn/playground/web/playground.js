@@ -11,6 +11,7 @@ class Playground {
     this.weight = { layer: 0, from: 0, to: 0 };
     this.run = null; // the run that goes on, if there is one
     this.queue = Promise.resolve();
+    this.waiting = 0; // what is in the queue, which programs that drive the page can see
     this.diagram = new Diagram(find("diagram"), {
       onUnit: (layer, index) => this.view.show(layer, index),
       onWeight: (layer, from, to) => this.explainWeight({ layer, from, to }),
@@ -23,11 +24,16 @@ class Playground {
 
   /** Do something after all that is being done: two steps at once would start from one state. */
   enqueue(work) {
-    this.queue = this.queue.then(work).catch((error) => {
-      this.pause();
-      find("status").textContent = `${error.message ?? error}`;
-      console.error(error);
-    });
+    const count = (by) => (find("playground").dataset.waiting = this.waiting += by);
+    count(1);
+    this.queue = this.queue
+      .then(work)
+      .catch((error) => {
+        this.pause();
+        find("status").textContent = `${error.message ?? error}`;
+        console.error(error);
+      })
+      .finally(() => count(-1));
     return this.queue;
   }
 
