@@ -103,7 +103,9 @@ class Playground {
     const left = data.nLeftOut ? ` ${data.nLeftOut} rows are left out.` : "";
     find("about-data").textContent =
       `${data.nTrain} samples for training, ${data.y.length - data.nTrain} for testing.${left}` +
-      (data.name === "spirals" ? " Spirals take more: two hidden layers of 8 units." : "");
+      (settings.shape === "spirals" && this.widths.length < 2
+        ? " Spirals need more: two hidden layers of 8 units."
+        : "");
     data.classes.forEach((name, i) => (find(`class-${i}`).textContent = `class ${name}`));
   }
 

@@ -58,10 +58,12 @@ ${layers.map((line) => `    ${line}`).join("\n")}
 )
 model.build(2)
 
+
 def divide(size):
     """Return the training samples in batches, in their order, again and again."""
-    starts = range(0, n_train, size)
-    return itertools.cycle([(x[i : min(i + size, n_train)], y[i : min(i + size, n_train)]) for i in starts])
+    parts = [slice(i, min(i + size, n_train)) for i in range(0, n_train, size)]
+    return itertools.cycle([(x[part], y[part]) for part in parts])
+
 
 ${calls.map((call) => writeFit(call.settings, call.steps)).join("\n")}
 
@@ -75,6 +77,7 @@ values = model.explain(*batch).values
 print(f"${matrix}[${place}] = {values['${matrix}'][${place}]:.6g}")
 print(f"d${matrix}[${place}] = {values['d${matrix}'][${place}]:.6g}")
 model.fit([batch], optimizer=optimizer, epochs=1)
-print(f"${matrix}[${place}] after step ${steps + 1} = {float(model.params[${2 * layer}]['weight'][${place}]):.6g}")
+weight = float(model.params[${2 * layer}]["weight"][${place}])
+print(f"${matrix}[${place}] after step ${steps + 1} = {weight:.6g}")
 `;
 }
