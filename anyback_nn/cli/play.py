@@ -16,7 +16,7 @@ __all__ = ["play"]
 
 
 def play(
-    data: options.PlaneData = "spirals",
+    data: options.PlaneData = "moons",
     output: options.PageFile = None,
     target: options.Target = None,
     features: options.Features = None,

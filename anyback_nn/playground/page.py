@@ -46,11 +46,14 @@ _SCRIPTS = (
 )
 """In the order in which they are concatenated: as one script, they see each other's names."""
 
+_WIDTHS = {"spirals": [8, 8]}
+"""The units of hidden layers to begin with, where more are needed than can be followed by hand."""
+
 _SOURCES = "blob: 'wasm-unsafe-eval'"
 """The runtime is a module, which a page from disk imports from a blob, and WebAssembly."""
 
 
-def build_playground(data: PlaneData | None = None, shape: str = "spirals") -> str:
+def build_playground(data: PlaneData | None = None, shape: str = "moons") -> str:
     """Build the page, in which the reader trains networks on points in the plane.
 
     Parameters
@@ -58,7 +61,7 @@ def build_playground(data: PlaneData | None = None, shape: str = "spirals") -> s
     data : PlaneData, optional
         A table that the page begins with. Default: one of the shapes.
     shape : str
-        The shape that it begins with otherwise: ``"spirals"``, ``"moons"``, ``"circles"``,
+        The shape that it begins with otherwise: ``"moons"``, ``"spirals"``, ``"circles"``,
         ``"xor"`` or ``"blobs"``.
 
     Returns
@@ -68,7 +71,7 @@ def build_playground(data: PlaneData | None = None, shape: str = "spirals") -> s
 
     Examples
     --------
-    >>> page = build_playground(shape="moons")
+    >>> page = build_playground(shape="circles")
     >>> "onnxruntime" in page, len(page) < 8_000_000
     (True, True)
     """
@@ -96,6 +99,7 @@ def build_playground(data: PlaneData | None = None, shape: str = "spirals") -> s
             for name, (x, y) in draw_shapes().items()
         },
         "shape": shape,
+        "widths": _WIDTHS.get(shape, [4]) if data is None else [4],
         "own": None if data is None else _describe(data),
     }
     return build_page(

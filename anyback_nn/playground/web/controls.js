@@ -25,7 +25,6 @@ function fillControls() {
 /** Read the settings of the form; those of the network's layers are in the diagram. */
 function readControls() {
   const number = (id) => Number(find(id).value);
-  const seed = Math.max(0, Math.min(STORED.nSeeds - 1, Math.round(number("seed")) || 0));
   return {
     shape: document.querySelector("input[name=shape]:checked").value,
     noise: number("noise"),
@@ -34,8 +33,20 @@ function readControls() {
     learningRate: number("learningRate"),
     batchSize: number("batchSize"),
     l2: number("l2"),
-    seed,
+    seed: number("seed"),
   };
+}
+
+/** Read an integer; another one than the field allows is refused with a message: null. */
+function readInteger(id, last) {
+  const [field, problem] = [find(id), find(`${id}-problem`)];
+  const isRight = field.value !== "" && field.checkValidity();
+  problem.hidden = isRight;
+  if (isRight) return Number(field.value);
+  const written = field.value === "" ? "This is no number" : `There is no ${id} ${field.value}`;
+  problem.textContent = `${written}: expected an integer from 0 to ${field.max}.`;
+  field.value = last;
+  return null;
 }
 
 /** Show the shapes, and the reader's own data once there are some, as pictures to choose from. */

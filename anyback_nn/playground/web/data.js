@@ -70,13 +70,36 @@ function readTable(name, text) {
     };
   });
   const targets = columns.filter((column) => column.classes.length === 2);
-  const problem =
-    (body.length < FEWEST_ROWS &&
-      `it has ${body.length} rows below its header: expected ${FEWEST_ROWS} or more`) ||
-    (!targets.length && "no column has two different values: expected a target of two classes") ||
-    (columns.filter((column) => column.isNumeric).length < 2 && "expected two columns of numbers");
-  if (problem) throw new Error(`${name}: ${problem}`);
+  const problems = findProblems(columns, targets, body.length);
+  if (problems.length) throw new Error(`${name}: ${problems.join("; ")}`);
   return { name, columns, targets };
+}
+
+/** Return all that is wrong with a table. */
+function findProblems(columns, targets, nRows) {
+  if (columns.length < 3) {
+    const have = `it has ${columns.length} column${columns.length === 1 ? "" : "s"}`;
+    return [`${have}: expected two columns of numbers and one with two classes`];
+  }
+  const problems = [];
+  if (columns.filter((column) => column.isNumeric).length < 2) {
+    const words = columns
+      .map(({ title, values, numbers }) => [
+        title,
+        values.find((value, i) => value && !Number.isFinite(numbers[i])),
+      ])
+      .filter(([, word]) => word);
+    const where = words.slice(0, 3).map(([title, word]) => `${title} has “${word}”`);
+    problems.push(`expected two columns of numbers${where.length ? `, but ${where.join(", ")}` : ""}`);
+  }
+  if (!targets.length) {
+    problems.push("no column has two different values: expected a target of two classes");
+  }
+  if (nRows < FEWEST_ROWS) {
+    const rows = `${nRows} row${nRows === 1 ? "" : "s"}`;
+    problems.push(`it has ${rows} below its header: expected ${FEWEST_ROWS} or more`);
+  }
+  return problems;
 }
 
 /**

@@ -120,7 +120,8 @@ class Diagram {
         row.forEach(({ line }, to) => {
           const share = matrices[k][from * row.length + to] / most;
           line.style.strokeWidth = 0.4 + 7 * Math.min(1, Math.abs(share) || 0);
-          line.style.stroke = share < 0 ? "var(--point-0)" : "var(--point-1)";
+          const sign = Math.sign(share) || 0; // not a number: as 0
+          line.style.stroke = `var(--${["point-0", "none", "point-1"][sign + 1]})`;
         }),
       ),
     );

@@ -8,7 +8,14 @@ class Panel {
     this.equations = equations;
     this.tab = "sample";
     for (const tab of TABS) find(`tab-${tab}`).addEventListener("click", () => this.choose(tab));
-    find("sample").addEventListener("change", () => playground.explainSample(this.readSample()));
+    find("sample").addEventListener("change", () => {
+      const sample = readInteger("sample", playground.sample);
+      if (sample !== null) playground.explainSample(sample);
+    });
+    find("all-values").addEventListener("change", ({ target }) => {
+      // They are below the derivation, out of sight.
+      if (target.checked) find("walk").querySelector(".flow")?.scrollIntoView();
+    });
     find("weight").addEventListener("change", () => {
       const [layer, from, to] = find("weight").value.split(",").map(Number);
       playground.explainWeight({ layer, from, to });
@@ -21,23 +28,18 @@ class Panel {
     return this.playground.enqueue(() => this.refresh());
   }
 
-  /** Show a tab because of a click in a picture; scroll there if it is out of sight. */
+  /** Show a tab from its top because of a click in a picture; the page stays where it is. */
   open(tab) {
-    this.choose(tab);
-    if (find("panel").getBoundingClientRect().top > 0.7 * innerHeight) {
-      find("panel").scrollIntoView({ behavior: "smooth" });
-    }
-  }
-
-  readSample() {
-    const last = this.playground.training.data.y.length - 1;
-    return Math.max(0, Math.min(last, Math.round(Number(find("sample").value)) || 0));
+    find("panel").scrollTop = 0;
+    return this.choose(tab);
   }
 
   /** List the samples and weights of a new network. */
   begin() {
     const { data, settings } = this.playground.training;
     find("sample").max = data.y.length - 1;
+    find("sample-range").textContent =
+      `0 to ${data.y.length - 1}; test samples from ${data.nTrain}`;
     const sizes = [2, ...settings.widths, 1];
     const options = sizes.slice(1).flatMap((nOut, layer) =>
       Array.from({ length: sizes[layer] * nOut }, (_, i) => {
@@ -52,13 +54,14 @@ class Panel {
   /** Show the numbers of the parameters that are now. */
   async refresh() {
     for (const tab of TABS) find(`tab-${tab}`).setAttribute("aria-selected", tab === this.tab);
+    find("sample-problem").hidden = true;
     find("numbers").hidden = this.tab === "python";
     find("script").hidden = this.tab !== "python";
     find("which-sample").hidden = this.tab !== "sample";
     find("which-weight").hidden = find("which-values").hidden = this.tab !== "weight";
     const { training, sample, weight } = this.playground;
     if (this.tab === "python") {
-      find("code").textContent = writeScript(training.settings, training.data, training.steps);
+      find("code").textContent = writeScript(training, weight);
       find("copy").textContent = "Copy";
       return;
     }
@@ -83,7 +86,9 @@ class Panel {
       data.y.subarray(sample, sample + 1),
     ];
     const part = sample < data.nTrain ? "training" : "test";
-    const title = `Sample ${sample} is one of the ${part} samples, of class ${data.classes[y[0]]}.`;
+    const title =
+      `Sample ${sample} is one of the ${part} samples, of class ${data.classes[y[0]]}. It is alone ` +
+      "here (m = 1). A training step takes the mean gradient of a batch: see One weight.";
     return this.explainWalk(this.playground.training.pad(x, y), title);
   }
 
@@ -91,13 +96,16 @@ class Panel {
   async explainUpdate({ layer, from, to }) {
     const { training } = this.playground;
     const { optimizer, learningRate, l2 } = training.settings;
+    const { start, size } = training.batch;
     const title =
-      `The weight ${this.playground.nameWeight({ layer, from, to })} in step ${training.steps + 1}, ` +
-      `with a batch of ${training.batch.size} samples.`;
+      `The weight ${this.playground.nameWeight({ layer, from, to })} in the next step, ` +
+      `${training.steps + 1}. Its batch has the training samples ${start} to ` +
+      `${start + size - 1} (m = ${size}): number 0 of the batch is sample ${start}. ` +
+      "What the derivation takes as given is in the tables of all values.";
     const explanation = await this.explainWalk(training.batch, title);
     const { symbols, ...update } = this.equations.updates[optimizer][l2 ? 1 : 0];
-    const scalars = { rate: learningRate, t: training.steps + 1, lambda2: l2 };
-    const constants = { ...update.constants, rate: learningRate, t: training.steps + 1 };
+    const scalars = { rate: learningRate, t: training.t, lambda2: l2 };
+    const constants = { ...update.constants, rate: learningRate, t: training.t };
     if (l2) constants.lambda2 = l2;
     const values = {};
     for (let k = 0; k <= training.depth; k++) {

@@ -5,12 +5,13 @@ const FRAME = 12; // milliseconds of a frame for steps, if they are as fast as t
 class Playground {
   constructor(runtime, equations) {
     this.runtime = runtime;
-    this.widths = [8, 8];
+    this.widths = STORED.widths;
     this.own = STORED.own && readStoredData(STORED.own);
     this.sample = 0;
     this.weight = { layer: 0, from: 0, to: 0 };
     this.run = null; // the run that goes on, if there is one
     this.queue = Promise.resolve();
+    this.waiting = 0; // what is in the queue, which programs that drive the page can see
     this.diagram = new Diagram(find("diagram"), {
       onUnit: (layer, index) => this.view.show(layer, index),
       onWeight: (layer, from, to) => this.explainWeight({ layer, from, to }),
@@ -23,18 +24,24 @@ class Playground {
 
   /** Do something after all that is being done: two steps at once would start from one state. */
   enqueue(work) {
-    this.queue = this.queue.then(work).catch((error) => {
-      this.pause();
-      find("status").textContent = `${error.message ?? error}`;
-      console.error(error);
-    });
+    const count = (by) => (find("playground").dataset.waiting = this.waiting += by);
+    count(1);
+    this.queue = this.queue
+      .then(work)
+      .catch((error) => {
+        this.pause();
+        find("status").textContent = `${error.message ?? error}`;
+        console.error(error);
+      })
+      .finally(() => count(-1));
     return this.queue;
   }
 
-  /** Begin again, with the settings that are chosen now. */
+  /** Begin with new weights, and the settings that are chosen now. */
   restart() {
     this.pause();
     return this.enqueue(async () => {
+      const taken = this.training?.steps;
       const settings = { ...readControls(), widths: this.widths };
       const data = settings.shape === "own" ? this.own : makeShape(settings.shape, settings.noise);
       this.training = new Training(this.runtime, settings, data);
@@ -47,7 +54,22 @@ class Playground {
       this.panel.begin();
       this.showChoices();
       await this.refresh();
-      this.view.announce("Ready.");
+      this.view.announce(taken ? "Ready to train from new weights: step 0." : "Ready.");
+    });
+  }
+
+  /** Train on with other settings of the steps: the weights stay. */
+  change() {
+    return this.enqueue(async () => {
+      if (!this.view.isFinite) return void this.restart();
+      const isOther = this.training.change({ ...readControls(), widths: this.widths });
+      this.showChoices();
+      if (!this.run) await this.refresh();
+      const optimizer = isOther ? " The optimiser begins again, at t = 1." : "";
+      if (this.training.steps) {
+        const what = `Setting changed: training resumes from the same weights.${optimizer}`;
+        this.view.announce(`${what} For new ones: Reset.`, { withScores: false });
+      } else this.view.announce("Ready.");
     });
   }
 
@@ -80,7 +102,10 @@ class Playground {
     find("more").disabled = this.widths.length === STORED.maxDepth;
     const left = data.nLeftOut ? ` ${data.nLeftOut} rows are left out.` : "";
     find("about-data").textContent =
-      `${data.nTrain} samples for training, ${data.y.length - data.nTrain} for testing.${left}`;
+      `${data.nTrain} samples for training, ${data.y.length - data.nTrain} for testing.${left}` +
+      (settings.shape === "spirals" && this.widths.length < 2
+        ? " Spirals need more: two hidden layers of 8 units."
+        : "");
     data.classes.forEach((name, i) => (find(`class-${i}`).textContent = `class ${name}`));
   }
 
@@ -109,7 +134,7 @@ class Playground {
 
   /** Finish the epoch that has begun, or take the next one. */
   takeEpoch() {
-    return this.take(() => this.training.perEpoch - (this.training.steps % this.training.perEpoch));
+    return this.take(() => this.training.untilEpoch);
   }
 
   toggle() {
@@ -122,7 +147,7 @@ class Playground {
     }
     const run = (this.run = { isOver: false });
     this.showRunning();
-    this.view.announce("Running.");
+    this.view.announce("Running.", { withScores: false });
     const frame = () => {
       const steps = { step: 1, epoch: this.training.perEpoch, fast: Infinity }[find("speed").value];
       const milliseconds = steps === Infinity ? FRAME : Infinity;
@@ -152,12 +177,9 @@ class Playground {
 
   /** Compute and show everything for the parameters that are now. */
   async refresh() {
-    const isFinite = await this.view.update();
+    await this.view.update();
     await this.showLinks();
-    if (!isFinite) {
-      this.pause();
-      this.view.announce("");
-    }
+    if (!this.view.isFinite) this.pause();
     if (!this.run) await this.panel.refresh();
   }
 

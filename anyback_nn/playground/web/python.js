@@ -28,14 +28,23 @@ function writeData(settings, data) {
   ].join("\n");
 }
 
-/** Write the script for a run of some steps. */
-function writeScript(settings, data, steps) {
-  const { widths, activation, optimizer, learningRate, l2, batchSize, seed, shape } = settings;
+/** Write one call of `fit`: some steps with the same settings. */
+function writeFit({ optimizer, learningRate, l2, batchSize }, steps) {
+  const rule = `nn.${optimizer}(${[learningRate, ...(l2 ? [`l2=${l2}`] : [])].join(", ")})`;
+  const begin = `optimizer, batches = ${rule}, divide(${batchSize})`;
+  const fit = `model.fit(itertools.islice(batches, ${steps}), optimizer=optimizer, epochs=1)`;
+  return `${begin}\n${steps ? fit : "# No step has been taken."}`;
+}
+
+/** Write the script for a run until now, and for the next update of a weight. */
+function writeScript({ settings, data, past, begin, steps }, { layer, from, to }) {
+  const { widths, activation, seed, shape } = settings;
   const layers = [
     ...widths.map((n) => `nn.Dense(${n}, initializer=nn.GlorotUniform()), nn.${activation}(),`),
     "nn.Dense(1),",
   ];
-  const rule = `nn.${optimizer}(${[learningRate, ...(l2 ? [`l2=${l2}`] : [])].join(", ")})`;
+  const calls = [...past, { settings, steps: steps - begin.step }];
+  const [place, matrix] = [`${from}, ${to}`, `W${layer + 1}`];
   return `import itertools
 ${shape === "own" ? "\nimport numpy as np\n" : ""}
 import anyback_nn as nn
@@ -43,17 +52,32 @@ import anyback_nn as nn
 ${writeData(settings, data)}
 
 model = nn.Model(
-${layers.map((layer) => `    ${layer}`).join("\n")}
+${layers.map((line) => `    ${line}`).join("\n")}
     loss=nn.BinaryCrossEntropy(),
     seed=${seed},
 )
-starts = range(0, n_train, ${batchSize})
-batches = [(x[i : min(i + ${batchSize}, n_train)], y[i : min(i + ${batchSize}, n_train)]) for i in starts]
-${steps ? "" : "model.build(2)  # no step has been taken\n# "}\
-model.fit(itertools.islice(itertools.cycle(batches), ${steps}), optimizer=${rule}, epochs=1)
+model.build(2)
+
+
+def divide(size):
+    """Return the training samples in batches, in their order, again and again."""
+    parts = [slice(i, min(i + size, n_train)) for i in range(0, n_train, size)]
+    return itertools.cycle([(x[part], y[part]) for part in parts])
+
+
+${calls.map((call) => writeFit(call.settings, call.steps)).join("\n")}
 
 for part, rows in (("training", slice(0, n_train)), ("test", slice(n_train, None))):
     result = model.evaluate(x[rows], y[rows])
     print(f"{part}: loss {result['loss']:.6f}, accuracy {result['accuracy']:.3f}")
+
+# The next step, and what it makes of the chosen weight.
+batch = next(batches)
+values = model.explain(*batch).values
+print(f"${matrix}[${place}] = {values['${matrix}'][${place}]:.6g}")
+print(f"d${matrix}[${place}] = {values['d${matrix}'][${place}]:.6g}")
+model.fit([batch], optimizer=optimizer, epochs=1)
+weight = float(model.params[${2 * layer}]["weight"][${place}])
+print(f"${matrix}[${place}] after step ${steps + 1} = {weight:.6g}")
 `;
 }

@@ -10,9 +10,13 @@ function connect(playground) {
   on("more", "click", () =>
     playground.changeWidths([...playground.widths, playground.widths.at(-1) ?? 4]),
   );
-  for (const id of ["activation", "optimizer", "learningRate", "batchSize", "l2", "seed"]) {
-    on(id, "change", () => playground.restart());
+  for (const id of ["optimizer", "learningRate", "batchSize", "l2"]) {
+    on(id, "change", () => playground.change());
   }
+  on("activation", "change", () => playground.restart());
+  on("seed", "change", () => {
+    if (readInteger("seed", playground.training.settings.seed) !== null) playground.restart();
+  });
   on("shapes", "change", (event) => {
     setNoise(STORED.shapes[event.target.value]?.noise ?? 0);
     playground.restart();

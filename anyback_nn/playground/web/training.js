@@ -15,6 +15,8 @@ class Training {
     this.settings = settings;
     this.data = data;
     this.steps = 0;
+    this.past = []; // the settings before the ones of now, each with the steps that it was used for
+    this.begin = { step: 0, epoch: 0, optimizer: 0 }; // where those of now, and the optimiser, began
     this.depth = settings.widths.length;
     this.kind = `${this.depth}/${this.depth ? settings.activation : STORED.activations[0]}`;
     this.values = this.initialize();
@@ -23,7 +25,7 @@ class Training {
 
   /** Return the initial parameters, which are those of the library, and the optimiser's state. */
   initialize() {
-    const { optimizer, seed, widths } = this.settings;
+    const { seed, widths } = this.settings;
     const drawn = new Float64Array(decode(STORED.weights).buffer);
     const perSeed = drawn.length / STORED.nSeeds;
     const sizes = [2, ...widths, 1];
@@ -41,13 +43,39 @@ class Training {
         ["bias", new Float32Array(nOut), [nOut]],
       ]) {
         values[`parameters.${2 * k}.${name}`] = this.runtime.tensor(array, ...shape);
-        for (const slot of STORED.optimizers[optimizer].slots) {
-          const zeros = new Float32Array(array.length);
-          values[`optimizer.${slot}.${2 * k}.${name}`] = this.runtime.tensor(zeros, ...shape);
-        }
       }
     });
+    return this.addSlots(values);
+  }
+
+  /** Add the state that an optimiser begins with: zeros. */
+  addSlots(values) {
+    for (const [name, { data, dims }] of Object.entries(values)) {
+      for (const slot of STORED.optimizers[this.settings.optimizer].slots) {
+        const zeros = this.runtime.tensor(new Float32Array(data.length), ...dims);
+        values[name.replace("parameters", `optimizer.${slot}`)] = zeros;
+      }
+    }
     return values;
+  }
+
+  /**
+   * Train these weights on with other settings, as another call of `fit` does: batches from the first
+   * one, and another optimiser begins without a state. Return whether it does.
+   */
+  change(settings) {
+    const { steps, epoch, settings: old } = this;
+    const taken = steps - this.begin.step;
+    if (taken) this.past.push({ settings: old, steps: taken });
+    const isOther = ["optimizer", "learningRate", "l2"].some((key) => settings[key] !== old[key]);
+    this.begin = { step: steps, epoch, optimizer: isOther ? steps : this.begin.optimizer };
+    this.settings = settings;
+    if (isOther) {
+      const parameters = Object.entries(this.values).filter(([name]) => name.startsWith("par"));
+      this.values = this.addSlots(Object.fromEntries(parameters));
+    }
+    this.batches = this.divide();
+    return isOther;
   }
 
   /** Divide the training samples into batches, in their order. */
@@ -56,7 +84,7 @@ class Training {
     const size = this.settings.batchSize;
     return Array.from({ length: Math.ceil(nTrain / size) }, (_, b) => {
       const [start, stop] = [b * size, Math.min((b + 1) * size, nTrain)];
-      return this.pad(x.subarray(2 * start, 2 * stop), y.subarray(start, stop));
+      return { start, ...this.pad(x.subarray(2 * start, 2 * stop), y.subarray(start, stop)) };
     });
   }
 
@@ -80,18 +108,28 @@ class Training {
   }
 
   get epoch() {
-    return Math.floor(this.steps / this.perEpoch);
+    return this.begin.epoch + Math.floor((this.steps - this.begin.step) / this.perEpoch);
+  }
+
+  /** The number of steps until the epoch ends. */
+  get untilEpoch() {
+    return this.perEpoch - ((this.steps - this.begin.step) % this.perEpoch);
+  }
+
+  /** The number of the optimiser's next step. */
+  get t() {
+    return this.steps - this.begin.optimizer + 1;
   }
 
   /** The batch of the next step. */
   get batch() {
-    return this.batches[this.steps % this.perEpoch];
+    return this.batches[(this.steps - this.begin.step) % this.perEpoch];
   }
 
   /** Take one step. */
   async step() {
     const { optimizer, learningRate, l2 } = this.settings;
-    const scalars = [...computeCoefficients(optimizer, this.steps + 1, learningRate), l2];
+    const scalars = [...computeCoefficients(optimizer, this.t, learningRate), l2];
     const coefficients = Object.fromEntries(
       scalars.map((number, i) => [
         `coefficients.${i}`,

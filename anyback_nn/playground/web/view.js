@@ -1,6 +1,13 @@
 // What there is to see of a run: maps, samples, curves and scores.
 
 const MOST_ROWS_OF_HISTORY = 1200;
+const LARGER = 1.3; // times the first loss: training has gone wrong
+const STEPS_OF_STANDSTILL = 300; // with a loss that does not change
+
+/** Write a number with two digits. */
+function writeShort(number) {
+  return String(Number(number.toPrecision(2))).replace("-", "−");
+}
 
 class View {
   constructor(diagram) {
@@ -16,12 +23,14 @@ class View {
     this.history = [];
     this.maps = null;
     training.data.columns.forEach((name, k) => {
-      const [low, high] = this.plane.range(k).map((end) => end.toFixed(1));
-      find(`axis-${k}`).textContent = `${low} ← ${name} → ${high}`;
+      const [low, high] = this.plane.range(k).map((end) => writeShort(end));
+      ["low", "name", "high"].forEach(
+        (part, i) => (find(`axis-${k}-${part}`).textContent = [low, name, high][i]),
+      );
     });
   }
 
-  /** Compute and draw what the network makes of the plane and of the data; is the loss finite? */
+  /** Compute and draw what the network makes of the plane and of the data. */
   async update() {
     const { training } = this;
     this.maps = await training.predict(this.plane.grid);
@@ -32,7 +41,12 @@ class View {
     }
     this.draw();
     this.showScores(scores);
-    return Number.isFinite(scores.train.loss);
+    this.showAdvice();
+  }
+
+  /** Whether the loss is still a number. */
+  get isFinite() {
+    return Number.isFinite(this.history.at(-1).train.loss);
   }
 
   /** Draw all maps and the curves. */
@@ -57,9 +71,15 @@ class View {
     const { layer, index } = this.shown ?? { layer: depth + 1, index: 0 };
     const [value, scale] = this.readMap(layer, index);
     this.palette.paint(find("map"), value, scale);
+    find("result-title").textContent = this.shown
+      ? `Output of unit ${index} of layer ${layer}`
+      : "Prediction";
     find("map-of").textContent = this.shown
-      ? `The map shows unit ${index} of layer ${layer}. Choose it again for the prediction.`
-      : "The colour is the predicted probability; the line is where it is one half.";
+      ? "The colour is the unit's output at each place. Choose the unit again for the prediction."
+      : `The colour is the predicted probability of class ${this.training.data.classes[1]}; ` +
+        "the line is where it is 0.5.";
+    const ends = this.shown ? [-scale, 0, scale].map((end) => writeShort(end)) : ["0", "0.5", "1"];
+    ends.forEach((end, i) => (find(`scale-${i}`).textContent = end));
     drawBoundary(find("boundary"), this.shown ? () => 1 : value, this.palette);
     drawCurves(find("curves"), this.history, this.palette);
   }
@@ -100,13 +120,36 @@ class View {
     find("epochs").textContent = this.training.epoch.toLocaleString("en");
   }
 
-  /** Tell those who do not see the pictures. */
-  announce(what) {
+  /** Say what has been done, and the scores to those who do not see them. */
+  announce(what, { withScores = true } = {}) {
     const { train, test } = this.history.at(-1);
-    find("status").textContent = !Number.isFinite(train.loss)
-      ? "The loss is no longer a finite number: lower the learning rate. Changing it begins anew."
-      : `${what} Training loss ${train.loss.toFixed(4)}, test loss ${test.loss.toFixed(4)}, ` +
-        `test accuracy ${test.accuracy.toFixed(3)}.`;
+    const scores =
+      ` Training loss ${train.loss.toFixed(4)}, test loss ${test.loss.toFixed(4)}, ` +
+      `test accuracy ${test.accuracy.toFixed(3)}.`;
+    find("status").textContent = withScores && this.isFinite ? what + scores : what;
+  }
+
+  /** Say what to try, if training does not get on. */
+  showAdvice() {
+    const advice = this.findAdvice();
+    find("advice").hidden = !advice;
+    if (find("advice").textContent !== advice) find("advice").textContent = advice;
+  }
+
+  findAdvice() {
+    const [first, last] = [this.history[0], this.history.at(-1)];
+    if (!this.isFinite) {
+      return "The loss is no longer a finite number: lower the learning rate. Training then starts from new weights.";
+    }
+    if (last.train.loss > LARGER * first.train.loss) {
+      return "The loss is larger than without training: lower the learning rate, and Reset.";
+    }
+    const recent = this.history.filter(({ step }) => step >= last.step - STEPS_OF_STANDSTILL);
+    const losses = recent.map(({ train }) => train.loss);
+    const change = Math.max(...losses) - Math.min(...losses);
+    if (last.step < 2 * STEPS_OF_STANDSTILL || change > 0.01 * last.train.loss) return "";
+    if (last.train.accuracy > 0.95) return "";
+    return "The loss hardly changes any more: try more units or layers, another activation, another learning rate, or another seed.";
   }
 
   /** Show the map of a unit; that of the prediction if it was shown already. */
