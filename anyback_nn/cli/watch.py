@@ -133,13 +133,13 @@ class Watch(Callback):
 
     def _show(self, fit: FitContext) -> None:
         assert self._live is not None
-        begun = time.perf_counter()
+        start = time.perf_counter()
         frame = self.draw(fit)
         # A frame that Ctrl-C cuts off would shift those after it.
         with catch_signals(), suppress(OSError):
             self._live.update(frame, refresh=True)
         now = time.perf_counter()
-        self._next = now + max(1 / FRAMES_PER_SECOND, (now - begun) * (1 / SHARE_OF_TIME - 1))
+        self._next = now + max(1 / FRAMES_PER_SECOND, (now - start) * (1 / SHARE_OF_TIME - 1))
 
     def draw(self, fit: FitContext) -> Table:
         """Draw a frame that fits into the terminal."""
