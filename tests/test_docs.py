@@ -56,7 +56,12 @@ QUICK = {
 }
 """The options that are added to commands: on all backends, they take half a minute."""
 
-NEEDED = {"onnx.md": "ndonnx", "large_data.md": "dask", "CONTRIBUTING.md": "dask", "see_inside.md": "jinja2"}
+NEEDED = {
+    "onnx.md": "ndonnx",
+    "large_data.md": "dask",
+    "CONTRIBUTING.md": "dask",
+    "see_inside.md": "jinja2",
+}
 """The libraries that the code of a page needs. It runs where they are installed, in their rows."""
 
 each_page = pytest.mark.parametrize(
