@@ -48,7 +48,7 @@ def fit():
         {"epoch": 2, "train_loss": 1.0, "validation_loss": 0.5, "train_accuracy": 0.75},
     ]
     return SimpleNamespace(
-        model=model, history=model.history, epoch=2, epochs_done=2, epochs=4, stop_reason=None
+        model=model, history=model.history, epoch=2, last_epoch=4, stop_reason=None
     )
 
 
