@@ -17,17 +17,16 @@ from anyback_nn.utils.messages import escape, quoted_list
 
 __all__ = ["build_subject", "list_scores", "recall_scores", "write_report"]
 
-UNRELATED = (
-    *("data", "output", "json", "quiet", "log", "report", "watch", "animate", "memory_limit"),
-)
-"""The arguments of train that change nothing of the model."""
+UNRELATED = ("output", "json", "quiet", "log", "report", "watch", "animate", "memory_limit")
+"""The options of train that change nothing of the model."""
 
 
 def write_report(subject: Subject, path: Path) -> None:
     """Build a report, and write it whole or not at all."""
     page = build_report(subject)
     with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        # Names of files and in settings may have characters that UTF-8 lacks.
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def build_subject(
@@ -58,12 +57,13 @@ def build_subject(
     shown = {
         parameter.opts[-1]: escape(str(value))
         for parameter in command.params
-        if (value := asked.get(parameter.name)) is not None
-        and value is not False
+        if parameter.param_type_name == "option"
         and parameter.name not in UNRELATED
+        and (value := asked.get(parameter.name)) is not None
+        and value is not False
     }
     is_known = isinstance(asked.get("data"), str)
-    asked = {name: value for name, value in asked.items() if name not in UNRELATED[1:]}
+    asked = {name: value for name, value in asked.items() if name not in UNRELATED}
     line = options.write_command(command, asked, always=("seed", "backend", "epochs"))
     return Subject(
         title,
@@ -126,7 +126,8 @@ def describe_run(result: Mapping[str, Any], versions: Any) -> dict[str, str]:
     if isinstance(seconds := result.get("seconds"), float):
         facts["seconds"] = f"{seconds:.1f}"
     if isinstance(versions, Mapping):
-        facts["versions"] = escape(", ".join(f"{name} {is_}" for name, is_ in versions.items()))
+        named = (f"{name} {version}" for name, version in versions.items())
+        facts["versions"] = escape(", ".join(named))
     elif isinstance(versions, str):
         facts["versions"] = escape(f"anyback-nn {versions}")
     return facts

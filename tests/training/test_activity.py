@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -87,6 +88,17 @@ def test_units_that_are_never_active_are_dead(backend):
     model.params = params
     model.fit(X, Y, epochs=1, callbacks=[log])
     assert [row.get("dead") for row in log.rows] == [None, 0.75, None]
+
+
+def test_parameters_that_were_all_0_have_changed_by_their_size(backend):
+    for y, first in (Y, 1.0), (0 * Y, 0.0):  # without an error, nothing is learned
+        log = nn.ActivityLog(every=1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "layer 0")
+            fit(backend, nn.Dense(2, initializer=nn.Zeros()), log=log, y=y, epochs=2)
+        updates = [row["update"] for row in log.rows]
+        assert updates[0] == pytest.approx(first)
+        assert (0 < updates[1] < 1) == bool(first)
 
 
 def test_what_a_layer_lacks_is_left_out(backend, tmp_path):
@@ -193,6 +205,18 @@ def test_estimators_record_too():
     with pytest.warns(UserWarning, match="Maximum iterations"):
         estimator.fit(X, Y)
     assert [row["epoch"] for row in log.rows] == [2] * 3 + [4] * 3
+
+
+def test_iterations_of_lbfgs_are_epochs():
+    sklearn = pytest.importorskip("anyback_nn.sklearn")
+    for every, recorded in (4, [4]), (None, []):
+        log = nn.ActivityLog(every)
+        estimator = sklearn.MLPRegressor(
+            hidden_layer_sizes=(), solver="lbfgs", callbacks=[log], random_state=0
+        )
+        estimator.fit(X, Y)
+        assert 4 < estimator.n_iter_ < 8  # it has converged
+        assert [row["epoch"] for row in log.rows] == [*recorded, estimator.n_iter_]
 
 
 def test_the_rows_are_drawn_once_each_and_by_the_seed():
