@@ -91,6 +91,25 @@ def test_large_tables_are_cut(program):
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
+def test_a_matrix_too_wide_for_the_terminal_lacks_its_middle(program, monkeypatch):
+    program("train", "moons", "--hidden", "8", "--epochs", "1", "--quiet")
+    monkeypatch.setenv("COLUMNS", "60")
+    outcome = program("explain", "runs/moons-1")
+    *table, end = outcome.out.partition("with W₁    (2 × 8)\n")[2].splitlines()[:3]
+    assert end.startswith("with b₁")  # each row is one line
+    assert all("…" in row.split() and len(row) <= 60 for row in table)
+    assert "note: large tables are cut" in outcome.err
+
+
+def test_long_labels_are_cut(program, tmp_path):
+    rows = "".join(f"{i % 7},{i},{'ab'[i % 2] * 300}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"x,y,kind\n{rows}", encoding="utf-8")
+    program("train", "t.csv", "--target", "kind", "--epochs", "1", "--hidden", "3", "--quiet")
+    text = program("explain", "runs/t-1").out.replace("\n", "")
+    assert re.search("(a{59}|b{59})…", text)
+    assert not re.search("a{60}|b{60}", text)
+
+
 def test_what_is_wrong_is_said(fails, moons, tmp_path):
     assert "the test part of moons has 200 samples" in fails(
         "explain", moons, "--sample", "200", status=2
