@@ -71,7 +71,9 @@ def explain(
         show(Printer(), explanation, notation)
     if html is not None:
         explanation.to_html(html)
-        Printer().show(f"written to {html}")
+        written = f"written to {html}"
+        # Standard output may be the script.
+        Printer().notes([written]) if python else Printer().show(written)
 
 
 def explain_sample(

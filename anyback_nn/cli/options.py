@@ -99,11 +99,12 @@ def parse_weight(text: str) -> tuple[int, int, int]:
 
 @contextmanager
 def usage_error(option: str) -> Iterator[None]:
-    """Raise a `ValueError` from inside as a wrong value of an option."""
+    """Raise a `ValueError` from inside as a wrong value of an option, which is named once."""
     try:
         yield
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+        message = str(error).removeprefix(f"{option.removeprefix('--')}: ")
+        raise typer.BadParameter(message, param_hint=f"'{option}'") from error
 
 
 def recall(command: Any, asked: Mapping[str, Any]) -> dict[str, Any]:

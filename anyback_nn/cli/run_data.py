@@ -41,7 +41,7 @@ def load_again(run: Path, encoding: Encoding, data: str | None = None) -> tuple[
     if training is None:
         raise AnybackError(
             f"{run} does not say which data it was trained with: expected a folder that anyback-nn "
-            "train wrote"
+            f"train wrote, or a model file next to the {run_folder.SETTINGS} of its run"
         )
     data = data or run_folder.read_settings(run).get("asked", {}).get("data")
     if not isinstance(data, str) or (data not in BUILT_IN and not os.path.exists(data)):
