@@ -72,8 +72,10 @@ def explain(
     if html is not None:
         explanation.to_html(html)
         written = f"written to {html}"
-        # Standard output may be the script.
-        Printer().notes([written]) if python else Printer().show(written)
+        if python:  # standard output is the script
+            Printer().notes([written])
+        else:
+            Printer().show(written)
 
 
 def explain_sample(
