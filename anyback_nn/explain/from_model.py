@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.array_api import to_numpy
-from anyback_nn.explain.explanation import Explanation, Update, Weight, find_dense
+from anyback_nn.explain.explanation import Explanation
 from anyback_nn.explain.formulas import write_activation
 from anyback_nn.explain.names import Names, name_values
 from anyback_nn.explain.steps import list_steps
@@ -19,6 +19,7 @@ from anyback_nn.explain.updates import (
     measure_norm,
 )
 from anyback_nn.explain.walk import collect_parameters, compute_walk
+from anyback_nn.explain.walked import Update, Weight, find_dense
 from anyback_nn.network.layers import BatchNorm, Dense, Dropout
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.optim.schedules import Schedule

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from anyback_nn.errors import DataError
 from anyback_nn.explain.names import Names
 from anyback_nn.explain.notation import Step, list_symbols, split_symbol
+from anyback_nn.explain.script import write_script
 from anyback_nn.explain.templates import (
     list_templates,
     list_update_templates,
@@ -28,13 +29,11 @@ from anyback_nn.explain.text import (
     list_operands,
 )
 from anyback_nn.explain.updates import CONSTANTS, list_constants, list_update
+from anyback_nn.explain.walked import Walked
 from anyback_nn.explain.worked import EXACT, MOST_LINES, MOST_TERMS
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.pages import build_page, read_asset
 from anyback_nn.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from anyback_nn.explain.explanation import Explanation
 
 __all__ = ["describe_walk", "read_scripts", "to_json", "write_page"]
 
@@ -111,7 +110,7 @@ def read_scripts() -> str:
     return "\n".join(map(read_asset, ("equations.js", "explanation.js")))
 
 
-def to_json(explanation: Explanation) -> dict[str, Any]:
+def to_json(explanation: Walked) -> dict[str, Any]:
     """Return an explanation as JSON.
 
     Large arrays are in it by their corners, and by the rows and columns of the chosen weight.
@@ -132,7 +131,7 @@ def to_json(explanation: Explanation) -> dict[str, Any]:
         "notes": explanation.notes,
         "features": explanation.features,
         "classes": explanation.classes,
-        "script": explanation.to_python(),
+        "script": write_script(explanation),
     }
     if update is not None and weight is not None:
         n_weights = sum(explanation.values[name].size for name in explanation.layers)
@@ -172,7 +171,7 @@ def _to_lists(value: Any) -> Any:
     return number if math.isfinite(number) else None
 
 
-def write_page(explanation: Explanation, path: Path) -> None:
+def write_page(explanation: Walked, path: Path) -> None:
     """Write an explanation as one HTML file, completely or not at all."""
     page = build_page(
         describe_samples(explanation),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from anyback_nn.explain.code import HELPERS, is_computable, to_code
-
-if TYPE_CHECKING:
-    from anyback_nn.explain.explanation import Explanation
+from anyback_nn.explain.walked import Walked
 
 __all__ = ["write_script"]
 
@@ -19,7 +17,7 @@ MOST_NUMBERS = 2_000
 """Of parameters that are written into the script; more are read from the model's file."""
 
 
-def write_script(explanation: Explanation) -> str:
+def write_script(explanation: Walked) -> str:
     """Write the script. What a layer of a user's or a block computes is in it as numbers."""
     lines = [*_write_walk(explanation), *_write_update(explanation)]
     body = "\n".join(lines)
@@ -36,7 +34,7 @@ def _write_helper(text: str) -> str:
     return text.replace(": return", ":\n    return", 1)
 
 
-def _write_walk(explanation: Explanation) -> Iterator[str]:
+def _write_walk(explanation: Walked) -> Iterator[str]:
     """Write the samples, the parameters and the equations."""
     values, names = explanation.values, explanation.names
     yield from (_write_array(symbol, values[symbol]) for symbol in ("X", "Y") if symbol in values)
@@ -69,7 +67,7 @@ def _write_walk(explanation: Explanation) -> Iterator[str]:
             yield f"{_write_array(step.symbol, values[step.symbol])}  # {what}"
 
 
-def _write_update(explanation: Explanation) -> Iterator[str]:
+def _write_update(explanation: Walked) -> Iterator[str]:
     """Write the update of the chosen weight."""
     update = explanation.update
     if explanation.weight is None or update is None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from anyback_nn.explain.notation import Step, list_symbols, write_symbol
 from anyback_nn.explain.notation import to_text as write_equation
 from anyback_nn.explain.updates import CONSTANTS
+from anyback_nn.explain.walked import Walked
 from anyback_nn.explain.worked import EXACT, Line, format_number
 from anyback_nn.utils.messages import cut, escape
-
-if TYPE_CHECKING:
-    from anyback_nn.explain.explanation import Explanation
 
 __all__ = [
     "DERIVATIVES",
@@ -83,19 +81,19 @@ class Part(NamedTuple):
     text: str
 
 
-def to_text(explanation: Explanation, notation: str = "rows") -> str:
+def to_text(explanation: Walked, notation: str = "rows") -> str:
     """Write an explanation for a terminal."""
     return "\n".join(part.text for part in iterate_parts(explanation, notation))
 
 
 def iterate_parts(
-    explanation: Explanation, notation: str = "rows", width: float = math.inf
+    explanation: Walked, notation: str = "rows", width: float = math.inf
 ) -> Iterator[Part]:
     """Iterate over the parts of the text.
 
     Parameters
     ----------
-    explanation : Explanation
+    explanation : Walked
     notation : str
         ``"rows"`` or ``"columns"``.
     width : float
@@ -109,7 +107,7 @@ def iterate_parts(
         explained.add(part.text.strip())
 
 
-def _write_parts(explanation: Explanation, notation: str, width: float) -> Iterator[Part]:
+def _write_parts(explanation: Walked, notation: str, width: float) -> Iterator[Part]:
     values = explanation.values if notation == "rows" else explanation.columns
     axis = 1 if notation == "rows" else 0
     yield Part("heading", describe_samples(explanation))
@@ -143,7 +141,7 @@ def _write_parts(explanation: Explanation, notation: str, width: float) -> Itera
         yield from _write_update(explanation, notation)
 
 
-def describe_samples(explanation: Explanation) -> str:
+def describe_samples(explanation: Walked) -> str:
     """Return a heading.
 
     >>> from types import SimpleNamespace
@@ -154,7 +152,7 @@ def describe_samples(explanation: Explanation) -> str:
     return f"{'One sample' if n == 1 else f'{n:,} samples'} (m = {n:,}) through the network"
 
 
-def _list_labels(explanation: Explanation, symbol: str) -> tuple[str, ...]:
+def _list_labels(explanation: Walked, symbol: str) -> tuple[str, ...]:
     """List the names of the features of the inputs, and of the outputs."""
     if symbol == "X":
         return explanation.features
@@ -191,7 +189,7 @@ def list_operands(step: Step, steps: Sequence[Step]) -> list[str]:
     return [symbol for symbol in list_symbols(step.rows) if symbol not in known]
 
 
-def _write_update(explanation: Explanation, notation: str) -> Iterator[Part]:
+def _write_update(explanation: Walked, notation: str) -> Iterator[Part]:
     """Write the worked update of the chosen weight."""
     assert explanation.weight is not None
     weight, i, j = explanation.weight

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from anyback_nn.explain.explanation import find_dense
 from anyback_nn.explain.names import name_values
 from anyback_nn.explain.page import describe_walk
 from anyback_nn.explain.steps import list_steps
+from anyback_nn.explain.walked import find_dense
 from anyback_nn.model import Model
 from anyback_nn.playground.settings import (
     ACTIVATIONS,
