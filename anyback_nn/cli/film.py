@@ -13,7 +13,7 @@ from anyback_nn.cli.run_folder import check_file
 from anyback_nn.cli.scene import Scene
 from anyback_nn.errors import AnybackError
 from anyback_nn.plotting.decision_boundary import DecisionBoundaryDisplay
-from anyback_nn.plotting.learning_curves import LearningCurvesDisplay
+from anyback_nn.plotting.learning_curves import LearningCurvesDisplay, find_curves
 from anyback_nn.training.callbacks import Callback
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.history import History
@@ -73,9 +73,9 @@ class Film(Callback):
         self._epochs: set[int] = set()
 
     def on_train_begin(self, fit: FitContext) -> None:
-        last = fit.epoch - fit.epochs_done + fit.epochs
-        n_frames = min(last - fit.epoch + 1, MOST_FRAMES)
-        self._epochs = set(np.linspace(fit.epoch, last, n_frames).round().astype(int).tolist())
+        first, last = fit.epoch, fit.last_epoch
+        n_frames = min(last - first + 1, MOST_FRAMES)
+        self._epochs = set(np.linspace(first, last, n_frames).round().astype(int).tolist())
         self._keep(fit)
 
     def on_epoch_end(self, fit: FitContext) -> None:
@@ -129,14 +129,10 @@ class Film(Callback):
         if self.scene.classes is None:
             boundary.image_.set_clim(self.scene.y.min(), self.scene.y.max())
         rows = self.history.rows
-        losses = {
-            part: [row.get(f"{key}_loss", np.nan) for row in rows]
-            for part, key in (("training", "train"), ("validation", "validation"))
-            if f"{key}_loss" in self.history.names
-        }
+        losses = find_curves(self.history)["loss"]
         curves = LearningCurvesDisplay(epochs=self.history["epoch"], curves={"loss": losses})
         curves.plot(axes[1])
-        title = boundary.ax_.set_title(self.frames[0].title)
+        title = boundary.ax_.set_title(first.title)
         above = [*boundary.points_, *boundary.ax_.spines.values(), title, *curves.lines_.values()]
         # What moves is drawn on a picture of what does not, which takes a tenth of the time.
         for artist in (boundary.image_, *boundary.boundaries_, *above):

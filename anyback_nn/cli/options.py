@@ -146,7 +146,7 @@ def write_command(command: Any, asked: Mapping[str, Any], always: Collection[str
 
     What the command does not know is left out.
     """
-    words, data = [command.name], []
+    data, words = [], []
     for parameter in command.params:
         value = asked.get(parameter.name)
         is_default = value == parameter.default and parameter.name not in always
@@ -157,9 +157,9 @@ def write_command(command: Any, asked: Mapping[str, Any], always: Collection[str
         elif parameter.is_flag:
             words.append(parameter.opts[0])
         else:
-            for one in value if isinstance(value, list) else [value]:
-                words += [parameter.opts[0], one]
-    return shlex.join(map(str, [words[0], *data, *words[1:]]))
+            for item in value if isinstance(value, list) else [value]:
+                words += [parameter.opts[0], item]
+    return shlex.join(map(str, [command.name, *data, *words]))
 
 
 def select_backend(spec: str | None) -> Backend:

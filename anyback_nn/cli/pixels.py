@@ -25,13 +25,13 @@ class HalfBlocks:
     Parameters
     ----------
     rgb : ndarray, shape (2 n_rows, n_columns, 3)
-        Red, green and blue from 0 to 1.
+        Red, green and blue from 0 to 1; black where they are NaN.
     """
 
     def __init__(self, rgb: np.ndarray) -> None:
         # In 32 steps, which the eye hardly tells apart: neighbours have the same style then, and
         # styles are few enough to be kept.
-        self.pixels = np.clip(rgb * 31 + 0.5, 0, 31).astype(int) * 255 // 31
+        self.pixels = np.clip(np.nan_to_num(rgb) * 31 + 0.5, 0, 31).astype(int) * 255 // 31
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for upper, lower in zip(self.pixels[::2].tolist(), self.pixels[1::2].tolist()):

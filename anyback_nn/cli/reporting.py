@@ -27,7 +27,8 @@ def write_report(subject: Subject, path: Path) -> None:
     """Build a report, and write it whole or not at all."""
     page = build_report(subject)
     with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        # Names of files and in settings may have characters that UTF-8 lacks.
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def build_subject(
@@ -126,7 +127,8 @@ def describe_run(result: Mapping[str, Any], versions: Any) -> dict[str, str]:
     if isinstance(seconds := result.get("seconds"), float):
         facts["seconds"] = f"{seconds:.1f}"
     if isinstance(versions, Mapping):
-        facts["versions"] = escape(", ".join(f"{name} {is_}" for name, is_ in versions.items()))
+        named = (f"{name} {version}" for name, version in versions.items())
+        facts["versions"] = escape(", ".join(named))
     elif isinstance(versions, str):
         facts["versions"] = escape(f"anyback-nn {versions}")
     return facts

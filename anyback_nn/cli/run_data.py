@@ -43,7 +43,8 @@ def load_again(run: Path, encoding: Encoding, data: str | None = None) -> tuple[
             f"{run} does not say which data it was trained with: expected a folder that anyback-nn "
             "train wrote"
         )
-    data = data or run_folder.read_settings(run).get("asked", {}).get("data")
+    asked = run_folder.read_settings(run).get("asked")
+    data = data or (asked.get("data") if isinstance(asked, dict) else None)
     if not isinstance(data, str) or (data not in BUILT_IN and not os.path.exists(data)):
         raise AnybackError(
             f"the data of {run} are no longer at {data}: call it in the folder in which train was "

@@ -133,13 +133,13 @@ class Watch(Callback):
 
     def _show(self, fit: FitContext) -> None:
         assert self._live is not None
-        begun = time.perf_counter()
+        start = time.perf_counter()
         frame = self.draw(fit)
         # A frame that Ctrl-C cuts off would shift those after it.
         with catch_signals(), suppress(OSError):
             self._live.update(frame, refresh=True)
         now = time.perf_counter()
-        self._next = now + max(1 / FRAMES_PER_SECOND, (now - begun) * (1 / SHARE_OF_TIME - 1))
+        self._next = now + max(1 / FRAMES_PER_SECOND, (now - start) * (1 / SHARE_OF_TIME - 1))
 
     def draw(self, fit: FitContext) -> Table:
         """Draw a frame that fits into the terminal."""
@@ -162,7 +162,7 @@ class Watch(Callback):
         n_bars = 3 if height >= 12 else 0
         n_columns = min(width, 2 * max(height - 2 - n_bars, 1), 2 * MOST_ROWS)
         frame.add_row(self._draw_plane(fit, max(n_columns // 2, 1), n_columns))
-        frame.add_row(Text(f"epoch {fit.epoch}/{_last_epoch(fit)}", no_wrap=True))
+        frame.add_row(Text(f"epoch {fit.epoch}/{fit.last_epoch}", no_wrap=True))
         frame.add_row(Text(_losses(fit), no_wrap=True))
         if n_bars:
             frame.add_row(self._draw_loss(fit, n_columns, n_bars))
@@ -177,12 +177,12 @@ class Watch(Callback):
 
     def _draw_loss(self, fit: FitContext, width: int, height: int) -> Text:
         losses = [row["train_loss"] for row in fit.history]
-        bars = draw_bars(losses, max(_last_epoch(fit), 1), width, height)
+        bars = draw_bars(losses, max(fit.last_epoch, 1), width, height)
         return Text("\n".join(bars), style="cyan", no_wrap=True)
 
     def _describe(self, fit: FitContext) -> Iterable[Any]:
         """Describe the epoch, its losses and metrics, and the classes."""
-        yield Text(f"epoch {fit.epoch}/{_last_epoch(fit)}", style="bold")
+        yield Text(f"epoch {fit.epoch}/{fit.last_epoch}", style="bold")
         yield ""
         row = fit.history.last if fit.history.rows else {}
         table = Table.grid(padding=(0, 2, 0, 0))
@@ -199,10 +199,6 @@ class Watch(Callback):
             yield _name_classes(self.scene.classes)
         if fit.stop_reason is not None:
             yield Text(f"stopped: {fit.stop_reason}")
-
-
-def _last_epoch(fit: FitContext) -> int:
-    return fit.epoch - fit.epochs_done + fit.epochs
 
 
 def _losses(fit: FitContext) -> str:

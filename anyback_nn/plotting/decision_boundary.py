@@ -201,6 +201,11 @@ class DecisionBoundaryDisplay:
             of_class = self.x[self.y == k]
             name = str(self.classes[k])
             self.points_.append(self.ax_.scatter(*of_class.T, color=[color], label=name, **style))
+        # Without these arguments, Matplotlib leaves out names that begin with an underscore.
         self.ax_.legend(
-            loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, markerscale=1.5
+            *(self.points_, [str(name) for name in self.classes]),
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            frameon=False,
+            markerscale=1.5,
         )

@@ -12,7 +12,7 @@ from anyback_nn.plotting.models import find_model
 from anyback_nn.plotting.style import choose_colors, clear_frame, create_axes, divide
 from anyback_nn.training.history import History
 
-__all__ = ["LearningCurvesDisplay"]
+__all__ = ["LearningCurvesDisplay", "find_best", "find_curves"]
 
 PARTS = {"train_": "training", "validation_": "validation"}
 """The beginning of a name in the history, and the part of the data that it means."""
@@ -113,11 +113,6 @@ class LearningCurvesDisplay:
         rows = History([dict(row) for row in history])
         if not rows.rows:
             raise ValueError("the history is empty: train the model first")
-        curves: dict[str, dict[str, Any]] = {}
-        for name in rows.names:
-            for prefix, part in PARTS.items():
-                if name.startswith(prefix):
-                    curves.setdefault(name.removeprefix(prefix), {})[part] = rows[name]
         if monitor is None:
             usual = ("validation_loss", "validation_score")
             monitor = next((name for name in usual if name in rows.names), None)
@@ -125,9 +120,8 @@ class LearningCurvesDisplay:
         if monitor is not None:
             if monitor not in rows.names:
                 raise ValueError(f"monitor: expected one of {', '.join(rows.names)}, got {monitor}")
-            values = direction(monitor, mode) * np.asarray(rows[monitor])
-            if np.isfinite(values).any():
-                best = int(rows["epoch"][int(np.nanargmin(values))])
+            best = find_best(rows, monitor, mode)
+        curves = find_curves(rows)
         display = cls(epochs=rows["epoch"], curves=curves, best_epoch=best, monitor=monitor)
         return display.plot(ax)
 
@@ -185,3 +179,34 @@ class LearningCurvesDisplay:
             value = self.curves[name][part][list(self.epochs).index(self.best_epoch)]
             line = self.lines_[name, part]
             panel.plot(self.best_epoch, value, marker="o", color=line.get_color(), zorder=3)
+
+
+def find_curves(history: History) -> dict[str, dict[str, list[float]]]:
+    """Return the values in training and validation of the loss and of each metric.
+
+    Examples
+    --------
+    >>> find_curves(History([{"epoch": 1, "train_loss": 0.5, "validation_loss": 0.7}]))
+    {'loss': {'training': [0.5], 'validation': [0.7]}}
+    """
+    curves: dict[str, dict[str, list[float]]] = {}
+    for name in history.names:
+        for prefix, part in PARTS.items():
+            if name.startswith(prefix):
+                curves.setdefault(name.removeprefix(prefix), {})[part] = history[name]
+    return curves
+
+
+def find_best(history: History, monitor: str, mode: str | None = None) -> int | None:
+    """Return the epoch with the best value, see `EarlyStopping`; None if no value is finite.
+
+    Examples
+    --------
+    >>> history = History([{"epoch": 1, "score": float("nan")}, {"epoch": 2, "score": 0.5}])
+    >>> find_best(history, "score")
+    2
+    """
+    values = direction(monitor, mode) * np.asarray(history[monitor])
+    if not np.isfinite(values).any():
+        return None
+    return int(history["epoch"][int(np.nanargmin(values))])

@@ -137,7 +137,8 @@ def predict_plane(estimator: Any, plane: Plane, like: Any = None) -> tuple[np.nd
         if response.shape[1] != 1:
             raise ValueError(f"expected one continuous target, got {response.shape[1]}")
         return response.reshape(plane.shape), None
-    if not np.allclose(response.sum(axis=1), 1.0, atol=1e-3):
+    # Those of a network that diverges are NaN.
+    if (np.abs(response.sum(axis=1) - 1.0) > 1e-3).any():
         raise ValueError(
             "expected the probabilities of one class for each sample, which sum to 1: several "
             "labels cannot share one colour"
@@ -195,7 +196,7 @@ def shade(
     """
     n = probabilities.shape[-1]
     certainty = np.clip((probabilities.max(axis=-1) - 1 / n) / (1 - 1 / n), 0.0, 1.0)
-    share = (strength[0] + (strength[1] - strength[0]) * certainty)[..., None]
+    share = np.nan_to_num(strength[0] + (strength[1] - strength[0]) * certainty)[..., None]
     mixed = share * colors[probabilities.argmax(axis=-1)] + (1.0 - share) * paper
     rgb: np.ndarray = np.clip(mixed, 0.0, 1.0)
     return rgb

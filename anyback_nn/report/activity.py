@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anyback_nn.errors import CheckpointError
-from anyback_nn.report.content import Picture, Section, Table
+from anyback_nn.report.content import Picture, Section, Table, shorten
 from anyback_nn.report.drawing import draw
 from anyback_nn.training.activity import STATISTICS
 
@@ -45,7 +45,7 @@ def read_activity(path: Path) -> list[dict[str, Any]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             return [_read_row(line) for line in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise CheckpointError(
             f"{path} is not as train wrote it ({type(error).__name__}: {error}): remove it, and "
             "the report goes without"
@@ -138,13 +138,13 @@ def leave_out_silent(rows: Rows) -> Rows:
         for row, before in pairs
         if "parameters" in row
         or before is None
-        or any(row[name] != before[name] for name in ("epoch", "mean", "std"))
+        or any(row.get(name) != before.get(name) for name in ("epoch", "mean", "std"))
     ]
 
 
 def name_layer(row: Mapping[str, Any]) -> str:
     """Return the number and the kind of a layer."""
-    return f"{row['layer']}\u00a0{row['kind']}"
+    return f"{row['layer']}\u00a0{shorten(row['kind'])}"
 
 
 def list_warnings(last: Rows) -> list[str]:
@@ -170,8 +170,8 @@ def list_warnings(last: Rows) -> list[str]:
                 "the last epoch: it has not settled. Try a smaller learning rate, or the cosine "
                 "schedule."
             )
-    learned = [row for row in last if "gradient" in row]
-    if len(learned) > 1 and learned[-1].get("output_gradient"):
+    learned = [row for row in last if {"gradient", "output_gradient"} <= {*row}]
+    if len(learned) > 1 and learned[-1]["output_gradient"]:
         first, final = learned[0], learned[-1]
         ratio = first["output_gradient"] / final["output_gradient"]
         if ratio < VANISHING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import Any
 
 import anyback_nn
 from anyback_nn.errors import AnybackError
@@ -94,8 +93,7 @@ def list_sections(subject: Subject) -> Iterator[Section]:
         yield describe_mistakes(subject, columns, are_ranked=ranked)
         if importance:
             yield describe_importance(importance)
-    weights: Any = describe_weights(subject)
-    if weights is not None:
+    if (weights := describe_weights(subject)) is not None:
         yield weights
     yield describe_activity(subject.activity)
 
@@ -107,7 +105,7 @@ def describe_scores(subject: Subject) -> Section:
     text = ["Measured on the test part, which training has not seen."] if rows else []
     if subject.missing:
         text.append(
-            f"Without the data, which are not here ({subject.missing}), the report has no scores, "
-            "curves of classes, mistakes and importance of columns."
+            f"The data are not here ({subject.missing}): the report has no confusion matrix or "
+            "residuals, mistakes and importance of columns."
         )
     return Section("scores", "Scores", text, subject.warnings, tables)

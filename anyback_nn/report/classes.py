@@ -120,9 +120,10 @@ def draw_curves(
     def create_plot(display: Any, short: str, attribute: str, words: str, **axes: Any) -> Any:
         def plot(ax: Any) -> None:
             chance = {"color": find_colors()["soft"], "linestyle": ":", "label": "_chance"}
-            for name, is_it, scores in curves:
-                shown = display.from_predictions(
-                    is_it,
+            labels = {}
+            for name, is_class, scores in curves:
+                curve = display.from_predictions(
+                    is_class,
                     scores,
                     name=None,
                     ax=ax,
@@ -130,13 +131,15 @@ def draw_curves(
                     plot_chance_level=binary,
                     chance_level_kw=chance,
                 )
-                area = getattr(shown, attribute)
-                shown.line_.set_label(
+                area = getattr(curve, attribute)
+                labels[curve.line_] = (
                     f"{name} ({short} {area:.3f})" if binary else f"{name} {area:.3f}"
                 )
             ax.set(**axes)
             below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2}
-            ax.legend(**({} if binary else {**below, "title": words, "title_fontsize": 9}))
+            options = {} if binary else {**below, "title": words, "title_fontsize": 9}
+            # Without these arguments, Matplotlib leaves out names that begin with an underscore.
+            ax.legend(list(labels), list(labels.values()), **options)
 
         return plot
 

@@ -1,4 +1,4 @@
-"""The columns of a table behind its encoded features: their names, their places, their values."""
+"""The columns of a table and the features that encode them: names, places, values."""
 
 from __future__ import annotations
 

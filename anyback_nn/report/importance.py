@@ -69,8 +69,7 @@ def measure_importance(subject: Subject) -> Importance | None:
             return float(accuracy_score(y, predicted.argmax(axis=1)))
         return float(r2_score(y, predicted))
 
-    # Of the data, scikit-learn shuffles row numbers, so that the features of one column stay
-    # together.
+    # scikit-learn shuffles row numbers, not values: the features of one column stay together.
     table = np.repeat(rows[:, None], len(columns), axis=1)
     result = permutation_importance(
         _Nothing(), table, actual[rows], scoring=measure, n_repeats=REPEATS, random_state=0

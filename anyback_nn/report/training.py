@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from anyback_nn.plotting.learning_curves import LearningCurvesDisplay
+from anyback_nn.plotting.learning_curves import LearningCurvesDisplay, find_best, find_curves
 from anyback_nn.plotting.network_diagram import NetworkDiagramDisplay
 from anyback_nn.report.content import Picture, Section, Table, shorten
 from anyback_nn.report.drawing import draw
 from anyback_nn.report.subject import Subject
 from anyback_nn.training.history import History
 from anyback_nn.utils.arguments import write_settings
+from anyback_nn.utils.messages import plural
 
 __all__ = ["describe_network", "describe_settings", "describe_training"]
 
 OVERFITTED = 1.25
 """The validation loss over the best one above which a model has learned its rows by heart."""
+
+MONITOR = "validation_loss"
+"""By which the best epoch is chosen."""
 
 MOST_METRICS = 6
 
@@ -64,10 +68,7 @@ def describe_training(subject: Subject) -> Section:
     if not history.rows:
         return Section("training", title, ["The model has no history: it was not trained."])
     curves = find_curves(history)
-    monitor = "validation_loss" if "validation_loss" in history.names else None
-    best = None
-    if monitor is not None:
-        best = int(min(history, key=lambda row: row.get(monitor, float("inf")))["epoch"])
+    best = find_best(history, MONITOR) if MONITOR in history.names else None
     shown = list(curves.items())[:MOST_METRICS]
     pictures = [draw_curve(history, name, parts, best) for name, parts in shown]
     return Section(
@@ -95,26 +96,16 @@ def draw_curve(
         epochs=history["epoch"],
         curves={name: parts},
         best_epoch=best,
-        monitor="validation_loss",
+        monitor=MONITOR,
     )
     return draw(display.plot, caption)
-
-
-def find_curves(history: History) -> Mapping[str, Mapping[str, list[float]]]:
-    """Return the values in training and validation of the loss and of each metric."""
-    curves: dict[str, dict[str, list[float]]] = {}
-    for name in history.names:
-        for prefix, part in (("train_", "training"), ("validation_", "validation")):
-            if name.startswith(prefix):
-                curves.setdefault(name.removeprefix(prefix), {})[part] = history[name]
-    return curves
 
 
 def describe_end(subject: Subject, best: int | None) -> str:
     """Return how long training took, and which epoch the model is of."""
     history = subject.model.history
     seconds = sum(row.get("seconds", 0.0) for row in history)
-    sentence = f"{len(history)} epochs in {seconds:.1f} s"
+    sentence = f"{plural(len(history), 'epoch')} in {seconds:.1f} s"
     if best is not None:
         sentence += f"; epoch {best} has the lowest validation loss"
     if subject.kept_epoch is not None and subject.kept_epoch != len(history):
@@ -128,8 +119,8 @@ def warn_of_overfitting(subject: Subject, best: int | None) -> list[str]:
     if best is None:
         return []
     kept = history.rows[(subject.kept_epoch or len(history)) - 1]
-    lowest = history.rows[best - 1]["validation_loss"]
-    now = kept.get("validation_loss", lowest)
+    lowest = history.rows[best - 1][MONITOR]
+    now = kept.get(MONITOR, lowest)
     if now <= OVERFITTED * lowest or lowest <= 0:
         return []
     return [

@@ -37,7 +37,8 @@ STATISTICS = {
     "output_gradient": "norm of the gradient of the mean loss with respect to the outputs",
     "gradient": "norm of the gradient of the mean loss with respect to the parameters",
     "parameters": "norm of the parameters",
-    "update": "norm of the change of the parameters in the epoch, over their norm before it",
+    "update": "norm of the change of the parameters in the epoch, over their norm before it (or "
+    "after it, if they were all 0)",
 }
 """The recorded statistics of a layer, and what they are."""
 
@@ -171,8 +172,8 @@ class ActivityLog(Callback):
     def _count(self, fit: FitContext) -> list[int]:
         """Return the epochs, steps and rows since the last record, at the end of this epoch."""
         n_steps = fit.batches_done if fit.n_batches is None else fit.n_batches
-        own = (1, n_steps, n_steps * (fit.batch_size or 0))
-        return [past + one for past, one in zip(self._since, own)]
+        epoch = (1, n_steps, n_steps * (fit.batch_size or 0))
+        return [count + more for count, more in zip(self._since, epoch)]
 
     def _is_due(self, fit: FitContext, since: Sequence[int]) -> bool:
         n_epochs, n_steps, n_rows = since
@@ -296,15 +297,15 @@ def build_measure(
                     is_flat = steepness < FLAT * slope.steepest
                     values.append(xp.mean(xp.astype(is_flat, x.dtype)))
             if tree_leaves(params[number]):
-                first = _norm(old[number])
+                norm_now, norm_then = _norm(params[number]), _norm(old[number])
                 change = tuple(
                     now - then
                     for now, then in zip(tree_leaves(params[number]), tree_leaves(old[number]))
                 )
-                # Parameters that are all 0, as a bias is at first, have no relative change.
+                # Parameters that are still 0 have not changed: 0 / tiny.
                 tiny = xp.finfo(x.dtype).smallest_normal
-                values += [_norm(grads[number]), _norm(params[number])]
-                values.append(_norm(change) / xp.maximum(first, tiny))
+                whole = xp.where(norm_then > 0.0, norm_then, xp.maximum(norm_now, tiny))
+                values += [_norm(grads[number]), norm_now, _norm(change) / whole]
         return xp.stack(values)
 
     return measure

@@ -219,7 +219,7 @@ class EpochLog(Callback):
     _last: int = field(default=0, init=False, repr=False)
 
     def on_train_begin(self, fit: FitContext) -> None:
-        self._last = fit.epoch - fit.epochs_done + fit.epochs
+        self._last = fit.last_epoch
 
     def on_epoch_end(self, fit: FitContext) -> None:
         row = fit.history.last
@@ -273,7 +273,7 @@ class ProgressBar(Callback):
             TextColumn("{task.fields[losses]}"),
             console=Console(stderr=True),
         )
-        last = fit.epoch - fit.epochs_done + fit.epochs
+        last = fit.last_epoch
         self._epochs = self._bar.add_task(
             "", total=float(fit.epochs), epoch=fit.epoch, last=last, losses=""
         )

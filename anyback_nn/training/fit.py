@@ -138,6 +138,11 @@ class FitContext:
         return self.model.training.epoch
 
     @property
+    def last_epoch(self) -> int:
+        """What `epoch` is at the end of this call, unless training stops before."""
+        return self.epoch - self.epochs_done + self.epochs
+
+    @property
     def history(self) -> History:
         """The history of all finished epochs."""
         return self.model.training.history

@@ -65,7 +65,7 @@ for setting, runs in races.items():
                 name,
                 *(f"{count} of {len(SEEDS)}" for count in same_rate[setting][name]),
                 f"{best_rate[setting][name]} of {len(SEEDS)}",
-                *(spread(run.test_loss for run in found) for found in best[setting][name].values()),
+                *(spread(run.test_loss for run in own) for own in best[setting][name].values()),
             ]
             for name in DATA
         ],

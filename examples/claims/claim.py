@@ -1,8 +1,8 @@
 """What the claims share: arguments, figures with their spread, verdicts and pictures.
 
 A claim is a script that measures, draws, and lets its function ``judge`` decide from the numbers
-which of its findings hold. Beside the picture it writes a JSON file, from which ``gallery.py``
-makes the index.
+which of its findings hold. It also writes a JSON file, from which ``gallery.py`` makes the
+index.
 """
 
 from __future__ import annotations

@@ -90,9 +90,10 @@ def test_data_that_are_gone_changed_or_moved(program, flowers, tmp_path):
     )
     sections, text = find_sections(tmp_path / "run" / "report.html")
     assert sections == ["settings", "weights", "activity"]
-    assert "Without the data, which are not here (the data of run are no longer at data.csv" in text
+    assert "The data are not here (the data of run are no longer at data.csv" in text
     accuracy = json.loads((tmp_path / "run" / "settings.json").read_text())["result"]
     assert f"{accuracy['test_accuracy']:.4f}" in text
+    assert "no scores" not in text
 
     moved = program("report", "run", "moved.csv", "--force", "--json")
     assert moved.json["has_data"]
@@ -131,6 +132,8 @@ def test_settings_of_another_program(program, run, tmp_path):
         "{}",
         '{"asked": 1}',
         '{"asked": {"data": 3, "seed": []}, "result": 2}',
+        '{"asked": [], "data": {"fingerprint": null, "options": {}, "train_rows": 1}}',
+        r'{"asked": {"data": "\ud800"}, "result": {"test_\ud800": 0.5}}',
         "{",
     ):
         folder = tmp_path / "odd"
@@ -143,10 +146,11 @@ def test_settings_of_another_program(program, run, tmp_path):
 
 def test_an_activity_file_that_is_damaged(fails, run, tmp_path):
     shutil.copytree(run, tmp_path / "odd")
-    (tmp_path / "odd" / "activity.csv").write_text("epoch,layer\nx,y\n")
-    message = fails("report", "odd", "--force")
-    assert "activity.csv is not as train wrote it" in message
-    assert "remove it, and the report goes without" in message
+    for text in "epoch,layer\nx,y\n", "epoch,layer\n" + 200_000 * "1":
+        (tmp_path / "odd" / "activity.csv").write_text(text)
+        message = fails("report", "odd", "--force")
+        assert "activity.csv is not as train wrote it" in message
+        assert "remove it, and the report goes without" in message
 
 
 @pytest.mark.parametrize("module", ["jinja2", "matplotlib", "sklearn"])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from anyback_nn.cli.pixels import HalfBlocks, draw_bars
 from anyback_nn.cli.scene import Scene
 from anyback_nn.cli.watch import VIRIDIS, Watch
 from anyback_nn.plotting.surface import distinct_colors
+from anyback_nn.tree import tree_map
 
 QUICK = ("moons", "--hidden", "4", "--epochs", "3", "--learning-rate", "0.01")
 BLUE, ORANGE = distinct_colors(2)
@@ -46,7 +48,7 @@ def fit():
         {"epoch": 2, "train_loss": 1.0, "validation_loss": 0.5, "train_accuracy": 0.75},
     ]
     return SimpleNamespace(
-        model=model, history=model.history, epoch=2, epochs_done=2, epochs=4, stop_reason=None
+        model=model, history=model.history, epoch=2, last_epoch=4, stop_reason=None
     )
 
 
@@ -103,6 +105,17 @@ def test_a_continuous_target_is_a_surface():
     low, high = (0.75 * VIRIDIS[i] + 0.25 * watch_module.DARK for i in (0, -1))
     np.testing.assert_allclose(rgb[-1], np.tile(low, (40, 1)), atol=0.02)
     np.testing.assert_allclose(rgb[0], np.tile(high, (40, 1)), atol=0.02)
+
+
+@pytest.mark.parametrize("loss", [nn.SoftmaxCrossEntropy(), nn.MeanSquaredError()])
+def test_where_a_network_that_diverges_predicts_nothing_it_is_dark(fit, loss):
+    n_outputs = 2 if loss.classifies else 1
+    fit.model = nn.Model(nn.Dense(n_outputs), loss=loss).build(2)
+    fit.model.params = tree_map(lambda array: array * np.nan, fit.model.params)
+    scene = SCENE if loss.classifies else replace(SCENE, classes=None)
+    console = create_console()
+    pixels = read_pixels(console.render_lines(Watch(scene, console).draw(fit)))
+    assert pixels[20, 20].max() < 0.1
 
 
 @pytest.mark.parametrize(

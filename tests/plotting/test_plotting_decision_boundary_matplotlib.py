@@ -89,6 +89,15 @@ def test_samples_are_drawn_in_the_colours_of_their_classes(named):
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("width", "depth")
 
 
+def test_the_legend_has_all_names(named):
+    frame, labels, estimator = named
+    names = ["_a", "b", "_c"]
+    display = DecisionBoundaryDisplay.from_estimator(
+        estimator, frame, labels, display_labels=names, grid_resolution=9
+    )
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == names
+
+
 def test_frames_of_polars_do_as_well(named):
     frame, labels, estimator = named
     ours = DecisionBoundaryDisplay.from_estimator(estimator, frame, grid_resolution=9)

@@ -6,7 +6,7 @@ import pytest
 import anyback_nn as nn
 from anyback_nn.errors import CheckpointError
 from anyback_nn.report import read_activity
-from anyback_nn.report.activity import leave_out_silent, list_warnings
+from anyback_nn.report.activity import describe_activity, leave_out_silent, list_warnings
 
 
 def record(*layers, x=None, prepare=None, epochs=20, optimizer=None, **options):
@@ -73,6 +73,17 @@ def test_parameters_that_do_not_settle_have_one():
 def test_layers_that_do_nothing_in_a_prediction_are_left_out():
     rows = record(nn.Dense(4), nn.Dropout(0.5), nn.ReLU(), nn.Identity(), epochs=2)
     assert [row["kind"] for row in leave_out_silent(rows)] == ["Dense", "ReLU", "Dense"]
+
+
+def test_rows_that_lack_values_and_odd_kinds_of_layers_are_described():
+    rows = [
+        {"epoch": 1, "layer": n, "kind": "<b>\x1b", "gradient": 1.0, "parameters": 2.0}
+        for n in range(2)
+    ]
+    section = describe_activity(rows)
+    assert [row[0] for row in section.tables[0].rows] == ["0\u00a0<b>\\x1b", "1\u00a0<b>\\x1b"]
+    assert section.warnings == []
+    assert "0\u00a0&lt;b&gt;\\x1b" in section.pictures[0].svg
 
 
 def test_what_was_written_is_read(tmp_path):

@@ -79,6 +79,12 @@ def test_a_curve_that_is_all_wrong_has_no_area():
     assert "yes (AUC 0.000)" in texts(roc)
 
 
+def test_names_that_begin_with_an_underscore_are_in_the_legend():
+    actual, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9])
+    roc, _ = draw_curves(actual, np.stack([1 - p, p], axis=1), ["_no", "_yes"], [1])
+    assert "_yes (AUC 0.750)" in texts(roc)
+
+
 def test_classes_that_cannot_be_ranked_have_no_curve():
     assert find_ranked(np.array([0, 0, 2, 2]), 4) == [0, 2]
     assert find_ranked(np.array([1, 1]), 2) == []

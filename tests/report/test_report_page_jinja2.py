@@ -86,7 +86,7 @@ def test_a_model_alone_has_the_sections_that_need_no_data(labels):
     assert [name for name in page.ids if not name.startswith("p")] == [
         *("scores", "network", "training", "weights", "activity")
     ]
-    assert "Without the data, which are not here (it has no encoding)" in page.text
+    assert "The data are not here (it has no encoding)" in page.text
     assert "Not recorded: train with --report" in page.text
 
 

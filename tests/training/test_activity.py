@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 
 import numpy as np
 import pytest
@@ -87,6 +88,17 @@ def test_units_that_are_never_active_are_dead(backend):
     model.params = params
     model.fit(X, Y, epochs=1, callbacks=[log])
     assert [row.get("dead") for row in log.rows] == [None, 0.75, None]
+
+
+def test_parameters_that_were_all_0_have_changed_by_their_size(backend):
+    for y, first in (Y, 1.0), (0 * Y, 0.0):  # without an error, nothing is learned
+        log = nn.ActivityLog(every=1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "layer 0")
+            fit(backend, nn.Dense(2, initializer=nn.Zeros()), log=log, y=y, epochs=2)
+        updates = [row["update"] for row in log.rows]
+        assert updates[0] == pytest.approx(first)
+        assert (0 < updates[1] < 1) == bool(first)
 
 
 def test_what_a_layer_lacks_is_left_out(backend, tmp_path):
