@@ -44,17 +44,18 @@ def report(
     noted = read_notes(run)
     activity = folder / run_folder.ACTIVITY
     known: dict[str, Any] = {"activity": read_activity(activity) if activity.exists() else None}
-    title, encoding, dataset = folder.resolve().name if run.is_dir() else run.name, None, None
+    title = folder.resolve().name if run.is_dir() else run.name
+    encoding, dataset = None, None
     try:
         encoding = run_folder.read_encoding(path, model)
         with limit_memory(memory_limit):
             _, dataset = load_again(run, encoding, data)
-        title = dataset.name
     except AnybackError as error:
         if data is not None:
             raise
         known |= {"missing": str(error), "scores": recall_scores(noted)}
-    if encoding is not None and dataset is not None:
+    else:
+        title = dataset.name
         scores = compute_scores(model, encoding, dataset.x_test, dataset.y_test)
         balanced = noted.get("asked", {}).get("class_weight") is not None
         judged = scores.compare(choose_judge(model, encoding, balanced=balanced))

@@ -17,10 +17,8 @@ from anyback_nn.utils.messages import escape, quoted_list
 
 __all__ = ["build_subject", "list_scores", "recall_scores", "write_report"]
 
-UNRELATED = (
-    *("data", "output", "json", "quiet", "log", "report", "watch", "animate", "memory_limit"),
-)
-"""The arguments of train that change nothing of the model."""
+UNRELATED = ("output", "json", "quiet", "log", "report", "watch", "animate", "memory_limit")
+"""The options of train that change nothing of the model."""
 
 
 def write_report(subject: Subject, path: Path) -> None:
@@ -59,12 +57,13 @@ def build_subject(
     shown = {
         parameter.opts[-1]: escape(str(value))
         for parameter in command.params
-        if (value := asked.get(parameter.name)) is not None
-        and value is not False
+        if parameter.param_type_name == "option"
         and parameter.name not in UNRELATED
+        and (value := asked.get(parameter.name)) is not None
+        and value is not False
     }
     is_known = isinstance(asked.get("data"), str)
-    asked = {name: value for name, value in asked.items() if name not in UNRELATED[1:]}
+    asked = {name: value for name, value in asked.items() if name not in UNRELATED}
     line = options.write_command(command, asked, always=("seed", "backend", "epochs"))
     return Subject(
         title,

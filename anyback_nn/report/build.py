@@ -105,7 +105,7 @@ def describe_scores(subject: Subject) -> Section:
     text = ["Measured on the test part, which training has not seen."] if rows else []
     if subject.missing:
         text.append(
-            f"The data are not here ({subject.missing}): the report has no confusion matrix or "
-            "residuals, mistakes and importance of columns."
+            f"The data are not here ({subject.missing}): curves, mistakes and the importance of "
+            "columns are left out."
         )
     return Section("scores", "Scores", text, subject.warnings, tables)

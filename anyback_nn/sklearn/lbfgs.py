@@ -138,7 +138,8 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
     model = mlp.model_
     mlp._restore_training_params()
     problem = Problem(model, mlp._build_objective(), source)
-    fit = FitContext(model, int(mlp.max_iter))
+    fit = FitContext(model, int(mlp.max_iter), n_batches=1)
+    fit.source, fit.batch_size = source, source.n_samples
     in_iteration = False
 
     def evaluate(vector: Any) -> tuple[float, Any]:

@@ -167,6 +167,8 @@ class ActivityLog(Callback):
         self._before = None
 
     def on_train_end(self, fit: FitContext) -> None:
+        if self._since[0]:  # L-BFGS has converged: nobody knew that it was the last epoch
+            self._record(fit)
         self._sample = self._before = None
 
     def _count(self, fit: FitContext) -> list[int]:

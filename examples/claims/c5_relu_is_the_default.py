@@ -155,24 +155,24 @@ claim.show(
 # ## The picture
 
 # %%
-figure, (left, right) = plt.subplots(2, 1, figsize=(6.4, 8), height_ratios=[2.2, 1])
+figure, (top, bottom) = plt.subplots(2, 1, figsize=(6.4, 8), height_ratios=[2.2, 1])
 names = [f"{name}\n{depth}" for depth in DEPTHS for name in DATA]
 places = np.arange(len(names))
 for shift, (label, by_depth), color in zip((-0.27, 0, 0.27), won.items(), (BLUE, ORANGE, GREEN)):
     counts = [count for by_data in by_depth.values() for count in by_data.values()]
-    left.barh(places + shift, counts, 0.25, color=color, label=label)
-left.axvline(len(SEEDS) / 2, color="black", linestyle=":", linewidth=1.5)
-left.set(yticks=places, xlim=(0, len(SEEDS)), xlabel=f"seeds of {len(SEEDS)} that the first wins")
-left.set_yticklabels(names)
-left.invert_yaxis()
-left.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=1)
+    top.barh(places + shift, counts, 0.25, color=color, label=label)
+top.axvline(len(SEEDS) / 2, color="black", linestyle=":", linewidth=1.5)
+top.set(yticks=places, xlim=(0, len(SEEDS)), xlabel=f"seeds of {len(SEEDS)} that the first wins")
+top.set_yticklabels(names)
+top.invert_yaxis()
+top.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=1)
 for label, color in (("ReLU", BLUE), ("leaky ReLU", PINK)):
     shares = [100 * np.mean(values) for values in dead[label].values()]
-    right.semilogx(RATES, shares, "o-", color=color, label=label)
-right.set(xlabel="learning rate", xticks=RATES, xticklabels=RATES)
-right.set_ylabel("units without\nactive sample, %")
-right.minorticks_off()
-right.legend()
+    bottom.semilogx(RATES, shares, "o-", color=color, label=label)
+bottom.set(xlabel="learning rate", xticks=RATES, xticklabels=RATES)
+bottom.set_ylabel("units without\nactive sample, %")
+bottom.minorticks_off()
+bottom.legend()
 
 # %% [markdown]
 # ## The verdict

@@ -207,6 +207,18 @@ def test_estimators_record_too():
     assert [row["epoch"] for row in log.rows] == [2] * 3 + [4] * 3
 
 
+def test_iterations_of_lbfgs_are_epochs():
+    sklearn = pytest.importorskip("anyback_nn.sklearn")
+    for every, recorded in (4, [4]), (None, []):
+        log = nn.ActivityLog(every)
+        estimator = sklearn.MLPRegressor(
+            hidden_layer_sizes=(), solver="lbfgs", callbacks=[log], random_state=0
+        )
+        estimator.fit(X, Y)
+        assert 4 < estimator.n_iter_ < 8  # it has converged
+        assert [row["epoch"] for row in log.rows] == [*recorded, estimator.n_iter_]
+
+
 def test_the_rows_are_drawn_once_each_and_by_the_seed():
     from anyback_nn.inputs.batches import array_source
     from anyback_nn.inputs.checks import Samples
