@@ -32,7 +32,7 @@ def _require_libraries() -> None:
 class _Missing:
     """Stands for scikit-learn's display where that is not installed."""
 
-    def __init__(self, **_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         _require_libraries()
 
 
