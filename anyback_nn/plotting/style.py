@@ -61,7 +61,10 @@ def escape_math(name: object) -> str:
     >>> print(escape_math("$5 to $10"))
     \$5 to \$10
     """
-    return str(name).replace("$", r"\$")
+    import matplotlib as mpl
+
+    parses = mpl.rcParams["text.parse_math"]
+    return str(name).replace("$", r"\$") if parses else str(name)
 
 
 def clear_frame(ax: Any) -> None:

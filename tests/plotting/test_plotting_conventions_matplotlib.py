@@ -105,8 +105,10 @@ def test_names_with_dollars_are_drawn_as_they_are(blobs_model, blobs):
     assert {*BROKEN} <= list_drawn(matrix.figure_)
     curves = plotting.LearningCurvesDisplay.from_history([{"epoch": 1, "train_$^$": 1.0}])
     assert "$^$" in list_drawn(curves.figure_)
-    layer = plotting.ActivationsDisplay.from_activations({"$^$": nn.ReLU()}, z=[0.0, 1.0])
-    assert "$^$" in list_drawn(layer.figure_)
+    for parses in True, False:
+        with rc_context({"text.parse_math": parses}):
+            layer = plotting.ActivationsDisplay.from_activations({"$^$": nn.ReLU()}, z=[0.0, 1.0])
+            assert "$^$" in list_drawn(layer.figure_)
 
 
 def list_tick_labels(ax):
