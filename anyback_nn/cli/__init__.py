@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run([word for word in words if word != "--traceback"])
         sys.stdout.flush()
     except BrokenPipeError:
-        discard_output()  # who reads has read enough, as with `| head`
+        discard_output(sys.stdout)  # who reads has read enough, as with `| head`
         return 0
     except (Exception, KeyboardInterrupt) as error:
         if "--traceback" in words:

@@ -19,16 +19,14 @@ from anyback_nn.datasets import Dataset, Encoding
 from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.targets import target_names
 from anyback_nn.explain.explanation import Explanation
-from anyback_nn.explain.text import MOST_SHOWN, Part, iterate_parts
+from anyback_nn.explain.text import Part, iterate_parts
 from anyback_nn.model import Model
 from anyback_nn.report.columns import list_features
-from anyback_nn.utils.messages import escape, plural
+from anyback_nn.utils.messages import cut, escape, plural
 
 __all__ = ["explain"]
 
 _STYLES = {"heading": "bold cyan", "title": "bold", "about": "dim", "values": "green"}
-_CELL = 10
-"""About the letters that a column of a matrix takes."""
 
 
 def explain(
@@ -73,7 +71,11 @@ def explain(
         show(Printer(), explanation, notation)
     if html is not None:
         explanation.to_html(html)
-        Printer().show(f"written to {html}")
+        written = f"written to {html}"
+        if python:  # standard output is the script
+            Printer().notes([written])
+        else:
+            Printer().show(written)
 
 
 def explain_sample(
@@ -99,7 +101,7 @@ def describe_sample(
     predict = model.predict if encoding.classes is None else model.predict_classes
     known, predicted = (
         ", ".join(
-            str(value) if isinstance(value, str) else f"{value:.6g}"
+            cut(value) if isinstance(value, str) else f"{value:.6g}"
             for value in np.ravel(encoding.decode(np.reshape(values, -1)))
         )
         for values in (y, predict(x))
@@ -111,10 +113,11 @@ def describe_sample(
 def show(printer: Printer, explanation: Explanation, notation: str) -> None:
     """Print an explanation in the width of the terminal."""
     width = shutil.get_terminal_size().columns
-    most = max(3, min(MOST_SHOWN, width // _CELL))
-    for part in iterate_parts(explanation, notation, most):
+    is_cut = False
+    for part in iterate_parts(explanation, notation, width):
         printer.show(Text(_wrap(part, width), _STYLES.get(part.kind, "")))
-    if max(value.size for value in explanation.values.values()) > most**2:
+        is_cut |= part.kind == "values" and "…" in part.text.split()
+    if is_cut:
         printer.notes(["large tables are cut to their corners: --html FILE writes more of them"])
 
 

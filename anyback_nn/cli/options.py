@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -98,11 +99,12 @@ def parse_weight(text: str) -> tuple[int, int, int]:
 
 @contextmanager
 def usage_error(option: str) -> Iterator[None]:
-    """Raise a `ValueError` from inside as a wrong value of an option."""
+    """Raise a `ValueError` from inside as a wrong value of an option, which is named once."""
     try:
         yield
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+        message = str(error).removeprefix(f"{option.removeprefix('--')}: ")
+        raise typer.BadParameter(message, param_hint=f"'{option}'") from error
 
 
 def recall(command: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,6 +197,14 @@ def _one_of(known: Collection[str]) -> Callable[[Any], Any]:
 def _check_widths(text: str) -> str:
     parse_widths(text)
     return text
+
+
+def _check_page(path: Path | None) -> Path | None:
+    """Refuse what is not named like a page: models, tables and settings are never replaced."""
+    # A link is written to where it leads.
+    if path is None or os.path.realpath(path).lower().endswith((".html", ".htm")):
+        return path
+    raise typer.BadParameter(f"expected a file that ends in .html, got {path}")
 
 
 def _check_interval(text: str | None) -> str | None:
@@ -551,7 +561,8 @@ PredictionFile = Annotated[
     Path | None, _output("FILE", "CSV file to write.", default="standard output")
 ]
 ReportFile = Annotated[
-    Path | None, _output("FILE", "HTML file to write.", default="RUN/report.html")
+    Path | None,
+    _output("FILE", "HTML file to write.", check=_check_page, default="RUN/report.html"),
 ]
 Report = Annotated[
     bool,
@@ -573,7 +584,8 @@ Plot = Annotated[
     ),
 ]
 PageFile = Annotated[
-    Path | None, _output("FILE", "HTML file to write.", default="a new temporary file")
+    Path | None,
+    _output("FILE", "HTML file to write.", check=_check_page, default="a new temporary file"),
 ]
 Open = Annotated[
     bool | None,
@@ -601,7 +613,8 @@ Notation = Annotated[
     ),
 ]
 HtmlFile = Annotated[
-    Path | None, _output("FILE", "HTML page to write in place of text.", default=False)
+    Path | None,
+    _output("FILE", "HTML page to write in place of text.", check=_check_page, default=False),
 ]
 AsPython = Annotated[
     bool, _output("", "Print a NumPy script that computes all of it again.", "--python")

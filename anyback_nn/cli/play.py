@@ -33,7 +33,8 @@ def play(
     printer = Printer(quiet=quiet, as_json=json)
     if output is not None:
         run_folder.check_file(output, force=force)
-    if data in SHAPES:
+    # Only tables take a target and features, as reading them says.
+    if data in SHAPES and target is None and features is None:
         page = build_playground(shape=data)
     else:
         columns = options.parse_columns(features) if features else None

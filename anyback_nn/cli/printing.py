@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -50,7 +49,7 @@ class Printer:
         """Print a table or text to stdout."""
         if not self.as_json and (even_if_quiet or not self.quiet):
             # Paths may contain brackets, which are no markup.
-            _Stdout(highlight=False, markup=False).print(part)
+            _SafeConsole(highlight=False, markup=False).print(part)
 
     def end(self, result: Mapping[str, Any], written: object = None) -> None:
         """Print the JSON object, or where the result was written to."""
@@ -61,7 +60,10 @@ class Printer:
 
 
 class _SafeConsole(Console):
-    """A console that no name or value in a file can control."""
+    """A console that no name or value in a file can control.
+
+    When nobody reads it any more, the program still writes its files.
+    """
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -70,17 +72,13 @@ class _SafeConsole(Console):
             text = segment.text if segment.control else escape(segment.text, keep="\n")
             yield segment._replace(text=text)
 
-
-class _Stdout(_SafeConsole):
-    """Standard output. When nobody reads it any more, the program still writes its files."""
-
     def on_broken_pipe(self) -> None:
-        discard_output()
+        discard_output(self.file)
 
 
-def discard_output() -> None:
-    """Redirect standard output to nowhere, so that no later write or flush fails."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def discard_output(file: IO[str]) -> None:
+    """Redirect standard output or error to nowhere, so that no later write or flush fails."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def print_message(kind: str, message: str) -> None:

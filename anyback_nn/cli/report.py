@@ -73,7 +73,7 @@ def report(
     printer = Printer(as_json=json, quiet=quiet)
     if dataset is None:
         printer.notes([f"the report has no part that needs data: {known['missing']}"])
-    printer.end({"output": output, "has_data": dataset is not None}, written=output)
+    printer.end({"file": output, "has_data": dataset is not None}, written=output)
 
 
 def read_notes(run: Path) -> Mapping[str, Any]:

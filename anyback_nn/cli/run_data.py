@@ -49,7 +49,7 @@ def load_again(run: Path, encoding: Encoding, data: str | None = None) -> tuple[
     if training is None:
         raise AnybackError(
             f"{run} does not say which data it was trained with: expected a folder that anyback-nn "
-            "train wrote"
+            f"train wrote, or a model file next to the {run_folder.SETTINGS} of its run"
         )
     asked = run_folder.read_settings(run).get("asked")
     data = data or (asked.get("data") if isinstance(asked, dict) else None)

@@ -478,7 +478,7 @@ def read_encoding(path: Path, model: Model) -> Encoding:
         raise CheckpointError(
             f"{path} does not say how its data were encoded, because it was saved from Python. "
             "Set model.encoding = dataset.encoding.to_json() before model.save, or use "
-            "model.evaluate and model.predict in Python"
+            "model.evaluate, model.predict and model.explain in Python"
         )
     try:
         encoding = encoding_from_json(model.encoding)

@@ -168,7 +168,15 @@ class Explanation:
     __repr__ = __str__
 
     def to_html(self, path: str | Path) -> None:
-        """Write the walk as one HTML file, which opens without a network."""
+        """Write the walk as one HTML file, which opens without a network.
+
+        A file at ``path`` is replaced, and folders that are missing are created.
+
+        Raises
+        ------
+        DataError
+            ``path`` is a folder.
+        """
         write_page(self, Path(path))
 
     def to_python(self) -> str:

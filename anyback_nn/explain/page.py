@@ -185,8 +185,7 @@ def write_page(explanation: Explanation, path: Path) -> None:
             'renderExplanation(document.getElementById("explanation"), data, { title: true });'
         ],
     )
-    if path.is_dir() or not path.parent.is_dir():
-        what = f"{path} is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise DataError(f"cannot write {path}: {what}; expected the path of an HTML file")
+    if path.is_dir():
+        raise DataError(f"cannot write {path}: it is a folder; expected the path of an HTML file")
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

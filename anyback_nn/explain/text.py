@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,7 +89,7 @@ def to_text(explanation: Explanation, notation: str = "rows") -> str:
 
 
 def iterate_parts(
-    explanation: Explanation, notation: str = "rows", most: int = MOST_SHOWN
+    explanation: Explanation, notation: str = "rows", width: float = math.inf
 ) -> Iterator[Part]:
     """Iterate over the parts of the text.
 
@@ -97,18 +98,18 @@ def iterate_parts(
     explanation : Explanation
     notation : str
         ``"rows"`` or ``"columns"``.
-    most : int
-        The number of rows and of columns of a matrix that are shown.
+    width : float
+        The letters that fit in a line: a matrix that is wider is shown without its middle.
     """
     explained: set[str] = set()
-    for part in _write_parts(explanation, notation, most):
+    for part in _write_parts(explanation, notation, width):
         # What has been explained once is not explained again.
         if part.kind != "about" or part.text.strip() not in explained:
             yield part
         explained.add(part.text.strip())
 
 
-def _write_parts(explanation: Explanation, notation: str, most: int) -> Iterator[Part]:
+def _write_parts(explanation: Explanation, notation: str, width: float) -> Iterator[Part]:
     values = explanation.values if notation == "rows" else explanation.columns
     axis = 1 if notation == "rows" else 0
     yield Part("heading", describe_samples(explanation))
@@ -122,7 +123,7 @@ def _write_parts(explanation: Explanation, notation: str, most: int) -> Iterator
         if symbol in values:
             yield Part("equation", f"\n{symbol} {_describe_shape(values[symbol])}")
             labels = _list_labels(explanation, symbol)
-            yield Part("values", format_matrix(values[symbol], most, labels, axis=axis))
+            yield Part("values", format_matrix(values[symbol], width, labels, axis=axis))
             yield Part("about", INPUTS[symbol])
     begun: set[str] = set()
     for step in explanation.steps:
@@ -132,12 +133,12 @@ def _write_parts(explanation: Explanation, notation: str, most: int) -> Iterator
             if step.phase == "backward":
                 yield Part("about", DERIVATIVES[notation])
         labels = _list_labels(explanation, step.symbol)
-        yield from _write_step(step, values, notation, most, labels)
+        yield from _write_step(step, values, notation, width, labels)
         if step.phase == "loss" and (line := explanation.work_loss(notation)):
             yield Part("equation", f"  {line}")
         yield Part("about", write_equation(step.explain(notation)))
         if step.phase == "forward":
-            yield from _write_operands(step, explanation.steps, values, most)
+            yield from _write_operands(step, explanation.steps, values, width)
     if explanation.weight is not None:
         yield from _write_update(explanation, notation)
 
@@ -161,7 +162,7 @@ def _list_labels(explanation: Explanation, symbol: str) -> tuple[str, ...]:
 
 
 def _write_step(
-    step: Step, values: dict[str, Any], notation: str, most: int, labels: Sequence[str]
+    step: Step, values: dict[str, Any], notation: str, width: float, labels: Sequence[str]
 ) -> Iterator[Part]:
     """Write a step with its values."""
     value = values[step.symbol]
@@ -170,18 +171,18 @@ def _write_step(
     if value.ndim:
         yield Part("equation", f"{equation}    {_describe_shape(value)}")
         axis = 1 if notation == "rows" else 0
-        yield Part("values", format_matrix(value, most, labels, axis=axis))
+        yield Part("values", format_matrix(value, width, labels, axis=axis))
     else:
         yield Part("equation", f"{equation} = {format_number(value)}")
 
 
 def _write_operands(
-    step: Step, steps: Sequence[Step], values: dict[str, Any], most: int
+    step: Step, steps: Sequence[Step], values: dict[str, Any], width: float
 ) -> Iterator[Part]:
     """Write the parameters in an equation of the forward part."""
     for symbol in list_operands(step, steps):
         yield Part("equation", f"with {write_symbol(symbol)}    {_describe_shape(values[symbol])}")
-        yield Part("values", format_matrix(values[symbol], most))
+        yield Part("values", format_matrix(values[symbol], width))
 
 
 def list_operands(step: Step, steps: Sequence[Step]) -> list[str]:
@@ -223,15 +224,15 @@ def _describe_shape(value: Any) -> str:
 
 
 def format_matrix(
-    value: Any, most: int = MOST_SHOWN, labels: Sequence[str] = (), *, axis: int = 1
+    value: Any, width: float = math.inf, labels: Sequence[str] = (), *, axis: int = 1
 ) -> str:
     """Write a matrix or a vector in columns; of a large one the corners, with dots between.
 
     Parameters
     ----------
     value : ndarray
-    most : int
-        The number of rows and of columns that are shown.
+    width : float
+        The letters that fit in a line, as far as three columns fit.
     labels : sequence of str
         Names of the columns, or with ``axis=0`` of the rows; may be empty.
     axis : int
@@ -245,21 +246,29 @@ def format_matrix(
       0.25   100
     """
     table = value[None, :] if value.ndim == 1 else value
-    rows, columns = (_choose(n, most) for n in table.shape)
-    cells = [
-        ["…" if None in (i, j) else f"{table[i, j] + 0.0:.4g}".replace("-", "−") for j in columns]
-        for i in rows
-    ]
-    if labels:
-        # Labels may be numbers, too.
-        shown = [
-            "…" if i is None else f"{cut(escape(labels[i]), 12)}:" for i in (rows, columns)[axis]
+    rows = _choose(table.shape[0], MOST_SHOWN)
+    for most in range(MOST_SHOWN, 2, -1):
+        columns = _choose(table.shape[1], most)
+        cells = [
+            ["…" if None in (i, j) else _format_cell(table[i, j]) for j in columns] for i in rows
         ]
-        cells = [shown, *cells] if axis else [[x, *row] for x, row in zip(shown, cells)]
-    widths = [max(map(len, column)) for column in zip(*cells)]
+        if labels:
+            # Labels may be numbers, too.
+            shown = [
+                "…" if i is None else f"{cut(escape(labels[i]), 12)}:"
+                for i in (rows, columns)[axis]
+            ]
+            cells = [shown, *cells] if axis else [[x, *row] for x, row in zip(shown, cells)]
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        if sum(widths) + 2 * len(widths) <= width:
+            break
     return "\n".join(
-        "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in cells
+        "  " + "  ".join(cell.rjust(n) for cell, n in zip(row, widths)) for row in cells
     )
+
+
+def _format_cell(number: Any) -> str:
+    return f"{number + 0.0:.4g}".replace("-", "−")
 
 
 def _choose(n: int, most: int) -> list[Any]:

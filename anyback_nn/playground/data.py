@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.datasets.dataset import Dataset
+from anyback_nn.datasets.frames import table_label
 from anyback_nn.datasets.load import load
 from anyback_nn.errors import DataError
 from anyback_nn.utils.messages import quoted_list
@@ -74,7 +75,7 @@ def load_plane(
     (('a', 'b'), ('no', 'yes'), (20, 2), 14)
     """
     dataset = load(source, target=target, features=features or None, test_fraction=0.3)
-    columns, classes = _check_columns(dataset)
+    columns, classes = _check_columns(dataset, table_label(source))
     x = np.concatenate([dataset.x_train[:MAX_ROWS], dataset.x_test[: MAX_ROWS // 2]])
     y = np.concatenate([dataset.y_train[:MAX_ROWS], dataset.y_test[: MAX_ROWS // 2]])
     n_train = min(len(dataset.x_train), MAX_ROWS)
@@ -84,23 +85,24 @@ def load_plane(
     return PlaneData(dataset.name, columns, classes, x, y, n_train, notes)
 
 
-def _check_columns(dataset: Dataset) -> tuple[tuple[str, str], tuple[str, str]]:
+def _check_columns(dataset: Dataset, name: str) -> tuple[tuple[str, str], tuple[str, str]]:
     """Return the names of the two columns and of the two classes."""
     names = tuple(getattr(dataset.encoding.features, "names", ()))
     if len(names) != 2 or dataset.n_features != 2:
         have, advice = f"{dataset.n_features} features", ""
-        if names:
+        if len(names) == 1:
+            have = f"the column {quoted_list(names)} alone"
+            advice = "".join(f"; {note}" for note in dataset.notes)  # such as what is left out
+        elif len(names) == 2:
+            have = f"the columns {quoted_list(names)}, which become {dataset.n_features} features"
+            advice = ", of which neither is a date or a category"
+        elif names:
             have = f"the columns {quoted_list(names)}"
             advice = "; choose them with features (--features A,B)"
-        if len(names) == 2:
-            have += f", which become {dataset.n_features} features"
-            advice = " without gaps, of which neither is a date or a category"
-        raise DataError(
-            f"{dataset.name} has {have}: expected a table with two columns of numbers{advice}"
-        )
+        raise DataError(f"{name} has {have}: expected a table with two columns of numbers{advice}")
     classes = dataset.encoding.classes
     if classes is None or len(classes) != 2:
         have = "a continuous target" if classes is None else f"{len(classes):,} classes"
-        raise DataError(f"{dataset.name} has {have}: expected a target of two classes")
+        raise DataError(f"{name} has {have}: expected a target of two classes")
     (first, second), (negative, positive) = names, classes
     return (first, second), (negative, positive)

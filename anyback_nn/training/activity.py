@@ -69,7 +69,7 @@ class ActivityLog(Callback):
     every : int, optional
         The number of epochs from one record to the next. Default: as many as take 128 steps and 64
         times the rows of a record, so that recording takes a small part of the time. The last epoch
-        is recorded in any case.
+        is recorded in any case, and of a short run no other: for each epoch, pass 1.
 
     Attributes
     ----------

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -50,9 +51,10 @@ def test_a_chosen_weight_in_the_textbooks_notation(program, moons):
 
 
 def test_the_script_computes_the_same(program, moons, capsys):
-    script = program("explain", moons, "--python", "--weight", "1,0,2").out
+    outcome = program("explain", moons, "--python", "--weight", "1,0,2", "--html", "page.html")
+    assert outcome.err == "note: written to page.html\n"
     names = {}
-    exec(script, names)
+    exec(outcome.out, names)
     sample = load("moons").x_test[[0]]
     assert names["A2"] == pytest.approx(nn.Model.load(f"{moons}/model.safetensors").predict(sample))
     assert names["w_new"] != names["w"]
@@ -91,15 +93,44 @@ def test_large_tables_are_cut(program):
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
+def test_a_matrix_too_wide_for_the_terminal_lacks_its_middle(program, monkeypatch):
+    program("train", "moons", "--hidden", "8", "--epochs", "1", "--quiet")
+    monkeypatch.setenv("COLUMNS", "60")
+    outcome = program("explain", "runs/moons-1")
+    *table, end = outcome.out.partition("with W₁    (2 × 8)\n")[2].splitlines()[:3]
+    assert end.startswith("with b₁")  # each row is one line
+    assert all("…" in row.split() and len(row) <= 60 for row in table)
+    assert "note: large tables are cut" in outcome.err
+
+
+def test_long_labels_are_cut(program, tmp_path):
+    rows = "".join(f"{i % 7},{i},{'ab'[i % 2] * 300}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"x,y,kind\n{rows}", encoding="utf-8")
+    program("train", "t.csv", "--target", "kind", "--epochs", "1", "--hidden", "3", "--quiet")
+    text = program("explain", "runs/t-1").out.replace("\n", "")
+    assert re.search("(a{59}|b{59})…", text)
+    assert not re.search("a{60}|b{60}", text)
+
+
 def test_what_is_wrong_is_said(fails, moons, tmp_path):
     assert "the test part of moons has 200 samples" in fails(
         "explain", moons, "--sample", "200", status=2
     )
     assert "such as 1,0,2; got '1,0'" in fails("explain", moons, "--weight", "1,0", status=2)
-    assert "expected (layer, input, unit)" in fails("explain", moons, "--weight", "9,0,0", status=2)
+    assert "'--weight': expected (layer, input, unit)" in fails(
+        "explain", moons, "--weight", "9,0,0", status=2
+    )
     (tmp_path / "page.html").write_text("mine", encoding="utf-8")
     assert "--force" in fails("explain", moons, "--html", "page.html")
     assert "is unknown" in fails("explain", moons, "--notation", "rowz", status=2)
+
+
+def test_a_model_file_alone_is_told_what_it_lacks(program, fails, moons, tmp_path):
+    shutil.copy(f"{moons}/model.safetensors", tmp_path / "own.safetensors")
+    message = fails("explain", "own.safetensors", "moons")
+    assert "or a model file next to the settings.json of its run" in message
+    nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy()).build(2).save(tmp_path / "p.safetensors")
+    assert "model.explain in Python" in fails("explain", "p.safetensors", "moons")
 
 
 def test_data_that_are_gone_are_asked_for(program, fails, tmp_path):

@@ -53,5 +53,7 @@ def test_data_of_another_kind_are_refused(fails, opened, tmp_path):
     (tmp_path / "page.html").write_text("mine", encoding="utf-8")
     assert "page.html exists" in fails("play", "--output", "page.html")
     assert "digits has 64 features" in fails("play", "digits", "--output", "new.html")
+    assert "only tables take it" in fails("play", "spirals", "--target", "y")
+    assert "is no table" in fails("play", "spirals", "--features", "a,b")
     assert "Did you mean 'spirals'?" in fails("play", "spirls")
     assert opened == []

@@ -42,7 +42,7 @@ def test_train_writes_the_report_and_what_it_recorded(run):
 
 def test_the_report_of_a_run_is_the_one_that_train_wrote(run, program, tmp_path):
     outcome = program("report", run, "--output", tmp_path / "again.html", "--json")
-    assert outcome.json == {"output": str(tmp_path / "again.html"), "has_data": True}
+    assert outcome.json == {"file": str(tmp_path / "again.html"), "has_data": True}
     assert (tmp_path / "again.html").read_text() == (run / "report.html").read_text()
     fails = program("report", run)
     assert fails.status == 1

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import os
 import re
 import sys
 
 import pytest
 
+from anyback_nn.cli.printing import Printer
 from anyback_nn.errors import AnybackError
 
 HOSTILE = "\x1b[2J\x07\u202e\x9b"
@@ -84,6 +86,17 @@ def test_messages_of_errors_are_cut():
     assert len(str(AnybackError("a" * 10**6))) == 4001
     assert str(AnybackError("short")) == "short"
     assert str(AnybackError()) == ""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_output_that_nobody_reads_is_no_error(monkeypatch, stream):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as file:
+        monkeypatch.setattr(sys, stream, file)
+        for _ in range(2):
+            Printer().show("a table")
+            Printer().notes(["a note"])
 
 
 def test_the_limit_of_memory_is_an_option(fails, program, flowers):

@@ -46,9 +46,12 @@ def test_of_many_rows_there_are_as_many_as_can_be_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "colour", "features": "a"}, "has the columns 'a': expected a table with two"),
+        (
+            {"target": "colour", "features": "a"},
+            r"t\.csv has the column 'a' alone: expected a table with two columns of numbers$",
+        ),
         ({"target": "colour"}, "choose them with features"),
-        ({"target": "colour", "features": ["a", "text"]}, "neither is a date or a category"),
+        ({"target": "colour", "features": ["a", "text"]}, "numbers, of which neither is a date or"),
         ({"target": "four", "features": ["a", "b"]}, "has 4 classes: expected a target of two"),
         ({"target": "a", "features": ["b", "four"]}, "has a continuous target: expected"),
     ],
@@ -57,6 +60,13 @@ def test_of_many_rows_there_are_as_many_as_can_be_drawn(tmp_path):
 def test_other_tables_are_refused(tmp_path, options, message):
     with pytest.raises(nn.errors.DataError, match=message):
         load_plane(write_table(tmp_path / "t.csv"), **options)
+
+
+def test_why_a_column_is_missing_is_said(tmp_path):
+    rows = "".join(f"3,{i % 7},{'ab'[i % 2]}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text(f"a,b,kind\n{rows}", encoding="utf-8")
+    with pytest.raises(nn.errors.DataError, match="'b' alone.*; left out, because constant.*'a'"):
+        load_plane(tmp_path / "t.csv", target="kind")
 
 
 def test_other_built_in_data_are_refused():
