@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
+from rich.console import Console
+from rich.progress import track
 
 from anyback_nn.cli.run_folder import check_file
 from anyback_nn.cli.scene import Scene
@@ -92,9 +95,19 @@ class Film(Callback):
         response = self.scene.predict(fit.model, self.plane).astype(np.float32)
         self.frames.append(Frame(fit.epoch, response, title or f"epoch {fit.epoch}"))
 
-    def write(self, path: Path) -> None:
-        """Draw all frames and write the film."""
-        images = self.draw()
+    def write(self, path: Path, *, quiet: bool = False) -> None:
+        """Draw all frames and write the film; progress is shown on a terminal, unless quiet."""
+        console = Console(stderr=True)
+        images = list(
+            track(
+                self.draw(),
+                "drawing the film",
+                total=len(self.frames),
+                console=console,
+                transient=True,
+                disable=quiet or not console.is_terminal,
+            )
+        )
         times = [FRAME_MS] * (len(images) - 1) + [LAST_FRAME_MS]
         with atomic_write(path) as temporary:
             images[0].save(
@@ -106,7 +119,7 @@ class Film(Callback):
                 loop=0,
             )
 
-    def draw(self) -> list[Any]:
+    def draw(self) -> Iterator[Any]:
         """Draw all frames as Pillow's images."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -139,7 +152,6 @@ class Film(Callback):
             artist.set_animated(True)
         canvas.draw()
         still = canvas.copy_from_bbox(figure.bbox)
-        images = []
         for frame in self.frames:
             canvas.restore_region(still)
             boundary.update(frame.response)
@@ -150,5 +162,4 @@ class Film(Callback):
             for artist in (boundary.image_, *boundary.boundaries_, *above):
                 figure.draw_artist(artist)
             image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-            images.append(image.quantize(N_COLORS, Image.Quantize.FASTOCTREE))
-        return images
+            yield image.quantize(N_COLORS, Image.Quantize.FASTOCTREE)

@@ -16,7 +16,10 @@ from rich.measure import Measurement
 from rich.segment import Segment
 from rich.style import Style
 
-__all__ = ["HalfBlocks", "draw_bars"]
+__all__ = ["CUT", "HalfBlocks", "draw_bars"]
+
+CUT = "↑"
+"""The end of a bar that would be higher."""
 
 
 class HalfBlocks:
@@ -60,7 +63,8 @@ def _style(upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Style:
 def draw_bars(values: Sequence[float], n_total: int, width: int, height: int) -> list[str]:
     """Draw values as bars of characters, from 0 to the largest, or to four times the median.
 
-    The first loss may be a hundred times the others, which would all be 0.
+    The first loss may be a hundred times the others, which would all be 0. Bars that are cut end
+    with `CUT`.
 
     Parameters
     ----------
@@ -91,5 +95,5 @@ def draw_bars(values: Sequence[float], n_total: int, width: int, height: int) ->
         eighths = round(8 * height * min(share, 1.0)) if np.isfinite(share) else 0
         for i in range(height):
             part = min(max(eighths - 8 * (height - 1 - i), 0), 8)
-            lines[i] += " ▁▂▃▄▅▆▇█"[part]
+            lines[i] += CUT if i == 0 and share > 1.0 else " ▁▂▃▄▅▆▇█"[part]
     return lines

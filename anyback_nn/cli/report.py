@@ -32,11 +32,14 @@ def report(
     """Write a report of RUN as one HTML page: scores, curves, mistakes, what to look at.
 
     The data of training are read again from where they were. Without them, and for a model file
-    alone, the report has what is known without data.
+    alone, the report has what is known without data, and replaces no other. That of a model file
+    m.safetensors is m.report.html.
     """
     require_libraries()
     folder = run if run.is_dir() else run.parent
-    output = output or folder / run_folder.REPORT
+    if output is None:
+        is_run = run.is_dir() or run.name == run_folder.MODEL
+        output = folder / run_folder.REPORT if is_run else run.with_suffix(".report.html")
     run_folder.check_file(output, force=force)
     device = options.select_backend(backend)
     path = run_folder.find_model(run)
@@ -53,6 +56,11 @@ def report(
     except AnybackError as error:
         if data is not None:
             raise
+        if output.exists():
+            raise AnybackError(
+                f"{error}. {output} exists, and may have parts that need data: remove it first, or "
+                "write another file with --output"
+            ) from error
         known |= {"missing": str(error), "scores": recall_scores(noted)}
     else:
         title = dataset.name

@@ -37,7 +37,15 @@ def load_again(run: Path, encoding: Encoding, data: str | None = None) -> tuple[
     AnybackError
         The run does not say which data it had, they are gone, or they have other contents now.
     """
+    if data is not None and data not in BUILT_IN and not os.path.exists(data):
+        raise AnybackError(f"{data}: no such file or folder: expected the data of {run}")
     training = TrainingData.read(run)
+    settings = (run if run.is_dir() else run.parent) / run_folder.SETTINGS
+    if training is None and settings.exists():
+        raise AnybackError(
+            f"{settings} is not as train wrote it: it does not say which data {run} was trained "
+            "with"
+        )
     if training is None:
         raise AnybackError(
             f"{run} does not say which data it was trained with: expected a folder that anyback-nn "

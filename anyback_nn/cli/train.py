@@ -225,8 +225,7 @@ def run(
         best_epoch = fit(asked, model, parts, checkpoints, activity, watch, film)
         finish(asked, model, dataset, folder, printer, known, best_epoch, activity)
     if film is not None:  # the run is whole, whatever becomes of it
-        film.write(asked.animate)
-        printer.show(f"film written to {asked.animate}")
+        write_film(film, asked.animate, folder.path, printer)
 
 
 def check_pictures(asked: SimpleNamespace) -> None:
@@ -425,6 +424,18 @@ def finish(
         printer.show(f"report written to {written / run_folder.REPORT}")
     if reason is not None:
         raise AnybackError(f"{reason}. The run was written to {written} instead")
+
+
+def write_film(film: Film, path: Path, run: Path, printer: Printer) -> None:
+    """Write the film of a run that is finished."""
+    try:
+        film.write(path, quiet=printer.quiet)
+    except KeyboardInterrupt:
+        print_message("error", f"interrupted; {run} is complete, and {path} was not written")
+        raise typer.Exit(130) from None
+    if first := film.frames[0].epoch:
+        printer.notes([f"{path} begins after epoch {first}, where the run was resumed"])
+    printer.show(f"film written to {path}")
 
 
 def refuse_together(asked: dict[str, Any]) -> None:

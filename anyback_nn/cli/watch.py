@@ -16,7 +16,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from anyback_nn.cli.pixels import HalfBlocks, draw_bars
+from anyback_nn.cli.pixels import CUT, HalfBlocks, draw_bars
 from anyback_nn.cli.printing import create_label
 from anyback_nn.cli.scene import Scene
 from anyback_nn.plotting.surface import Plane, distinct_colors, shade
@@ -49,9 +49,9 @@ VIRIDIS = (
 
 def require_terminal(console: Console) -> None:
     """Raise `typer.BadParameter` unless pictures can be shown."""
-    if not console.is_terminal or console.is_dumb_terminal:
-        missing = "a terminal (standard error is none)"
-    elif console.no_color or console.color_system in (None, "windows"):
+    if not console.is_terminal:
+        missing = "a terminal, and standard error is not one"
+    elif console.is_dumb_terminal or console.no_color or console.color_system in (None, "windows"):
         missing = "a terminal with colours (NO_COLOR or TERM says that it has none)"
     else:
         return
@@ -154,9 +154,11 @@ class Watch(Callback):
             for line in self._describe(fit):
                 side.add_row(line)
             side.add_row("")
-            side.add_row(Text("training loss", style="dim"))
-            n_bars = n_rows - len(self.console.render_lines(side))
-            side.add_row(self._draw_loss(fit, SIDE_WIDTH, min(max(n_bars, 1), MOST_BARS)))
+            n_bars = n_rows - len(self.console.render_lines(side)) - 1
+            bars = self._draw_loss(fit, SIDE_WIDTH, min(max(n_bars, 1), MOST_BARS))
+            cut = f" ({CUT} is higher)" if CUT in bars.plain else ""
+            side.add_row(Text(f"training loss{cut}", style="dim"))
+            side.add_row(bars)
             frame.add_row(self._draw_plane(fit, n_rows, 2 * n_rows), side)
             return frame
         n_bars = 3 if height >= 12 else 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from anyback_nn.network.activations import ACTIVATIONS
 from anyback_nn.network.layer import Layer
-from anyback_nn.plotting.style import choose_colors, clear_frame, create_axes, divide
+from anyback_nn.plotting.style import choose_colors, clear_frame, create_axes, divide, escape_math
 from anyback_nn.utils.arguments import look_up
 
 __all__ = ["ActivationsDisplay"]
@@ -52,7 +52,7 @@ class ActivationsDisplay:
     @classmethod
     def from_activations(
         cls,
-        activations: Iterable[str] | Mapping[str, Layer] | None = None,
+        activations: str | Iterable[str] | Mapping[str, Layer] | None = None,
         *,
         z: Any = None,
         ax: Any = None,
@@ -61,16 +61,16 @@ class ActivationsDisplay:
 
         Parameters
         ----------
-        activations : iterable of str, or mapping of str to Layer, optional
-            Names in `anyback_nn.ACTIVATIONS`, or layers without parameters under names of yours.
-            Default: all of the table.
+        activations : str, iterable of str, or mapping of str to Layer, optional
+            A name or names in `anyback_nn.ACTIVATIONS`, or layers without parameters under names of
+            yours. Default: all of the table.
         z : array, shape (n_points,), optional
             The inputs. Default: from -4 to 4.
         ax : Axes, optional
             Where to draw. Default: a new figure.
         """
         if not isinstance(activations, Mapping):
-            names = ACTIVATIONS if activations is None else activations
+            names = [activations] if isinstance(activations, str) else activations or ACTIVATIONS
             activations = {name: look_up(name, ACTIVATIONS, "activation")() for name in names}
         z = np.linspace(-4.0, 4.0, 401) if z is None else np.asarray(z, dtype=float)
         x = np.stack([z, np.zeros_like(z)], axis=1)
@@ -104,7 +104,8 @@ class ActivationsDisplay:
                 label="g'(z)",
                 linestyle="--",
             )
-            panel.set_title(name.replace("_", " ") + (" of (z, 0)" if name == "softmax" else ""))
+            of_two = " of (z, 0)" if name == "softmax" else ""
+            panel.set_title(escape_math(name.replace("_", " ")) + of_two)
             clear_frame(panel)
         for panel in panels[max(n - n_columns, 0) : n]:
             panel.set_xlabel("z")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from anyback_nn.array_api import to_numpy
 from anyback_nn.errors import AnybackError
 from anyback_nn.model import Model
+from anyback_nn.plotting.models import encode_classes
 from anyback_nn.plotting.style import create_axes
 from anyback_nn.utils.arguments import require_extra
 
@@ -20,10 +23,25 @@ MAX_VALUES = 20
 MAX_LETTERS = 40
 """With more in all names together, those below the matrix are vertical."""
 
-_metrics: Any = require_extra("sklearn.metrics", "sklearn", "a confusion matrix", AnybackError)
+
+def _require_libraries() -> None:
+    for module in ("sklearn.metrics", "matplotlib"):
+        require_extra(module, "sklearn,plot", "a confusion matrix", AnybackError)
 
 
-class ConfusionMatrixDisplay(_metrics.ConfusionMatrixDisplay):
+class _Missing:
+    """Stands for scikit-learn's display where that is not installed."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        _require_libraries()
+
+
+_Display: Any = _Missing
+with suppress(ImportError):
+    _Display = import_module("sklearn.metrics").ConfusionMatrixDisplay
+
+
+class ConfusionMatrixDisplay(_Display):
     """How often each class was taken for each: `sklearn.metrics.ConfusionMatrixDisplay`.
 
     Its methods, parameters and attributes are scikit-learn's. `from_estimator` takes an
@@ -46,6 +64,7 @@ class ConfusionMatrixDisplay(_metrics.ConfusionMatrixDisplay):
         if not isinstance(estimator, Model):
             predicted = estimator.predict(X)
         else:
+            y = encode_classes(estimator, y)
             predicted = to_numpy(estimator.predict_classes(X))
             if estimator.n_out > 1 and predicted.ndim == 1:
                 # All classes of the network, also those that these rows lack.
@@ -58,6 +77,7 @@ class ConfusionMatrixDisplay(_metrics.ConfusionMatrixDisplay):
     @classmethod
     def from_predictions(cls, y_true: Any, y_pred: Any, **options: Any) -> ConfusionMatrixDisplay:
         """Draw the matrix of predictions; the parameters are scikit-learn's."""
+        _require_libraries()
         options = {"cmap": "Blues", "colorbar": False, **options}
         names = options.get("display_labels")
         if names is None:
@@ -72,3 +92,10 @@ class ConfusionMatrixDisplay(_metrics.ConfusionMatrixDisplay):
             options["ax"] = create_axes(scale=(0.8 * side, side))
         display: ConfusionMatrixDisplay = super().from_predictions(y_true, y_pred, **options)
         return display
+
+    def plot(self, **options: Any) -> ConfusionMatrixDisplay:
+        """Draw, by default in a new figure; the parameters are scikit-learn's."""
+        super().plot(**options)
+        for label in (*self.ax_.get_xticklabels(), *self.ax_.get_yticklabels()):
+            label.set_parse_math(False)
+        return self

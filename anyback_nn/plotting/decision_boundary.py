@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.plotting.models import encode_classes
-from anyback_nn.plotting.style import choose_colors, create_axes
+from anyback_nn.plotting.style import choose_colors, create_axes, escape_math
 from anyback_nn.plotting.surface import Plane, predict_plane, shade, to_points
 from anyback_nn.utils.frames import is_frame
 
@@ -73,6 +73,10 @@ class DecisionBoundaryDisplay:
         self.classes = None if classes is None else np.asarray(classes)
         self.x = None if x is None else to_points(x)
         self.y = None if y is None else np.asarray(y).reshape(-1)
+        if self.x is not None and self.y is not None and len(self.x) != len(self.y):
+            raise ValueError(
+                f"y: expected a target for each of the {len(self.x)} samples, got {len(self.y)}"
+            )
         self.xlabel, self.ylabel = xlabel, ylabel
 
     @classmethod
@@ -110,7 +114,7 @@ class DecisionBoundaryDisplay:
         Raises
         ------
         ValueError
-            There are not two features, or there are several labels or targets.
+            There are not two features, there are several labels or targets, or ``y`` does not fit.
         """
         points = to_points(X)
         plane = Plane.around(points, grid_resolution, grid_resolution)
@@ -144,7 +148,7 @@ class DecisionBoundaryDisplay:
         self._draw_points()
         left, right, low, high = plane.extent
         self.ax_.set(xlim=(left, right), ylim=(low, high))
-        self.ax_.set(xlabel=self.xlabel or "", ylabel=self.ylabel or "")
+        self.ax_.set(xlabel=escape_math(self.xlabel or ""), ylabel=escape_math(self.ylabel or ""))
         return self
 
     def update(self, response: Any) -> None:
@@ -199,11 +203,11 @@ class DecisionBoundaryDisplay:
         style["edgecolors"] = [self.ax_.get_facecolor()]
         for k, color in enumerate(choose_colors(len(self.classes))):
             of_class = self.x[self.y == k]
-            name = str(self.classes[k])
+            name = escape_math(self.classes[k])
             self.points_.append(self.ax_.scatter(*of_class.T, color=[color], label=name, **style))
         # Without these arguments, Matplotlib leaves out names that begin with an underscore.
         self.ax_.legend(
-            *(self.points_, [str(name) for name in self.classes]),
+            *(self.points_, [escape_math(name) for name in self.classes]),
             loc="center left",
             bbox_to_anchor=(1.0, 0.5),
             frameon=False,

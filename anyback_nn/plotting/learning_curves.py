@@ -9,7 +9,7 @@ import numpy as np
 
 from anyback_nn.optim.schedules import direction
 from anyback_nn.plotting.models import find_model
-from anyback_nn.plotting.style import choose_colors, clear_frame, create_axes, divide
+from anyback_nn.plotting.style import choose_colors, clear_frame, create_axes, divide, escape_math
 from anyback_nn.training.history import History
 
 __all__ = ["LearningCurvesDisplay", "find_best", "find_curves"]
@@ -147,7 +147,7 @@ class LearningCurvesDisplay:
             if np.nanmin(values) > 0 and np.nanmax(values) > STEEP * np.nanmedian(values):
                 panel.set_yscale("log")
             self._mark_best(panel, name)
-            panel.set_title(name.replace("_", " "))
+            panel.set_title(escape_math(name.replace("_", " ")))
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.grid(axis="y", alpha=0.3)

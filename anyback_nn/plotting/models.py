@@ -31,8 +31,20 @@ def find_model(estimator: Any) -> Model:
 
 
 def encode_classes(estimator: Any, y: Any) -> Any:
-    """Return the targets that an estimator's model takes: the indices of its classes."""
+    """Return the targets that an estimator's model takes: the indices of its classes.
+
+    Raises
+    ------
+    ValueError
+        A target is no class of the estimator, or a model gets names of classes.
+    """
     classes = getattr(estimator, "classes_", None)
+    name = next(iter(y), None) if np.ndim(y) == 1 else None
+    if isinstance(estimator, Model) and isinstance(name, str):
+        raise ValueError(
+            f"y: expected class indices, such as 0 and 1, got {str(name)!r}: a Model does not know "
+            "the names of its classes. Pass indices, and the names as display_labels"
+        )
     if classes is None or np.ndim(y) != 1:
         return y
     y = np.asarray(y)

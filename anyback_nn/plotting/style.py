@@ -10,7 +10,7 @@ from anyback_nn.errors import AnybackError
 from anyback_nn.plotting.surface import distinct_colors
 from anyback_nn.utils.arguments import require_extra
 
-__all__ = ["choose_colors", "clear_frame", "create_axes", "divide"]
+__all__ = ["choose_colors", "clear_frame", "create_axes", "divide", "escape_math"]
 
 
 def create_axes(ax: Any = None, scale: tuple[float, float] = (1.0, 1.0)) -> Any:
@@ -53,6 +53,18 @@ def divide(ax: Any, n_rows: int, n_columns: int) -> np.ndarray:
     ax.set_axis_off()
     panels: np.ndarray = cell.subgridspec(n_rows, n_columns).subplots(squeeze=False)
     return panels
+
+
+def escape_math(name: object) -> str:
+    r"""Return a name as Matplotlib draws it as it is: a dollar sign in data begins no formula.
+
+    >>> print(escape_math("$5 to $10"))
+    \$5 to \$10
+    """
+    import matplotlib as mpl
+
+    parses = mpl.rcParams["text.parse_math"]
+    return str(name).replace("$", r"\$") if parses else str(name)
 
 
 def clear_frame(ax: Any) -> None:

@@ -44,7 +44,10 @@ def read_activity(path: Path) -> list[dict[str, Any]]:
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return [_read_row(line) for line in csv.DictReader(file)]
+            lines = csv.DictReader(file)
+            if missing := {"epoch", "layer", "kind"} - {*(lines.fieldnames or ())}:
+                raise ValueError(f"it has no column {min(missing)}")
+            return [_read_row(line) for line in lines]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise CheckpointError(
             f"{path} is not as train wrote it ({type(error).__name__}: {error}): remove it, and "

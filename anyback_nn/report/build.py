@@ -12,7 +12,7 @@ from anyback_nn.report.activity import describe_activity
 from anyback_nn.report.classes import describe_classes
 from anyback_nn.report.columns import list_columns
 from anyback_nn.report.content import Section, Table
-from anyback_nn.report.importance import describe_importance, measure_importance
+from anyback_nn.report.importance import UNMEASURED, describe_importance, measure_importance
 from anyback_nn.report.mistakes import describe_mistakes
 from anyback_nn.report.subject import Subject
 from anyback_nn.report.training import describe_network, describe_settings, describe_training
@@ -91,8 +91,7 @@ def list_sections(subject: Subject) -> Iterator[Section]:
         columns = importance.columns if importance else list_columns(subject.encoding)
         yield describe_values(subject) if subject.classes is None else describe_classes(subject)
         yield describe_mistakes(subject, columns, are_ranked=ranked)
-        if importance:
-            yield describe_importance(importance)
+        yield describe_importance(importance) if importance else UNMEASURED
     if (weights := describe_weights(subject)) is not None:
         yield weights
     yield describe_activity(subject.activity)

@@ -12,7 +12,7 @@ from anyback_nn.report.content import Section, shorten
 from anyback_nn.report.drawing import draw, find_colors
 from anyback_nn.report.subject import Subject
 
-__all__ = ["Importance", "describe_importance", "measure_importance"]
+__all__ = ["UNMEASURED", "Importance", "describe_importance", "measure_importance"]
 
 MOST_COLUMNS = 200
 """With more columns, it is not measured."""
@@ -22,6 +22,8 @@ MOST_VALUES = 4_000_000
 """The number of features that are predicted from, over all permutations."""
 
 REPEATS = 5
+
+TITLE = "Importance of the columns"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,17 @@ def measure_importance(subject: Subject) -> Importance | None:
     )
 
 
+UNMEASURED = Section(
+    "importance",
+    TITLE,
+    [
+        f"Not measured: it is for tables of at most {MOST_COLUMNS} columns, not for images, and "
+        "needs two rows of the test part."
+    ],
+)
+"""In place of `describe_importance`."""
+
+
 class _Nothing:
     """Stands for an estimator: the score knows the model itself."""
 
@@ -129,4 +142,4 @@ def describe_importance(importance: Importance) -> Section:
     if n < len(importance.columns):
         text.append(f"These are the first {n} of {len(importance.columns)} columns.")
     picture = draw(plot, caption, size=(4.2, 1.0 + 0.23 * n))
-    return Section("importance", "Importance of the columns", text=text, pictures=[picture])
+    return Section("importance", TITLE, text=text, pictures=[picture])

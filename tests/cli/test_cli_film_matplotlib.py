@@ -49,7 +49,7 @@ def test_frames_have_the_colours_of_the_predicted_classes():
     film = Film(Scene(x[:0:-1], y[:0:-1], ("left", "right")))
     model.fit(x, y, optimizer=nn.Adam(0.3), epochs=40, callbacks=[film])
     assert [frame.epoch for frame in film.frames] == list(range(41))
-    last = np.asarray(film.draw()[-1].convert("RGB")) / 255
+    last = np.asarray([*film.draw()][-1].convert("RGB")) / 255
     height, width, _ = last.shape
     # Far to the left and to the right in the plane, which fills the left half of the film.
     for column, color in zip((0.08, 0.36), distinct_colors(2)):
@@ -105,3 +105,31 @@ def test_a_film_that_cannot_be_written_costs_no_run(program, tmp_path, monkeypat
     assert outcome.err == "error: a.gif: No space left on device\n"
     assert nn.Model.load(tmp_path / "run" / "model.safetensors").history
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_ctrl_c_in_the_film_says_that_the_run_is_complete(program, tmp_path, monkeypatch):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Film, "draw", interrupt)
+    outcome = program("train", *QUICK, "--epochs", "1", "--animate", "a.gif")
+    assert outcome.status == 130
+    assert outcome.err == "error: interrupted; run is complete, and a.gif was not written\n"
+    assert nn.Model.load(tmp_path / "run" / "model.safetensors").history
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_the_film_of_a_resumed_run_says_where_it_begins(program, tmp_path):
+    program("train", *QUICK, "--epochs", "2", "--schedule", "constant", "--checkpoint-every", "1")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    outcome = program("train", "--resume", "run", "--epochs", "3", "--animate", "a.gif")
+    assert outcome.status == 0
+    assert "note: a.gif begins after epoch 2, where the run was resumed\n" in outcome.err
+    assert len(read_film(tmp_path / "a.gif")[1]) == 2
+
+
+def test_names_with_dollars_are_in_a_film(program, tmp_path):
+    rows = "".join(f"{i % 7},{i % 5},{('$^$', '[/red]')[i % 2]}\n" for i in range(60))
+    (tmp_path / "a.csv").write_text(f"$y$_\\frac,b,y\n{rows}")
+    words = ("--target", "y", "--hidden", "4", "--epochs", "1")
+    assert program("train", "a.csv", *words, "--animate", "a.gif").status == 0

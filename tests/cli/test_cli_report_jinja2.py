@@ -79,7 +79,7 @@ def test_values(program, regressor, tmp_path):
     assert "predicted price" in text
 
 
-def test_data_that_are_gone_changed_or_moved(program, flowers, tmp_path):
+def test_data_that_are_gone_changed_or_moved(program, fails, flowers, tmp_path):
     shutil.copy(flowers, tmp_path / "data.csv")
     program("train", "data.csv", "--target", "kind", *SMALL, "--output", "run")
     (tmp_path / "data.csv").rename(tmp_path / "moved.csv")
@@ -100,7 +100,11 @@ def test_data_that_are_gone_changed_or_moved(program, flowers, tmp_path):
     assert "classes" in find_sections(tmp_path / "run" / "report.html")[0]
 
     (tmp_path / "data.csv").write_text("x,y,kind\n" + 9 * "1,2,a\n3,4,b\n")
-    changed = program("report", "run", "--force")
+    assert "nothing.csv: no such file" in fails("report", "run", "nothing.csv", "--force")
+    lost = fails("report", "run", "--force")
+    assert "data.csv has other contents than when run was trained" in lost
+    assert "run/report.html exists, and may have parts that need data: remove it first" in lost
+    changed = program("report", "run", "--output", "other.html")
     assert "data.csv has other contents than when run was trained" in changed.err
     assert changed.status == 0
     refused = program("report", "run", "data.csv", "--force")
@@ -110,15 +114,15 @@ def test_data_that_are_gone_changed_or_moved(program, flowers, tmp_path):
 def test_a_model_file_alone(program, run, tmp_path):
     shutil.copy(run / "model.safetensors", tmp_path / "own.safetensors")
     assert program("report", "own.safetensors").status == 0
-    sections, text = find_sections(tmp_path / "report.html")
+    sections, text = find_sections(tmp_path / "own.report.html")
     assert sections == ["settings", "weights", "activity"]
     assert "<h1>own.safetensors</h1>" in text
     assert "does not say which data it was trained with" in text
     # Its neighbours are not its own.
     model = nn.Model(nn.Dense(2), loss=nn.SoftmaxCrossEntropy()).build(2)
     model.save(tmp_path / "python.safetensors")
-    assert program("report", "python.safetensors", "--force").status == 0
-    assert "saved from Python" in (tmp_path / "report.html").read_text()
+    assert program("report", "python.safetensors").status == 0
+    assert "saved from Python" in (tmp_path / "python.report.html").read_text()
 
 
 def test_what_is_no_run(fails, tmp_path):
@@ -139,14 +143,18 @@ def test_settings_of_another_program(program, run, tmp_path):
         folder = tmp_path / "odd"
         shutil.copytree(run, folder)
         (folder / "settings.json").write_text(text)
-        assert program("report", folder, "--force").status == 0
+        (folder / "report.html").unlink()
+        outcome = program("report", folder)
+        assert outcome.status == 0
+        assert "settings.json" in outcome.err
+        assert "is not as train wrote it" in outcome.err
         assert find_sections(folder / "report.html")[0] == ["settings", "weights", "activity"]
         shutil.rmtree(folder)
 
 
 def test_an_activity_file_that_is_damaged(fails, run, tmp_path):
     shutil.copytree(run, tmp_path / "odd")
-    for text in "epoch,layer\nx,y\n", "epoch,layer\n" + 200_000 * "1":
+    for text in "junk", "epoch,layer\nx,y\n", "epoch,layer\n" + 200_000 * "1":
         (tmp_path / "odd" / "activity.csv").write_text(text)
         message = fails("report", "odd", "--force")
         assert "activity.csv is not as train wrote it" in message

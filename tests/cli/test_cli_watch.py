@@ -164,7 +164,18 @@ def test_any_values_have_bars(values):
 
 def test_one_huge_loss_does_not_hide_the_others():
     lines = draw_bars([1e6, 2.0, 2.0, 1.0], 4, 4, 2)
-    assert lines == ["█   ", "█▄▄▂"]
+    assert lines == ["↑   ", "█▄▄▂"]
+
+
+def test_a_legend_says_that_a_bar_is_cut(fit):
+    console = create_console()
+    for loss, count in [(2.0, 0), (1e6, 2)]:
+        fit.history.rows[0]["train_loss"] = loss
+        fit.history.rows[1:] = [{"epoch": i, "train_loss": 1.0} for i in (2, 3, 4)]
+        lines = console.render_lines(Watch(SCENE, console).draw(fit))
+        text = "".join(segment.text for line in lines for segment in line)
+        assert text.count("(↑ is higher)") == bool(count)
+        assert len(lines) < 24
 
 
 def test_only_so_many_frames_are_drawn_in_a_second(fit, monkeypatch):
@@ -272,7 +283,7 @@ def test_ctrl_c_leaves_the_terminal_whole(tmp_path):
 
 def test_without_a_terminal_it_says_what_to_do(fails):
     err = fails("train", *QUICK, "--watch", status=2)
-    assert "'--watch': expected a terminal" in err
+    assert "'--watch': expected a terminal, and standard error is not one" in err
     assert "--animate FILE.gif" in err
 
 
@@ -281,7 +292,9 @@ def test_colours_are_needed(watched, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     outcome = watched("train", *QUICK, "--watch")
     assert outcome.status == 2
-    assert "--animate FILE.gif" in " ".join(outcome.err.split())
+    message = " ".join(outcome.err.split())
+    assert "a terminal with colours (NO_COLOR or TERM says that it has none)" in message
+    assert "--animate FILE.gif" in message
 
 
 @pytest.mark.parametrize("option", ["--quiet", "--log"])

@@ -152,3 +152,12 @@ def test_the_largest_errors_of_images_are_images(tmp_path):
     page = Page(build_report(train(tmp_path / "x.npz", epochs=1, task="regression")))
     assert page.tags.count("img") == 10
     assert "predicted" in page.text
+
+
+def test_many_columns_have_no_importance_and_the_page_says_so(tmp_path):
+    path = tmp_path / "wide.csv"
+    draws = np.random.default_rng(0).normal(size=(60, 201))
+    rows = [",".join([*(f"{x:.2f}" for x in row), "ab"[int(row[0] > 0)]]) for row in draws]
+    path.write_text("\n".join([",".join([*(f"x{i}" for i in range(201)), "y"]), *rows]))
+    page = Page(build_report(train(path, target="y", epochs=1)))
+    assert "Importance of the columns Not measured: it is for tables of at most 200" in page.text
