@@ -138,7 +138,8 @@ def test_several_targets(program, sizes, tmp_path):
     outputs = run("model.onnx", x=x)
     assert [*outputs] == ["prediction_width", "prediction_depth"]
     for name, values in outputs.items():
-        np.testing.assert_allclose(values, np.asarray(expected[name], float), rtol=1e-5)
+        # Of the size of the targets, as those near 0 are differences.
+        np.testing.assert_allclose(values, np.asarray(expected[name], float), atol=1e-4)
 
 
 def test_pixels_are_scaled_in_the_graph(program, tmp_path):

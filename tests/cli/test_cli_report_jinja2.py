@@ -13,6 +13,9 @@ from anyback_nn.cli import main
 from anyback_nn.model import Model
 from anyback_nn.tree import tree_leaves
 
+# PyTorch comes with Jinja2, but not with what draws.
+pytestmark = pytest.mark.needs("matplotlib")
+
 SMALL = ("--hidden", "4", "--epochs", "3", "--batch-size", "16")
 
 

@@ -12,6 +12,9 @@ from report_subjects import HOSTILE, train, write_table
 import anyback_nn as nn
 from anyback_nn.report import Subject, build_report
 
+# PyTorch comes with Jinja2, but not with what draws.
+pytestmark = pytest.mark.needs("matplotlib")
+
 
 class Page(HTMLParser):
     """Collects the tags, the ids and the text of a page."""
