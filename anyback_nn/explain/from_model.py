@@ -197,8 +197,8 @@ def _list_notes(engine: Engine, optimizer: Optimizer | None, n_samples: int) -> 
     if optimizer is not None:
         these = "this sample" if n_samples == 1 else "these samples"
         notes.append(
-            f"The update is that of a step on {these} alone. A step of training takes the mean "
-            "over a batch of the training samples."
+            f"The update is that of a step on {these} alone, which is worked out and not taken. A "
+            "step of training takes the mean over a batch of the training samples."
         )
     if optimizer is not None and optimizer == training.optimizer:
         rows = training.history.rows[training.first_epoch :]

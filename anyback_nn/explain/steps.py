@@ -231,7 +231,7 @@ def _explain_difference(formula: LossFormula) -> str:
     if not formula.link or formula.gradient != "({p} − {y})":
         return ""
     name = formula.link.partition("(")[0]
-    return f" Together with that of {name} it comes to the prediction minus the target."
+    return f" The slope of the loss times that of {name} comes to the prediction minus the target."
 
 
 def _write_gradients(node: _Node, names: Names) -> Iterator[Step]:

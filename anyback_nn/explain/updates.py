@@ -182,6 +182,12 @@ def measure_norm(optimizer: Optimizer, gradients: Sequence[Array]) -> Array | No
 
 def _explain(symbol: str, text: str) -> str:
     """Explain a step in a sentence."""
+    if symbol == "change" and "{m_hat}" in text:
+        return (
+            _ABOUT[symbol] + " Plain gradient descent would move by −{rate} · {g}. Adam divides by "
+            "the size that the gradient usually has, so that in the first steps every weight moves "
+            "by about {rate}."
+        )
     if symbol != "g":
         return _ABOUT.get(symbol, "What the last step has stored; 0 before the first.")
     if text == "{dw}":

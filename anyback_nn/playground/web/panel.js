@@ -101,7 +101,8 @@ class Panel {
       `The weight ${this.playground.nameWeight({ layer, from, to })} in the next step, ` +
       `${training.steps + 1}. Its batch has the training samples ${start} to ` +
       `${start + size - 1} (m = ${size}): number 0 of the batch is sample ${start}. ` +
-      "What the derivation takes as given is in the tables of all values.";
+      "The numbers of X, Y and A in the derivation are in the tables of all values. " +
+      "To add its products by hand, choose a batch size of 1 to 4.";
     const explanation = await this.explainWalk(training.batch, title);
     const { symbols, ...update } = this.equations.updates[optimizer][l2 ? 1 : 0];
     const scalars = { rate: learningRate, t: training.t, lambda2: l2 };
