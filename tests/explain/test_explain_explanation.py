@@ -276,9 +276,9 @@ def test_samples_and_targets_must_fit():
 def test_an_explanation_is_the_same_on_every_backend(backend):
     x, y = nn.datasets.make_moons(40, noise=0.1, seed=0)
     texts = []
-    for spec in ("numpy", backend.spec):
+    for library in ("numpy", backend):
         model = nn.Model(
-            nn.Dense(3), nn.Tanh(), nn.Dense(2), loss="softmax_cross_entropy", backend=spec
+            nn.Dense(3), nn.Tanh(), nn.Dense(2), loss="softmax_cross_entropy", backend=library
         )
         model.fit(x, y, optimizer=nn.GradientDescent(0.1), epochs=1, batch_size=20, progress=False)
         texts.append(model.explain(model.backend.asarray(x[:2], "float32"), y[:2]))

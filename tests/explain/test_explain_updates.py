@@ -60,11 +60,11 @@ def follow(optimizer, backend, dtype):
     for step in range(1, N_STEPS + 1):
         grads = tuple(backend.asarray(rng.normal(size=tuple(p.shape)), dtype) for p in params)
         rate = optimizer.schedule(0.0) / step
-        trees = [params, grads, *state.values()]
-        params, grads, *slots = (tuple(xp.asarray(x, copy=True) for x in t) for t in trees)
-        before = (params, grads, dict(zip(state, slots)))
+        before, trees = (params, grads, state), (params, grads, *state.values())
+        # Arguments are donated.
+        own = [tuple(xp.asarray(x, copy=True) for x in tree) for tree in trees]
         params, state = optimizer.update(
-            *trees[:2], state, mask, optimizer.coefficients(step, rate)
+            *own[:2], dict(zip(state, own[2:])), mask, optimizer.coefficients(step, rate)
         )
         yield *before, step, rate, params
 
