@@ -90,8 +90,8 @@ def cuda_version() -> int:
 def check(session: nox.Session) -> None:
     """Test on NumPy and array-api-strict, then check style and types: three to four minutes."""
     session.log(
-        f"Tests on {' and '.join(QUICK)}, then style and types: three to four minutes on two cores, "
-        "packages included. All backends: nox -s matrix"
+        f"Tests on {' and '.join(QUICK)}, then style and types: three to four minutes on two "
+        "cores, packages included. All backends: nox -s matrix"
     )
     session.install(*install_command("numpy"), *LINT)
     run_tests(session, QUICK)
