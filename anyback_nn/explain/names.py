@@ -53,6 +53,11 @@ class Names:
     state: tuple[dict[str, str], ...]
 
     @property
+    def of_samples(self) -> frozenset[str]:
+        """The values with a row for each sample, without gradients: samples, targets, outputs."""
+        return frozenset({"X", "Y", *self.outputs, self.prediction})
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The input of each layer."""
         return ("X", *self.outputs[:-1])

@@ -57,7 +57,6 @@ def describe_walk(
     optimizer : Optimizer, optional
         None if there is no update.
     """
-    of_samples = {"X", "Y", *names.outputs, names.prediction}
     has_gradients = any(step.phase == "gradient" for step in steps)
     updates = () if optimizer is None else list_update(optimizer)
     symbols = {"X", "Y", "m", "w", "dw", "rate", "t", "norm"}
@@ -67,8 +66,8 @@ def describe_walk(
         symbols |= {*own.values()}
     return {
         "symbols": {symbol: split_symbol(symbol) for symbol in sorted(symbols)},
-        "samples": sorted(of_samples),
-        "gradients": sorted(f"d{symbol}" for symbol in of_samples),
+        "samples": sorted(names.of_samples),
+        "gradients": sorted(f"d{symbol}" for symbol in names.of_samples),
         "phases": PHASES,
         "derivatives": DERIVATIVES,
         "notations": NOTATIONS,

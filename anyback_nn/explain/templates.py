@@ -60,15 +60,13 @@ class _Elements:
 
     @classmethod
     def of(cls, names: Names, notation: str) -> _Elements:
-        outputs = {*names.outputs, names.prediction}
-        of_samples = {"X", "Y", *outputs, *(f"d{name}" for name in outputs)}
-        return cls(frozenset(of_samples), frozenset({"L", "m"}), notation == "columns")
+        return cls(names.of_samples, frozenset({"L", "m"}), notation == "columns")
 
     def name(self, symbol: str, sample: str, feature: str) -> str:
         """Name an element by its indices."""
         if symbol in self.scalars:
             return f"{{{symbol}}}"
-        if symbol in self.of_samples:
+        if symbol.removeprefix("d") in self.of_samples:
             place = f"{feature},{sample}" if self.swap else f"{sample},{feature}"
         else:
             place = f"{feature},0" if self.swap else feature

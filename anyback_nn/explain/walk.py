@@ -91,12 +91,13 @@ def to_columns(names: Names, values: Mapping[str, Any], n_samples: int) -> dict[
     gradient are the same in both notations. The gradients of outputs are times ``n_samples``,
     because textbooks have the factor 1/m of the mean in ``dW`` and ``db`` alone.
     """
-    outputs = {*names.outputs, names.prediction}
-    of_samples = {"X", "Y", *outputs, *(f"d{name}" for name in outputs)}
+    of_samples = names.of_samples
     columns = {}
     for symbol, value in values.items():
         if symbol in of_samples:
-            value = value.T if symbol[1:] not in outputs else n_samples * value.T
+            value = value.T
+        elif symbol.removeprefix("d") in of_samples:
+            value = n_samples * value.T
         elif value.ndim == 1:
             value = value[:, None]
         columns[symbol] = value

@@ -10,13 +10,7 @@ from anyback_nn.explain.page import describe_walk
 from anyback_nn.explain.steps import list_steps
 from anyback_nn.explain.walked import find_dense
 from anyback_nn.model import Model
-from anyback_nn.playground.settings import (
-    ACTIVATIONS,
-    MAX_DEPTH,
-    N_INPUTS,
-    OPTIMIZERS,
-    build_model,
-)
+from anyback_nn.playground.settings import N_INPUTS, OPTIMIZERS, build_model, list_kinds
 
 __all__ = ["describe_equations"]
 
@@ -32,15 +26,10 @@ def describe_equations() -> dict[str, Any]:
         JSON, see `describe_walk`: ``walks`` by depth and activation, such as ``"2/Tanh"``, and
         ``updates`` by optimiser, each without and with L2.
     """
-    kinds = [
-        (depth, activation)
-        for depth in range(MAX_DEPTH + 1)
-        for activation in (ACTIVATIONS if depth else [*ACTIVATIONS][:1])
-    ]
     return {
         "walks": {
-            f"{depth}/{activation}": _describe_walk(build_model((2,) * depth, activation))
-            for depth, activation in kinds
+            kind: _describe_walk(build_model((2,) * depth, activation))
+            for kind, (depth, activation) in list_kinds().items()
         },
         "updates": {
             name: [_describe_update(replace(rule, l2=l2)) for l2 in (0.0, 1.0)]

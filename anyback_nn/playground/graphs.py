@@ -26,13 +26,12 @@ from anyback_nn.onnx.graphs import trace
 from anyback_nn.onnx.steps import export_step
 from anyback_nn.optim.optimizers import Optimizer
 from anyback_nn.playground.settings import (
-    ACTIVATIONS,
     BATCH_SIZE,
-    MAX_DEPTH,
     MAX_WIDTH,
     N_INPUTS,
     OPTIMIZERS,
     build_model,
+    list_kinds,
 )
 from anyback_nn.training.step import Step, StepArguments, value_and_grad
 from anyback_nn.tree import tree_map, tree_named_leaves
@@ -58,14 +57,12 @@ def list_graphs() -> dict[str, Callable[[], onnx.ModelProto]]:
     - ``update/Adam``: the update of a layer's weights, see `trace_update`.
     """
     graphs: dict[str, Callable[[], onnx.ModelProto]] = {}
-    for depth in range(MAX_DEPTH + 1):
-        # Without hidden layers, all activations are one.
-        for activation in ACTIVATIONS if depth else [*ACTIVATIONS][:1]:
-            kind, model = f"{depth}/{activation}", build_model((MAX_WIDTH,) * depth, activation)
-            graphs[f"rows/{kind}"] = partial(trace_rows, model)
-            graphs[f"walk/{kind}"] = partial(trace_walk, model)
-            for name, optimizer in OPTIMIZERS.items():
-                graphs[f"step/{kind}/{name}"] = partial(trace_step, model, optimizer)
+    for kind, (depth, activation) in list_kinds().items():
+        model = build_model((MAX_WIDTH,) * depth, activation)
+        graphs[f"rows/{kind}"] = partial(trace_rows, model)
+        graphs[f"walk/{kind}"] = partial(trace_walk, model)
+        for name, optimizer in OPTIMIZERS.items():
+            graphs[f"step/{kind}/{name}"] = partial(trace_step, model, optimizer)
     for name, optimizer in OPTIMIZERS.items():
         graphs[f"update/{name}"] = partial(trace_update, optimizer)
     return graphs

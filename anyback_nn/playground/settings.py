@@ -19,6 +19,7 @@ __all__ = [
     "N_SEEDS",
     "OPTIMIZERS",
     "build_model",
+    "list_kinds",
 ]
 
 N_INPUTS = 2
@@ -38,6 +39,22 @@ OPTIMIZERS: dict[str, Optimizer] = {
     type(rule).__name__: rule for rule in (GradientDescent(), Momentum(), RMSProp(), Adam())
 }
 """With their default settings; the learning rate is an input of the graphs."""
+
+
+def list_kinds() -> dict[str, tuple[int, str]]:
+    """List the kinds of networks: the number of hidden layers and the activation, by a name.
+
+    Examples
+    --------
+    >>> [*list_kinds().items()][:2]
+    [('0/Tanh', (0, 'Tanh')), ('1/Tanh', (1, 'Tanh'))]
+    """
+    return {
+        f"{depth}/{activation}": (depth, activation)
+        for depth in range(MAX_DEPTH + 1)
+        # Without hidden layers, all activations are one.
+        for activation in ([*ACTIVATIONS] if depth else [*ACTIVATIONS][:1])
+    }
 
 
 def build_model(widths: tuple[int, ...], activation: str, seed: int = 0) -> Model:
