@@ -8,9 +8,9 @@ from pathlib import Path
 
 from anyback_nn.cli import options, run_folder
 from anyback_nn.cli.printing import Printer
+from anyback_nn.pages import write_page
 from anyback_nn.playground import build_playground, load_plane
 from anyback_nn.playground.numbers import SHAPES
-from anyback_nn.utils.files import atomic_write
 
 __all__ = ["play"]
 
@@ -42,8 +42,7 @@ def play(
         printer.notes(plane.notes)
         page = build_playground(plane)
     path = output or Path(tempfile.mkdtemp(prefix="anyback-nn-"), "playground.html")
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(page, path)
 
     opened = output is None if open_page is None else open_page
     if opened and not webbrowser.open(path.resolve().as_uri()):

@@ -10,9 +10,9 @@ from anyback_nn.cli import load_command, options
 from anyback_nn.cli.scores import Scores, label, write_score
 from anyback_nn.datasets import Dataset, Encoding
 from anyback_nn.model import Model
+from anyback_nn.pages import write_page
 from anyback_nn.report import Score, Subject, build_report
 from anyback_nn.utils.arguments import write_settings
-from anyback_nn.utils.files import atomic_write
 from anyback_nn.utils.messages import escape, quoted_list
 
 __all__ = ["build_subject", "list_scores", "recall_scores", "write_report"]
@@ -23,10 +23,7 @@ UNRELATED = ("output", "json", "quiet", "log", "report", "watch", "animate", "me
 
 def write_report(subject: Subject, path: Path) -> None:
     """Build a report, and write it whole or not at all."""
-    page = build_report(subject)
-    with atomic_write(path) as temporary:
-        # Names of files and in settings may have characters that UTF-8 lacks.
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    write_page(build_report(subject), path)
 
 
 def build_subject(

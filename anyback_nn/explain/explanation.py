@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from anyback_nn.explain.page import write_page
+from anyback_nn.explain.page import write_explanation
 from anyback_nn.explain.script import write_script
 from anyback_nn.explain.text import to_text
 from anyback_nn.explain.walked import Walked
@@ -36,7 +36,7 @@ class Explanation(Walked):
         DataError
             ``path`` is a folder.
         """
-        write_page(self, Path(path))
+        write_explanation(self, Path(path))
 
     def to_python(self) -> str:
         """Return a NumPy script that computes the walk and the update again."""

@@ -32,10 +32,9 @@ from anyback_nn.explain.updates import CONSTANTS, list_constants, list_update
 from anyback_nn.explain.walked import Walked
 from anyback_nn.explain.worked import EXACT, MOST_LINES, MOST_TERMS
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.pages import build_page, read_asset
-from anyback_nn.utils.files import atomic_write
+from anyback_nn.pages import build_page, read_asset, write_page
 
-__all__ = ["describe_walk", "read_scripts", "to_json", "write_page"]
+__all__ = ["describe_walk", "read_scripts", "to_json", "write_explanation"]
 
 MOST_WHOLE = 5_000
 """Elements of an array that is in the page as a whole, and weights whose updates are."""
@@ -170,7 +169,7 @@ def _to_lists(value: Any) -> Any:
     return number if math.isfinite(number) else None
 
 
-def write_page(explanation: Walked, path: Path) -> None:
+def write_explanation(explanation: Walked, path: Path) -> None:
     """Write an explanation as one HTML file, completely or not at all."""
     page = build_page(
         describe_samples(explanation),
@@ -185,5 +184,4 @@ def write_page(explanation: Walked, path: Path) -> None:
     )
     if path.is_dir():
         raise DataError(f"cannot write {path}: it is a folder; expected the path of an HTML file")
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(page, path)

@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-__all__ = ["build_page", "read_asset"]
+from anyback_nn.utils.files import atomic_write
+
+__all__ = ["build_page", "read_asset", "write_page"]
 
 _DATA = "data"
 """The id of the element that has the page's data as JSON."""
@@ -73,3 +76,12 @@ def build_page(
 def read_asset(name: str) -> str:
     """Read a style or a script of this folder."""
     return (files(__package__) / name).read_text(encoding="utf-8")
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write a page, completely or not at all.
+
+    Names of files and in settings may have characters that UTF-8 lacks: they are escaped.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
