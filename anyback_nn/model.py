@@ -13,6 +13,7 @@ import numpy as np
 
 from anyback_nn.array_api import Array, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import DivergenceError, ShapeError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
@@ -190,6 +191,7 @@ class Model(Engine):
         progress: bool | None = None,
         resume: bool | str | Path | None = None,
         on_divergence: str = "stop",
+        distributed: Communicator = ALONE,
     ) -> History:
         """Train the model; called again, it resumes training.
 
@@ -243,6 +245,11 @@ class Model(Engine):
             loss, not if `EarlyStopping` restores the best epoch), or the epoch is tried again from
             its start with a quarter of the learning rate, five times at most. With "rollback", the
             end of the first epoch is compared with its beginning.
+        distributed : Communicator, optional
+            The processes that train together, see `anyback_nn.distributed.init`: each calls `fit`
+            with the same arguments, computes with its share of every batch, and ends with the
+            model that a single process would train, to rounding. ``batch_size`` is that of all;
+            rank 0 alone writes checkpoints and shows progress.
 
         Returns
         -------
@@ -288,10 +295,11 @@ class Model(Engine):
             with (
                 self.backend.scope(self.dtype),
                 show_progress(progress) as shown,
-                nullcontext() if writer is None else writer.hold(),
+                nullcontext() if writer is None else writer.hold(distributed),
             ):
                 training_source, validation_source = build_sources(
-                    self, x, y, sample_weight, class_weight, validation, batch_size, shuffle
+                    *(self, x, y, sample_weight, class_weight),
+                    *(validation, batch_size, shuffle, distributed),
                 )
                 if writer is not None or resumed is not None:
                     context.arguments = describe_arguments(
@@ -308,7 +316,7 @@ class Model(Engine):
                     keeps_state = self.training.optimizer_state is old
                     if isinstance(schedule, str):  # which is one of this call
                         self.training = replace(self.training, first_epoch=self.training.epoch)
-                steps = self.compile_training_steps(rule)
+                steps = self.compile_training_steps(rule, training_source.ranks)
                 train(context, training_source, validation_source, steps, [*callbacks, *shown])
         except BaseException as error:
             if context.epochs_done == context.resumed_epochs:
@@ -372,7 +380,13 @@ class Model(Engine):
     # Use -------------------------------------------------------------------------------------
 
     def evaluate(
-        self, x: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int = 4096
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        batch_size: int = 4096,
+        distributed: Communicator = ALONE,
     ) -> dict[str, float]:
         """Evaluate the model on data.
 
@@ -382,6 +396,8 @@ class Model(Engine):
             As for `fit`.
         batch_size : int
             The number of samples that are computed at once; it does not change the result.
+        distributed : Communicator, optional
+            The processes that share the rows; each returns the same.
 
         Returns
         -------
@@ -398,13 +414,15 @@ class Model(Engine):
         self.check_built()
         with self.backend.scope(self.dtype):
             if y is None:
-                source: Source = batch_iterable(self, x, sample_weight=sample_weight)
+                source: Source = batch_iterable(self, x, distributed, sample_weight=sample_weight)
             else:
                 rows = check_arrays(self, x, y, sample_weight)
-                source = batch_arrays(self, rows, batch_size, resident=False)
+                source = batch_arrays(self, rows, batch_size, resident=False, ranks=distributed)
             return evaluation.evaluate(self, source)
 
-    def predict(self, x: Any, *, batch_size: int = 4096) -> Array:
+    def predict(
+        self, x: Any, *, batch_size: int = 4096, distributed: Communicator = ALONE
+    ) -> Array:
         """Predict: probabilities for a loss that classifies, else values.
 
         Parameters
@@ -413,6 +431,8 @@ class Model(Engine):
             Or a data frame, of which the columns are taken by the names that those of `fit` had.
         batch_size : int
             The number of samples that are computed at once.
+        distributed : Communicator, optional
+            The processes that share the rows; each returns all predictions.
 
         Returns
         -------
@@ -425,25 +445,27 @@ class Model(Engine):
         OutOfMemoryError
             The device ran out of memory; the message says which batch size would fit.
         """
-        return self._apply(x, batch_size, "link")
+        return self._apply(x, batch_size, "link", distributed)
 
-    def predict_classes(self, x: Any, *, batch_size: int = 4096) -> Array:
+    def predict_classes(
+        self, x: Any, *, batch_size: int = 4096, distributed: Communicator = ALONE
+    ) -> Array:
         """Predict the class index of each sample (of each label, if there are several).
 
         Parameters and return type are those of `predict`; the shape is (n_samples,).
         """
         if not self.loss.classifies:
             raise TypeError(f"{type(self.loss).__name__} does not classify: use predict")
-        return self._apply(x, batch_size, "decide")
+        return self._apply(x, batch_size, "decide", distributed)
 
-    def _apply(self, x: Any, batch_size: int, method: str) -> Array:
+    def _apply(self, x: Any, batch_size: int, method: str, distributed: Communicator) -> Array:
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
             names, finite = self.feature_names, not self.backend.defers(x)
             x = check_inputs(x, self.n_inputs, finite=finite, feature_names=names, dtype=self.dtype)
             rows = Samples(x)
-            source = batch_arrays(self, rows, batch_size, resident=False)
+            source = batch_arrays(self, rows, batch_size, resident=False, ranks=distributed)
             if is_own(self.loss):
                 result = evaluation.compute_outputs(self, source, method).outputs
             else:  # a custom loss may do anything in each call, so it is not compiled

@@ -115,9 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_output(sys.stdout)  # who reads has read enough, as with `| head`
         return 0
     except (Exception, KeyboardInterrupt) as error:
+        if ranks := sys.modules.get(f"{__name__}.ranks"):
+            ranks.speak_up()
         if "--traceback" in words:
             sys.stderr.write(escape(traceback.format_exc(), keep="\n"))
-        return _report_error(error)
+        status = _report_error(error)
+    if ranks := sys.modules.get(f"{__name__}.ranks"):
+        ranks.end(status)
     return status
 
 

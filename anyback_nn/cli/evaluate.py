@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from anyback_nn.cli import options, run_folder
+from anyback_nn.cli import options, ranks, run_folder
 from anyback_nn.cli.printing import Printer
 from anyback_nn.cli.run_data import divide_again
 from anyback_nn.cli.run_folder import TrainingData, compute_fingerprints
@@ -31,6 +31,7 @@ def evaluate(
     text_encoding: options.KnownTextEncoding = None,
     memory_limit: options.MemoryLimit = None,
     backend: options.BackendSpec = None,
+    distributed: options.Distributed = "auto",
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -40,7 +41,8 @@ def evaluate(
     of training, --part test takes the rows that training had not seen.
     """
     arguments = dict(locals())
-    device = options.select_backend(backend)
+    together = ranks.join(distributed)
+    device = ranks.choose_device(options.select_backend(backend), together)
     model, encoding = run_folder.load(run, device)
     table = options.table_options(arguments, encoding.options)
     training = TrainingData.read(run)
@@ -50,7 +52,7 @@ def evaluate(
         rows, n_seen = choose_rows(
             run, data, encoding, training, target=target, part=part, table=table
         )
-    scores = compute_scores(model, encoding, rows.x, rows.y)
+    scores = compute_scores(model, encoding, rows.x, rows.y, together)
     name = "test part" if rows.is_test_part else "all rows"
 
     printer = Printer(as_json=json, quiet=quiet)

@@ -66,6 +66,7 @@ class Film(Callback):
     """
 
     every_batch = False
+    writes = True
     comes_last = True
 
     def __init__(self, scene: Scene) -> None:

@@ -20,6 +20,7 @@ from anyback_nn.backends import Backend, select
 from anyback_nn.cli import UsageError
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.targets import TASKS
+from anyback_nn.distributed import KINDS
 from anyback_nn.errors import CheckpointError, DataError
 from anyback_nn.inputs.checks import COMPUTE_DTYPES, DTYPES
 from anyback_nn.network.activations import ACTIVATIONS
@@ -526,6 +527,15 @@ BackendSpecs = Annotated[
         "Backends, separated by commas, such as numpy,torch:cuda:0.",
         check=_check(parse_names, "at least one backend"),
         default="all that can compute here",
+    ),
+]
+Distributed = Annotated[
+    str,
+    _computing(
+        "LAUNCHER",
+        f"What has started this process with others that take part: {_join_with_or(KINDS)}.",
+        check=_one_of(KINDS),
+        default=True,
     ),
 ]
 Dtype = Annotated[str, _choice("Where to compute", "DTYPE", DTYPES)]

@@ -10,9 +10,10 @@ from typing import Any, TextIO
 
 import typer
 
-from anyback_nn.cli import options, run_folder
+from anyback_nn.cli import options, ranks, run_folder
 from anyback_nn.cli.printing import Printer
 from anyback_nn.datasets import Encoding, read
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
 from anyback_nn.utils.messages import escape, plural
@@ -33,6 +34,7 @@ def predict(
     text_encoding: options.KnownTextEncoding = None,
     memory_limit: options.MemoryLimit = None,
     backend: options.BackendSpec = None,
+    distributed: options.Distributed = "auto",
     output: options.PredictionFile = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
@@ -42,7 +44,8 @@ def predict(
     DATA need not have the target. If the data come with a test part, that part is predicted.
     """
     arguments = dict(locals())
-    device = options.select_backend(backend)
+    together = ranks.join(distributed)
+    device = ranks.choose_device(options.select_backend(backend), together)
     if output is not None:
         run_folder.check_file(output, force=force)
     model, encoding = run_folder.load(run, device)
@@ -55,8 +58,10 @@ def predict(
     rows = read(data, encoding, with_target=False, options=table, memory_limit=memory_limit)
     columns: list[tuple[str, Sequence[Any]]] = [
         *rows.ids.items(),
-        *predict_columns(model, encoding, rows.x, probabilities=probabilities),
+        *predict_columns(model, encoding, rows.x, together, probabilities=probabilities),
     ]
+    if together.rank:
+        return
 
     printer = Printer(quiet=quiet)
     printer.notes(rows.notes)
@@ -74,15 +79,21 @@ def predict(
 
 
 def predict_columns(
-    model: Model, encoding: Encoding, x: Any, *, probabilities: bool
+    model: Model,
+    encoding: Encoding,
+    x: Any,
+    together: Communicator = ALONE,
+    *,
+    probabilities: bool,
 ) -> list[tuple[str, list[Any]]]:
     """Compute the columns of the CSV file, each with its name."""
     predict = model.predict if encoding.classes is None else model.predict_classes
-    decoded = encoding.decode_columns(predict(x))
+    decoded = encoding.decode_columns(predict(x, distributed=together))
     columns = [(name, list(values)) for name, values in decoded.items()]
     if probabilities:
         # Scalars of NumPy are written with the digits of their dtype, Python's with 17.
-        columns += [(c, list(p)) for c, p in zip(encoding.classes or (), model.predict(x).T)]
+        shares = model.predict(x, distributed=together).T
+        columns += [(c, list(p)) for c, p in zip(encoding.classes or (), shares)]
     return columns
 
 

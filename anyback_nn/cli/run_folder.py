@@ -154,6 +154,12 @@ class RunFolder:
         """The folder of the checkpoints."""
         return self.path / CHECKPOINTS
 
+    @classmethod
+    def of_other(cls, path: Path | None) -> RunFolder:
+        """Return that of another rank than 0, which writes nothing and locks nothing."""
+        path = path or Path(os.devnull)
+        return cls(path, path.name, FileLock(path / LOCK))
+
     def __enter__(self) -> Self:
         return self
 
@@ -282,7 +288,7 @@ def open_new(path: Path | None, name: str) -> RunFolder:
         raise AnybackError(f"cannot write {path or 'runs'}: {error.strerror}") from error
 
 
-def reopen(path: Path) -> tuple[RunFolder, dict[str, Any]]:
+def reopen(path: Path, rank: int = 0) -> tuple[RunFolder, dict[str, Any]]:
     """Lock the folder of a run that is resumed, and read its settings.
 
     Raises
@@ -297,7 +303,7 @@ def reopen(path: Path) -> tuple[RunFolder, dict[str, Any]]:
             "begun, such as runs/digits-1"
         )
     try:
-        folder = RunFolder(path, path.name, _lock(path))
+        folder = RunFolder.of_other(path) if rank else RunFolder(path, path.name, _lock(path))
     except OSError as error:
         raise AnybackError(f"cannot write {path}: {error.strerror}") from error
     try:

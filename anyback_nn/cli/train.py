@@ -16,7 +16,7 @@ from rich.table import Table
 
 from anyback_nn import __version__
 from anyback_nn.backends import Backend
-from anyback_nn.cli import options, recipe, run_folder
+from anyback_nn.cli import options, ranks, recipe, run_folder
 from anyback_nn.cli.film import Film, check_film
 from anyback_nn.cli.printing import Printer, create_table, print_message
 from anyback_nn.cli.run_folder import RunFolder, TrainingData
@@ -24,6 +24,7 @@ from anyback_nn.cli.scene import Scene
 from anyback_nn.cli.scores import Scores, choose_judge, compute_scores, show_scores
 from anyback_nn.cli.watch import Watch, require_terminal
 from anyback_nn.datasets import Dataset, load
+from anyback_nn.distributed import Communicator
 from anyback_nn.errors import AnybackError, DivergenceError, OutOfMemoryError
 from anyback_nn.inputs.checks import check_compute_dtype
 from anyback_nn.model import Model
@@ -86,6 +87,7 @@ def train(
     resume: options.Resume = None,
     seed: options.Seed = 0,
     backend: options.BackendSpec = None,
+    distributed: options.Distributed = "auto",
     dtype: options.Dtype = "float32",
     compute_dtype: options.ComputeDtype = None,
     output: options.RunFolder = None,
@@ -101,17 +103,19 @@ def train(
     The test part is the one that the data come with, else a fifth of the rows, or what --test-file,
     --test-share, --group or --time say.
     """
-    asked = {name: value for name, value in locals().items() if name not in ("context", "resume")}
+    others = ("context", "resume", "distributed")
+    asked = {name: value for name, value in locals().items() if name not in others}
     if resume is None:
         if data is None:
             raise typer.BadParameter("expected DATA, or --resume", param_hint="'DATA'")
-        run(asked)
+        run(asked, ranks.join(distributed))
         return
     refuse_changes(context)
+    together = ranks.join(distributed)
     # Locked before anything is read.
-    folder, settings = run_folder.reopen(resume)
+    folder, settings = run_folder.reopen(resume, together.rank)
     with folder:
-        run(combine(context, asked, settings["asked"], resume), folder, settings)
+        run(combine(context, asked, settings["asked"], resume), together, folder, settings)
 
 
 # Resuming ----------------------------------------------------------------------------------------
@@ -121,7 +125,7 @@ SHOWN = ("json", "quiet", "log", "watch", "animate")
 
 RESUMED_WITH = (
     *("data", "test_file", "epochs", "on_divergence", "checkpoint_every", "backend"),
-    *("memory_limit", *SHOWN),
+    *("distributed", "memory_limit", *SHOWN),
 )
 """What may be other than when the run was begun."""
 
@@ -151,7 +155,8 @@ def combine(
     """Return the arguments with which a run was begun, and those that are given now."""
     with checkpoint.name_file(path / run_folder.SETTINGS):
         combined = options.recall(context.command, begun)
-    combined |= {name: asked[name] for name in RESUMED_WITH if is_given(context, name)}
+    given = [name for name in RESUMED_WITH if name in asked and is_given(context, name)]
+    combined |= {name: asked[name] for name in given}
     # What was shown then says nothing about now.
     combined |= {name: asked[name] for name in SHOWN}
     return {name: combined[name] for name in asked}
@@ -162,6 +167,7 @@ def combine(
 
 def run(
     arguments: dict[str, Any],
+    together: Communicator,
     folder: RunFolder | None = None,
     begun: Mapping[str, Any] | None = None,
 ) -> None:
@@ -172,6 +178,7 @@ def run(
     device = options.select_backend(asked.backend)
     device.check_computes("steps")
     asked.backend = device.spec
+    device = ranks.choose_device(device, together)
     with options.usage_error("--compute-dtype"):
         check_compute_dtype(asked.compute_dtype, asked.dtype, device)
     reading = describe_reading(asked)
@@ -211,20 +218,23 @@ def run(
     printer = Printer(as_json=asked.json, quiet=asked.quiet)
     fingerprint = next(iter(fingerprints), None)
     known["data"] = vars(TrainingData(fingerprint, reading, len(dataset.x_train)))
-    if folder is None:
+    if folder is None and together.rank:
+        folder = RunFolder.of_other(asked.output)
+    elif folder is None:
         folder = run_folder.open_new(asked.output, dataset.name)
     with folder:
         folder.name = dataset.name
-        folder.begin(known)
+        if together.rank == 0:
+            folder.begin(known)
         printer.notes(dataset.notes)
         printer.show(recipe.describe_data(dataset) + "\n")
         printer.show(network_table(model))
         printer.show("")
         activity = ActivityLog() if asked.report else None
         checkpoints = RunCheckpoint(folder, known, asked, printer)
-        best_epoch = fit(asked, model, parts, checkpoints, activity, watch, film)
-        finish(asked, model, dataset, folder, printer, known, best_epoch, activity)
-    if film is not None:  # the run is whole, whatever becomes of it
+        best_epoch = fit(asked, model, parts, checkpoints, activity, watch, film, together)
+        finish(asked, model, dataset, folder, printer, known, best_epoch, activity, together)
+    if film is not None and together.rank == 0:  # the run is whole, whatever becomes of it
         write_film(film, asked.animate, folder.path, printer)
 
 
@@ -324,6 +334,7 @@ def fit(
     activity: ActivityLog | None,
     watch: Watch | None,
     film: Film | None,
+    together: Communicator,
 ) -> int:
     """Train on the parts of `divide`; return the epoch that early stopping has kept, or 0."""
     path, folder = checkpoints.run.path, checkpoints.folder
@@ -352,6 +363,7 @@ def fit(
                 progress=False if asked.quiet or asked.log or asked.watch else None,
                 resume=True,
                 on_divergence=asked.on_divergence,
+                distributed=together,
             )
     except (DivergenceError, OutOfMemoryError) as error:
         if not list_files(folder):
@@ -385,13 +397,17 @@ def finish(
     known: dict[str, Any],
     best_epoch: int,
     activity: ActivityLog | None,
+    together: Communicator,
 ) -> None:
     """Measure the test part, write the run, and print both; then write its report, if asked to."""
     kept: Any = None
     try:
         with catch_signals():
             # Before anything is printed: what reads the output may be gone, or fail.
-            scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
+            test = (dataset.x_test, dataset.y_test)
+            scores = compute_scores(model, dataset.encoding, *test, together)
+            if together.rank:
+                return
             result = summarize(model, best_epoch, scores)
             kept = folder.finish(
                 model,

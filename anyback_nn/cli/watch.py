@@ -99,6 +99,7 @@ class Watch(Callback):
     """
 
     every_batch = False
+    writes = True
     comes_last = True
 
     def __init__(self, scene: Scene, console: Console) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from array_api_compat import device
 
 from anyback_nn.array_api import Array, array_namespace, is_numpy, on_host, to_numpy
 from anyback_nn.backends import Backend
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.inputs.checks import (
     Samples,
@@ -55,6 +56,9 @@ class Source(ABC):
     can_repeat: ClassVar[bool] = False
     """Whether an epoch has the same batches each time."""
 
+    ranks: Communicator = ALONE
+    """The processes that have a share of each batch."""
+
     @property
     @abstractmethod
     def n_batches(self) -> int | None:
@@ -67,7 +71,11 @@ class Source(ABC):
 
     @abstractmethod
     def epoch(self, number: int) -> Iterator[Samples]:
-        """Iterate over the batches of the epoch with this number."""
+        """Iterate over the batches of the epoch with this number: over the rows of this rank."""
+
+    @abstractmethod
+    def size_of(self, number: int) -> int:
+        """Return the number of rows of all ranks in this batch, the latest one of an epoch."""
 
     @property
     def all_rows(self) -> Samples | None:
@@ -122,6 +130,7 @@ class ArraySource(Source):
     resident: bool = False
     in_blocks: bool = True
     check: Callable[..., None] | None = None
+    ranks: Communicator = ALONE
 
     can_repeat = True
 
@@ -138,13 +147,18 @@ class ArraySource(Source):
     def rows_a_batch(self) -> int:
         return min(self.batch_size or self.n_samples, self.n_samples)
 
+    def size_of(self, number: int) -> int:
+        return min(self.rows_a_batch, self.n_samples - number * self.rows_a_batch)
+
     def _bounds(self) -> list[tuple[int, int]]:
         """Return the start and stop of each batch."""
         n, size = self.n_samples, self.rows_a_batch
         return [(start, min(start + size, n)) for start in range(0, n, size)]
 
     def epoch(self, number: int) -> Iterator[Samples]:
-        order = self._order(number)
+        order, bounds = self._order(number), self._bounds()
+        if self.ranks.size > 1:
+            order, bounds = self._share(order, bounds)
         if order is not None and self.resident:
             order = _index_of(self.rows.x, order)
         # In each epoch, because training and validation rows can be of the same memory map.
@@ -161,9 +175,17 @@ class ArraySource(Source):
                 self.check(batch.x, start=start)
             return self.move_batch(batch)
 
-        n, size = self.n_samples, self.rows_a_batch
         width = math.prod(self.rows.x.shape[1:]) if self.in_blocks else BLOCK
-        return batches_of(gather, n, size, width)
+        return batches_of(gather, bounds, width)
+
+    def _share(
+        self, order: Any, bounds: list[tuple[int, int]]
+    ) -> tuple[Any, list[tuple[int, int]]]:
+        """Return the row numbers of this rank in order, and the bounds of its batches in them."""
+        order = np.arange(self.n_samples) if order is None else order
+        parts = [order[start:stop][self.ranks.share(stop - start)] for start, stop in bounds]
+        ends = np.cumsum([0, *map(len, parts)]).tolist()
+        return np.concatenate(parts), [*pairwise(ends)]
 
     @property
     def all_rows(self) -> Samples | None:
@@ -219,7 +241,7 @@ BLOCK = 2**16
 
 
 def batches_of(
-    gather: Callable[[int, int], Samples], n_samples: int, size: int, width: int
+    gather: Callable[[int, int], Samples], bounds: Sequence[tuple[int, int]], width: int
 ) -> Iterator[Samples]:
     """Cut batches from larger blocks, each gathered in one call.
 
@@ -227,21 +249,23 @@ def batches_of(
     ----------
     gather : callable
         Returns the samples of an epoch from a start to a stop.
-    n_samples, size : int
-        The number of samples in the epoch, and in a batch.
+    bounds : sequence of (int, int)
+        The start and stop of each batch, one after the other.
     width : int
         The number of elements of a sample.
     """
-    step = size * max(1, BLOCK // max(size * width, 1))
-    for begin in range(0, n_samples, step):
-        end = min(begin + step, n_samples)
-        block = gather(begin, end)
-        if end - begin <= size:
+    size = bounds[0][1] - bounds[0][0]
+    n_batches = max(1, BLOCK // max(size * width, 1))
+    for first in range(0, len(bounds), n_batches):
+        some = bounds[first : first + n_batches]
+        begin = some[0][0]
+        block = gather(begin, some[-1][1])
+        if len(some) == 1:
             yield block
             continue
-        for start in range(0, end - begin, size):
-            stop = min(start + size, end - begin)
-            yield Samples(*[None if array is None else array[start:stop, ...] for array in block])
+        for start, stop in some:
+            rows = slice(start - begin, stop - begin)
+            yield Samples(*[None if array is None else array[rows, ...] for array in block])
 
 
 def array_source(
@@ -305,6 +329,7 @@ class IterableSource(Source):
     network: Network
     n_in: int
     feature_names: tuple[str, ...] | None = None
+    ranks: Communicator = ALONE
     _checked: bool = field(default=False, init=False)
     _rows_a_batch: int = field(default=0, init=False)
 
@@ -319,6 +344,9 @@ class IterableSource(Source):
     def rows_a_batch(self) -> int:
         return self._rows_a_batch
 
+    def size_of(self, number: int) -> int:
+        return self._rows_a_batch
+
     def epoch(self, number: int) -> Iterator[Samples]:
         position, feed = -1, self.backend.transfer()
         iterate = getattr(self.batches, "epoch", None)
@@ -331,6 +359,9 @@ class IterableSource(Source):
             self._rows_a_batch = count_rows(rows.x)
             if position == 0 and not self._checked:
                 warn_of_lost_variation(rows, self.dtype)
+            if self.ranks.size > 1:
+                own = self.ranks.share(self._rows_a_batch)
+                rows = Samples(*(take(array, own) for array in rows))
             yield move(rows, self.backend, self.dtype, feed)
         if position < 0:
             exhausted = iter(self.batches) is self.batches

@@ -10,16 +10,17 @@ parameters). Nothing has to be registered.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.tree import tree_map
 from anyback_nn.utils.arguments import check_methods
 
 if TYPE_CHECKING:
-    from anyback_nn.array_api import Array
     from anyback_nn.random import Random
 
-__all__ = ["PREDICTION", "Context", "Layer", "as_pair"]
+__all__ = ["PREDICTION", "Batch", "Context", "Layer", "as_pair", "batch_mean"]
 
 
 def as_pair(result: Any, owner: object, returned: str) -> tuple[Any, Any]:
@@ -40,6 +41,29 @@ def as_pair(result: Any, owner: object, returned: str) -> tuple[Any, Any]:
     )
 
 
+class Batch(NamedTuple):
+    """A batch of training that several processes share.
+
+    Attributes
+    ----------
+    n_samples : float
+        The number of samples of all processes.
+    add : callable
+        Adds an array over all processes.
+    """
+
+    n_samples: float
+    add: Callable[[Array], Array]
+
+
+def batch_mean(x: Array, batch: Batch | None = None) -> Array:
+    """Average over the samples of a batch, of which ``x`` has a share: shape (..., 1, n)."""
+    xp = array_namespace(x)
+    if batch is None:
+        return xp.mean(x, axis=-2, keepdims=True)
+    return batch.add(xp.sum(x, axis=-2, keepdims=True)) / batch.n_samples
+
+
 class Context(NamedTuple):
     """Arguments of ``forward`` in addition to the parameters and the input.
 
@@ -51,11 +75,14 @@ class Context(NamedTuple):
         Arrays that the layer carries from step to step and does not learn by gradients.
     noise : array, optional
         The random numbers that the layer drew for this training step.
+    batch : Batch, optional
+        The whole batch, if this process has a share of it; see `batch_mean`.
     """
 
     training: bool = False
     state: Any = {}  # noqa: RUF012 - a default that is only ever read
     noise: Any = None
+    batch: Batch | None = None
 
 
 PREDICTION = Context()
@@ -90,6 +117,10 @@ class Layer(ABC):
     full_precision: ClassVar[bool] = False
     """Whether it computes in the model's dtype where other layers compute in 16 bits, because it
     sums many squares or exponentials. A layer with a state always does."""
+
+    mixes_samples: ClassVar[bool] = False
+    """Whether an output depends on other samples of the batch, through `batch_mean` alone: then
+    processes can share the batch."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Check the signatures of a new layer."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.initializers import GlorotUniform, Initializer
-from anyback_nn.network.layer import PREDICTION, Context, Layer
+from anyback_nn.network.layer import PREDICTION, Context, Layer, batch_mean
 from anyback_nn.utils.arguments import check_range
 from anyback_nn.utils.messages import suggest_call
 
@@ -139,19 +141,16 @@ def _init_scale_and_shift(n_in: int, draws: Random) -> dict[str, Array]:
     return {"scale": draws.full((n_in,), 1.0), "shift": draws.full((n_in,), 0.0)}
 
 
-def _normalize_backward(x_hat: Array, inverse_std: Array, d_hat: Array, axis: int) -> Array:
-    """Derive ``x_hat = (x - mean) / std`` along ``axis``, where mean and std depend on ``x`` too.
+def _normalize_backward(
+    x_hat: Array, inverse_std: Array, d_hat: Array, mean: Callable[[Array], Array]
+) -> Array:
+    """Derive ``x_hat = (x - mean) / std``, where mean and std depend on ``x`` too.
 
-    With ``n`` elements along the axis, ``dx_hat_i/dx_j = ([i = j] - 1/n - x_hat_i x_hat_j / n) /
+    With a ``mean`` of ``n`` elements, ``dx_hat_i/dx_j = ([i = j] - 1/n - x_hat_i x_hat_j / n) /
     std``: the 1/n comes from the mean, the last term from the standard deviation. Summed with the
     weights ``d_hat_i``: ``dx = (d_hat - mean(d_hat) - x_hat mean(d_hat x_hat)) / std``.
     """
-    xp = array_namespace(d_hat)
-    return inverse_std * (
-        d_hat
-        - xp.mean(d_hat, axis=axis, keepdims=True)
-        - x_hat * xp.mean(d_hat * x_hat, axis=axis, keepdims=True)
-    )
+    return inverse_std * (d_hat - mean(d_hat) - x_hat * mean(d_hat * x_hat))
 
 
 @dataclass(frozen=True)
@@ -177,6 +176,7 @@ class BatchNorm(Layer):
     momentum: float = 0.9
     epsilon: float = 1e-5
     full_precision = True
+    mixes_samples = True
 
     def __post_init__(self) -> None:
         check_range(self, "from 0 to below 1", "momentum")
@@ -193,8 +193,8 @@ class BatchNorm(Layer):
 
         A single sample has no unbiased variance, so a batch of one leaves them unchanged.
         """
-        x_hat, _, (mean, variance) = cache
-        n_samples = x_hat.shape[-2]
+        x_hat, _, (mean, variance, batch) = cache
+        n_samples = x_hat.shape[-2] if batch is None else batch.n_samples
         if n_samples < 2:
             return state
         unbiased = n_samples / (n_samples - 1)
@@ -215,18 +215,18 @@ class BatchNorm(Layer):
     def forward(self, params: Any, x: Array, context: Context = PREDICTION) -> tuple[Array, Any]:
         xp = array_namespace(x)
         if context.training:
-            mean = xp.mean(x, axis=-2, keepdims=True)
+            mean = batch_mean(x, context.batch)
             centered = x - mean
-            variance = xp.mean(centered * centered, axis=-2, keepdims=True)
-            batch = (mean, variance)
+            variance = batch_mean(centered * centered, context.batch)
+            statistics = (mean, variance, context.batch)
         else:
             centered = x - context.state["mean"][..., None, :]
             variance = context.state["variance"][..., None, :]
-            batch = None
+            statistics = None
         inverse_std = 1.0 / xp.sqrt(variance + self.epsilon)
         x_hat = centered * inverse_std
         y = params["scale"][..., None, :] * x_hat + params["shift"][..., None, :]
-        return y, (x_hat, inverse_std, batch)
+        return y, (x_hat, inverse_std, statistics)
 
     def backward(self, params: Any, cache: Any, dy: Array) -> tuple[Array, Any]:
         """Derive ``y = scale x_hat + shift``.
@@ -236,12 +236,13 @@ class BatchNorm(Layer):
         ``x``, and ``dx = d_hat / std``.
         """
         xp = array_namespace(dy)
-        x_hat, inverse_std, batch = cache
+        x_hat, inverse_std, statistics = cache
         d_hat = dy * params["scale"][..., None, :]
-        if batch is None:
+        if statistics is None:
             dx = d_hat * inverse_std
         else:
-            dx = _normalize_backward(x_hat, inverse_std, d_hat, axis=-2)
+            mean = partial(batch_mean, batch=statistics[2])
+            dx = _normalize_backward(x_hat, inverse_std, d_hat, mean)
         return dx, {"scale": xp.sum(dy * x_hat, axis=-2), "shift": xp.sum(dy, axis=-2)}
 
 
@@ -280,5 +281,6 @@ class LayerNorm(Layer):
         """Derive as in `BatchNorm.backward`, with the mean taken over the features."""
         xp = array_namespace(dy)
         x_hat, inverse_std = cache
-        dx = _normalize_backward(x_hat, inverse_std, dy * params["scale"][..., None, :], axis=-1)
+        mean = partial(xp.mean, axis=-1, keepdims=True)
+        dx = _normalize_backward(x_hat, inverse_std, dy * params["scale"][..., None, :], mean)
         return dx, {"scale": xp.sum(dy * x_hat, axis=-2), "shift": xp.sum(dy, axis=-2)}

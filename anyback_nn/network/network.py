@@ -176,7 +176,7 @@ class Network(Layer):
         """Iterate over the output and the cache of the layers."""
         sizes = iter(self.sizes(x.shape[-1])[1:])
         for layer, own, state, noise in self._iterate(params, context):
-            own_context = Context(context.training, state, noise)
+            own_context = context._replace(state=state, noise=noise)
             x, cache = _forward(layer, own, x, own_context, next(sizes))
             yield x, cache
 

@@ -61,6 +61,9 @@ class Random:
     dtype : str
         Dtype of the arrays, ``"float32"`` or ``"float64"``. The numbers are drawn in float64 and
         rounded, so both dtypes start from the same weights.
+    rows : slice, optional
+        The rows of a batch that are kept of what is drawn for all of it, along axis -2. Default:
+        all.
 
     Examples
     --------
@@ -73,6 +76,7 @@ class Random:
     generator: Any
     backend: Backend
     dtype: str
+    rows: slice | None = None
 
     def normal(self, shape: tuple[int, ...], std: float = 1.0) -> Array:
         """Draw from the normal distribution with mean 0 and standard deviation ``std``."""
@@ -116,13 +120,26 @@ class Random:
                     state = philox.state["state"]
                     start = np.concatenate((state["key"], state["counter"])).view("int64")
                     philox.advance(n_blocks)
-                    return compute(self.backend.asarray(start), threshold)
+                    return self._cut(compute(self.backend.asarray(start), threshold))
+        before, low, high = 0, 0, size
+        if self.rows is not None and len(shape) == 2:
+            # The blocks of these rows alone are drawn, and the others passed over.
+            low, high = self.rows.start * shape[1], self.rows.stop * shape[1]
+            before = low // WORDS_PER_BLOCK
+            shape = (self.rows.stop - self.rows.start, shape[1])
+        end = -(-high // WORDS_PER_BLOCK)
+        philox.advance(before)
         # The lower half of each word of 64 bits comes first, whatever the machine's byte order.
-        bits = philox.random_raw(4 * n_blocks).astype("<u8", copy=False).view("<u4")
-        return self.backend.asarray(bits[:size].reshape(shape) < threshold)
+        bits = philox.random_raw(4 * (end - before)).astype("<u8", copy=False).view("<u4")
+        philox.advance(n_blocks - end)
+        bits = bits[low - before * WORDS_PER_BLOCK :][: high - low]
+        return self.backend.asarray(bits.reshape(shape) < threshold)
 
     def _move(self, x: Any) -> Array:
-        return self.backend.asarray(x, dtype=self.dtype)
+        return self.backend.asarray(self._cut(x), dtype=self.dtype)
+
+    def _cut(self, x: Array) -> Array:
+        return x if self.rows is None or x.ndim < 2 else x[..., self.rows, :]
 
 
 class ZerosOnly(Random):

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend
+from anyback_nn.distributed import Communicator
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.inputs.checks import Samples, is_sparse, warn_of_lost_variation
@@ -129,6 +130,7 @@ class BaseMLP(Estimator):
         "early_stopping_metric": [None, str, callable],
         "callbacks": [None, list, tuple],
         "progress": ["boolean"],
+        "distributed": [Communicator],
     }
 
     def _store(self, arguments: Mapping[str, Any]) -> None:
@@ -255,7 +257,7 @@ class BaseMLP(Estimator):
                 part = Samples(*(inputs.take_rows(array, held) for array in given))
                 seen = part.x if table is None else inputs.take_rows(table, held)
                 measured = Validation.build(self, part, scorer, (seen, y[held]))
-            options: dict[str, Any] = {}
+            options: dict[str, Any] = {"ranks": self.distributed}
             if self.shuffle and self._in_epochs:
                 chosen = np.arange(n_samples) if chosen is None else chosen
                 options["kind"] = partial(ShuffledSource, random=random)

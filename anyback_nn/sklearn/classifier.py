@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import (
 
 from anyback_nn.array_api import Array, array_namespace, find_index_dtype, is_numpy, to_numpy
 from anyback_nn.backends import select_for
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.network.activations import log_sum_exp, softplus
 from anyback_nn.network.losses import (
     BinaryCrossEntropy,
@@ -149,6 +150,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         epoch, and there are no batches.
     progress : bool
         Whether to show progress: a bar on a terminal, else a line an epoch.
+    distributed : Communicator, optional
+        The processes that fit together, see `anyback_nn.distributed.init`; each predicts alone.
 
     Attributes
     ----------
@@ -243,6 +246,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         early_stopping_metric: Any = None,
         callbacks: Any = None,
         progress: bool = False,
+        distributed: Communicator = ALONE,
     ) -> None:
         self._store(locals())
 

@@ -75,7 +75,8 @@ def export_estimator_step(estimator: Any) -> onnx.ModelProto:
     settings = (estimator._gradient_factor, estimator.average_weights)
 
     def build(layout: Layout) -> Step:
-        step: Step = replace(objective, layout=layout).build_step(optimizer, *settings)
+        halves = replace(objective, layout=layout).build_halves(optimizer, *settings)
+        step: Step = halves.join()
         return step
 
     def init(params: Packed) -> dict[str, Packed]:

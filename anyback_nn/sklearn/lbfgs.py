@@ -66,7 +66,7 @@ class Problem:
         self.vector_layout = Layout(model.layout.tree, packed=True)
         self.batches = list(self.source.epoch(0)) if self.source.n_batches == 1 else None
         weights = self.source.rows.weights
-        self.total = _count(self.source.n_samples, weights)
+        self.total = self.source.n_samples if weights is None else float(to_numpy(weights).sum())
         self.strength = self.objective.alpha / self.total + self.objective.l2
         (mask,) = self.vector_layout.penalty_mask(self._stored())
         self.mask = to_numpy(mask).astype(np.float64)
@@ -95,32 +95,25 @@ class Problem:
     def __call__(self, vector: Any) -> tuple[float, Any]:
         model = self.model
         array = model.backend.asarray(vector, model.dtype)
-        value, gradient = 0.0, np.zeros(vector.shape)
+        derived = np.zeros(vector.size + 1)
         for batch in self.batches or self.source.epoch(0):
-            share = 1.0 if self.batches else _count(batch.x.shape[0], batch.weights) / self.total
             part = to_numpy(self.compute((array,), model.training.state, *batch))
-            value += share * float(part[0])
-            gradient += share * part[1:]
-        decayed = self.strength * self.mask * vector
-        return value + 0.5 * float(decayed @ vector), gradient + decayed
-
-
-def _count(n_samples: int, weights: Any) -> float:
-    """Return the number of samples, or the sum of their weights."""
-    return float(n_samples if weights is None else to_numpy(weights).sum())
+            derived += batch.x.shape[0] / self.total * part
+        derived, decayed = self.source.ranks.add(derived), self.strength * self.mask * vector
+        return float(derived[0]) + 0.5 * float(decayed @ vector), derived[1:] + decayed
 
 
 def _build_gradient(objective: Objective, layout: Layout) -> Callable[..., Array]:
     """Build the function ``(vector, state, x, y, weights) -> values`` of one batch.
 
-    The values are the mean loss and the gradient in one array, which is read once: a lazy library
-    computes an array when it is read.
+    The values are those of `Objective.value_and_grad` in one array, which is read once: a lazy
+    library computes an array when it is read.
     """
     compute = objective.value_and_grad()
 
     def gradient(vector: Packed, state: Any, x: Array, y: Array, weights: Array | None) -> Array:
         args = StepArguments(layout.unpack(vector), {}, state, (), (), x, y, weights, None)
-        grads, _, value, _ = compute(args)
+        grads, _, (value, *_) = compute(args)
         return array_namespace(value).concat([value[None], *layout.pack(grads)])
 
     return gradient

@@ -12,11 +12,11 @@ from typing import Any
 
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.network.layout import Layout, Packed
-from anyback_nn.network.losses import Loss, forward_loss
+from anyback_nn.network.losses import Loss, forward_loss, weighted_mean
 from anyback_nn.network.network import Network
 from anyback_nn.optim.averaging import update_average
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.training.step import Step, StepArguments, StepReport, value_and_grad
+from anyback_nn.training.step import Halves, StepArguments, StepReport, value_and_grad
 
 __all__ = ["Objective", "Scaled"]
 
@@ -61,32 +61,26 @@ class Objective:
     l2: float
 
     def value_and_grad(
-        self, gradient_factor: float = 1.0
-    ) -> Callable[..., tuple[Any, Any, Array, Any]]:
-        """Build ``StepArguments -> gradients, cache, value, count``, with trees of parameters.
+        self, gradient_factor: float = 1.0, add: Callable[[Array], Array] | None = None
+    ) -> Callable[..., tuple[Any, Any, StepReport]]:
+        """Build ``StepArguments -> gradients, cache, report``, with trees of parameters.
 
-        They are those of the mean loss, without the penalty; ``count`` is the number of samples,
-        or the sum of their weights.
+        They are those of the sum of the samples' weighted losses, divided by the number of samples
+        and without the penalty. The report is its value and, if there are weights, their mean.
 
-        ``gradient_factor`` multiplies the gradients alone.
+        ``gradient_factor`` multiplies the gradients alone. ``add`` adds over all ranks.
         """
         factor = self.factor * gradient_factor
-        derive = value_and_grad(
-            self.network, self.loss if factor == 1.0 else Scaled(self.loss, factor)
-        )
+        loss = self.loss if factor == 1.0 else Scaled(self.loss, factor)
+        derive = value_and_grad(self.network, loss, add=add)
 
-        def compute(args: StepArguments) -> tuple[Any, Any, Array, Any]:
-            count: Any = int(args.x.shape[0])
-            if args.weights is not None:
-                xp = array_namespace(args.weights)
-                total = xp.sum(args.weights)
-                # A batch whose weights are all 0 has the gradient of the penalty alone.
-                total = xp.where(total > 0, total, xp.ones_like(total))
-                args, count = args._replace(weights=args.weights * (count / total)), total
+        def compute(args: StepArguments) -> tuple[Any, Any, StepReport]:
             grads, cache, (value,) = derive(args)
             if gradient_factor != 1.0:
                 value = value / gradient_factor
-            return grads, cache, value, count
+            if args.weights is None:
+                return grads, cache, (value,)
+            return grads, cache, (value, weighted_mean(args.weights, None, args.n_samples))
 
         return compute
 
@@ -95,20 +89,36 @@ class Objective:
         """The penalties as arguments of each step, so that other values need no other step."""
         return (self.alpha, self.l2) if self.alpha or self.l2 else ()
 
-    def build_step(self, optimizer: Optimizer, gradient_factor: float, decay: float | None) -> Step:
-        """Build the function that takes one step of training.
+    def build_halves(
+        self,
+        optimizer: Optimizer,
+        gradient_factor: float,
+        decay: float | None,
+        add: Callable[[Array], Array] | None = None,
+    ) -> Halves:
+        """Build the halves of a step of training.
 
-        ``gradient_factor`` is that of `value_and_grad`, and ``decay`` that of the moving average of
-        the parameters, which is the slot ``"average"``.
+        ``gradient_factor`` and ``add`` are those of `value_and_grad`, and ``decay`` that of the
+        moving average of the parameters, which is the slot ``"average"``.
         """
-        compute = self.value_and_grad(gradient_factor)
+        compute = self.value_and_grad(gradient_factor, add)
 
-        def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
-            args = StepArguments(*arguments)
+        def derive(args: StepArguments) -> tuple[Packed, StepReport, Any]:
             tree = self.layout.unpack(args.params)
-            gradients, cache, value, count = compute(args._replace(params=tree))
-            state = self.network.next_state(args.state, cache)
-            grads, coefficients = self.layout.pack(gradients), args.coefficients
+            grads, cache, report = compute(args._replace(params=tree))
+            return self.layout.pack(grads), report, self.network.next_state(args.state, cache)
+
+        def update(
+            args: StepArguments, grads: Packed, report: StepReport, state: Any
+        ) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
+            (value, *weight), coefficients = report, args.coefficients
+            count: Any = args.x.shape[0] if args.n_samples is None else args.n_samples
+            for mean in weight:
+                total, xp = mean * count, array_namespace(mean)
+                # A batch whose weights are all 0 has the gradient of the penalty alone.
+                total = xp.where(total > 0, total, xp.ones_like(total))
+                factor, count = count / total, total
+                grads, value = tuple(g * factor for g in grads), value * factor
             if self.coefficients:
                 *own, alpha, l2 = coefficients
                 coefficients, strength = tuple(own), alpha / count + l2
@@ -122,7 +132,7 @@ class Objective:
                 kept["average"] = update_average(average, params, decay)
             return params, kept, state, (value,)
 
-        return step
+        return Halves(derive, update)
 
 
 def _with_penalty(

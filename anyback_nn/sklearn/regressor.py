@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from anyback_nn.array_api import Array, to_numpy
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.network.losses import LOSSES, Loss, MeanSquaredError, Poisson
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.base import BaseMLP, is_stochastic
@@ -132,6 +133,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epoch, and there are no batches.
     progress : bool
         Whether to show progress: a bar on a terminal, else a line an epoch.
+    distributed : Communicator, optional
+        The processes that fit together, see `anyback_nn.distributed.init`; each predicts alone.
 
     Attributes
     ----------
@@ -224,6 +227,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         early_stopping_metric: Any = None,
         callbacks: Any = None,
         progress: bool = False,
+        distributed: Communicator = ALONE,
     ) -> None:
         self._store(locals())
 

@@ -75,7 +75,8 @@ def train(
         # The model distinguishes losses, even those that cannot be hashed.
         (objective.factor, len(objective.coefficients), *settings),
         optimizer,
-        lambda: objective.build_step(optimizer, *settings),
+        lambda: objective.build_halves(optimizer, *settings, source.ranks.add),
+        source.ranks,
     )
     if mlp.early_stopping and not incremental:
         # The best weights are restored after the last epoch, at first those it began with.
@@ -84,7 +85,7 @@ def train(
             mlp._keep_best(mlp._predicting_params())
     convergence = Convergence(mlp, source, validation)
     try:
-        hold = nullcontext() if writer is None else writer.hold()
+        hold = nullcontext() if writer is None else writer.hold(source.ranks)
         with mlp._open_callbacks() as callbacks, hold:
             loop.train(fit, source, None, steps, [convergence, *callbacks])
     except KeyboardInterrupt as error:

@@ -54,7 +54,8 @@ class Validation:
             X, y = map(inputs.to_host, given)
             score = _build_score(scorer, mlp, X, y, rows.weights)
         size = rows_at_once(int(rows.x.shape[1]))
-        source = batch_arrays(mlp.model_, rows._replace(weights=None), size)
+        part = rows._replace(weights=None)
+        source = batch_arrays(mlp.model_, part, size, ranks=mlp.distributed)
         return cls(mlp, source, rows.weights, score)
 
     def measure(self) -> tuple[float, float]:

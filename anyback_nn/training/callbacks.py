@@ -53,6 +53,10 @@ class Callback:
     comes_last: ClassVar[bool] = False
     """Whether it is called after the others, so that it sees what they have changed."""
 
+    writes: ClassVar[bool] = False
+    """Whether it writes or shows something: of processes that train together, rank 0 alone calls
+    it. All must call one that changes the training."""
+
     def on_train_begin(self, fit: FitContext) -> None:
         """Act before the first epoch."""
 
@@ -215,6 +219,7 @@ class EpochLog(Callback):
     """
 
     every_batch = False
+    writes = True
     file: Any = field(default=None, repr=False)
     _last: int = field(default=0, init=False, repr=False)
 
@@ -258,6 +263,7 @@ class ProgressBar(Callback):
     """Show the epoch, its batches and the last losses in the terminal."""
 
     every_batch = False
+    writes = True
     _bar: Any = field(default=None, init=False, repr=False)
     _epochs: Any = field(default=None, init=False, repr=False)
 

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import RLock
 from typing import Any, NamedTuple, Self
 from weakref import WeakSet, WeakValueDictionary
@@ -17,6 +17,7 @@ import numpy as np
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import Backend, list_imported, select
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import AnybackError, BackendUnavailableError, ShapeError
 from anyback_nn.inputs.checks import check_compute_dtype, check_dtype
 from anyback_nn.jit.dispatch import Traced
@@ -33,7 +34,7 @@ from anyback_nn.training.history import History
 from anyback_nn.training.metrics import EpochMetric, Metric, check_metrics, name_metric
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.training.state import TrainingState
-from anyback_nn.training.step import Step, build_step, build_step_on_rows
+from anyback_nn.training.step import Halves, Step, build_halves, build_step_on_rows
 from anyback_nn.tree import tree_copy, tree_freeze, tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 from anyback_nn.utils.memory import return_memory
@@ -327,7 +328,9 @@ class Engine:
         state: dict[str, Packed] = tree_map(self.backend.to_device, init(params))
         return state
 
-    def compile_training_steps(self, optimizer: Optimizer) -> CompiledSteps:
+    def compile_training_steps(
+        self, optimizer: Optimizer, ranks: Communicator = ALONE
+    ) -> CompiledSteps:
         """Return the compiled steps of training with an optimiser, in the compute dtype."""
         network, scaling = self.network, None
         if self.compute_dtype is not None:
@@ -340,16 +343,20 @@ class Engine:
             )
         parts = (network, self.loss, self.layout, optimizer, self.sample_metrics, scaling)
         return self.compile_steps(
-            self.compute_dtype or "fit", optimizer, lambda: build_step(*parts)
+            self.compute_dtype or "fit", optimizer, lambda: build_halves(*parts, ranks.add), ranks
         )
 
     def compile_steps(
-        self, key: Any, optimizer: Optimizer, build: Callable[[], Step]
+        self,
+        key: Any,
+        optimizer: Optimizer,
+        build: Callable[[], Halves],
+        ranks: Communicator = ALONE,
     ) -> CompiledSteps:
         """Build and compile a training step and, if that is faster, many steps in one call.
 
         ``key`` identifies the step among those of this model with the same optimiser. ``build``
-        builds it, see `anyback_nn.training.step.build_step`.
+        builds it, see `anyback_nn.training.step.build_halves`; ``ranks`` take it together.
         """
         # The learning rate is an argument of the step. A custom optimiser may equal another one.
         custom = [] if is_own(optimizer) else [optimizer]
@@ -358,22 +365,40 @@ class Engine:
         # precision, whose results are in new memory each time.
         parts = (*_flatten(self.network), self.loss, optimizer, *self.sample_metrics)
         replay = self.compute_dtype is None and all(map(is_own, parts))
+        jit = partial(self.backend.jit, replay=replay)
+        if ranks.size > 1:
+            compiles = not self._check_divisible()
+
+            def divide() -> Step:
+                return build().divide(ranks.add, jit, compiles=compiles)
+
+            step = self._get_or_build((ranks, key), divide, replayed=replay, custom=custom)
+            return CompiledSteps(step, None)
         step = self._get_or_build(
-            key,
-            lambda: self.backend.jit(build(), (0, 1), replay=replay),
-            replayed=replay,
-            custom=custom,
+            key, lambda: jit(build().join(), (0, 1)), replayed=replay, custom=custom
         )
         noise_on_device = self.network.is_noisy and self.backend.masks_on_device
         if noise_on_device or not (replay or self.backend.compiles):
             return CompiledSteps(step, None)
 
         def scan() -> Callable[..., Any] | None:
-            return self.backend.scan(build_step_on_rows(build()), donate=(0, 1))
+            return self.backend.scan(build_step_on_rows(build().join()), donate=(0, 1))
 
         return CompiledSteps(
             step, self._get_or_build(("scan", key), scan, replayed=True, custom=custom)
         )
+
+    def _check_divisible(self) -> bool:
+        """Return whether a layer mixes the samples of a batch, which ranks divide among them."""
+        for layer in _flatten(self.network):
+            has_state = type(layer).init_state not in (Layer.init_state, Network.init_state)
+            if has_state and not layer.mixes_samples:
+                raise ValueError(
+                    f"distributed: {type(layer).__name__} has a state, which would be another one "
+                    "on each rank: expected that it averages with batch_mean alone, and says so by "
+                    "mixes_samples = True"
+                )
+        return any(layer.mixes_samples for layer in _flatten(self.network))
 
     def get_compiled(
         self,

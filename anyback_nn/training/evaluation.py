@@ -26,17 +26,19 @@ class Outputs(NamedTuple):
 def compute_outputs(engine: Engine, source: Source, method: str | None = None) -> Outputs:
     """Compute the outputs for all batches of a source, with their targets and weights.
 
-    A ``method`` of the loss is applied to them, and compiled with them, if one is given.
+    A ``method`` of the loss is applied to them, and compiled with them, if one is given. Ranks
+    compute those of their rows, and get all.
     """
     read = None if method is None else getattr(engine.loss, method)
     build = partial(build_predict, engine.network, engine.layout, read)
     with explain_evaluation(engine, source):
         predict = engine.get_compiled(("predict", method), build)
         parts = []
-        for x, y, weights in source.epoch(0):
+        for number, (x, y, weights) in enumerate(source.epoch(0)):
             with engine.lock:
                 outputs = predict(engine.training.params, engine.training.state, x)
-            parts.append(Outputs(outputs, y, weights))
+            part, size = (outputs, y, weights), source.size_of(number)
+            parts.append(Outputs(*(source.ranks.gather(array, size) for array in part)))
         # Without a compiler the outputs may be a view of the inputs: even a single batch is copied.
         if len(parts) == 1 and engine.backend.compiles:
             return parts[0]

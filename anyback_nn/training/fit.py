@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from anyback_nn.array_api import to_numpy
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import (
     ArraySource,
@@ -133,6 +134,11 @@ class FitContext:
         return {f"validation_{name}": value for name, value in means.items()}
 
     @property
+    def ranks(self) -> Communicator:
+        """The processes that train together."""
+        return ALONE if self.source is None else self.source.ranks
+
+    @property
     def epoch(self) -> int:
         """The number of epochs that the model has been trained, over all calls of `fit`."""
         return self.model.training.epoch
@@ -198,6 +204,13 @@ class FitContext:
     def _stop(self, reason: str = "a callback stopped it") -> None:
         self.stop_reason = reason
 
+    def stops(self) -> bool:
+        """Return whether training ends; all ranks ask, and it does if a callback of one ends it."""
+        wants = self.stop_reason is not None
+        if self.ranks.size > 1 and any(self.ranks.collect(wants)):
+            self.stop_reason = self.stop_reason or "a callback of another rank stopped it"
+        return self.stop_reason is not None
+
 
 def build_sources(
     engine: Engine,
@@ -208,14 +221,18 @@ def build_sources(
     validation: float | tuple[Any, ...] | None,
     batch_size: int | None,
     shuffle: bool,
+    ranks: Communicator = ALONE,
 ) -> tuple[Source, Source | None]:
     """Check the data passed to `Model.fit`; create the sources of training and of validation."""
+    if not isinstance(ranks, Communicator):
+        raise TypeError(f"distributed: expected what nn.distributed.init returns, got {ranks!r}")
     fraction = float(validation) if isinstance(validation, Real) else None
     if y is None:
         if fraction is not None:
             raise ValueError("a fraction for validation needs arrays x and y; pass (x, y)")
-        source = batch_iterable(engine, x, sample_weight=sample_weight, class_weight=class_weight)
-        return source, _batch_validation(engine, validation)
+        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        source = batch_iterable(engine, x, ranks, **weights)
+        return source, _batch_validation(engine, validation, ranks)
     rows = check_arrays(engine, x, y, sample_weight)
     warn_of_lost_variation(rows, engine.dtype, stacklevel=3)
     n_samples, n_in = map(int, rows.x.shape)
@@ -234,11 +251,12 @@ def build_sources(
     resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)
     if resident:
         rows = move(rows, engine.backend, engine.dtype)
-    options = {"resident": resident, "shuffle": shuffle, "chosen": train_rows}
-    training = batch_arrays(engine, rows._replace(weights=weights), batch_size, **options)
+    options: dict[str, Any] = {"resident": resident, "ranks": ranks}
+    own = {"shuffle": shuffle, "chosen": train_rows}
+    training = batch_arrays(engine, rows._replace(weights=weights), batch_size, **own, **options)
     if fraction is None:
-        return training, _batch_validation(engine, validation)
-    return training, batch_arrays(engine, rows, resident=resident, chosen=validation_rows)
+        return training, _batch_validation(engine, validation, ranks)
+    return training, batch_arrays(engine, rows, chosen=validation_rows, **options)
 
 
 def batch_arrays(
@@ -256,7 +274,9 @@ def batch_arrays(
     return array_source(rows, engine.backend, engine.dtype, **options)
 
 
-def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> IterableSource:
+def batch_iterable(
+    engine: Engine, batches: Iterable[Any], ranks: Communicator = ALONE, **weights: Any
+) -> IterableSource:
     """Create the source of batches of an iterable; the first one has the number of features.
 
     No other weights than those in its batches are taken.
@@ -278,6 +298,7 @@ def batch_iterable(engine: Engine, batches: Iterable[Any], **weights: Any) -> It
     return IterableSource(
         *(engine.backend, engine.dtype, batches, engine.loss, engine.network, engine.n_inputs),
         feature_names=engine.feature_names,
+        ranks=ranks,
     )
 
 
@@ -298,7 +319,7 @@ def check_arrays(
     return rows._replace(weights=scale_to_mean_one(to_numpy(rows.weights), name))
 
 
-def _batch_validation(engine: Engine, validation: Any) -> Source | None:
+def _batch_validation(engine: Engine, validation: Any, ranks: Communicator) -> Source | None:
     """Check validation data passed as arrays, and create their source of batches."""
     if validation is None:
         return None
@@ -308,6 +329,5 @@ def _batch_validation(engine: Engine, validation: Any) -> Source | None:
             f"got {type(validation).__name__}"
         )
     x, y, weights = (*validation, None)[:3]
-    return batch_arrays(
-        engine, check_arrays(engine, x, y, weights, "sample weights of the rows for validation")
-    )
+    rows = check_arrays(engine, x, y, weights, "sample weights of the rows for validation")
+    return batch_arrays(engine, rows, ranks=ranks)

@@ -29,6 +29,7 @@ class _Log(Callback):
     """Calls ``write(values, epoch)`` for every epoch of the history, once."""
 
     # It does not come last: a checkpoint comes after it, so no log lacks an epoch that is saved.
+    writes = True
 
     write: Callable[[dict[str, float], int], object]
     _epoch: int = -1  # of the model, when it was last seen

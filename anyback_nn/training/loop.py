@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -56,13 +57,16 @@ def train(
     fit.n_batches, fit.batch_size = source.n_batches, source.rows_a_batch or None
     fit.source, fit.validation = source, validation
     # Stable: the others are called in the order of the user.
-    callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
+    fit.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
+    callbacks = [x for x in fit.callbacks if fit.ranks.rank == 0 or not x.writes]
     _begin(fit, callbacks)
-    while fit.epochs_done < fit.epochs and fit.stop_reason is None:
+    if fit.ranks.size > 1:
+        fit.ranks.require_same(_compute_checksum(fit, source))
+    while fit.epochs_done < fit.epochs and not fit.stops():
         before = model.training.copy(model.copy_tree)
         try:
             _call(callbacks, "on_epoch_begin", fit)
-            if fit.stop_reason is not None:
+            if fit.stops():
                 break
             fit.progress.begin()
             row = _train_epoch(fit, source, steps, callbacks, before.params)
@@ -94,11 +98,12 @@ def train(
 
 def _begin(fit: FitContext, callbacks: Sequence[Callback]) -> None:
     """Call the callbacks before the first epoch; give them the state that a checkpoint has."""
-    fit.callbacks = callbacks
     _call(callbacks, "on_train_begin", fit)
     waiting = list(callbacks)
     for kind, state in fit.callback_states:
         same = [callback for callback in waiting if type(callback).__name__ == kind]
+        if not same and fit.ranks.rank:
+            continue  # it writes, which rank 0 does
         if not same:
             raise CheckpointError(
                 f"{fit.resumed_from}: it has the state of the callback {kind}: expected the same "
@@ -123,9 +128,17 @@ def _call_after_error(fit: FitContext, callbacks: Sequence[Callback]) -> None:
             fit.report(f"{type(callback).__name__}.on_train_error: {error!r}")
 
 
+def _compute_checksum(fit: FitContext, source: Source) -> int:
+    """Return a number that is the same where the same model trains on the same data."""
+    training, data = fit.model.training, source.fingerprint(fit.model.dtype)
+    known = (fit.epochs, source.n_batches, fit.epoch, training.step, data)
+    arrays = (to_numpy(array).tobytes() for array in training.params)
+    return int(hashlib.sha256(b"".join((repr(known).encode(), *arrays))).hexdigest()[:12], 16)
+
+
 def _locate(error: DivergenceError, fit: FitContext, source: Source, step: Step) -> None:
     """Take the steps of the epoch again, and add to the error in which layer it began."""
-    if not source.can_repeat or fit.model.compute_dtype is not None:
+    if not source.can_repeat or fit.model.compute_dtype is not None or fit.ranks.size > 1:
         return
     context = FitContext(fit.model, epochs=0, penalty_coefficients=fit.penalty_coefficients)
     context.progress.skipped = fit.progress.skipped
@@ -147,19 +160,22 @@ def take_steps(
     """
     begin_batch = _list_hooks(callbacks, "on_batch_begin")
     end_batch = _list_hooks(callbacks, "on_batch_end")
+    # Those of the library end training on all ranks alike.
+    asks = any(not is_own(callback) for callback in fit.callbacks)
     inputs = _StepInputs(fit, source)
     for number, batch in enumerate(source.epoch(fit.epoch)):
+        n_samples = source.size_of(number)
         if number < fit.progress.skipped:
-            inputs.skip(tuple(batch.x.shape))
+            inputs.skip((n_samples, *batch.x.shape[1:]))
             continue
         for hook in begin_batch:
             hook(fit)
-        report, rate = _take_step(fit, step, inputs, batch)
-        fit.progress.add(report, [int(batch.x.shape[0])], [rate])
+        report, rate = _take_step(fit, step, inputs, batch, n_samples)
+        fit.progress.add(report, [n_samples], [rate])
         for hook in end_batch:
             hook(fit)
         yield
-        if fit.stop_reason is not None:
+        if fit.stops() if asks else fit.stop_reason is not None:
             break
 
 
@@ -191,20 +207,22 @@ class _StepInputs:
         model, noise = self.fit.model, None
         if self.is_noisy:
             backend = select("numpy") if self.on_host else model.backend
-            noise = model.network.noise(shape, Random(self.random, backend, model.dtype))
+            rows = self.fit.ranks.share(shape[0]) if self.fit.ranks.size > 1 else None
+            noise = model.network.noise(shape, Random(self.random, backend, model.dtype, rows))
         return next(self.rates), noise
 
 
 def _take_step(
-    fit: FitContext, step: Step, inputs: _StepInputs, batch: Samples
+    fit: FitContext, step: Step, inputs: _StepInputs, batch: Samples, n_samples: int
 ) -> tuple[StepReport, float]:
-    """Take one step; return its report and its learning rate."""
+    """Take one step on a batch of ``n_samples``; return its report and its learning rate."""
     training = fit.model.training
-    rate, coefficients, noise = inputs.next(tuple(batch.x.shape))
+    rate, coefficients, noise = inputs.next((n_samples, *batch.x.shape[1:]))
+    whole = (float(n_samples),) if fit.ranks.size > 1 else ()
     with fit.model.lock:
         training.params, training.optimizer_state, training.state, report = step(
             *(training.params, training.optimizer_state, training.state),
-            *(fit.penalty_mask(), coefficients, *batch, noise),
+            *(fit.penalty_mask(), coefficients, *batch, noise, *whole),
         )
     fit.batches_done += 1
     return report, rate

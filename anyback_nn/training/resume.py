@@ -24,6 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from anyback_nn.array_api import to_numpy
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import CheckpointError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.optim.optimizers import Optimizer
@@ -124,7 +125,7 @@ class Checkpoint(Callback):
     (3, 5)
     """
 
-    comes_last = True
+    comes_last = writes = True
     folder: str | Path
     every: int | str | None = None
     keep: int = 2
@@ -155,8 +156,15 @@ class Checkpoint(Callback):
     # When ------------------------------------------------------------------------------------
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Lock the folder, and let Ctrl-C and SIGTERM wait for the next checkpoint."""
+    def hold(self, ranks: Communicator = ALONE) -> Iterator[None]:
+        """Lock the folder, and let Ctrl-C and SIGTERM wait for the next checkpoint.
+
+        Other ranks than 0 let them wait for the end of rank 0, which is theirs.
+        """
+        if ranks.rank:
+            with catch_signals():
+                yield
+            return
         folder = Path(self.folder)
         lock, is_new = FileLock(folder / LOCK), not folder.exists()
         with suppress(OSError):  # of a folder that cannot be written to: see `save`

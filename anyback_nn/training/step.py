@@ -5,6 +5,7 @@ They read no value back to the host; their reports are arrays.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from anyback_nn.array_api import Array, array_namespace
 from anyback_nn.inputs.batches import take
-from anyback_nn.network.layer import Context
+from anyback_nn.network.layer import Batch, Context
 from anyback_nn.network.layout import Layout, Packed
 from anyback_nn.network.losses import Loss, forward_loss, mean_loss, weighted_mean
 from anyback_nn.network.network import Network
@@ -22,10 +23,12 @@ from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_copy, tree_leaves
 
 __all__ = [
+    "Halves",
     "Step",
     "StepArguments",
     "StepReport",
     "build_evaluate",
+    "build_halves",
     "build_predict",
     "build_step",
     "build_step_on_rows",
@@ -64,6 +67,8 @@ class StepArguments(NamedTuple):
         The weights of its samples.
     noise : tree of array, optional
         The random numbers of the layers.
+    n_samples : float, optional
+        The number of samples of the whole batch, if other ranks have some of them.
     """
 
     params: Packed
@@ -75,36 +80,105 @@ class StepArguments(NamedTuple):
     y: Array
     weights: Array | None
     noise: Any
+    n_samples: float | None = None
 
 
-def build_step(
+class Halves(NamedTuple):
+    """The two halves of a step of training, between which ranks add what they have derived.
+
+    Attributes
+    ----------
+    derive : callable
+        ``derive(arguments)`` returns the packed gradients and the report, of which each rank has
+        its share, and the next state of the layers.
+    update : callable
+        ``update(arguments, grads, report, state)`` returns what a `Step` does.
+    """
+
+    derive: Callable[[StepArguments], tuple[Packed, StepReport, Any]]
+    update: Callable[..., tuple[Packed, dict[str, Packed], Any, StepReport]]
+
+    def join(self) -> Step:
+        """Return the step of a process that is alone."""
+
+        def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
+            args = StepArguments(*arguments)
+            return self.update(args, *self.derive(args))
+
+        return step
+
+    def divide(
+        self, add: Callable[[Array], Array], jit: Callable[..., Any], *, compiles: bool
+    ) -> Step:
+        """Return the step of one of several ranks: one sum over all ranks between two functions.
+
+        The first is not compiled if it adds over ranks itself.
+        """
+
+        def derive(*arguments: Any) -> tuple[Array, Any]:
+            grads, report, state = self.derive(StepArguments(*arguments))
+            xp = array_namespace(report[0])
+            return xp.concat([*(xp.reshape(g, (-1,)) for g in grads), xp.stack(report)]), state
+
+        def update(total: Array, next_state: Any, *arguments: Any) -> Any:
+            *known, n_samples = arguments
+            args = StepArguments(*known, *(None,) * 4, n_samples)  # type: ignore[call-arg]
+            grads, stop = [], 0
+            for p in args.params:
+                start, stop = stop, stop + math.prod(p.shape)
+                # In new memory, because optimisers overwrite it.
+                grads.append(1.0 * array_namespace(p).reshape(total[start:stop], p.shape))
+            report = tuple(total[i] for i in range(stop, total.shape[0]))
+            return self.update(args, tuple(grads), report, next_state)
+
+        first = jit(derive) if compiles else derive
+        second = jit(update, (2, 3))
+
+        def step(*arguments: Any) -> Any:
+            total, state = first(*arguments)
+            return second(add(total), state, *arguments[:5], arguments[-1])
+
+        return step
+
+
+def build_halves(
     network: Network,
     loss: Loss,
     layout: Layout,
     optimizer: Optimizer,
     metrics: Sequence[Metric],
     scaling: LossScaling | None = None,
-) -> Step:
-    """Build the function that takes one step of training.
+    add: Callable[[Array], Array] | None = None,
+) -> Halves:
+    """Build the halves of a step of training.
 
     ``scaling`` scales the loss, for gradients that would vanish in float16. The scale is in the
-    optimiser's state.
+    optimiser's state. ``add`` adds arrays over all ranks.
     """
-    derive = value_and_grad(network, loss, metrics)
+    value_and_grads = value_and_grad(network, loss, metrics, add)
 
-    def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
-        args = StepArguments(*arguments)
+    def derive(args: StepArguments) -> tuple[Packed, StepReport, Any]:
         scale = None if scaling is None else scaling.scale(args.optimizer_state)
-        grads, cache, report = derive(args._replace(params=layout.unpack(args.params)), scale)
-        state, packed = network.next_state(args.state, cache), layout.pack(grads)
+        tree = args._replace(params=layout.unpack(args.params))
+        grads, cache, report = value_and_grads(tree, scale)
+        return layout.pack(grads), report, network.next_state(args.state, cache)
+
+    def update(
+        args: StepArguments, grads: Packed, report: StepReport, state: Any
+    ) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
         if scaling is not None:
-            return *_update_scaled(scaling, optimizer, args, packed, state), report
+            return *_update_scaled(scaling, optimizer, args, grads, state), report
         params, optimizer_state = optimizer.update(
-            args.params, packed, args.optimizer_state, args.penalty_mask, args.coefficients
+            args.params, grads, args.optimizer_state, args.penalty_mask, args.coefficients
         )
         return params, optimizer_state, state, report
 
-    return step
+    return Halves(derive, update)
+
+
+def build_step(*parts: Any) -> Step:
+    """Build the function that takes one step of training, from the parts of `build_halves`."""
+    return build_halves(*parts).join()
 
 
 def _update_scaled(
@@ -163,7 +237,10 @@ def build_step_on_rows(step: Step) -> Step:
 
 
 def value_and_grad(
-    network: Network, loss: Loss, metrics: Sequence[Metric] = ()
+    network: Network,
+    loss: Loss,
+    metrics: Sequence[Metric] = (),
+    add: Callable[[Array], Array] | None = None,
 ) -> Callable[..., tuple[Any, Any, StepReport]]:
     """Build the function that computes the mean loss of a batch and its gradients.
 
@@ -176,10 +253,12 @@ def value_and_grad(
     """
 
     def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, StepReport]:
-        outputs, cache = network.forward(args.params, args.x, Context(True, args.state, args.noise))
-        value, d_outputs = mean_loss(loss, outputs, args.y, args.weights)
+        batch = None if args.n_samples is None or add is None else Batch(args.n_samples, add)
+        context = Context(True, args.state, args.noise, batch)
+        outputs, cache = network.forward(args.params, args.x, context)
+        value, d_outputs = mean_loss(loss, outputs, args.y, args.weights, args.n_samples)
         means = [
-            weighted_mean(measure(metric, loss, outputs, args.y), args.weights)
+            weighted_mean(measure(metric, loss, outputs, args.y), args.weights, args.n_samples)
             for metric in metrics
         ]
         if scale is not None:

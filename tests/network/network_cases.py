@@ -131,7 +131,7 @@ class Problem:
 
     def map(self, function: Callable[[Any], Any]) -> Problem:
         """Apply a function to every tree of arrays."""
-        training, state, noise = self.context
+        training, state, noise = self.context[:3]
         return replace(
             self,
             params=function(self.params),

@@ -1,0 +1,93 @@
+"""The ranks of a training, and the one function by which they know of each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import device
+
+from anyback_nn.array_api import Array, array_namespace, is_numpy
+from anyback_nn.errors import AnybackError
+
+__all__ = ["ALONE", "Communicator", "as_like"]
+
+
+class Communicator:
+    """A process among those that train together; this class is of one that is alone.
+
+    Create it with `init`. A copy is the same one; pickled for another process, it is `ALONE`.
+
+    Attributes
+    ----------
+    rank, size : int
+        The number of this process, from 0, and the number of all.
+    local_rank : int
+        Its number among those of its machine: that of its GPU.
+
+    Examples
+    --------
+    >>> ALONE.share(10), ALONE.add(np.asarray([1.0, 2.0])).tolist()
+    (slice(0, 10, None), [1.0, 2.0])
+    """
+
+    rank = local_rank = 0
+    size = 1
+
+    def add(self, x: Array) -> Array:
+        """Add an array over all ranks; each returns the same bits. All must call it."""
+        return x
+
+    def abort(self, status: int) -> None:
+        """End the processes of all ranks, where leaving this one alone does not."""
+
+    def share(self, n_rows: int) -> slice:
+        """Return which of some rows are this rank's: the first ranks have one more, if any."""
+        each, more = divmod(n_rows, self.size)
+        start = self.rank * each + min(self.rank, more)
+        return slice(start, start + each + (self.rank < more))
+
+    def gather(self, rows: Array | None, n_rows: int) -> Array | None:
+        """Return all rows, of which each rank has its `share`."""
+        if rows is None or self.size == 1:
+            return rows
+        xp, own = array_namespace(rows), self.share(n_rows)
+        options = {"dtype": rows.dtype, "device": device(rows)}
+        before, after = (
+            xp.zeros((n, *rows.shape[1:]), **options) for n in (own.start, n_rows - own.stop)
+        )
+        return self.add(xp.concat([before, rows, after]))
+
+    def collect(self, number: float) -> list[float]:
+        """Return one number of each rank."""
+        numbers: Any = self.gather(np.asarray([number], np.float64), self.size)
+        return [*map(float, numbers)]
+
+    def require_same(self, number: float) -> None:
+        """Raise `AnybackError` unless this number is the same on all ranks."""
+        numbers = self.collect(number)
+        if len({*numbers}) > 1:
+            others = ", ".join(str(i) for i, x in enumerate(numbers) if x != numbers[0])
+            raise AnybackError(
+                f"rank {others} does not train the model of rank 0 on the same data in the same "
+                "way: expected the same script or options, seed, files and versions on each"
+            )
+
+    def __deepcopy__(self, memo: Any) -> Communicator:
+        return self
+
+    def __reduce__(self) -> Any:
+        return _return_alone, ()
+
+
+ALONE = Communicator()
+"""The communicator of a process that trains alone."""
+
+
+def _return_alone() -> Communicator:
+    return ALONE
+
+
+def as_like(x: Array, values: np.ndarray) -> Array:
+    """Return values of the host as an array of the library, and on the device, of another one."""
+    return values if is_numpy(x) else array_namespace(x).asarray(values, device=device(x))

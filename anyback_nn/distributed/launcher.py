@@ -1,0 +1,82 @@
+"""Find out which launcher has started this process, and join the others that it has started."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from importlib.util import find_spec
+
+from anyback_nn.distributed.communicator import ALONE, Communicator
+from anyback_nn.errors import BackendUnavailableError
+
+__all__ = ["KINDS", "init"]
+
+KINDS = ("auto", "mpi", "torch", "off")
+
+_MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+_NEEDS = {"mpi": ("mpi4py", "anyback-nn[mpi]"), "torch": ("torch", "anyback-nn[torch]")}
+
+_joined: Communicator = ALONE
+
+
+def init(kind: str = "auto") -> Communicator:
+    """Join the processes that a launcher has started, such as ``mpiexec`` or ``torchrun``.
+
+    Call it on every rank, before anything is trained, and pass what it returns to `Model.fit`.
+    Called again, it returns the same. If this process ends by an exception, all ranks end.
+
+    Parameters
+    ----------
+    kind : {"auto", "mpi", "torch", "off"}
+        MPI by mpi4py; `torch.distributed`, whose process group may have been set up; or neither.
+        By default, what the launcher's environment says, and alone if there is no launcher.
+
+    Returns
+    -------
+    Communicator
+
+    Raises
+    ------
+    BackendUnavailableError
+        The library is not installed, or it is not the launcher's.
+
+    Examples
+    --------
+    >>> init("off").size
+    1
+    """
+    global _joined  # noqa: PLW0603 - a process joins others once
+    if kind not in KINDS:
+        raise ValueError(f"distributed: expected one of {', '.join(KINDS)}, got {kind!r}")
+    if kind == "auto":
+        kind = _find_launcher()
+    if kind != "off" and _joined is ALONE:
+        library, requirement = _NEEDS[kind]
+        if find_spec(library) is None:
+            raise BackendUnavailableError(
+                f"distributed={kind!r} (--distributed) needs {library}, which is not installed: "
+                f"pip install '{requirement}'; or pass 'off', to train in each process alone"
+            )
+        _joined = importlib.import_module(f"anyback_nn.distributed.{kind}").join()
+        if kind == "mpi" and _joined is ALONE and (n_started := _count_started()) > 1:
+            raise BackendUnavailableError(
+                f"the launcher has started {n_started} processes, but MPI knows of one: expected "
+                "the launcher of the MPI that mpi4py uses (python -m mpi4py --mpi-lib-version; "
+                "with Slurm, srun --mpi=pmix or pmi2), or 'off'"
+            )
+    return ALONE if kind == "off" else _joined
+
+
+def _find_launcher() -> str:
+    """Return the kind of the launcher that has started this process with others, or off."""
+    torch = sys.modules.get("torch")
+    is_joined = torch is not None and torch.distributed.is_initialized()
+    if is_joined or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+        return "torch"
+    return "mpi" if _count_started() > 1 else "off"
+
+
+def _count_started() -> int:
+    """Return how many processes a launcher of MPI has started, as it tells them."""
+    return max(int(os.environ.get(name, "1")) for name in _MPI_SIZES)

@@ -1,0 +1,60 @@
+"""Ranks of MPI, by mpi4py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from anyback_nn.array_api import Array, array_namespace, on_host, to_numpy
+from anyback_nn.distributed.communicator import ALONE, Communicator, as_like
+
+__all__ = ["MPIRanks", "join"]
+
+
+class MPIRanks(Communicator):
+    """A rank of MPI's world.
+
+    Arrays on a GPU are added there if the MPI says that it can, else by way of the host.
+    """
+
+    def __init__(self, world: Any) -> None:
+        self.world, self.rank, self.size = world, world.rank, world.size
+        self.local_rank = world.Split_type(MPI.COMM_TYPE_SHARED).rank
+        kinds = world.Get_info().Get("mpi_memory_alloc_kinds") or ""
+        self.adds_on_device = "cuda" in kinds
+
+    def add(self, x: Array) -> Array:
+        on_device = self.adds_on_device and not on_host(x)
+        total = array_namespace(x).asarray(x, copy=True) if on_device else np.array(to_numpy(x))
+        if on_device:
+            to_numpy(total[:1])  # MPI does not wait until it is computed
+        # Python answers signals while it waits for others here, which it does not within MPI.
+        waiting = self.world.Ibarrier()
+        while not waiting.Test():
+            os.sched_yield()
+        self.world.Allreduce(MPI.IN_PLACE, total)
+        return total if on_device else as_like(x, total)
+
+    def abort(self, status: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.world.Abort(status)
+
+
+def join() -> Communicator:
+    """Join MPI's world; what no one has caught ends all its ranks, which would wait for ever."""
+    world = MPI.COMM_WORLD
+    if world.size == 1:
+        return ALONE
+    ranks, show = MPIRanks(world), sys.excepthook
+
+    def end(*error: Any) -> None:
+        show(*error)
+        ranks.abort(1)
+
+    sys.excepthook = end
+    return ranks
