@@ -12,9 +12,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def run() -> int:
     """Run the program, whose imports Ctrl-C may interrupt too; return the exit status."""
     n_local = max(int(os.environ.get(name, "1")) for name in LOCAL_SIZES)
-    if n_local > 1:  # each has its share of the cores, which is read when NumPy is imported
-        for name in THREADS:
-            os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // n_local)))
+    for name in THREADS if n_local > 1 else ():  # its share of the cores, which NumPy reads
+        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // n_local)))
     try:
         from anyback_nn.cli import main
 

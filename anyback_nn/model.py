@@ -52,7 +52,7 @@ from anyback_nn.training.resume import (
     resume_fit,
 )
 from anyback_nn.training.state import TrainingState
-from anyback_nn.training.step import Step, build_step
+from anyback_nn.training.step import Step, build_halves
 from anyback_nn.utils.arguments import as_integer, look_up, to_python_scalars
 from anyback_nn.utils.frames import is_frame
 from anyback_nn.utils.messages import suggest_call
@@ -610,7 +610,7 @@ class Model(Engine):
             rule = self._choose_optimizer(optimizer, None, 1)
 
             def build(layout: Layout) -> Step:
-                return build_step(self.network, self.loss, layout, rule, ())
+                return build_halves(self.network, self.loss, layout, rule, ()).join()
 
             graph = export_step(self, rule, size, build, rule.init)
         elif encoding is not None:

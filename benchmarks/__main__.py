@@ -24,6 +24,7 @@ REPORTS = {
     "prediction": "benchmarks.prediction",
     "recording": "benchmarks.recording",
     "profile_step": "benchmarks.profile_step",
+    "distributed": "benchmarks.distributed",
 }
 """The modules of the reports, by their names."""
 QUICK = ("training",)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from anyback_nn.distributed import ALONE
 from anyback_nn.inputs.batches import array_source
 from anyback_nn.model import Model
 from anyback_nn.optim.optimizers import Optimizer
@@ -52,7 +53,7 @@ class Steps:
         with model.backend.scope(model.dtype):
             self.source = array_source(rows, model.backend, model.dtype, **options)
             model.set_optimizer(optimizer)
-        self.steps = model.compile_training_steps(optimizer)
+        self.steps = model.compile_training_steps(optimizer, ALONE)
 
     def __call__(self, n_steps: int) -> float:
         model = self.fit.model

@@ -529,15 +529,7 @@ BackendSpecs = Annotated[
         default="all that can compute here",
     ),
 ]
-Distributed = Annotated[
-    str,
-    _computing(
-        "LAUNCHER",
-        f"What has started this process with others that take part: {_join_with_or(KINDS)}.",
-        check=_one_of(KINDS),
-        default=True,
-    ),
-]
+Distributed = Annotated[str, _choice("Where to compute", "LAUNCHER", KINDS)]
 Dtype = Annotated[str, _choice("Where to compute", "DTYPE", DTYPES)]
 _SOME_DTYPES = f"{', '.join(DTYPES)} or {','.join(DTYPES)}"
 Dtypes = Annotated[

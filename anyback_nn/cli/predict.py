@@ -13,7 +13,7 @@ import typer
 from anyback_nn.cli import options, ranks, run_folder
 from anyback_nn.cli.printing import Printer
 from anyback_nn.datasets import Encoding, read
-from anyback_nn.distributed import ALONE, Communicator
+from anyback_nn.distributed import Communicator
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
 from anyback_nn.utils.messages import escape, plural
@@ -79,12 +79,7 @@ def predict(
 
 
 def predict_columns(
-    model: Model,
-    encoding: Encoding,
-    x: Any,
-    together: Communicator = ALONE,
-    *,
-    probabilities: bool,
+    model: Model, encoding: Encoding, x: Any, together: Communicator, *, probabilities: bool
 ) -> list[tuple[str, list[Any]]]:
     """Compute the columns of the CSV file, each with its name."""
     predict = model.predict if encoding.classes is None else model.predict_classes
@@ -92,8 +87,7 @@ def predict_columns(
     columns = [(name, list(values)) for name, values in decoded.items()]
     if probabilities:
         # Scalars of NumPy are written with the digits of their dtype, Python's with 17.
-        shares = model.predict(x, distributed=together).T
-        columns += [(c, list(p)) for c, p in zip(encoding.classes or (), shares)]
+        columns += zip(encoding.classes or (), map(list, model.predict(x, distributed=together).T))
     return columns
 
 

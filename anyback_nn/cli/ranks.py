@@ -14,7 +14,7 @@ from anyback_nn.distributed import ALONE, Communicator
 
 __all__ = ["choose_device", "end", "join", "speak_up"]
 
-PATIENCE = 1.0
+PATIENCE = 3.0
 """The seconds that rank 0 has to say what is wrong, before another one does."""
 
 _ranks: Communicator = ALONE

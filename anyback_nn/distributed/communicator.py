@@ -16,7 +16,7 @@ __all__ = ["ALONE", "Communicator", "as_like"]
 class Communicator:
     """A process among those that train together; this class is of one that is alone.
 
-    Create it with `init`. A copy is the same one; pickled for another process, it is `ALONE`.
+    Create it with `init`. A copy is the same one; pickled for another process, it is alone.
 
     Attributes
     ----------
@@ -77,15 +77,11 @@ class Communicator:
         return self
 
     def __reduce__(self) -> Any:
-        return _return_alone, ()
+        return Communicator, ()
 
 
 ALONE = Communicator()
 """The communicator of a process that trains alone."""
-
-
-def _return_alone() -> Communicator:
-    return ALONE
 
 
 def as_like(x: Array, values: np.ndarray) -> Array:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from importlib.util import find_spec
+from functools import cache
 
 from anyback_nn.distributed.communicator import ALONE, Communicator
 from anyback_nn.errors import BackendUnavailableError
+from anyback_nn.utils.arguments import require_extra
 
 __all__ = ["KINDS", "init"]
 
 KINDS = ("auto", "mpi", "torch", "off")
 
 _MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
-_NEEDS = {"mpi": ("mpi4py", "anyback-nn[mpi]"), "torch": ("torch", "anyback-nn[torch]")}
-
-_joined: Communicator = ALONE
 
 
 def init(kind: str = "auto") -> Communicator:
@@ -46,26 +44,26 @@ def init(kind: str = "auto") -> Communicator:
     >>> init("off").size
     1
     """
-    global _joined  # noqa: PLW0603 - a process joins others once
     if kind not in KINDS:
         raise ValueError(f"distributed: expected one of {', '.join(KINDS)}, got {kind!r}")
     if kind == "auto":
         kind = _find_launcher()
-    if kind != "off" and _joined is ALONE:
-        library, requirement = _NEEDS[kind]
-        if find_spec(library) is None:
-            raise BackendUnavailableError(
-                f"distributed={kind!r} (--distributed) needs {library}, which is not installed: "
-                f"pip install '{requirement}'; or pass 'off', to train in each process alone"
-            )
-        _joined = importlib.import_module(f"anyback_nn.distributed.{kind}").join()
-        if kind == "mpi" and _joined is ALONE and (n_started := _count_started()) > 1:
-            raise BackendUnavailableError(
-                f"the launcher has started {n_started} processes, but MPI knows of one: expected "
-                "the launcher of the MPI that mpi4py uses (python -m mpi4py --mpi-lib-version; "
-                "with Slurm, srun --mpi=pmix or pmi2), or 'off'"
-            )
-    return ALONE if kind == "off" else _joined
+    return ALONE if kind == "off" else _join(kind)
+
+
+@cache
+def _join(kind: str) -> Communicator:
+    """Join the others, once."""
+    library, purpose = ("mpi4py.MPI" if kind == "mpi" else "torch"), f"distributed={kind!r}"
+    require_extra(library, kind, purpose, BackendUnavailableError)
+    ranks: Communicator = importlib.import_module(f"anyback_nn.distributed.{kind}").join()
+    if kind == "mpi" and ranks.size == 1 < _count_started():
+        raise BackendUnavailableError(
+            f"the launcher has started {_count_started()} processes, but MPI knows of one: expected "
+            "the launcher of the MPI that mpi4py uses (python -m mpi4py --mpi-lib-version; with "
+            "Slurm, srun --mpi=pmix or pmi2), or --distributed off"
+        )
+    return ranks
 
 
 def _find_launcher() -> str:

@@ -178,9 +178,7 @@ class ArraySource(Source):
         width = math.prod(self.rows.x.shape[1:]) if self.in_blocks else BLOCK
         return batches_of(gather, bounds, width)
 
-    def _share(
-        self, order: Any, bounds: list[tuple[int, int]]
-    ) -> tuple[Any, list[tuple[int, int]]]:
+    def _share(self, order: Any, bounds: list[tuple[int, int]]) -> tuple[Any, Any]:
         """Return the row numbers of this rank in order, and the bounds of its batches in them."""
         order = np.arange(self.n_samples) if order is None else order
         parts = [order[start:stop][self.ranks.share(stop - start)] for start, stop in bounds]

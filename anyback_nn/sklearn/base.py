@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend
-from anyback_nn.distributed import Communicator
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.inputs.checks import Samples, is_sparse, warn_of_lost_variation
@@ -130,7 +130,7 @@ class BaseMLP(Estimator):
         "early_stopping_metric": [None, str, callable],
         "callbacks": [None, list, tuple],
         "progress": ["boolean"],
-        "distributed": [Communicator],
+        "distributed": [None, Communicator],
     }
 
     def _store(self, arguments: Mapping[str, Any]) -> None:
@@ -257,7 +257,7 @@ class BaseMLP(Estimator):
                 part = Samples(*(inputs.take_rows(array, held) for array in given))
                 seen = part.x if table is None else inputs.take_rows(table, held)
                 measured = Validation.build(self, part, scorer, (seen, y[held]))
-            options: dict[str, Any] = {"ranks": self.distributed}
+            options: dict[str, Any] = {"ranks": self.distributed or ALONE}
             if self.shuffle and self._in_epochs:
                 chosen = np.arange(n_samples) if chosen is None else chosen
                 options["kind"] = partial(ShuffledSource, random=random)
@@ -418,7 +418,7 @@ class BaseMLP(Estimator):
         """Write the fitted estimator to one safetensors file, without pickle.
 
         The file is also one of `anyback_nn.Model`. What it cannot hold is left out, and has its
-        default after loading: ``callbacks``, ``validation_data``, a function as
+        default after loading: ``callbacks``, ``validation_data``, ``distributed``, a function as
         ``early_stopping_metric`` and a generator as ``random_state``. Of the weights, it holds
         those that predict. Training resumes from these, and with early stopping they count as the
         best so far, as after `fit`; before early stopping has ended `partial_fit`, the best may be

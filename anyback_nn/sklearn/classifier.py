@@ -22,7 +22,7 @@ from sklearn.utils.multiclass import (
 
 from anyback_nn.array_api import Array, array_namespace, find_index_dtype, is_numpy, to_numpy
 from anyback_nn.backends import select_for
-from anyback_nn.distributed import ALONE, Communicator
+from anyback_nn.distributed import Communicator
 from anyback_nn.network.activations import log_sum_exp, softplus
 from anyback_nn.network.losses import (
     BinaryCrossEntropy,
@@ -246,7 +246,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         early_stopping_metric: Any = None,
         callbacks: Any = None,
         progress: bool = False,
-        distributed: Communicator = ALONE,
+        distributed: Communicator | None = None,
     ) -> None:
         self._store(locals())
 

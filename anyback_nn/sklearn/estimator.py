@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from anyback_nn.array_api import Array, to_numpy
 from anyback_nn.backends import Backend
+from anyback_nn.distributed import Communicator
 from anyback_nn.inputs.checks import Samples
 from anyback_nn.model import Model
 from anyback_nn.network.layout import Packed
@@ -46,6 +47,8 @@ class Estimator(BaseEstimator, ABC):
     n_outputs_: int
     out_activation_: str
     converged_: bool
+
+    distributed: Communicator | None = None  # which estimators of release 0.1 do not have
 
     _y_numeric = False
 

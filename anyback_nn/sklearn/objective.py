@@ -16,7 +16,7 @@ from anyback_nn.network.losses import Loss, forward_loss, weighted_mean
 from anyback_nn.network.network import Network
 from anyback_nn.optim.averaging import update_average
 from anyback_nn.optim.optimizers import Optimizer
-from anyback_nn.training.step import Halves, StepArguments, StepReport, value_and_grad
+from anyback_nn.training.step import Halves, StepArguments, StepReport, StepResult, value_and_grad
 
 __all__ = ["Objective", "Scaled"]
 
@@ -61,18 +61,18 @@ class Objective:
     l2: float
 
     def value_and_grad(
-        self, gradient_factor: float = 1.0, add: Callable[[Array], Array] | None = None
+        self, gradient_factor: float = 1.0
     ) -> Callable[..., tuple[Any, Any, StepReport]]:
         """Build ``StepArguments -> gradients, cache, report``, with trees of parameters.
 
         They are those of the sum of the samples' weighted losses, divided by the number of samples
         and without the penalty. The report is its value and, if there are weights, their mean.
 
-        ``gradient_factor`` multiplies the gradients alone. ``add`` adds over all ranks.
+        ``gradient_factor`` multiplies the gradients alone.
         """
         factor = self.factor * gradient_factor
         loss = self.loss if factor == 1.0 else Scaled(self.loss, factor)
-        derive = value_and_grad(self.network, loss, add=add)
+        derive = value_and_grad(self.network, loss)
 
         def compute(args: StepArguments) -> tuple[Any, Any, StepReport]:
             grads, cache, (value,) = derive(args)
@@ -90,18 +90,14 @@ class Objective:
         return (self.alpha, self.l2) if self.alpha or self.l2 else ()
 
     def build_halves(
-        self,
-        optimizer: Optimizer,
-        gradient_factor: float,
-        decay: float | None,
-        add: Callable[[Array], Array] | None = None,
+        self, optimizer: Optimizer, gradient_factor: float, decay: float | None
     ) -> Halves:
         """Build the halves of a step of training.
 
-        ``gradient_factor`` and ``add`` are those of `value_and_grad`, and ``decay`` that of the
-        moving average of the parameters, which is the slot ``"average"``.
+        ``gradient_factor`` is that of `value_and_grad`, and ``decay`` that of the moving average of
+        the parameters, which is the slot ``"average"``.
         """
-        compute = self.value_and_grad(gradient_factor, add)
+        compute = self.value_and_grad(gradient_factor)
 
         def derive(args: StepArguments) -> tuple[Packed, StepReport, Any]:
             tree = self.layout.unpack(args.params)
@@ -110,7 +106,7 @@ class Objective:
 
         def update(
             args: StepArguments, grads: Packed, report: StepReport, state: Any
-        ) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
+        ) -> StepResult:
             (value, *weight), coefficients = report, args.coefficients
             count: Any = args.x.shape[0] if args.n_samples is None else args.n_samples
             for mean in weight:

@@ -150,7 +150,7 @@ def _read_array(name: str, values: Any, dtype: np.dtype[Any]) -> np.ndarray:
 def _is_left_out(name: str, value: Any) -> bool:
     """Return whether a file cannot hold this parameter: see `BaseMLP.save`."""
     return (
-        name in ("callbacks", "validation_data")
+        name in ("callbacks", "validation_data", "distributed")
         or (name == "early_stopping_metric" and callable(value))
         or (name == "random_state" and isinstance(value, np.random.RandomState))
     )

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from anyback_nn.array_api import Array, to_numpy
-from anyback_nn.distributed import ALONE, Communicator
+from anyback_nn.distributed import Communicator
 from anyback_nn.network.losses import LOSSES, Loss, MeanSquaredError, Poisson
 from anyback_nn.sklearn import inputs
 from anyback_nn.sklearn.base import BaseMLP, is_stochastic
@@ -227,7 +227,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         early_stopping_metric: Any = None,
         callbacks: Any = None,
         progress: bool = False,
-        distributed: Communicator = ALONE,
+        distributed: Communicator | None = None,
     ) -> None:
         self._store(locals())
 

@@ -75,7 +75,7 @@ def train(
         # The model distinguishes losses, even those that cannot be hashed.
         (objective.factor, len(objective.coefficients), *settings),
         optimizer,
-        lambda: objective.build_halves(optimizer, *settings, source.ranks.add),
+        lambda: objective.build_halves(optimizer, *settings),
         source.ranks,
     )
     if mlp.early_stopping and not incremental:

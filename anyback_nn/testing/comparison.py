@@ -29,7 +29,7 @@ from anyback_nn.testing.variants import select, usable
 from anyback_nn.training.divergence import Tap
 from anyback_nn.training.fit import FitContext
 from anyback_nn.training.loop import take_steps
-from anyback_nn.training.step import StepArguments, build_step, value_and_grad
+from anyback_nn.training.step import StepArguments, build_halves, value_and_grad
 from anyback_nn.tree import tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 
@@ -326,7 +326,7 @@ class _Trainer:
                 self._copy_state(like)
             model.set_optimizer(optimizer)
             self.step = backend.jit(
-                build_step(model.network, model.loss, model.layout, optimizer, ()),
+                build_halves(model.network, model.loss, model.layout, optimizer, ()).join(),
                 donate=(0, 1, 2),
             )
         self.records = self._records()

@@ -17,7 +17,7 @@ import numpy as np
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import Backend, list_imported, select
-from anyback_nn.distributed import ALONE, Communicator
+from anyback_nn.distributed import Communicator
 from anyback_nn.errors import AnybackError, BackendUnavailableError, ShapeError
 from anyback_nn.inputs.checks import check_compute_dtype, check_dtype
 from anyback_nn.jit.dispatch import Traced
@@ -328,9 +328,7 @@ class Engine:
         state: dict[str, Packed] = tree_map(self.backend.to_device, init(params))
         return state
 
-    def compile_training_steps(
-        self, optimizer: Optimizer, ranks: Communicator = ALONE
-    ) -> CompiledSteps:
+    def compile_training_steps(self, optimizer: Optimizer, ranks: Communicator) -> CompiledSteps:
         """Return the compiled steps of training with an optimiser, in the compute dtype."""
         network, scaling = self.network, None
         if self.compute_dtype is not None:
@@ -343,15 +341,11 @@ class Engine:
             )
         parts = (network, self.loss, self.layout, optimizer, self.sample_metrics, scaling)
         return self.compile_steps(
-            self.compute_dtype or "fit", optimizer, lambda: build_halves(*parts, ranks.add), ranks
+            self.compute_dtype or "fit", optimizer, lambda: build_halves(*parts), ranks
         )
 
     def compile_steps(
-        self,
-        key: Any,
-        optimizer: Optimizer,
-        build: Callable[[], Halves],
-        ranks: Communicator = ALONE,
+        self, key: Any, optimizer: Optimizer, build: Callable[[], Halves], ranks: Communicator
     ) -> CompiledSteps:
         """Build and compile a training step and, if that is faster, many steps in one call.
 
@@ -367,10 +361,10 @@ class Engine:
         replay = self.compute_dtype is None and all(map(is_own, parts))
         jit = partial(self.backend.jit, replay=replay)
         if ranks.size > 1:
-            compiles = not self._check_divisible()
+            adds = self._check_divisible()
 
             def divide() -> Step:
-                return build().divide(ranks.add, jit, compiles=compiles)
+                return build().divide(ranks.add, jit, adds)
 
             step = self._get_or_build((ranks, key), divide, replayed=replay, custom=custom)
             return CompiledSteps(step, None)
@@ -394,9 +388,8 @@ class Engine:
             has_state = type(layer).init_state not in (Layer.init_state, Network.init_state)
             if has_state and not layer.mixes_samples:
                 raise ValueError(
-                    f"distributed: {type(layer).__name__} has a state, which would be another one "
-                    "on each rank: expected that it averages with batch_mean alone, and says so by "
-                    "mixes_samples = True"
+                    f"distributed: {type(layer).__name__} has a state, so it may mix samples: "
+                    "expected that it averages by batch_mean alone, and has mixes_samples = True"
                 )
         return any(layer.mixes_samples for layer in _flatten(self.network))
 

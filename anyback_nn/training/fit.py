@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -251,12 +252,12 @@ def build_sources(
     resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)
     if resident:
         rows = move(rows, engine.backend, engine.dtype)
-    options: dict[str, Any] = {"resident": resident, "ranks": ranks}
-    own = {"shuffle": shuffle, "chosen": train_rows}
-    training = batch_arrays(engine, rows._replace(weights=weights), batch_size, **own, **options)
+    build = partial(batch_arrays, engine, resident=resident, ranks=ranks)
+    weighted = rows._replace(weights=weights)
+    training = build(weighted, batch_size, shuffle=shuffle, chosen=train_rows)
     if fraction is None:
         return training, _batch_validation(engine, validation, ranks)
-    return training, batch_arrays(engine, rows, chosen=validation_rows, **options)
+    return training, build(rows, chosen=validation_rows)
 
 
 def batch_arrays(

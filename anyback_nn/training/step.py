@@ -27,10 +27,10 @@ __all__ = [
     "Step",
     "StepArguments",
     "StepReport",
+    "StepResult",
     "build_evaluate",
     "build_halves",
     "build_predict",
-    "build_step",
     "build_step_on_rows",
     "build_summary",
     "value_and_grad",
@@ -39,7 +39,10 @@ __all__ = [
 StepReport = tuple[Array, ...]
 """The mean loss of a batch, and the mean of each metric."""
 
-Step = Callable[..., tuple[Packed, dict[str, Packed], Any, StepReport]]
+StepResult = tuple[Packed, dict[str, Packed], Any, StepReport]
+"""The next parameters, optimiser state and state of the layers, and the report."""
+
+Step = Callable[..., StepResult]
 """A step of training: ``step(*StepArguments)`` returns ``params, optimizer_state, state, report``.
 
 The parameters and the optimiser's state are donated: only use the returned ones.
@@ -67,8 +70,8 @@ class StepArguments(NamedTuple):
         The weights of its samples.
     noise : tree of array, optional
         The random numbers of the layers.
-    n_samples : float, optional
-        The number of samples of the whole batch, if other ranks have some of them.
+    batch : Batch, optional
+        The whole batch, if this rank has a share of it.
     """
 
     params: Packed
@@ -80,7 +83,12 @@ class StepArguments(NamedTuple):
     y: Array
     weights: Array | None
     noise: Any
-    n_samples: float | None = None
+    batch: Batch | None = None
+
+    @property
+    def n_samples(self) -> float | None:
+        """The number of samples of the whole batch, if this rank has a share of it."""
+        return None if self.batch is None else self.batch.n_samples
 
 
 class Halves(NamedTuple):
@@ -96,33 +104,36 @@ class Halves(NamedTuple):
     """
 
     derive: Callable[[StepArguments], tuple[Packed, StepReport, Any]]
-    update: Callable[..., tuple[Packed, dict[str, Packed], Any, StepReport]]
+    update: Callable[..., StepResult]
 
     def join(self) -> Step:
         """Return the step of a process that is alone."""
 
-        def step(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
+        def step(*arguments: Any) -> StepResult:
             args = StepArguments(*arguments)
             return self.update(args, *self.derive(args))
 
         return step
 
-    def divide(
-        self, add: Callable[[Array], Array], jit: Callable[..., Any], *, compiles: bool
-    ) -> Step:
+    def divide(self, add: Callable[[Array], Array], jit: Callable[..., Any], adds: bool) -> Step:
         """Return the step of one of several ranks: one sum over all ranks between two functions.
 
-        The first is not compiled if it adds over ranks itself.
+        The last argument is the number of samples of all ranks. The first function is not compiled
+        if it ``adds`` over ranks itself.
         """
 
         def derive(*arguments: Any) -> tuple[Array, Any]:
-            grads, report, state = self.derive(StepArguments(*arguments))
+            batch = Batch(arguments[-1], add)
+            grads, report, state = self.derive(StepArguments(*arguments[:-1], batch=batch))
             xp = array_namespace(report[0])
             return xp.concat([*(xp.reshape(g, (-1,)) for g in grads), xp.stack(report)]), state
 
         def update(total: Array, next_state: Any, *arguments: Any) -> Any:
-            *known, n_samples = arguments
-            args = StepArguments(*known, *(None,) * 4, n_samples)  # type: ignore[call-arg]
+            batch, nothing = (
+                Batch(arguments[-1], add),
+                dict.fromkeys(("x", "y", "weights", "noise")),
+            )
+            args = StepArguments(*arguments[:-1], batch=batch, **nothing)
             grads, stop = [], 0
             for p in args.params:
                 start, stop = stop, stop + math.prod(p.shape)
@@ -131,8 +142,7 @@ class Halves(NamedTuple):
             report = tuple(total[i] for i in range(stop, total.shape[0]))
             return self.update(args, tuple(grads), report, next_state)
 
-        first = jit(derive) if compiles else derive
-        second = jit(update, (2, 3))
+        first, second = derive if adds else jit(derive), jit(update, (2, 3))
 
         def step(*arguments: Any) -> Any:
             total, state = first(*arguments)
@@ -148,14 +158,13 @@ def build_halves(
     optimizer: Optimizer,
     metrics: Sequence[Metric],
     scaling: LossScaling | None = None,
-    add: Callable[[Array], Array] | None = None,
 ) -> Halves:
     """Build the halves of a step of training.
 
     ``scaling`` scales the loss, for gradients that would vanish in float16. The scale is in the
-    optimiser's state. ``add`` adds arrays over all ranks.
+    optimiser's state.
     """
-    value_and_grads = value_and_grad(network, loss, metrics, add)
+    value_and_grads = value_and_grad(network, loss, metrics)
 
     def derive(args: StepArguments) -> tuple[Packed, StepReport, Any]:
         scale = None if scaling is None else scaling.scale(args.optimizer_state)
@@ -163,9 +172,7 @@ def build_halves(
         grads, cache, report = value_and_grads(tree, scale)
         return layout.pack(grads), report, network.next_state(args.state, cache)
 
-    def update(
-        args: StepArguments, grads: Packed, report: StepReport, state: Any
-    ) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
+    def update(args: StepArguments, grads: Packed, report: StepReport, state: Any) -> StepResult:
         if scaling is not None:
             return *_update_scaled(scaling, optimizer, args, grads, state), report
         params, optimizer_state = optimizer.update(
@@ -174,11 +181,6 @@ def build_halves(
         return params, optimizer_state, state, report
 
     return Halves(derive, update)
-
-
-def build_step(*parts: Any) -> Step:
-    """Build the function that takes one step of training, from the parts of `build_halves`."""
-    return build_halves(*parts).join()
 
 
 def _update_scaled(
@@ -228,7 +230,7 @@ def build_step_on_rows(step: Step) -> Step:
         steps, and the inputs of each step.
     """
 
-    def step_on_rows(*arguments: Any) -> tuple[Packed, dict[str, Packed], Any, StepReport]:
+    def step_on_rows(*arguments: Any) -> StepResult:
         *carried, mask, x, y, weights, coefficients, rows, noise = arguments
         batch = (take(array, rows) for array in (x, y, weights))
         return step(*carried, mask, coefficients, *batch, noise)
@@ -237,10 +239,7 @@ def build_step_on_rows(step: Step) -> Step:
 
 
 def value_and_grad(
-    network: Network,
-    loss: Loss,
-    metrics: Sequence[Metric] = (),
-    add: Callable[[Array], Array] | None = None,
+    network: Network, loss: Loss, metrics: Sequence[Metric] = ()
 ) -> Callable[..., tuple[Any, Any, StepReport]]:
     """Build the function that computes the mean loss of a batch and its gradients.
 
@@ -253,8 +252,7 @@ def value_and_grad(
     """
 
     def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, StepReport]:
-        batch = None if args.n_samples is None or add is None else Batch(args.n_samples, add)
-        context = Context(True, args.state, args.noise, batch)
+        context = Context(True, args.state, args.noise, args.batch)
         outputs, cache = network.forward(args.params, args.x, context)
         value, d_outputs = mean_loss(loss, outputs, args.y, args.weights, args.n_samples)
         means = [

@@ -22,7 +22,7 @@ from anyback_nn.random import Random, generator
 from anyback_nn.training import checkpoint, engine
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.training.state import TrainingState
-from anyback_nn.training.step import build_step
+from anyback_nn.training.step import build_halves
 from anyback_nn.tree import tree_copy, tree_leaves, tree_named_leaves
 
 each_narrow = pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES)
@@ -74,7 +74,8 @@ class Problem:
         """Return params, optimizer_state, state and report after each of some steps."""
         network = mix_precision(self.network, narrow, self.wide) if narrow else self.network
         loss = nn.SoftmaxCrossEntropy()
-        step = build_step(network, loss, self.layout, self.optimizer, (), scaling)
+        parts = (network, loss, self.layout, self.optimizer, (), scaling)
+        step = build_halves(*parts).join()
         step, carried, results = self.backend.jit(step, (0, 1, 2)), self.begin(scaling), []
         mask = self.layout.penalty_mask(carried[0])
         for number in range(1, n + 1):
