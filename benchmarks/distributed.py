@@ -200,8 +200,8 @@ def describe(results: dict[str, Any]) -> list[str]:
 
     return [
         f"784-1024-1024-10, batch {BATCH}, Adam, in turns. The ratio is the median of those of the "
-        f"turns. A step in two halves, without other ranks, takes {1 + seam:.3f} times as long as a "
-        "whole one, which a single rank takes.",
+        f"turns. A step in two halves, without other ranks, takes {1 + seam:.3f} times as long as "
+        "a whole one, which a single rank takes.",
         format_table(["", "samples a second", "ratio"], rows),
         "Sums over ranks, in milliseconds: measured, and predicted from a latency of "
         f"{1e6 * cost[0]:.0f} µs and a bandwidth of {cost[1] / 1e9:.2f} GB/s.",

@@ -59,9 +59,9 @@ def _join(kind: str) -> Communicator:
     ranks: Communicator = importlib.import_module(f"anyback_nn.distributed.{kind}").join()
     if kind == "mpi" and ranks.size == 1 < _count_started():
         raise BackendUnavailableError(
-            f"the launcher has started {_count_started()} processes, but MPI knows of one: expected "
-            "the launcher of the MPI that mpi4py uses (python -m mpi4py --mpi-lib-version; with "
-            "Slurm, srun --mpi=pmix or pmi2), or --distributed off"
+            f"the launcher has started {_count_started()} processes, but MPI knows of one: "
+            "expected the launcher of the MPI that mpi4py uses (python -m mpi4py "
+            "--mpi-lib-version; with Slurm, srun --mpi=pmix or pmi2), or --distributed off"
         )
     return ranks
 

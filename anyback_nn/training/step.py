@@ -123,17 +123,14 @@ class Halves(NamedTuple):
         """
 
         def derive(*arguments: Any) -> tuple[Array, Any]:
-            batch = Batch(arguments[-1], add)
-            grads, report, state = self.derive(StepArguments(*arguments[:-1], batch=batch))
+            args = StepArguments._make([*arguments[:-1], Batch(arguments[-1], add)])
+            grads, report, state = self.derive(args)
             xp = array_namespace(report[0])
             return xp.concat([*(xp.reshape(g, (-1,)) for g in grads), xp.stack(report)]), state
 
-        def update(total: Array, next_state: Any, *arguments: Any) -> Any:
-            batch, nothing = (
-                Batch(arguments[-1], add),
-                dict.fromkeys(("x", "y", "weights", "noise")),
-            )
-            args = StepArguments(*arguments[:-1], batch=batch, **nothing)
+        def update(total: Array, next_state: Any, *arguments: Any) -> StepResult:
+            whole = Batch(arguments[-1], add)
+            args = StepArguments._make([*arguments[:-1], None, None, None, None, whole])
             grads, stop = [], 0
             for p in args.params:
                 start, stop = stop, stop + math.prod(p.shape)
