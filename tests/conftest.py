@@ -81,6 +81,7 @@ LIBRARIES = (
     "tensorboard",
     "mlflow",
     "optuna",
+    "mpi4py",
     "matplotlib",
     "playwright",
     "jinja2",

@@ -44,6 +44,9 @@ __all__ = ["train"]
 FAR = 10
 """How many times as large as that of outputs of 0 a loss may be."""
 
+NOT_STORED = ("context", "resume", "distributed")
+"""The arguments that a run does not keep."""
+
 SOME_ROWS = 4096
 """The most rows, in random order, whose loss with outputs of 0 is computed."""
 
@@ -103,8 +106,7 @@ def train(
     The test part is the one that the data come with, else a fifth of the rows, or what --test-file,
     --test-share, --group or --time say.
     """
-    others = ("context", "resume", "distributed")
-    asked = {name: value for name, value in locals().items() if name not in others}
+    asked = {name: value for name, value in locals().items() if name not in NOT_STORED}
     if resume is None:
         if data is None:
             raise typer.BadParameter("expected DATA, or --resume", param_hint="'DATA'")
