@@ -2,6 +2,7 @@
 
 from . import backends as backends
 from . import datasets as datasets
+from . import distributed as distributed
 from . import errors as errors
 from . import network as network
 from . import optim as optim
@@ -46,8 +47,10 @@ from .network.initializers import LeCunUniform as LeCunUniform
 from .network.initializers import Orthogonal as Orthogonal
 from .network.initializers import Zeros as Zeros
 from .network.layer import PREDICTION as PREDICTION
+from .network.layer import Batch as Batch
 from .network.layer import Context as Context
 from .network.layer import Layer as Layer
+from .network.layer import batch_mean as batch_mean
 from .network.layers import BatchNorm as BatchNorm
 from .network.layers import Dense as Dense
 from .network.layers import Dropout as Dropout

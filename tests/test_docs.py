@@ -283,6 +283,7 @@ PUBLIC = (
     nn,
     nn.backends,
     nn.datasets,
+    nn.distributed,
     nn.errors,
     nn.plotting,
     nn.random,

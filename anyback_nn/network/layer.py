@@ -57,7 +57,18 @@ class Batch(NamedTuple):
 
 
 def batch_mean(x: Array, batch: Batch | None = None) -> Array:
-    """Average over the samples of a batch, of which ``x`` has a share: shape (..., 1, n)."""
+    """Average over the samples of a batch.
+
+    Parameters
+    ----------
+    x : array, shape (..., n_samples, n)
+    batch : Batch, optional
+        The whole batch, if ``x`` has a share of it: `Context.batch`.
+
+    Returns
+    -------
+    array, shape (..., 1, n)
+    """
     xp = array_namespace(x)
     if batch is None:
         return xp.mean(x, axis=-2, keepdims=True)
