@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from anyback_nn.array_api import Array, array_namespace, on_host, to_numpy
 from anyback_nn.distributed.communicator import ALONE, Communicator, as_like
 
 __all__ = ["MPIRanks", "join"]
+
+_let_others_compute = getattr(os, "sched_yield", lambda: time.sleep(0))  # not on Windows
 
 
 class MPIRanks(Communicator):
@@ -35,7 +38,7 @@ class MPIRanks(Communicator):
         # Python answers signals while it waits for others here, which it does not within MPI.
         waiting = self.world.Ibarrier()
         while not waiting.Test():
-            os.sched_yield()
+            _let_others_compute()
         self.world.Allreduce(MPI.IN_PLACE, total)
         return total if on_device else as_like(x, total)
 
