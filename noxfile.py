@@ -32,7 +32,7 @@ TEST = nox.project.dependency_groups(PROJECT, "test")
 # Further requirements of single environments, so that no test in them is skipped.
 MORE = {
     name: nox.project.dependency_groups(PROJECT, f"test-{name}")
-    for name in ("numpy", "jax", "ndonnx", "pages")
+    for name in ("numpy", "jax", "ndonnx", "pages", "searches")
 }
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
@@ -164,7 +164,21 @@ def run_tests(session: nox.Session, rows: list[str]) -> None:
     chosen = [] if chosen_rows(session) else ["--backend", ",".join(rows)]
     report = session.cache_dir / f"{session.name}.xml"
     report.unlink(missing_ok=True)
-    environment = {
+    workers = ("-n", "auto", "--maxprocesses", "8", "--dist", "loadfile")
+    try:
+        session.run(
+            *("pytest", *workers, *chosen, f"--junitxml={report}", *session.posargs),
+            env=choose_environment(session),
+        )
+    finally:
+        if report.exists():
+            OUTCOMES.update(dict.fromkeys(rows, "no test was chosen"))
+            OUTCOMES.update(outcomes(report, default=rows[0]))
+
+
+def choose_environment(session: nox.Session) -> dict[str, str]:
+    """Return the environment variables for tests in several processes."""
+    return {
         # As many processes as cores, so each has one thread for matrix products.
         **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         # Many processes import the same files.
@@ -175,15 +189,6 @@ def run_tests(session: nox.Session, rows: list[str]) -> None:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    workers = ("-n", "auto", "--maxprocesses", "8", "--dist", "loadfile")
-    try:
-        session.run(
-            "pytest", *workers, *chosen, f"--junitxml={report}", *session.posargs, env=environment
-        )
-    finally:
-        if report.exists():
-            OUTCOMES.update(dict.fromkeys(rows, "no test was chosen"))
-            OUTCOMES.update(outcomes(report, default=rows[0]))
 
 
 def chosen_rows(session: nox.Session) -> bool:
@@ -250,6 +255,19 @@ def stress(session: nox.Session) -> None:
     # Ten kills on PyTorch and JAX each.
     environment = {"THREAD_CALLS": "200", "KILLS": "50", "OPENBLAS_NUM_THREADS": "1"}
     session.run("pytest", *files, "--backend", "numpy,torch,jax", env=environment)
+
+
+@nox.session(default=False)
+def searches(session: nox.Session) -> None:
+    """Search over estimators in other processes, and train on dask arrays: two minutes."""
+    session.install("-e", ".[torch,jax]", *TEST, *MORE["searches"])
+    tests = (
+        *sorted(map(str, Path("tests/distributed").glob("*_dask_ml.py"))),
+        "tests/test_docs.py::test_the_code_of_a_page_runs[docs/sklearn.md]",
+        "tests/test_docs.py::test_the_code_of_a_page_runs[docs/large_data.md]",
+    )
+    rows = () if chosen_rows(session) else ("--backend", "numpy,torch,jax")
+    session.run("pytest", *tests, *rows, *session.posargs, env=choose_environment(session))
 
 
 @nox.session(default=False)

@@ -16,6 +16,7 @@ __all__ = [
     "array_namespace",
     "find_index_dtype",
     "has_values",
+    "is_chunked",
     "is_masked",
     "is_numpy",
     "name_dtype",
@@ -82,6 +83,12 @@ def on_host(x: object) -> bool:
 def is_masked(x: object) -> bool:
     """Return whether ``x`` is a masked array of NumPy, or one of dask with such chunks."""
     return isinstance(getattr(x, "_meta", x), np.ma.MaskedArray)
+
+
+def is_chunked(x: object) -> bool:
+    """Return whether ``x`` is in chunks, as dask's arrays are, each computed when it is read."""
+    chunks = getattr(x, "chunks", None)  # those of other libraries are one size for all
+    return isinstance(chunks, tuple) and any(isinstance(sizes, tuple) for sizes in chunks)
 
 
 def has_values(x: object) -> bool:

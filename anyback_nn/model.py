@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from anyback_nn.array_api import Array, to_numpy, to_writable_numpy
+from anyback_nn.array_api import Array, is_chunked, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select
 from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import DivergenceError, ShapeError
@@ -199,10 +199,10 @@ class Model(Engine):
         ----------
         x : array, shape (n_samples, n_features), or iterable
             Inputs of any array library, a data frame of pandas or polars with numbers and
-            booleans, or a NumPy memory map (read batch by batch), or, with ``y=None``, an iterable
-            of batches ``(x, y)`` or ``(x, y, weights)``, such as
-            `anyback_nn.datasets.parquet_batches`. Arrays that do not fit on a GPU are moved there
-            batch by batch, too.
+            booleans, a NumPy memory map (read batch by batch) or a dask array (computed chunk by
+            chunk), or, with ``y=None``, an iterable of batches ``(x, y)`` or ``(x, y, weights)``,
+            such as `anyback_nn.datasets.parquet_batches`. Arrays that do not fit on a GPU are moved
+            there batch by batch, too.
         y : array, shape (n_samples,) or (n_samples, n_outputs)
             Targets: class indices for a loss that classifies, else values.
         optimizer : Optimizer or str, optional
@@ -227,7 +227,7 @@ class Model(Engine):
         class_weight : "balanced" or mapping of int to float, optional
             The weight of each class; multiplied with ``sample_weight``.
         shuffle : bool
-            Whether each epoch has a new order of the samples.
+            Whether each epoch has a new order of the samples: of chunks, and within each chunk.
         callbacks : sequence of Callback
             Callbacks, see `anyback_nn.training.callbacks`.
         progress : bool, optional
@@ -462,7 +462,7 @@ class Model(Engine):
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
-            names, finite = self.feature_names, not self.backend.defers(x)
+            names, finite = self.feature_names, not is_chunked(x)
             x = check_inputs(x, self.n_inputs, finite=finite, feature_names=names, dtype=self.dtype)
             rows = Samples(x)
             source = batch_arrays(self, rows, batch_size, resident=False, ranks=distributed)

@@ -71,11 +71,13 @@ CLAIMED = {
 }
 """The tests of what a row computes, where that is not everything (see `Library.computes`)."""
 
+# dask-ml brings distributed, whose name a folder of tests has.
 LIBRARIES = (
     "torch",
     "jax",
     "optax",
     "dask",
+    "dask_ml",
     "hypothesis",
     "ndonnx",
     "tensorboard",

@@ -5,6 +5,10 @@ line before it, which no reader sees::
 
     <!-- not run: installs packages -->
 
+One that needs a library in addition to those of its page runs where that is installed::
+
+    <!-- not run: without dask_ml -->
+
 What is no code, such as a diagram, is a block of ``text``.
 """
 
@@ -20,6 +24,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -159,7 +164,8 @@ def folder(files, tmp_path, monkeypatch) -> Path:
 def test_the_code_of_a_page_runs(page, folder):
     names = {"__name__": "page"}
     for block in blocks(page):
-        if block.reason is None:
+        without = re.fullmatch(r"without (\w+)", block.reason or "")
+        if block.reason is None or (without and find_spec(without[1])):
             run(page, block, folder, names)
 
 

@@ -503,8 +503,8 @@ MUTANTS = (
     Mutant(
         "every epoch has the same order",
         "inputs/batches.py",
-        'generator(self.seed, "order", number)',
-        'generator(self.seed, "order")',
+        'generator(self.seed, "order", number).permutation',
+        'generator(self.seed, "order").permutation',
         "inputs/test_batches.py::test_the_order_is_new_in_each_epoch_and_fixed_by_the_seed[numpy]",
         "numpy",
         r"\]\] != \[\[",

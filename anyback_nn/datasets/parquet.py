@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -24,6 +24,7 @@ from anyback_nn.datasets.features import Columns
 from anyback_nn.datasets.options import NO_OPTIONS, TableOptions
 from anyback_nn.datasets.parquet_file import ParquetFile, open_parquet
 from anyback_nn.datasets.streaming import fit_file
+from anyback_nn.datasets.stretches import Rows, cut_batches, read_blocks
 from anyback_nn.datasets.tables import choose_features, reread_targets, select_features
 from anyback_nn.datasets.targets import require_task
 from anyback_nn.errors import DataError
@@ -35,8 +36,6 @@ __all__ = ["ParquetBatches", "parquet_batches"]
 
 _BUFFER = 2**22
 """How many numbers are in memory at once, if the user does not set how many rows."""
-
-Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +95,10 @@ class ParquetBatches:
             n_gaps += int(gaps.sum())
         return self.file.n_rows - n_gaps
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[Rows]:
         return self.epoch(0)
 
-    def epoch(self, number: int) -> Iterator[Pair]:
+    def epoch(self, number: int) -> Iterator[Rows]:
         """Yield the batches of the epoch with this number.
 
         Yields
@@ -108,23 +107,12 @@ class ParquetBatches:
         y : ndarray, shape (n_rows,)
             Classification: class indices (int64). Regression: standardised values (float32).
         """
-        return _cut(self._blocks(number), self.batch_size)
-
-    def _blocks(self, number: int) -> Iterator[Pair]:
-        """Yield what is in memory at once: some stretches, their rows shuffled."""
-        starts = np.arange(0, self.file.n_rows, self.stretch)
         random = generator(self.seed, "order", number) if self.shuffle else None
-        if random is not None:
-            starts = random.permutation(starts)
-        for first in range(0, len(starts), self.places):
-            parts = [self._read(int(start)) for start in starts[first : first + self.places]]
-            x, y = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts))
-            if random is not None:
-                order = random.permutation(len(y))
-                x, y = x[order], y[order]
-            yield x, y
+        starts = np.arange(0, self.file.n_rows, self.stretch)
+        blocks = read_blocks(self._read, starts, random, self.places)
+        return cut_batches(blocks, self.batch_size)
 
-    def _read(self, start: int) -> Pair:
+    def _read(self, start: int) -> Rows:
         """Read and encode a stretch."""
         frame = self.file.read([*self.columns, self.target], start, self.stretch)
         features: Any = self.encoding.features
@@ -136,21 +124,6 @@ class ParquetBatches:
             if gaps.any():
                 x, targets = x[~gaps], targets[~gaps]
             return x, target.encode(targets)
-
-
-def _cut(blocks: Iterable[Pair], size: int) -> Iterator[Pair]:
-    """Cut batches of one size from blocks of any; only the last may be smaller."""
-    rest: Pair | None = None
-    for x, y in blocks:
-        if rest is not None:
-            x, y = np.concatenate((rest[0], x)), np.concatenate((rest[1], y))
-        whole = len(y) - len(y) % size
-        for start in range(0, whole, size):
-            yield x[start : start + size], y[start : start + size]
-        # A copy, because a view would hold the whole block while the next one is read.
-        rest = (x[whole:].copy(), y[whole:].copy()) if whole < len(y) else None
-    if rest is not None:
-        yield rest
 
 
 def parquet_batches(

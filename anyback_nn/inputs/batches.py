@@ -1,4 +1,4 @@
-"""Sources of batches: arrays in memory, a memory map, or an iterable of batches.
+"""Sources of batches: arrays in memory or in chunks, a memory map, or an iterable of batches.
 
 The samples are cast to the model's dtype and moved to the device here, once. In the training loop
 all arrays are on the backend's device.
@@ -18,8 +18,16 @@ from typing import Any, ClassVar
 import numpy as np
 from array_api_compat import device
 
-from anyback_nn.array_api import Array, array_namespace, is_numpy, on_host, to_numpy
+from anyback_nn.array_api import (
+    Array,
+    array_namespace,
+    is_chunked,
+    is_numpy,
+    on_host,
+    to_numpy,
+)
 from anyback_nn.backends import Backend
+from anyback_nn.datasets.stretches import Rows, cut_batches, read_blocks
 from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.inputs.checks import (
@@ -266,6 +274,34 @@ def batches_of(
             yield Samples(*[None if array is None else array[rows, ...] for array in block])
 
 
+@dataclass(frozen=True)
+class ChunkSource(ArraySource):
+    """Batches of rows in chunks, each of which is computed once an epoch; see `array_source`.
+
+    Shuffled, the chunks come in random order, and the rows within each.
+    """
+
+    def epoch(self, number: int) -> Iterator[Samples]:
+        bounds = np.cumsum((0, *self.rows.x.chunks[0]))
+        chunks = np.stack((bounds[:-1], bounds[1:]), axis=1)[np.diff(bounds) > 0]
+        chosen = None if self.chosen is None else np.sort(self.chosen)
+
+        def read(chunk: tuple[int, int]) -> Rows:
+            start, stop = chunk
+            block = [to_numpy(array[start:stop, ...]) for array in self.rows if array is not None]
+            if self.check is not None:
+                self.check(block[0], start=start)
+            if chosen is not None:
+                first, last = np.searchsorted(chosen, chunk)
+                block = [array[chosen[first:last] - start] for array in block]
+            return tuple(block)
+
+        random = generator(self.seed, "order", number) if self.shuffle else None
+        for batch in cut_batches(read_blocks(read, chunks, random), self.rows_a_batch):
+            own = self.ranks.share(len(batch[0]))
+            yield self.move_batch(Samples(*(array[own] for array in batch)))
+
+
 def array_source(
     rows: Samples,
     backend: Backend,
@@ -280,16 +316,17 @@ def array_source(
     Parameters
     ----------
     rows : Samples
-        ``x`` may be a memory map, or a sparse matrix of which each batch is made dense.
+        ``x`` may be a memory map, chunks that are computed when they are read, or a sparse matrix
+        of which each batch is made dense.
     backend : Backend
     dtype : str
         Dtype of the model.
     resident : bool
-        Whether all rows are moved to the device once. Otherwise, and always for a memory map or a
-        sparse matrix, each batch is moved and cast when it is needed. Rows of a lazy library are
-        one batch, see `Backend.defers`.
+        Whether all rows are moved to the device once. Otherwise, and always for a memory map,
+        chunks or a sparse matrix, each batch is moved and cast when it is needed. Rows that the
+        backend defers are one batch, see `Backend.defers`.
     kind : callable
-        Creates the source.
+        Creates the source. An order of its own takes all chunks into memory.
     **options
         Options of `ArraySource`.
     """
@@ -298,7 +335,9 @@ def array_source(
     options["in_blocks"] = not backend.compiles
     if backend.defers(rows.x):
         options["batch_size"] = None
-    mapped = isinstance(rows.x, np.memmap)
+    elif kind is ArraySource and is_chunked(rows.x):
+        kind = ChunkSource
+    mapped = isinstance(rows.x, np.memmap) or kind is ChunkSource
     if resident and not mapped and not is_sparse(rows.x):
         return kind(move_batch(rows), lambda batch: batch, resident=True, **options)
     if mapped:

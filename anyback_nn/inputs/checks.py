@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import device
 
-from anyback_nn.array_api import Array, array_namespace, is_masked, is_numpy, name_dtype, to_numpy
+from anyback_nn.array_api import (
+    Array,
+    array_namespace,
+    is_chunked,
+    is_masked,
+    is_numpy,
+    name_dtype,
+    to_numpy,
+)
 from anyback_nn.backends import BACKENDS, Backend
 from anyback_nn.errors import DataError, ShapeError
 from anyback_nn.inputs.frames import frame_to_numpy
@@ -112,15 +120,14 @@ def count_rows(x: Array) -> int:
     Raises
     ------
     ShapeError
-        It is unknown.
+        It is unknown, or that of the columns.
     """
-    n_rows = x.shape[0]
-    if n_rows is None or math.isnan(n_rows):  # the standard's way, and dask's
+    if any(size is None or math.isnan(size) for size in x.shape):  # the standard's way, and dask's
         raise ShapeError(
-            f"expected a known number of rows, got an array of shape {tuple(x.shape)}: call "
+            f"expected a known shape, got an array of shape {tuple(x.shape)}: call "
             "x.compute_chunk_sizes() of a dask array first"
         )
-    return int(n_rows)
+    return int(x.shape[0])
 
 
 def is_sparse(x: Any) -> bool:
@@ -287,15 +294,14 @@ def check_batch(
     """
     finite = finite and values
     x = check_inputs(x, n_in, finite=finite, feature_names=feature_names, dtype=dtype)
+    n_samples = count_rows(x)
     n_out = network.output_size(int(x.shape[1]))
     y = as_array(y, "the targets")
     y = loss.check_targets(y, n_out, values=values)
-    if count_rows(x) != count_rows(y):
-        raise ShapeError(
-            f"the inputs have {count_rows(x)} rows, but the targets have {count_rows(y)}"
-        )
+    if n_samples != count_rows(y):
+        raise ShapeError(f"the inputs have {n_samples} rows, but the targets have {count_rows(y)}")
     if weights is not None:
-        weights = check_weights(weights, count_rows(x), values=values)
+        weights = check_weights(weights, n_samples, values=values)
     return Samples(x, y, weights)
 
 
@@ -330,7 +336,7 @@ def warn_of_lost_variation(rows: Samples, dtype: str, stacklevel: int = 2) -> No
     Parameters
     ----------
     rows : Samples
-        Checked inputs and targets. Memory maps and sparse matrices are not read.
+        Checked inputs and targets. Memory maps, chunks and sparse matrices are not read.
     dtype : str
         Dtype of the model.
     stacklevel : int
@@ -340,7 +346,7 @@ def warn_of_lost_variation(rows: Samples, dtype: str, stacklevel: int = 2) -> No
         # Class indices have one axis.
         if dtype == "float64" or x is None or isinstance(x, np.memmap) or x.ndim != 2:
             continue
-        if is_sparse(x) or name_dtype(x.dtype) not in WIDE:
+        if is_sparse(x) or is_chunked(x) or name_dtype(x.dtype) not in WIDE:
             continue
         constant, coarse = _find_lost_in(x, dtype)
         for columns, what in (

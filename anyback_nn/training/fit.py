@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anyback_nn.array_api import to_numpy
+from anyback_nn.array_api import is_chunked, to_numpy
 from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import (
@@ -249,7 +249,8 @@ def build_sources(
     weights = compute_training_weights(rows, class_weight, engine.loss, n_out, train_rows)
     if engine.n_in is None:
         engine.build(n_in)
-    resident = not isinstance(rows.x, np.memmap) and has_room(engine, rows, batch_size)
+    is_late = isinstance(rows.x, np.memmap) or is_chunked(rows.x)
+    resident = not is_late and has_room(engine, rows, batch_size)
     if resident:
         rows = move(rows, engine.backend, engine.dtype)
     build = partial(batch_arrays, engine, resident=resident, ranks=ranks)
@@ -308,10 +309,10 @@ def check_arrays(
 ) -> Samples:
     """Check arrays, and scale the weights (``name`` in messages) to mean 1."""
     # In one graph with the inputs, lazy targets would keep what each chunk computes.
-    y, weights = (to_numpy(a) if engine.backend.defers(a) else a for a in (y, weights))
+    y, weights = (to_numpy(a) if is_chunked(a) else a for a in (y, weights))
     rows = check_batch(
         *(x, y, weights, engine.loss, engine.network, engine.n_in),
-        finite=not engine.backend.defers(x),
+        finite=not is_chunked(x),  # each chunk is checked when it is read
         feature_names=engine.feature_names,
         dtype=engine.dtype,
     )

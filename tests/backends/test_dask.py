@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
-import weakref
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
+from counted_chunks import Chunks
 from sklearn.exceptions import ConvergenceWarning
 
 import anyback_nn as nn
@@ -20,39 +19,19 @@ from anyback_nn.testing import compare_backends
 
 pytestmark = pytest.mark.needs("dask")
 
-N_CHUNKS, N_ROWS, N_FEATURES = 12, 30, 5
+N_CHUNKS, SIZES = 12, [30] * 12
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(N_CHUNKS * N_ROWS, N_FEATURES))
+X = RNG.normal(size=(sum(SIZES), 5))
 CLASSES = (X[:, 0] * X[:, 1] > 0).astype("int64") + (X[:, 2] > 1)
 VALUES = np.stack([X[:, 0] - X[:, 1], X[:, 2] ** 2], axis=1)
 WEIGHTS = RNG.uniform(0.5, 2.0, len(X))
-
-
-class Chunks:
-    """Chunks of ``X`` that are loaded when they are needed; counts them."""
-
-    def __init__(self, dtype="float32"):
-        self.dtype, self.loads, self.most = dtype, 0, 0
-        self._alive, self._lock = set(), threading.Lock()
-        shape = (N_ROWS, N_FEATURES)
-        parts = [dask.delayed(self._load, pure=False)(i) for i in range(N_CHUNKS)]
-        self.x = da.concatenate([da.from_delayed(part, shape, dtype) for part in parts])
-
-    def _load(self, i):
-        chunk = X[i * N_ROWS : (i + 1) * N_ROWS].astype(self.dtype)
-        with self._lock:
-            self.loads += 1
-            self._alive.add(key := self.loads)
-            self.most = max(self.most, len(self._alive))
-        weakref.finalize(chunk, self._alive.discard, key)
-        return chunk
 
 
 @pytest.fixture
 def chunks():
     """Chunks of which one is computed after the other, so that their number is the same always."""
     with dask.config.set(scheduler="synchronous"):
-        yield Chunks()
+        yield Chunks(X, SIZES)
 
 
 def model(loss="softmax_cross_entropy", n_out=3, **options):
@@ -189,7 +168,7 @@ def test_targets_are_checked():
 )
 @pytest.mark.parametrize("backend", ["dask", "auto"])
 def test_lbfgs_takes_a_pass_for_each_gradient_in_bounded_memory(kind, y, backend):
-    chunks = Chunks("float64")
+    chunks = Chunks(X, SIZES, "float64")
     settings = {"hidden_layer_sizes": (6,), "solver": "lbfgs", "random_state": 0, "max_iter": 8}
     expected = kind(**settings, tol=1e-12, max_fun=10)
     estimator = kind(**settings, tol=1e-12, max_fun=10, backend=backend)
@@ -206,6 +185,22 @@ def test_lbfgs_takes_a_pass_for_each_gradient_in_bounded_memory(kind, y, backend
     assert chunks.most <= 2
     assert isinstance(estimator.predict(chunks.x), da.Array)
     assert estimator.score(chunks.x, y) == pytest.approx(expected.score(X, y), rel=1e-6)
+
+
+# Training elsewhere ------------------------------------------------------------------------------
+
+
+def test_another_backend_trains_in_bounded_memory(chunks):
+    """`nox -s searches` has the other tests of it."""
+    options = {"epochs": 2, "shuffle": False, "batch_size": 50, "progress": False}
+    trained, expected = (
+        nn.Model(nn.Dense(8), nn.Tanh(), nn.Dense(3), loss="softmax_cross_entropy").build(5)
+        for _ in range(2)
+    )
+    trained.fit(chunks.x, CLASSES, **options)
+    expected.fit(X, CLASSES, **options)
+    np.testing.assert_allclose(trained.predict(X), expected.predict(X), rtol=1e-5)
+    assert (chunks.loads, chunks.most <= 2) == (2 * N_CHUNKS, True)
 
 
 # What it does not do -----------------------------------------------------------------------------
