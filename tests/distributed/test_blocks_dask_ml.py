@@ -104,24 +104,22 @@ def test_rows_in_their_order_are_trained_on_as_from_memory(chunks, options):
     assert_same(fit(build(), chunks.x, **options), fit(build(), **options), 1e-6)
 
 
-def test_each_chunk_is_read_once_an_epoch(backend, chunks):
-    fit(build(backend), chunks.x)
-    assert chunks.loads == 3 * N_FILLED
-    fit(build(backend), chunks.x, validation=0.2)
-    assert chunks.loads == 9 * N_FILLED
-
-
-@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"validation": 0.2}], ids=str)
-def test_a_few_chunks_are_in_memory(options):
+@pytest.mark.parametrize(
+    ("options", "n_passes"),
+    [({}, 1), ({"shuffle": False}, 1), ({"validation": 0.2}, 2)],
+    ids=["shuffled", "in order", "validation"],
+)
+def test_each_chunk_is_read_once_and_a_few_are_in_memory(options, n_passes):
     n_chunks, n_rows, width = 24, 4096, 64
     size = n_rows * width * 4
     data = np.broadcast_to(np.float32(1.0), (n_chunks * n_rows, width))
-    x, y = Chunks(data, [n_rows] * n_chunks).x, np.arange(len(data)) % 2
+    chunks, y = Chunks(data, [n_rows] * n_chunks), np.arange(len(data)) % 2
     with dask.config.set(scheduler="synchronous"):
         tracemalloc.start()
-        fit(build(), x, y, epochs=1, batch_size=1000, **options)
+        fit(build(), chunks.x, y, epochs=1, batch_size=1000, **options)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
+    assert chunks.loads == n_passes * n_chunks
     assert most < 8 * size  # with targets, orders and what Python itself takes
 
 
