@@ -22,6 +22,7 @@ from anyback_nn.sklearn.estimator import Estimator
 from anyback_nn.sklearn.objective import Objective
 from anyback_nn.sklearn.validation import Validation
 from anyback_nn.training.fit import FitContext
+from anyback_nn.training.loop import require_same
 from anyback_nn.training.step import StepArguments
 from anyback_nn.tree import tree_leaves
 
@@ -162,17 +163,19 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
         except _StopTraining:
             raise StopIteration from None  # which SciPy takes for its end
 
-    with mlp._open_callbacks() as callbacks:
+    with mlp._open_callbacks() as fit.callbacks:
+        callbacks = [x for x in fit.callbacks if fit.ranks.rank == 0 or not x.writes]
 
         def call(event: str) -> None:
             """Call the callbacks; raise `_StopTraining` if one has ended training."""
             for callback in callbacks:
                 getattr(callback, event)(fit)
-            if fit.stop_reason is not None:
+            if fit.stops():
                 raise _StopTraining
 
         with suppress(_StopTraining):
             call("on_train_begin")
+            require_same(fit)
             options = {"maxiter": fit.epochs, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)}
             result = scipy_minimize(
                 evaluate,

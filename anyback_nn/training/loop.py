@@ -33,7 +33,7 @@ from anyback_nn.training.progress import EpochProgress
 from anyback_nn.training.step import Step, StepReport, build_summary
 from anyback_nn.tree import tree_leaves
 
-__all__ = ["take_steps", "train"]
+__all__ = ["require_same", "take_steps", "train"]
 
 KEPT = "The model has the parameters from the start of that epoch"
 
@@ -60,9 +60,8 @@ def train(
     fit.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
     callbacks = [x for x in fit.callbacks if fit.ranks.rank == 0 or not x.writes]
     _begin(fit, callbacks)
-    if fit.ranks.size > 1:
-        fit.ranks.require_same(_compute_checksum(fit, source))
-    while fit.epochs_done < fit.epochs and not fit.stops():
+    require_same(fit)
+    while not fit.stops() and fit.epochs_done < fit.epochs:
         before = model.training.copy(model.copy_tree)
         try:
             _call(callbacks, "on_epoch_begin", fit)
@@ -128,12 +127,17 @@ def _call_after_error(fit: FitContext, callbacks: Sequence[Callback]) -> None:
             fit.report(f"{type(callback).__name__}.on_train_error: {error!r}")
 
 
-def _compute_checksum(fit: FitContext, source: Source) -> int:
-    """Return a number that is the same where the same model trains on the same data."""
-    training, data = fit.model.training, source.fingerprint(fit.model.dtype)
-    known = (fit.epochs, source.n_batches, fit.epoch, training.step, data)
+def require_same(fit: FitContext) -> None:
+    """Raise `AnybackError` unless all ranks train the same model on the same data."""
+    if fit.ranks.size == 1:
+        return
+    model, training = fit.model, fit.model.training
+    data = [part and part.fingerprint(model.dtype) for part in (fit.source, fit.validation)]
+    callbacks = [type(x).__name__ for x in fit.callbacks if not (x.writes and is_own(x))]
+    known = (fit.epochs, fit.batch_size, fit.n_batches, model.seed, fit.epoch, training.step)
     arrays = (to_numpy(array).tobytes() for array in training.params)
-    return int(hashlib.sha256(b"".join((repr(known).encode(), *arrays))).hexdigest()[:12], 16)
+    checksum = hashlib.sha256(b"".join((repr((known, data, callbacks)).encode(), *arrays)))
+    fit.ranks.require_same(int(checksum.hexdigest()[:12], 16))
 
 
 def _locate(error: DivergenceError, fit: FitContext, source: Source, step: Step) -> None:
