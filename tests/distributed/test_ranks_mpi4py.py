@@ -1,0 +1,141 @@
+"""Ranks train the model that one process trains, over MPI and gloo: the oracle is that process."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import launched
+import numpy as np
+import pytest
+import ranks_cases
+from ranks_cases import REFUSALS, Run, list_cases
+
+import anyback_nn as nn
+
+SPECS = [name for name in ("numpy", "torch", "jax") if find_spec(name)]
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+"""The largest error, relative to the largest element of an array."""
+
+LOOSER = {
+    # The line search of SciPy is told apart by the last bits.
+    **dict.fromkeys(("lbfgs", "lbfgs of values"), {"float32": 1e-3, "float64": 1e-9}),
+    # Each rank rounds its sums to 11 and 8 bits.
+    **{"float16": {"float32": 2.0**-9}, "bfloat16": {"float32": 2.0**-6}},
+}
+
+
+class Launched(NamedTuple):
+    """What the ranks of a launch have written."""
+
+    arrays: dict[str, Any]
+    ranks: list[dict[str, Any]]
+
+
+def choose_specs(n_ranks: int) -> list[str]:
+    """Return the backends of a launch; a single rank is a process as any other."""
+    return SPECS if n_ranks > 1 else ["numpy"]
+
+
+LAUNCHES = [(launcher, n_ranks) for launcher in launched.LAUNCHERS for n_ranks in (1, 2, 3, 4)]
+MARKS = {"mpi": (), "gloo": pytest.mark.needs("torch")}
+
+
+def each(*lists: Any) -> Any:
+    """Return pytest's parameters for the launches, with further values for each."""
+    return [
+        pytest.param(
+            *place, *values, marks=MARKS[place[0]], id="-".join(map(str, (*place, *values)))
+        )
+        for place in LAUNCHES
+        for values in (lists[0](place[1]) if lists else [()])
+    ]
+
+
+def list_trainings(n_ranks: int) -> list[tuple[str, str, str]]:
+    """Return backend, dtype and name of the cases of a launch."""
+    return [
+        (spec, dtype, name)
+        for spec in choose_specs(n_ranks)
+        for name, dtype in list_cases(spec, n_ranks)
+    ]
+
+
+@pytest.fixture(scope="module")
+def launches(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Run all cases on some ranks, once; a launch that fails does so for each of its tests."""
+
+    @cache
+    def launch(launcher: str, n_ranks: int) -> Launched | str:
+        folder = tmp_path_factory.mktemp(f"{launcher}-{n_ranks}")
+        ranks_cases.write_files(folder)
+        program = (ranks_cases.__file__, folder, ",".join(choose_specs(n_ranks)))
+        try:
+            outcome = launched.launch(launcher, n_ranks, *program, timeout=600.0)
+        except pytest.fail.Exception as error:
+            return str(error)
+        if outcome.status != 0:
+            return outcome.err
+        ranks = [json.loads(Path(folder, f"rank-{i}.json").read_text()) for i in range(n_ranks)]
+        return Launched(dict(np.load(folder / "results.npz")), ranks)
+
+    def find(launcher: str, n_ranks: int) -> Launched:
+        found = launch(launcher, n_ranks)
+        assert isinstance(found, Launched), found
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Compute a case in this process, once."""
+    folder = tmp_path_factory.mktemp("alone")
+    ranks_cases.write_files(folder)
+
+    @cache
+    def compute(spec: str, dtype: str, name: str) -> dict[str, Any]:
+        return ranks_cases.take(name, Run(spec, dtype, nn.distributed.ALONE, folder))
+
+    return compute
+
+
+@pytest.mark.parametrize(("launcher", "n_ranks", "spec", "dtype", "name"), each(list_trainings))
+def test_ranks_train_the_model_of_one_process(
+    launcher, n_ranks, spec, dtype, name, launches, alone
+):
+    arrays, expected = launches(launcher, n_ranks).arrays, alone(spec, dtype, name)
+    tolerance = LOOSER.get(name.removeprefix("estimator: "), TOLERANCE)[dtype]
+    place = f"{spec}/{dtype}/{name}/"
+    parts = {key.removeprefix(place) for key in arrays if key.startswith(place)}
+    assert parts == expected.keys()
+    for part, array in expected.items():
+        ours, scale = arrays[place + part], np.max(np.abs(array))
+        assert (ours.dtype, ours.shape) == (array.dtype, array.shape)
+        np.testing.assert_allclose(ours, array, rtol=0, atol=tolerance * scale, err_msg=part)
+
+
+@pytest.mark.parametrize(("launcher", "n_ranks"), each())
+def test_all_ranks_end_with_the_same_bits(launcher, n_ranks, launches):
+    ranks = launches(launcher, n_ranks).ranks
+    kinds = {"mpi": "MPIRanks", "gloo": "TorchRanks"}
+    for rank in ranks:
+        assert (rank["size"], rank["kind"]) == (
+            n_ranks,
+            kinds[launcher] if n_ranks > 1 else "Communicator",
+        )
+        assert rank["checksums"] == ranks[0]["checksums"]
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.parametrize(
+    ("launcher", "n_ranks"), [param for param in each() if param.values[1] > 1]
+)
+def test_wrong_calls_are_refused_on_every_rank(launcher, n_ranks, name, launches):
+    messages = [rank["refusals"][name] for rank in launches(launcher, n_ranks).ranks]
+    assert len({*messages}) == 1
+    assert messages[0].startswith(REFUSALS[name][1])
