@@ -73,8 +73,10 @@ class Communicator:
                 "way: expected the same script or options, seed, files and versions on each"
             )
 
-    def __deepcopy__(self, memo: Any) -> Communicator:
+    def __deepcopy__(self, memo: Any = None) -> Communicator:
         return self
+
+    __copy__ = __deepcopy__
 
     def __reduce__(self) -> Any:
         return Communicator, ()

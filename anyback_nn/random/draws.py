@@ -132,8 +132,8 @@ class Random:
         # The lower half of each word of 64 bits comes first, whatever the machine's byte order.
         bits = philox.random_raw(4 * (end - before)).astype("<u8", copy=False).view("<u4")
         philox.advance(n_blocks - end)
-        bits = bits[low - before * WORDS_PER_BLOCK :][: high - low]
-        return self.backend.asarray(bits.reshape(shape) < threshold)
+        bits = bits[low - before * WORDS_PER_BLOCK :][: high - low].reshape(shape)
+        return self.backend.asarray((bits if len(shape) == 2 else self._cut(bits)) < threshold)
 
     def _move(self, x: Any) -> Array:
         return self.backend.asarray(self._cut(x), dtype=self.dtype)

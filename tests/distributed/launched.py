@@ -31,21 +31,23 @@ class Outcome(NamedTuple):
     err: str
 
 
-def launch(launcher: str, n_ranks: int, *program: Any, timeout: float = 120.0) -> Outcome:
+def launch(launcher: str, n_ranks: int, *program: Any, **options: Any) -> Outcome:
     """Run a program, a script or ``-m`` and a module, on several ranks; fail if it hangs."""
     first, *rest = LAUNCHERS[launcher]
     python = [sys.executable] if launcher == "mpi" else []
     command = [Path(sys.executable).with_name(first), *rest, n_ranks, *python, *program]
-    return run(*command, timeout=timeout)
+    return run(*command, **options)
 
 
-def run(*command: Any, timeout: float = 120.0) -> Outcome:
-    """Run a command; fail with its output if it hangs."""
+def run(*command: Any, timeout: float = 120.0, folder: Path | None = None) -> Outcome:
+    """Run a command in a folder; fail with its output if it hangs."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
     # Files, because ranks that go on would keep a pipe open.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(
-            [*map(str, command)], env=environment, stdout=out, stderr=err, start_new_session=True
+            [*map(str, command)],
+            **{"env": environment, "cwd": folder, "stdout": out, "stderr": err},
+            start_new_session=True,
         )
         hangs = False
         try:

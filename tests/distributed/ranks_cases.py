@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -364,7 +365,7 @@ def weights_and_early_stopping(run: Run) -> dict[str, Any]:
 @case
 def batches_of_an_iterable(run: Run) -> dict[str, Any]:
     (x, y), weights, bounds = draw_classes(), draw_weights() + 0.1, [0, 40, 41, 44, 60, 61, 130]
-    parts = [slice(*pair) for pair in zip(bounds, bounds[1:])]
+    parts = [slice(*pair) for pair in pairwise(bounds)]
     batches = [(x[part], y[part], weights[part]) for part in parts]
     model = run.model(nn.Dense(9), nn.ReLU(), nn.BatchNorm(), nn.Dropout(0.3), nn.Dense(3))
     run.fit(model, batches, optimizer=nn.RMSProp(0.002), validation=(x[:50], y[:50]), epochs=20)

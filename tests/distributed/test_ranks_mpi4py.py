@@ -23,9 +23,11 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 LOOSER = {
     # The line search of SciPy is told apart by the last bits.
-    **dict.fromkeys(("lbfgs", "lbfgs of values"), {"float32": 1e-3, "float64": 1e-9}),
+    "lbfgs": {"float32": 1e-3, "float64": 1e-9},
+    "lbfgs of values": {"float32": 1e-3, "float64": 1e-9},
     # Each rank rounds its sums to 11 and 8 bits.
-    **{"float16": {"float32": 2.0**-9}, "bfloat16": {"float32": 2.0**-6}},
+    "float16": {"float32": 2.0**-9},
+    "bfloat16": {"float32": 2.0**-6},
 }
 
 
@@ -139,3 +141,13 @@ def test_wrong_calls_are_refused_on_every_rank(launcher, n_ranks, name, launches
     messages = [rank["refusals"][name] for rank in launches(launcher, n_ranks).ranks]
     assert len({*messages}) == 1
     assert messages[0].startswith(REFUSALS[name][1])
+
+
+@launched.each_launcher
+def test_a_rank_that_fails_ends_all(launcher):
+    """Of a script, from `init` on; the others would wait for ever."""
+    script = Path(__file__).with_name("failing_rank.py")
+    outcome = launched.launch(launcher, 3, script, launcher, timeout=60.0)
+    assert outcome.out.split("\n").count("has joined") == 3
+    assert outcome.status == 1
+    assert outcome.err.count("RuntimeError: this rank has failed") == 1, outcome.err

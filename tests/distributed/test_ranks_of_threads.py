@@ -1,0 +1,117 @@
+"""Ranks, which are threads here, compute what one process does, on every backend."""
+
+import numpy as np
+import pytest
+from rank_threads import compute_together
+
+import anyback_nn as nn
+from anyback_nn.array_api import to_numpy
+from anyback_nn.tree import tree_map, tree_named_leaves
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+each_size = pytest.mark.parametrize("size", [2, 3, 4])
+
+
+def assert_close(ours, expected, dtype):
+    """Compare two trees of arrays, relative to the largest element of each array."""
+    ours, expected = tree_named_leaves(ours), tree_named_leaves(expected)
+    assert ours.keys() == expected.keys()
+    for name, array in expected.items():
+        array = to_numpy(array)
+        atol = TOLERANCE[dtype] * np.max(np.abs(array))
+        np.testing.assert_allclose(to_numpy(ours[name]), array, rtol=0, atol=atol, err_msg=name)
+
+
+# Parts of a step ---------------------------------------------------------------------------------
+
+
+@each_size
+@pytest.mark.parametrize("n_rows", [2, 7])
+def test_the_mean_of_a_batch(size, n_rows, backend, dtype):
+    x = np.random.default_rng(0).normal(size=(n_rows, 3))
+
+    def average(ranks):
+        rows = backend.asarray(x[ranks.share(n_rows)], dtype)
+        return nn.batch_mean(rows, nn.Batch(float(n_rows), ranks.add))
+
+    for mean in compute_together(size, average):
+        assert backend.owns(mean)
+        assert_close((mean,), (x.mean(axis=0, keepdims=True),), dtype)
+    whole = nn.batch_mean(backend.asarray(x, dtype))
+    assert_close((whole,), (x.mean(axis=0, keepdims=True),), dtype)
+
+
+@each_size
+@pytest.mark.parametrize("n_rows", [1, 2, 9])
+def test_batch_norm_has_the_statistics_of_the_whole_batch(size, n_rows, backend, dtype):
+    """Rows of ``y`` and ``dx`` are those of the whole; the gradients of parameters add up."""
+    rng, layer = np.random.default_rng(n_rows), nn.BatchNorm(epsilon=0.1)
+    x, dy = rng.normal(size=(2, n_rows, 3))
+    arrays = rng.normal(size=(4, 3))
+    trees = (
+        {"scale": arrays[0], "shift": arrays[1]},
+        {"mean": arrays[2], "variance": arrays[3] ** 2},
+    )
+
+    def compute(rows, batch=None):
+        params, state = tree_map(lambda array: backend.asarray(array, dtype), trees)
+        own = backend.asarray(x[rows], dtype)
+        y, cache = layer.forward(params, own, nn.Context(True, state, None, batch))
+        dx, grads = layer.backward(params, cache, backend.asarray(dy[rows], dtype))
+        return (y, dx), grads, layer.next_state(state, cache)
+
+    def take_part(ranks):
+        own = ranks.share(n_rows)
+        return own, *compute(own, nn.Batch(float(n_rows), ranks.add))
+
+    (y, dx), grads, state = tree_map(to_numpy, compute(slice(None)))
+    parts = compute_together(size, take_part)
+    for own, rows, _, next_state in parts:
+        assert_close(next_state, state, dtype)
+        for ours, whole in zip(rows, (y, dx)):
+            atol = TOLERANCE[dtype] * np.max(np.abs(whole))
+            np.testing.assert_allclose(to_numpy(ours), whole[own], rtol=0, atol=atol)
+    for name, whole in grads.items():
+        total = sum(to_numpy(part[2][name]) for part in parts)
+        assert_close({name: total}, {name: whole}, dtype)
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+def train(backend, dtype, ranks):
+    """Train twenty steps, of which four have two rows, with all that is of the whole batch."""
+    rng = np.random.default_rng(1)
+    x, y, weights = rng.normal(size=(66, 5)), rng.integers(3, size=66), rng.uniform(size=66)
+    layers = (nn.Dense(7), nn.ReLU(), nn.BatchNorm(), nn.Dropout(0.3), nn.Dense(3))
+    loss = nn.SoftmaxCrossEntropy()
+    model = nn.Model(*layers, loss=loss, backend=backend, dtype=dtype, seed=3)
+    model.fit(
+        *(x, y),
+        sample_weight=weights,
+        validation=(x[:9], y[:9]),
+        optimizer=nn.Adam(0.01, l2=0.01, clip_norm=0.5),
+        batch_size=16,
+        epochs=4,
+        distributed=ranks,
+    )
+    history = {name: np.asarray(model.history[name]) for name in model.history.last}
+    del history["seconds"]
+    return {
+        "params": model.params,
+        "state": model.training.state,
+        "history": history,
+        "scores": {k: np.asarray(v) for k, v in model.evaluate(x, y, distributed=ranks).items()},
+        "predictions": model.predict(x[:3], distributed=ranks),
+    }
+
+
+@each_size
+def test_training(size, backend, finest):
+    expected = train(backend, finest, nn.distributed.ALONE)
+    results = compute_together(size, lambda ranks: train(backend, finest, ranks))
+    for result in results:
+        assert_close(result, expected, finest)
+        for name, array in tree_named_leaves(result).items():
+            first = to_numpy(tree_named_leaves(results[0])[name])
+            np.testing.assert_array_equal(to_numpy(array), first)
