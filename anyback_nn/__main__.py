@@ -12,8 +12,10 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def run() -> int:
     """Run the program, whose imports Ctrl-C may interrupt too; return the exit status."""
     n_local = max(int(os.environ.get(name, "1")) for name in LOCAL_SIZES)
-    for name in THREADS if n_local > 1 else ():  # its share of the cores, which NumPy reads
-        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // n_local)))
+    cores = os.cpu_count() or 1
+    is_bound = hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < cores
+    for name in THREADS if n_local > 1 and not is_bound else ():
+        os.environ.setdefault(name, str(max(1, cores // n_local)))  # NumPy reads it
     try:
         from anyback_nn.cli import main
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from anyback_nn.array_api import Array, is_chunked, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select
-from anyback_nn.distributed import ALONE, Communicator
+from anyback_nn.distributed import Communicator
 from anyback_nn.errors import DivergenceError, ShapeError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
@@ -191,7 +191,7 @@ class Model(Engine):
         progress: bool | None = None,
         resume: bool | str | Path | None = None,
         on_divergence: str = "stop",
-        distributed: Communicator = ALONE,
+        distributed: Communicator | None = None,
     ) -> History:
         """Train the model; called again, it resumes training.
 
@@ -386,7 +386,7 @@ class Model(Engine):
         *,
         sample_weight: Any = None,
         batch_size: int = 4096,
-        distributed: Communicator = ALONE,
+        distributed: Communicator | None = None,
     ) -> dict[str, float]:
         """Evaluate the model on data.
 
@@ -421,7 +421,7 @@ class Model(Engine):
             return evaluation.evaluate(self, source)
 
     def predict(
-        self, x: Any, *, batch_size: int = 4096, distributed: Communicator = ALONE
+        self, x: Any, *, batch_size: int = 4096, distributed: Communicator | None = None
     ) -> Array:
         """Predict: probabilities for a loss that classifies, else values.
 
@@ -448,7 +448,7 @@ class Model(Engine):
         return self._apply(x, batch_size, "link", distributed)
 
     def predict_classes(
-        self, x: Any, *, batch_size: int = 4096, distributed: Communicator = ALONE
+        self, x: Any, *, batch_size: int = 4096, distributed: Communicator | None = None
     ) -> Array:
         """Predict the class index of each sample (of each label, if there are several).
 
@@ -458,7 +458,9 @@ class Model(Engine):
             raise TypeError(f"{type(self.loss).__name__} does not classify: use predict")
         return self._apply(x, batch_size, "decide", distributed)
 
-    def _apply(self, x: Any, batch_size: int, method: str, distributed: Communicator) -> Array:
+    def _apply(
+        self, x: Any, batch_size: int, method: str, distributed: Communicator | None
+    ) -> Array:
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):

@@ -41,8 +41,8 @@ def evaluate(
     of training, --part test takes the rows that training had not seen.
     """
     arguments = dict(locals())
-    together = ranks.join(distributed)
-    device = ranks.choose_device(options.select_backend(backend), together)
+    ranks.join(distributed)
+    device = ranks.choose_device(options.select_backend(backend))
     model, encoding = run_folder.load(run, device)
     table = options.table_options(arguments, encoding.options)
     training = TrainingData.read(run)
@@ -52,7 +52,7 @@ def evaluate(
         rows, n_seen = choose_rows(
             run, data, encoding, training, target=target, part=part, table=table
         )
-    scores = compute_scores(model, encoding, rows.x, rows.y, together)
+    scores = compute_scores(model, encoding, rows.x, rows.y)
     name = "test part" if rows.is_test_part else "all rows"
 
     printer = Printer(as_json=json, quiet=quiet)

@@ -13,7 +13,6 @@ import typer
 from anyback_nn.cli import options, ranks, run_folder
 from anyback_nn.cli.printing import Printer
 from anyback_nn.datasets import Encoding, read
-from anyback_nn.distributed import Communicator
 from anyback_nn.model import Model
 from anyback_nn.utils.files import atomic_write
 from anyback_nn.utils.messages import escape, plural
@@ -44,8 +43,8 @@ def predict(
     DATA need not have the target. If the data come with a test part, that part is predicted.
     """
     arguments = dict(locals())
-    together = ranks.join(distributed)
-    device = ranks.choose_device(options.select_backend(backend), together)
+    ranks.join(distributed)
+    device = ranks.choose_device(options.select_backend(backend))
     if output is not None:
         run_folder.check_file(output, force=force)
     model, encoding = run_folder.load(run, device)
@@ -58,9 +57,9 @@ def predict(
     rows = read(data, encoding, with_target=False, options=table, memory_limit=memory_limit)
     columns: list[tuple[str, Sequence[Any]]] = [
         *rows.ids.items(),
-        *predict_columns(model, encoding, rows.x, together, probabilities=probabilities),
+        *predict_columns(model, encoding, rows.x, probabilities=probabilities),
     ]
-    if together.rank:
+    if ranks.joined.rank:
         return
 
     printer = Printer(quiet=quiet)
@@ -79,15 +78,17 @@ def predict(
 
 
 def predict_columns(
-    model: Model, encoding: Encoding, x: Any, together: Communicator, *, probabilities: bool
+    model: Model, encoding: Encoding, x: Any, *, probabilities: bool
 ) -> list[tuple[str, list[Any]]]:
     """Compute the columns of the CSV file, each with its name."""
     predict = model.predict if encoding.classes is None else model.predict_classes
-    decoded = encoding.decode_columns(predict(x, distributed=together))
+    decoded = encoding.decode_columns(predict(x, distributed=ranks.joined))
     columns = [(name, list(values)) for name, values in decoded.items()]
     if probabilities:
         # Scalars of NumPy are written with the digits of their dtype, Python's with 17.
-        columns += zip(encoding.classes or (), map(list, model.predict(x, distributed=together).T))
+        columns += zip(
+            encoding.classes or (), map(list, model.predict(x, distributed=ranks.joined).T)
+        )
     return columns
 
 

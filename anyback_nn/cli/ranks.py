@@ -12,39 +12,39 @@ from anyback_nn.backends import Backend, select
 from anyback_nn.cli.printing import print_message
 from anyback_nn.distributed import ALONE, Communicator
 
-__all__ = ["choose_device", "end", "join", "speak_up"]
+__all__ = ["choose_device", "end", "join", "joined", "speak_up"]
 
 PATIENCE = 3.0
 """The seconds that rank 0 has to say what is wrong, before another one does."""
 
-_ranks: Communicator = ALONE
+joined: Communicator = ALONE
+"""The ranks that run this command."""
 
 
-def join(kind: str) -> Communicator:
+def join(kind: str) -> None:
     """Join the processes of a launcher; from now on, rank 0 alone prints."""
-    global _ranks  # noqa: PLW0603 - a process joins others once
-    _ranks = distributed.init(kind)
-    if _ranks.rank:
+    global joined  # noqa: PLW0603 - a process joins others once
+    joined = distributed.init(kind)
+    if joined.rank:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    return _ranks
 
 
-def choose_device(backend: Backend, ranks: Communicator) -> Backend:
+def choose_device(backend: Backend) -> Backend:
     """Return the backend on this rank's own GPU, if it has several and none was named."""
     pattern = re.compile(rf"{re.escape(backend.spec)}:\d+")
-    specs = [spec for spec in backend.devices() if ranks.size > 1 and pattern.fullmatch(spec)]
-    return select(specs[ranks.local_rank % len(specs)]) if specs else backend
+    specs = [spec for spec in backend.devices() if joined.size > 1 and pattern.fullmatch(spec)]
+    return select(specs[joined.local_rank % len(specs)]) if specs else backend
 
 
 def speak_up() -> None:
     """Print again before an error: of all ranks, if rank 0 has not ended them with its own."""
-    if _ranks.rank:
+    if joined.rank:
         time.sleep(PATIENCE)
         sys.stderr = sys.__stderr__
-        print_message("note", f"rank {_ranks.rank} of {_ranks.size} ends all, because of:")
+        print_message("note", f"rank {joined.rank} of {joined.size} ends all, because of:")
 
 
 def end(status: int) -> None:
     """End all ranks after a failure: the others would wait for this one."""
     if status:
-        _ranks.abort(status)
+        joined.abort(status)

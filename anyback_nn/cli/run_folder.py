@@ -24,6 +24,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from anyback_nn.backends import Backend
+from anyback_nn.cli import ranks
 from anyback_nn.cli.printing import to_json
 from anyback_nn.datasets import BUILT_IN, Encoding, encoding_from_json
 from anyback_nn.datasets.frames import STANDARD_INPUT, is_table, table_label
@@ -176,6 +177,8 @@ class RunFolder:
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Write the settings of a run that is not finished."""
+        if ranks.joined.rank:
+            return
         process = {"pid": os.getpid(), "host": platform.node()}
         _write_settings(self.path, {**settings, "process": process})
 
@@ -271,6 +274,8 @@ def open_new(path: Path | None, name: str) -> RunFolder:
     AnybackError
         The folder is taken, or nothing can be written there.
     """
+    if ranks.joined.rank:
+        return RunFolder.of_other(path)
     try:
         if path is None:
             path, created = _create_numbered(Path("runs"), name)
@@ -288,7 +293,7 @@ def open_new(path: Path | None, name: str) -> RunFolder:
         raise AnybackError(f"cannot write {path or 'runs'}: {error.strerror}") from error
 
 
-def reopen(path: Path, rank: int = 0) -> tuple[RunFolder, dict[str, Any]]:
+def reopen(path: Path) -> tuple[RunFolder, dict[str, Any]]:
     """Lock the folder of a run that is resumed, and read its settings.
 
     Raises
@@ -303,7 +308,8 @@ def reopen(path: Path, rank: int = 0) -> tuple[RunFolder, dict[str, Any]]:
             "begun, such as runs/digits-1"
         )
     try:
-        folder = RunFolder.of_other(path) if rank else RunFolder(path, path.name, _lock(path))
+        other = ranks.joined.rank and RunFolder.of_other(path)
+        folder = other or RunFolder(path, path.name, _lock(path))
     except OSError as error:
         raise AnybackError(f"cannot write {path}: {error.strerror}") from error
     try:

@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from anyback_nn.array_api import to_numpy
+from anyback_nn.cli import ranks
 from anyback_nn.cli.metrics import count_confusion, score_classes, score_values
 from anyback_nn.cli.printing import Printer, create_label, create_table
 from anyback_nn.datasets import Encoding
 from anyback_nn.datasets.targets import target_names
-from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.model import Model
 from anyback_nn.network.losses import MeanSquaredError
 from anyback_nn.training.evaluation import evaluate_and_predict
@@ -119,9 +119,7 @@ def choose_judge(model: Model, encoding: Encoding, *, balanced: bool) -> str:
     return "r2" if aims_at_mean or encoding.n_outputs > 1 else "mean_absolute_error"
 
 
-def compute_scores(
-    model: Model, encoding: Encoding, x: Any, y: Any, ranks: Communicator = ALONE
-) -> Scores:
+def compute_scores(model: Model, encoding: Encoding, x: Any, y: Any) -> Scores:
     """Compute the scores of a model, in one pass over encoded rows, which ranks share.
 
     They are ``loss`` and those of `score_classes` or `score_values`, the latter in the target's own
@@ -129,7 +127,7 @@ def compute_scores(
     """
     with model.backend.scope(model.dtype):
         rows = check_arrays(model, x, y, None)
-        source = batch_arrays(model, rows, BATCH_SIZE, resident=False, ranks=ranks)
+        source = batch_arrays(model, rows, BATCH_SIZE, resident=False, ranks=ranks.joined)
         means, outputs = evaluate_and_predict(model, source)
         predicted = to_numpy(model.loss.link(outputs))
         classes = to_numpy(model.loss.decide(outputs)) if encoding.classes is not None else None

@@ -24,7 +24,6 @@ from anyback_nn.cli.scene import Scene
 from anyback_nn.cli.scores import Scores, choose_judge, compute_scores, show_scores
 from anyback_nn.cli.watch import Watch, require_terminal
 from anyback_nn.datasets import Dataset, load
-from anyback_nn.distributed import Communicator
 from anyback_nn.errors import AnybackError, DivergenceError, OutOfMemoryError
 from anyback_nn.inputs.checks import check_compute_dtype
 from anyback_nn.model import Model
@@ -107,17 +106,17 @@ def train(
     --test-share, --group or --time say.
     """
     asked = {name: value for name, value in locals().items() if name not in NOT_STORED}
+    ranks.join(distributed)
     if resume is None:
         if data is None:
             raise typer.BadParameter("expected DATA, or --resume", param_hint="'DATA'")
-        run(asked, ranks.join(distributed))
+        run(asked)
         return
     refuse_changes(context)
-    together = ranks.join(distributed)
     # Locked before anything is read.
-    folder, settings = run_folder.reopen(resume, together.rank)
+    folder, settings = run_folder.reopen(resume)
     with folder:
-        run(combine(context, asked, settings["asked"], resume), together, folder, settings)
+        run(combine(context, asked, settings["asked"], resume), folder, settings)
 
 
 # Resuming ----------------------------------------------------------------------------------------
@@ -169,18 +168,18 @@ def combine(
 
 def run(
     arguments: dict[str, Any],
-    together: Communicator,
     folder: RunFolder | None = None,
     begun: Mapping[str, Any] | None = None,
 ) -> None:
     """Train, test and write a new run, or the one of a folder, with the settings it has begun."""
     refuse_together(arguments)
     asked = SimpleNamespace(**arguments)
-    check_pictures(asked)
+    if ranks.joined.rank == 0:
+        check_pictures(asked)
     device = options.select_backend(asked.backend)
     device.check_computes("steps")
     asked.backend = device.spec
-    device = ranks.choose_device(device, together)
+    device = ranks.choose_device(device)
     with options.usage_error("--compute-dtype"):
         check_compute_dtype(asked.compute_dtype, asked.dtype, device)
     reading = describe_reading(asked)
@@ -215,28 +214,26 @@ def run(
         loss=asked.loss,
     )
     parts = divide(asked.data, dataset, asked.validation)
-    watch = Watch(Scene.of(dataset, "--watch"), Console(stderr=True)) if asked.watch else None
+    watches = asked.watch and ranks.joined.rank == 0
+    watch = Watch(Scene.of(dataset, "--watch"), Console(stderr=True)) if watches else None
     film = Film(Scene.of(dataset, "--animate")) if asked.animate else None
     printer = Printer(as_json=asked.json, quiet=asked.quiet)
     fingerprint = next(iter(fingerprints), None)
     known["data"] = vars(TrainingData(fingerprint, reading, len(dataset.x_train)))
-    if folder is None and together.rank:
-        folder = RunFolder.of_other(asked.output)
-    elif folder is None:
+    if folder is None:
         folder = run_folder.open_new(asked.output, dataset.name)
     with folder:
         folder.name = dataset.name
-        if together.rank == 0:
-            folder.begin(known)
+        folder.begin(known)
         printer.notes(dataset.notes)
         printer.show(recipe.describe_data(dataset) + "\n")
         printer.show(network_table(model))
         printer.show("")
         activity = ActivityLog() if asked.report else None
         checkpoints = RunCheckpoint(folder, known, asked, printer)
-        best_epoch = fit(asked, model, parts, checkpoints, activity, watch, film, together)
-        finish(asked, model, dataset, folder, printer, known, best_epoch, activity, together)
-    if film is not None and together.rank == 0:  # the run is whole, whatever becomes of it
+        best_epoch = fit(asked, model, parts, checkpoints, activity, watch, film)
+        finish(asked, model, dataset, folder, printer, known, best_epoch, activity)
+    if film is not None and ranks.joined.rank == 0:  # the run is whole, whatever becomes of it
         write_film(film, asked.animate, folder.path, printer)
 
 
@@ -336,7 +333,6 @@ def fit(
     activity: ActivityLog | None,
     watch: Watch | None,
     film: Film | None,
-    together: Communicator,
 ) -> int:
     """Train on the parts of `divide`; return the epoch that early stopping has kept, or 0."""
     path, folder = checkpoints.run.path, checkpoints.folder
@@ -365,7 +361,7 @@ def fit(
                 progress=False if asked.quiet or asked.log or asked.watch else None,
                 resume=True,
                 on_divergence=asked.on_divergence,
-                distributed=together,
+                distributed=ranks.joined,
             )
     except (DivergenceError, OutOfMemoryError) as error:
         if not list_files(folder):
@@ -399,7 +395,6 @@ def finish(
     known: dict[str, Any],
     best_epoch: int,
     activity: ActivityLog | None,
-    together: Communicator,
 ) -> None:
     """Measure the test part, write the run, and print both; then write its report, if asked to."""
     kept: Any = None
@@ -407,8 +402,8 @@ def finish(
         with catch_signals():
             # Before anything is printed: what reads the output may be gone, or fail.
             test = (dataset.x_test, dataset.y_test)
-            scores = compute_scores(model, dataset.encoding, *test, together)
-            if together.rank:
+            scores = compute_scores(model, dataset.encoding, *test)
+            if ranks.joined.rank:
                 return
             result = summarize(model, best_epoch, scores)
             kept = folder.finish(

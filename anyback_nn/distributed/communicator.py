@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import device
 
-from anyback_nn.array_api import Array, array_namespace, is_numpy
+from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
 from anyback_nn.errors import AnybackError
 
 __all__ = ["ALONE", "Communicator", "as_like"]
@@ -51,17 +51,15 @@ class Communicator:
         """Return all rows, of which each rank has its `share`."""
         if rows is None or self.size == 1:
             return rows
-        xp, own = array_namespace(rows), self.share(n_rows)
-        options = {"dtype": rows.dtype, "device": device(rows)}
-        before, after = (
-            xp.zeros((n, *rows.shape[1:]), **options) for n in (own.start, n_rows - own.stop)
-        )
-        return self.add(xp.concat([before, rows, after]))
+        own = to_numpy(rows)
+        whole = np.zeros((n_rows, *own.shape[1:]), own.dtype)
+        whole[self.share(n_rows)] = own
+        return as_like(rows, self.add(whole))
 
     def collect(self, number: float) -> list[float]:
         """Return one number of each rank."""
-        numbers: Any = self.gather(np.asarray([number], np.float64), self.size)
-        return [*map(float, numbers)]
+        numbers: Any = self.gather(np.asarray([float(number)]), self.size)
+        return [*numbers.tolist()]
 
     def require_same(self, number: float) -> None:
         """Raise `AnybackError` unless this number is the same on all ranks."""

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from functools import cache
+from typing import Any
 
 from anyback_nn.distributed.communicator import ALONE, Communicator
 from anyback_nn.errors import BackendUnavailableError
@@ -68,9 +69,13 @@ def _join(kind: str) -> Communicator:
 
 def _find_launcher() -> str:
     """Return the kind of the launcher that has started this process with others, or off."""
-    torch = sys.modules.get("torch")
-    is_joined = torch is not None and torch.distributed.is_initialized()
-    if is_joined or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
+    torch: Any = sys.modules.get("torch")
+    can_join = torch is not None and torch.distributed.is_available()
+    if (can_join and torch.distributed.is_initialized()) or {
+        "RANK",
+        "WORLD_SIZE",
+        "MASTER_ADDR",
+    } <= os.environ.keys():
         return "torch"
     return "mpi" if _count_started() > 1 else "off"
 

@@ -32,7 +32,11 @@ class MPIRanks(Communicator):
 
     def add(self, x: Array) -> Array:
         on_device = self.adds_on_device and not on_host(x)
-        total = array_namespace(x).asarray(x, copy=True) if on_device else np.array(to_numpy(x))
+        total = (
+            array_namespace(x).asarray(x, copy=True)
+            if on_device
+            else np.array(to_numpy(x), order="C")
+        )
         if on_device:
             to_numpy(total[:1])  # MPI does not wait until it is computed
         # Python answers signals while it waits for others here, which it does not within MPI.

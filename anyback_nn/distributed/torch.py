@@ -31,12 +31,14 @@ class TorchRanks(Communicator):
         self.device: Any = None
         if torch.cuda.is_available() and dist.is_nccl_available():
             torch.cuda.set_device(self.local_rank % torch.cuda.device_count())
-            self.device = dist.new_group(backend="nccl")
+            self.device = dist.new_group(backend="nccl", timeout=WAIT)
 
     def add(self, x: Array) -> Array:
         on_device = self.device is not None and not on_host(x)
         total = (
-            torch.from_dlpack(x).clone() if on_device else torch.from_numpy(np.array(to_numpy(x)))
+            torch.from_dlpack(x).clone()
+            if on_device
+            else torch.from_numpy(np.array(to_numpy(x), order="C"))
         )
         try:
             dist.all_reduce(total, group=self.device if on_device else self.host)

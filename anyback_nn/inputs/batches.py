@@ -81,9 +81,9 @@ class Source(ABC):
     def epoch(self, number: int) -> Iterator[Samples]:
         """Iterate over the batches of the epoch with this number: over the rows of this rank."""
 
-    @abstractmethod
     def size_of(self, number: int) -> int:
         """Return the number of rows of all ranks in this batch, the latest one of an epoch."""
+        return self.rows_a_batch
 
     @property
     def all_rows(self) -> Samples | None:
@@ -183,15 +183,19 @@ class ArraySource(Source):
                 self.check(batch.x, start=start)
             return self.move_batch(batch)
 
-        width = math.prod(self.rows.x.shape[1:]) if self.in_blocks else BLOCK
+        # Rows of a rank in their order are no blocks.
+        in_blocks = self.in_blocks and (order is not None or self.ranks.size == 1)
+        width = math.prod(self.rows.x.shape[1:]) if in_blocks else BLOCK
         return batches_of(gather, bounds, width)
 
     def _share(self, order: Any, bounds: list[tuple[int, int]]) -> tuple[Any, Any]:
         """Return the row numbers of this rank in order, and the bounds of its batches in them."""
-        order = np.arange(self.n_samples) if order is None else order
-        parts = [order[start:stop][self.ranks.share(stop - start)] for start, stop in bounds]
-        ends = np.cumsum([0, *map(len, parts)]).tolist()
-        return np.concatenate(parts), [*pairwise(ends)]
+        parts = [(start, self.ranks.share(stop - start)) for start, stop in bounds]
+        own = [(start + rows.start, start + rows.stop) for start, rows in parts]
+        if order is None:
+            return None, own
+        ends = np.cumsum([0, *(stop - start for start, stop in own)]).tolist()
+        return np.concatenate([order[start:stop] for start, stop in own]), [*pairwise(ends)]
 
     @property
     def all_rows(self) -> Samples | None:
@@ -261,7 +265,7 @@ def batches_of(
         The number of elements of a sample.
     """
     size = bounds[0][1] - bounds[0][0]
-    n_batches = max(1, BLOCK // max(size * width, 1))
+    n_batches = max(1, BLOCK // max(size * width, width, 1))
     for first in range(0, len(bounds), n_batches):
         some = bounds[first : first + n_batches]
         begin = some[0][0]
@@ -379,9 +383,6 @@ class IterableSource(Source):
 
     @property
     def rows_a_batch(self) -> int:
-        return self._rows_a_batch
-
-    def size_of(self, number: int) -> int:
         return self._rows_a_batch
 
     def epoch(self, number: int) -> Iterator[Samples]:

@@ -196,18 +196,15 @@ def _make_comparable(targets: Array) -> Array:
     return targets
 
 
-def weighted_mean(values: Array, weights: Array | None, n_samples: float | None = None) -> Array:
+def weighted_mean(values: Array, weights: Array | None) -> Array:
     """Average over the samples (the last axis): ``sum_i w_i v_i / n_samples``.
-
-    Of a batch that is divided between processes it is this one's share, the sum over its samples
-    divided by the number of all, ``n_samples``.
 
     This is the weighted mean if the weights have the mean 1. They are not divided by their sum
     here, in each batch, but once over all samples, by `Model.fit`. So the average of the batches is
     the mean over all samples, and a batch of one sample keeps its weight.
     """
     total = array_namespace(values).sum(values if weights is None else values * weights, axis=-1)
-    return total / (max(values.shape[-1], 1) if n_samples is None else n_samples)
+    return total / max(values.shape[-1], 1)
 
 
 def forward_loss(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, Any]:
@@ -231,11 +228,7 @@ def forward_loss(loss: Loss, outputs: Array, targets: Array) -> tuple[Array, Any
 
 
 def mean_loss(
-    loss: Loss,
-    outputs: Array,
-    targets: Array,
-    weights: Array | None = None,
-    n_samples: float | None = None,
+    loss: Loss, outputs: Array, targets: Array, weights: Array | None = None
 ) -> tuple[Array, Array]:
     """Compute the mean loss over the samples and its gradient.
 
@@ -247,8 +240,6 @@ def mean_loss(
         As `Loss.check_targets` returns them.
     weights : array, shape (n_samples,), optional
         The weight of each sample, see `weighted_mean`. Default: 1.
-    n_samples : float, optional
-        The number of samples of the whole batch. Default: of these.
 
     Returns
     -------
@@ -265,12 +256,12 @@ def mean_loss(
     """
     xp = array_namespace(outputs)
     values, cache = forward_loss(loss, outputs, targets)
-    share = 1.0 / (max(values.shape[-1], 1) if n_samples is None else n_samples)
+    share = 1.0 / max(values.shape[-1], 1)
     if weights is None:
-        dvalues = xp.ones_like(values) * share
+        dvalues = xp.full_like(values, share)
     else:
         dvalues = xp.broadcast_to(weights * share, values.shape)
-    return weighted_mean(values, weights, n_samples), loss.backward(cache, dvalues)
+    return weighted_mean(values, weights), loss.backward(cache, dvalues)
 
 
 # Regression --------------------------------------------------------------------------------------

@@ -62,8 +62,10 @@ class Random:
         Dtype of the arrays, ``"float32"`` or ``"float64"``. The numbers are drawn in float64 and
         rounded, so both dtypes start from the same weights.
     rows : slice, optional
-        The rows of a batch that are kept of what is drawn for all of it, along axis -2. Default:
-        all.
+        The rows that are kept of arrays of ``n_rows``, along axis -2: those of a share of a batch.
+        Default: all.
+    n_rows : int
+        The number of rows of the whole batch.
 
     Examples
     --------
@@ -77,6 +79,7 @@ class Random:
     backend: Backend
     dtype: str
     rows: slice | None = None
+    n_rows: int = 0
 
     def normal(self, shape: tuple[int, ...], std: float = 1.0) -> Array:
         """Draw from the normal distribution with mean 0 and standard deviation ``std``."""
@@ -121,25 +124,26 @@ class Random:
                     start = np.concatenate((state["key"], state["counter"])).view("int64")
                     philox.advance(n_blocks)
                     return self._cut(compute(self.backend.asarray(start), threshold))
-        before, low, high = 0, 0, size
-        if self.rows is not None and len(shape) == 2:
+        low, high, kept = 0, size, shape
+        if self.rows is not None and shape[:-1] == (self.n_rows,):
             # The blocks of these rows alone are drawn, and the others passed over.
             low, high = self.rows.start * shape[1], self.rows.stop * shape[1]
-            before = low // WORDS_PER_BLOCK
-            shape = (self.rows.stop - self.rows.start, shape[1])
-        end = -(-high // WORDS_PER_BLOCK)
-        philox.advance(before)
+            kept = (self.rows.stop - self.rows.start, shape[1])
+        begin, end = low // WORDS_PER_BLOCK, -(-high // WORDS_PER_BLOCK)
+        philox.advance(begin)
         # The lower half of each word of 64 bits comes first, whatever the machine's byte order.
-        bits = philox.random_raw(4 * (end - before)).astype("<u8", copy=False).view("<u4")
+        bits = philox.random_raw(4 * (end - begin)).astype("<u8", copy=False).view("<u4")
         philox.advance(n_blocks - end)
-        bits = bits[low - before * WORDS_PER_BLOCK :][: high - low].reshape(shape)
-        return self.backend.asarray((bits if len(shape) == 2 else self._cut(bits)) < threshold)
+        bits = bits[low - WORDS_PER_BLOCK * begin :][: high - low].reshape(kept)
+        return self.backend.asarray(self._cut(bits) < threshold)
 
     def _move(self, x: Any) -> Array:
         return self.backend.asarray(self._cut(x), dtype=self.dtype)
 
     def _cut(self, x: Array) -> Array:
-        return x if self.rows is None or x.ndim < 2 else x[..., self.rows, :]
+        """Keep the rows of this share, where they are those of the batch."""
+        cuts = self.rows is not None and tuple(x.shape[-2:-1]) == (self.n_rows,)
+        return x[..., self.rows, :] if cuts else x
 
 
 class ZerosOnly(Random):

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from anyback_nn.array_api import Array
 from anyback_nn.backends import Backend
-from anyback_nn.distributed import ALONE, Communicator
+from anyback_nn.distributed import Communicator
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.inputs.checks import Samples, is_sparse, warn_of_lost_variation
@@ -257,7 +257,7 @@ class BaseMLP(Estimator):
                 part = Samples(*(inputs.take_rows(array, held) for array in given))
                 seen = part.x if table is None else inputs.take_rows(table, held)
                 measured = Validation.build(self, part, scorer, (seen, y[held]))
-            options: dict[str, Any] = {"ranks": self.distributed or ALONE}
+            options: dict[str, Any] = {"ranks": self.distributed}
             if self.shuffle and self._in_epochs:
                 chosen = np.arange(n_samples) if chosen is None else chosen
                 options["kind"] = partial(ShuffledSource, random=random)
@@ -278,7 +278,12 @@ class BaseMLP(Estimator):
             )
 
     def _check_effects(self) -> None:
-        """Refuse parameters of ours that would have no effect next to others."""
+        """Refuse parameters of ours that would have no effect, or no sense, next to others."""
+        if self.distributed and not isinstance(self.random_state, Integral):
+            raise ValueError(
+                "distributed: expected random_state to be an integer, the same on all ranks, got "
+                f"{self.random_state!r}"
+            )
         if self.optimizer is not None and self.solver != "adam":
             raise ValueError(
                 f"solver={self.solver!r} would have no effect, because optimizer="

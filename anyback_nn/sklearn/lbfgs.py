@@ -129,9 +129,8 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
 
     Where the largest element of the gradient is below ``tol``, the minimum is reached.
     """
-    model = mlp.model_
     mlp._restore_training_params()
-    problem = Problem(model, mlp._build_objective(), source)
+    problem = Problem(model := mlp.model_, mlp._build_objective(), source)
     fit = FitContext(model, int(mlp.max_iter), n_batches=1)
     fit.source, fit.batch_size = source, source.n_samples
     in_iteration = False
@@ -164,11 +163,10 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
             raise StopIteration from None  # which SciPy takes for its end
 
     with mlp._open_callbacks() as fit.callbacks:
-        callbacks = [x for x in fit.callbacks if fit.ranks.rank == 0 or not x.writes]
 
         def call(event: str) -> None:
             """Call the callbacks; raise `_StopTraining` if one has ended training."""
-            for callback in callbacks:
+            for callback in fit.own_callbacks:
                 getattr(callback, event)(fit)
             if fit.stops():
                 raise _StopTraining

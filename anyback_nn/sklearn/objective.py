@@ -80,7 +80,7 @@ class Objective:
                 value = value / gradient_factor
             if args.weights is None:
                 return grads, cache, (value,)
-            return grads, cache, (value, weighted_mean(args.weights, None, args.n_samples))
+            return grads, cache, (value, args.share * weighted_mean(args.weights, None))
 
         return compute
 
@@ -108,7 +108,7 @@ class Objective:
             args: StepArguments, grads: Packed, report: StepReport, state: Any
         ) -> StepResult:
             (value, *weight), coefficients = report, args.coefficients
-            count: Any = args.x.shape[0] if args.n_samples is None else args.n_samples
+            count: Any = args.x.shape[0] if args.batch is None else args.batch.n_samples
             for mean in weight:
                 total, xp = mean * count, array_namespace(mean)
                 # A batch whose weights are all 0 has the gradient of the penalty alone.

@@ -14,7 +14,6 @@ from sklearn import config_context
 from sklearn.model_selection import train_test_split
 
 from anyback_nn.array_api import Array, array_namespace, to_numpy
-from anyback_nn.distributed import ALONE
 from anyback_nn.inputs.batches import ArraySource
 from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.losses import mean_loss
@@ -56,7 +55,7 @@ class Validation:
             score = _build_score(scorer, mlp, X, y, rows.weights)
         size = rows_at_once(int(rows.x.shape[1]))
         part = rows._replace(weights=None)
-        source = batch_arrays(mlp.model_, part, size, ranks=mlp.distributed or ALONE)
+        source = batch_arrays(mlp.model_, part, size, ranks=mlp.distributed)
         return cls(mlp, source, rows.weights, score)
 
     def measure(self) -> tuple[float, float]:

@@ -140,6 +140,11 @@ class FitContext:
         return ALONE if self.source is None else self.source.ranks
 
     @property
+    def own_callbacks(self) -> list[Any]:
+        """Those that are called in this process."""
+        return [x for x in self.callbacks if self.ranks.rank == 0 or not x.writes]
+
+    @property
     def epoch(self) -> int:
         """The number of epochs that the model has been trained, over all calls of `fit`."""
         return self.model.training.epoch
@@ -222,11 +227,9 @@ def build_sources(
     validation: float | tuple[Any, ...] | None,
     batch_size: int | None,
     shuffle: bool,
-    ranks: Communicator = ALONE,
+    ranks: Communicator | None = None,
 ) -> tuple[Source, Source | None]:
     """Check the data passed to `Model.fit`; create the sources of training and of validation."""
-    if not isinstance(ranks, Communicator):
-        raise TypeError(f"distributed: expected what nn.distributed.init returns, got {ranks!r}")
     fraction = float(validation) if isinstance(validation, Real) else None
     if y is None:
         if fraction is not None:
@@ -267,17 +270,18 @@ def batch_arrays(
     batch_size: int | None = 4096,
     *,
     resident: bool | None = None,
+    ranks: Communicator | None = None,
     **options: Any,
 ) -> ArraySource:
     """Create the source of batches of arrays; by default on the device if they fit."""
     if resident is None:
         resident = has_room(engine, rows, batch_size)
     options |= {"batch_size": batch_size, "seed": engine.seed, "resident": resident}
-    return array_source(rows, engine.backend, engine.dtype, **options)
+    return array_source(rows, engine.backend, engine.dtype, ranks=ranks or ALONE, **options)
 
 
 def batch_iterable(
-    engine: Engine, batches: Iterable[Any], ranks: Communicator = ALONE, **weights: Any
+    engine: Engine, batches: Iterable[Any], ranks: Communicator | None = None, **weights: Any
 ) -> IterableSource:
     """Create the source of batches of an iterable; the first one has the number of features.
 
@@ -300,7 +304,7 @@ def batch_iterable(
     return IterableSource(
         *(engine.backend, engine.dtype, batches, engine.loss, engine.network, engine.n_inputs),
         feature_names=engine.feature_names,
-        ranks=ranks,
+        ranks=ranks or ALONE,
     )
 
 
@@ -321,7 +325,7 @@ def check_arrays(
     return rows._replace(weights=scale_to_mean_one(to_numpy(rows.weights), name))
 
 
-def _batch_validation(engine: Engine, validation: Any, ranks: Communicator) -> Source | None:
+def _batch_validation(engine: Engine, validation: Any, ranks: Communicator | None) -> Source | None:
     """Check validation data passed as arrays, and create their source of batches."""
     if validation is None:
         return None

@@ -58,7 +58,7 @@ def train(
     fit.source, fit.validation = source, validation
     # Stable: the others are called in the order of the user.
     fit.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
-    callbacks = [x for x in fit.callbacks if fit.ranks.rank == 0 or not x.writes]
+    callbacks = fit.own_callbacks
     _begin(fit, callbacks)
     require_same(fit)
     while not fit.stops() and fit.epochs_done < fit.epochs:
@@ -134,7 +134,8 @@ def require_same(fit: FitContext) -> None:
     model, training = fit.model, fit.model.training
     data = [part and part.fingerprint(model.dtype) for part in (fit.source, fit.validation)]
     callbacks = [type(x).__name__ for x in fit.callbacks if not (x.writes and is_own(x))]
-    known = (fit.epochs, fit.batch_size, fit.n_batches, model.seed, fit.epoch, training.step)
+    rule = repr(training.optimizer) if is_own(training.optimizer) else None
+    known = (fit.epochs, fit.batch_size, fit.n_batches, model.seed, fit.epoch, rule)
     arrays = (to_numpy(array).tobytes() for array in training.params)
     checksum = hashlib.sha256(b"".join((repr((known, data, callbacks)).encode(), *arrays)))
     fit.ranks.require_same(int(checksum.hexdigest()[:12], 16))
@@ -212,7 +213,8 @@ class _StepInputs:
         if self.is_noisy:
             backend = select("numpy") if self.on_host else model.backend
             rows = self.fit.ranks.share(shape[0]) if self.fit.ranks.size > 1 else None
-            noise = model.network.noise(shape, Random(self.random, backend, model.dtype, rows))
+            draws = Random(self.random, backend, model.dtype, rows, shape[0])
+            noise = model.network.noise(shape, draws)
         return next(self.rates), noise
 
 

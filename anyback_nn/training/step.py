@@ -9,6 +9,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import reduce
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from anyback_nn.array_api import Array, array_namespace
@@ -86,9 +87,9 @@ class StepArguments(NamedTuple):
     batch: Batch | None = None
 
     @property
-    def n_samples(self) -> float | None:
-        """The number of samples of the whole batch, if this rank has a share of it."""
-        return None if self.batch is None else self.batch.n_samples
+    def share(self) -> float:
+        """The share of the whole batch that this rank has."""
+        return 1.0 if self.batch is None else self.x.shape[0] / self.batch.n_samples
 
 
 class Halves(NamedTuple):
@@ -131,13 +132,14 @@ class Halves(NamedTuple):
         def update(total: Array, next_state: Any, *arguments: Any) -> StepResult:
             whole = Batch(arguments[-1], add)
             args = StepArguments._make([*arguments[:-1], None, None, None, None, whole])
-            grads, stop = [], 0
-            for p in args.params:
-                start, stop = stop, stop + math.prod(p.shape)
+            bounds = [0, *accumulate(math.prod(p.shape) for p in args.params)]
+            grads = tuple(
                 # In new memory, because optimisers overwrite it.
-                grads.append(1.0 * array_namespace(p).reshape(total[start:stop], p.shape))
-            report = tuple(total[i] for i in range(stop, total.shape[0]))
-            return self.update(args, tuple(grads), report, next_state)
+                1.0 * array_namespace(p).reshape(total[start:stop], p.shape)
+                for p, (start, stop) in zip(args.params, pairwise(bounds))
+            )
+            report = tuple(total[i] for i in range(bounds[-1], total.shape[0]))
+            return self.update(args, grads, report, next_state)
 
         first, second = derive if adds else jit(derive), jit(update, (2, 3))
 
@@ -251,14 +253,19 @@ def value_and_grad(
     def derive(args: StepArguments, scale: Array | None = None) -> tuple[Any, Any, StepReport]:
         context = Context(True, args.state, args.noise, args.batch)
         outputs, cache = network.forward(args.params, args.x, context)
-        value, d_outputs = mean_loss(loss, outputs, args.y, args.weights, args.n_samples)
-        means = [
-            weighted_mean(measure(metric, loss, outputs, args.y), args.weights, args.n_samples)
-            for metric in metrics
-        ]
+        value, d_outputs = mean_loss(loss, outputs, args.y, args.weights)
+        report = (
+            value,
+            *(
+                weighted_mean(measure(metric, loss, outputs, args.y), args.weights)
+                for metric in metrics
+            ),
+        )
+        if args.batch is not None:
+            d_outputs, report = args.share * d_outputs, tuple(args.share * x for x in report)
         if scale is not None:
             d_outputs = scale * d_outputs
-        return network.gradients(args.params, cache, d_outputs), cache, (value, *means)
+        return network.gradients(args.params, cache, d_outputs), cache, report
 
     return derive
 
