@@ -164,11 +164,10 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
             raise StopIteration from None  # which SciPy takes for its end
 
     with mlp._open_callbacks() as fit.callbacks:
-        callbacks = [x for x in fit.callbacks if fit.ranks.rank == 0 or not x.writes]
 
         def call(event: str) -> None:
             """Call the callbacks; raise `_StopTraining` if one has ended training."""
-            for callback in callbacks:
+            for callback in (x for x in fit.callbacks if fit.ranks.rank == 0 or not x.writes):
                 getattr(callback, event)(fit)
             if fit.stops():
                 raise _StopTraining
@@ -176,14 +175,13 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
         with suppress(_StopTraining):
             call("on_train_begin")
             require_same(fit)
-            options = {"maxiter": fit.epochs, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)}
             result = scipy_minimize(
                 evaluate,
                 problem.start(),
                 method="L-BFGS-B",
                 jac=True,
                 callback=end_iteration,
-                options=options,
+                options={"maxiter": fit.epochs, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)},
             )
             if result.status != STOPPED:
                 problem.put(result.x)
