@@ -32,7 +32,7 @@ TEST = nox.project.dependency_groups(PROJECT, "test")
 # Further requirements of single environments, so that no test in them is skipped.
 MORE = {
     name: nox.project.dependency_groups(PROJECT, f"test-{name}")
-    for name in ("numpy", "jax", "ndonnx", "pages", "searches")
+    for name in ("numpy", "jax", "ndonnx", "pages", "searches", "openmpi")
 }
 BENCH = nox.project.dependency_groups(PROJECT, "bench")
 LINT = nox.project.dependency_groups(PROJECT, "lint")
@@ -268,6 +268,21 @@ def searches(session: nox.Session) -> None:
     )
     rows = () if chosen_rows(session) else ("--backend", "numpy,torch,jax")
     session.run("pytest", *tests, *rows, *session.posargs, env=choose_environment(session))
+
+
+@nox.session(default=False)
+@nox.parametrize("mpi", [nox.param(name, id=name) for name in ("openmpi", "mpich")])
+def distributed(session: nox.Session, mpi: str) -> None:
+    """Train on two to four processes, over one MPI; with Open MPI, over PyTorch's gloo as well.
+
+    ``nox -s "distributed(mpich)" -- -k digits`` for some of the tests.
+    """
+    # Alternatives, which have files of the same names.
+    extras, more = ("torch,jax", MORE["openmpi"]) if mpi == "openmpi" else ("mpi,torch,jax", [])
+    session.install("-e", f".[{extras}]", *TEST, *more)
+    files = sorted(map(str, Path("tests/distributed").glob("*_mpi4py.py")))
+    once = () if mpi == "openmpi" else ("-k", "not gloo and not torchrun")
+    session.run("pytest", *files, *once, *session.posargs, env=choose_environment(session))
 
 
 @nox.session(default=False)

@@ -652,6 +652,35 @@ MUTANTS = (
         "numpy",
         r"assert \S+ == .* ± ",
     ),
+    # What ranks add.
+    Mutant(
+        "BatchNorm has the statistics of a rank",
+        "network/layer.py",
+        "return batch.add(xp.sum(x, axis=-2, keepdims=True)) / batch.n_samples",
+        "return xp.mean(x, axis=-2, keepdims=True)",
+        "distributed/test_ranks_of_threads.py::"
+        "test_batch_norm_has_the_statistics_of_the_whole_batch[numpy-float64-9-2]",
+        "numpy",
+        "Not equal to tolerance",
+    ),
+    Mutant(
+        "the gradients of a rank are divided by its own number of rows",
+        "network/losses.py",
+        "share = 1.0 / (max(values.shape[-1], 1) if n_samples is None else n_samples)",
+        "share = 1.0 / max(values.shape[-1], 1)",
+        "distributed/test_ranks_of_threads.py::test_training[numpy-2]",
+        "numpy",
+        "Not equal to tolerance",
+    ),
+    Mutant(
+        "a mask begins where that of the last rank ended",
+        "random/draws.py",
+        "philox.advance(n_blocks - end)",
+        "philox.advance(0)",
+        "distributed/test_ranks_of_threads.py::test_training[numpy-3]",
+        "numpy",
+        "Not equal to tolerance",
+    ),
 )
 if find_spec("jinja2") is None:  # it is in the session of pages
     MUTANTS = tuple(mutant for mutant in MUTANTS if "_jinja2.py" not in mutant.test)

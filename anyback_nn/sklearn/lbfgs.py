@@ -174,14 +174,13 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
         with suppress(_StopTraining):
             call("on_train_begin")
             require_same(fit)
-            options = {"maxiter": fit.epochs, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)}
             result = scipy_minimize(
                 evaluate,
                 problem.start(),
                 method="L-BFGS-B",
                 jac=True,
                 callback=end_iteration,
-                options=options,
+                options={"maxiter": fit.epochs, "maxfun": int(mlp.max_fun), "gtol": float(mlp.tol)},
             )
             if result.status != STOPPED:
                 problem.put(result.x)

@@ -57,7 +57,7 @@ def test_the_table_of_commands_is_their_docstrings():
         assert command.__doc__.splitlines()[0] == line
     files = {path.stem for path in Path(anyback_nn.cli.__file__).parent.glob("*.py")}
     helpers = {"__init__", "metrics", "options", "plot", "printing", "recipe", "run_folder"}
-    helpers |= {"film", "pixels", "reporting", "run_data", "scene", "scores", "watch"}
+    helpers |= {"film", "pixels", "ranks", "reporting", "run_data", "scene", "scores", "watch"}
     assert files - helpers == set(COMMANDS)
 
 

@@ -1,13 +1,18 @@
-"""Trains on ranks of which one fails: ``mpiexec -n 3 python tests/distributed/failing_rank.py``.
+"""Three ranks of which one fails: ``mpiexec -n 3 python tests/distributed/failing_rank.py HOW``.
 
-With an argument, the process group of PyTorch is set up here, as other programs do.
+In a "script", in a script in which the process "group" of PyTorch has been set up before, as by
+other programs, or in the "program", where it is another one than rank 0 that has no data.
 """
 
+import os
 import sys
 
 import numpy as np
 
 import anyback_nn as nn
+from anyback_nn.cli import main
+
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "RANK")
 
 
 class Fail(nn.Callback):
@@ -16,13 +21,21 @@ class Fail(nn.Callback):
             raise RuntimeError("this rank has failed")
 
 
-if sys.argv[1:] == ["gloo"]:
+def train_for_ever():
+    """Train on ranks until one fails."""
+    ranks = nn.distributed.init()
+    assert ranks.size == 3
+    print("has joined", flush=True)
+    model = nn.Model(nn.Dense(2), loss="softmax_cross_entropy")
+    x, y = np.eye(6), np.arange(6) % 2
+    model.fit(x, y, epochs=10**9, callbacks=[Fail()], distributed=ranks)
+
+
+if sys.argv[1] == "group":
     import torch.distributed
 
     torch.distributed.init_process_group("gloo")
-ranks = nn.distributed.init()
-assert ranks.size == 3
-print("has joined", flush=True)
-model = nn.Model(nn.Dense(2), loss="softmax_cross_entropy")
-x, y = np.eye(6), np.arange(6) % 2
-model.fit(x, y, epochs=10**9, callbacks=[Fail()], distributed=ranks)
+if sys.argv[1] == "program":
+    rank = next(os.environ[name] for name in RANKS if name in os.environ)
+    sys.exit(main(["train", "missing.csv" if rank == "1" else "digits", "--epochs", "100000"]))
+train_for_ever()

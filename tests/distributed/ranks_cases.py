@@ -252,7 +252,7 @@ def everything_at_once(run: Run) -> dict[str, Any]:
         *(model, x, y),
         sample_weight=draw_weights(),
         validation=0.2,
-        optimizer=nn.Adam(0.03, clip_norm=0.2),
+        optimizer=nn.Adam(0.03, clip_norm=0.7),
         callbacks=[stopping],
         **{**HUNDRED, "epochs": 40},
     )
@@ -280,7 +280,7 @@ def layers_of_all_kinds(run: Run) -> dict[str, Any]:
 def a_last_batch_of_one_row(run: Run) -> dict[str, Any]:
     x, y = draw_classes(129)
     model = run.model(nn.Dense(8, bias=False), nn.BatchNorm(), nn.Dropout(0.4), nn.Dense(3))
-    run.fit(model, x, y, optimizer=nn.Momentum(0.05, clip_norm=0.3), shuffle=False, **HUNDRED)
+    run.fit(model, x, y, optimizer=nn.Momentum(0.05, clip_norm=0.6), shuffle=False, **HUNDRED)
     return run.describe(model, x, y)
 
 
@@ -307,7 +307,7 @@ def all_activations(run: Run) -> dict[str, Any]:
 def an_optimizer(kind: Any, run: Run) -> dict[str, Any]:
     x, y = draw_classes()
     model = run.model(nn.Dense(9), nn.Tanh(), nn.Dropout(0.2), nn.Dense(3))
-    rule = kind(0.005, l1=1e-4, l2=1e-3, penalize_all=True, clip_value=0.02, clip_norm=0.05)
+    rule = kind(0.005, l1=1e-4, l2=1e-3, penalize_all=True, clip_value=0.02, clip_norm=0.165)
     run.fit(model, x, y, optimizer=rule, **HUNDRED)
     return run.describe(model, x, y)
 

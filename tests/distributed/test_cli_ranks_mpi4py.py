@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import sys
+from pathlib import Path
 
 import launched
 import pytest
@@ -84,6 +85,16 @@ def test_an_error_is_printed_once_and_ends_all(launcher, tmp_path):
     assert "missing.csv" in outcome.err
     assert "anyback_nn/" not in outcome.err  # as in a traceback, of which torchrun prints its own
     assert not [*tmp_path.iterdir()]
+
+
+@each_launcher
+def test_an_error_of_another_rank_is_printed_too(launcher, tmp_path):
+    """Rank 0, which alone prints otherwise, has none."""
+    script = Path(__file__).with_name("failing_rank.py")
+    outcome = launch(launcher, 3, script, "program", folder=tmp_path, timeout=60.0)
+    assert outcome.status == 1
+    assert outcome.err.count("rank 1 of 3 ends all, because of:") == 1, outcome.err
+    assert "missing.csv" in outcome.err.partition("because of:")[2].partition("error: ")[2]
 
 
 def test_processes_that_are_not_to_join(alone, tmp_path):

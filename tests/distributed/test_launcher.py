@@ -33,7 +33,9 @@ class Libraries:
 def libraries(monkeypatch):
     """Let no launcher have started the tests, and replace the libraries."""
     made_up = Libraries()
-    torch = SimpleNamespace(distributed=SimpleNamespace(is_initialized=lambda: False))
+    torch = SimpleNamespace(
+        distributed=SimpleNamespace(is_available=lambda: True, is_initialized=lambda: False)
+    )
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", SimpleNamespace())
     for kind in ("mpi", "torch"):

@@ -143,11 +143,18 @@ def test_wrong_calls_are_refused_on_every_rank(launcher, n_ranks, name, launches
     assert messages[0].startswith(REFUSALS[name][1])
 
 
-@launched.each_launcher
-def test_a_rank_that_fails_ends_all(launcher):
+@pytest.mark.parametrize(
+    ("launcher", "how"),
+    [
+        ("mpi", "script"),
+        pytest.param("gloo", "script", marks=pytest.mark.needs("torch")),
+        pytest.param("gloo", "group", marks=pytest.mark.needs("torch")),
+    ],
+)
+def test_a_rank_that_fails_ends_all(launcher, how):
     """Of a script, from `init` on; the others would wait for ever."""
     script = Path(__file__).with_name("failing_rank.py")
-    outcome = launched.launch(launcher, 3, script, launcher, timeout=60.0)
+    outcome = launched.launch(launcher, 3, script, how, timeout=60.0)
     assert outcome.out.split("\n").count("has joined") == 3
     assert outcome.status == 1
     assert outcome.err.count("RuntimeError: this rank has failed") == 1, outcome.err

@@ -90,7 +90,7 @@ def train(backend, dtype, ranks):
         *(x, y),
         sample_weight=weights,
         validation=(x[:9], y[:9]),
-        optimizer=nn.Adam(0.01, l2=0.01, clip_norm=0.5),
+        optimizer=nn.Momentum(0.05, l2=0.01, clip_norm=1.0),  # half of the steps
         batch_size=16,
         epochs=4,
         distributed=ranks,

@@ -139,11 +139,20 @@ def test_the_rows_of_a_rank_are_those_of_the_whole_draw(shape, backend, on_devic
     for start in range(n_rows + 1):
         for stop in range(start, min(start + 5, n_rows) + 1):
             rows, whole = slice(start, stop), draws()
-            part = replace(draws(backend, on_device=on_device), rows=rows)
+            part = replace(draws(backend, on_device=on_device), rows=rows, n_rows=n_rows)
             for draw in ("bernoulli", "normal", "bernoulli", "uniform", "bernoulli"):
                 ours, expected = (getattr(source, draw)(shape, 0.4) for source in (part, whole))
                 np.testing.assert_array_equal(to_numpy(ours), expected[..., rows, :])
             assert part.generator.random() == whole.generator.random()
+
+
+@each_path
+def test_draws_that_are_not_of_the_batch_are_whole_on_every_rank(backend, on_device):
+    part = replace(draws(backend, on_device=on_device), rows=slice(2, 4), n_rows=7)
+    whole = draws()
+    for draw, shape in (("bernoulli", (1, 9)), ("bernoulli", (7,)), ("normal", (3, 7))):
+        ours, expected = (getattr(source, draw)(shape, 0.4) for source in (part, whole))
+        np.testing.assert_array_equal(to_numpy(ours), expected)
 
 
 @each_path
