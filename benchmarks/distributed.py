@@ -34,7 +34,7 @@ PACKAGES = ("numpy", "anyback_nn", "mpi4py")
 NETWORKS = {
     "64-256-128-10": (64, 256, 128, 10),
     "784-1024-1024-10": (784, 1024, 1024, 10),
-    "784-4096-4096-10": (784, 4096, 4096, 10),
+    "784-2048-2048-10": (784, 2048, 2048, 10),
 }
 BATCH = 1024
 MANY = (8, 32, 128, 1000)
@@ -150,7 +150,7 @@ def count_parameters(sizes: tuple[int, ...]) -> int:
 def main(arguments: list[str]) -> None:
     """Measure, and print or write the report."""
     options = make_parser(__doc__, "distributed").parse_args(arguments)
-    n_turns, n_steps, cores = (3, 4, count_cores()) if options.quick else (9, 8, count_cores())
+    n_turns, n_steps, cores = (2 if options.quick else 6), 6, count_cores()
     sizes = NETWORKS["784-1024-1024-10"]
     task = {"measure": "steps", "sizes": sizes, "batch": BATCH, "n_steps": n_steps}
     turns = take_turns(
@@ -166,7 +166,7 @@ def main(arguments: list[str]) -> None:
     latency, bandwidth = fit_cost(sums)
     steps: dict[str, dict[str, float]] = {}
     for name, network in NETWORKS.items():
-        few = {"measure": "steps", "sizes": network, "n_steps": 2 if options.quick else 4}
+        few = {"measure": "steps", "sizes": network, "n_steps": 2 if options.quick else 3}
         shares = {n: measure(1, batch=BATCH // n, **few) for n in (1, *MEASURED)}
         ranks = {n: measure(n, batch=BATCH, **few) for n in MEASURED}
         steps[name] = {f"share {n}": x for n, x in shares.items()}
