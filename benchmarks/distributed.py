@@ -76,7 +76,7 @@ def time_sums(ranks: Communicator, repeats: int) -> list[float]:
     return seconds
 
 
-class Halves(Communicator):
+class Pretended(Communicator):
     """One rank that takes the step of several, and adds to its arrays nothing."""
 
     size = 2
@@ -94,7 +94,7 @@ class Halves(Communicator):
 def run_worker(request: str) -> None:
     """Measure what is requested, on all ranks of the launcher; rank 0 prints it."""
     task = json.loads(request)
-    ranks = Halves() if task.pop("halves", False) else nn.distributed.init()
+    ranks = Pretended() if task.pop("halves", False) else nn.distributed.init()
     measure = {"steps": time_steps, "sums": time_sums}[task.pop("measure")]
     result = measure(ranks, **task)
     if ranks.rank == 0:

@@ -23,7 +23,8 @@ def init(kind: str = "auto") -> Communicator:
     """Join the processes that a launcher has started, such as ``mpiexec`` or ``torchrun``.
 
     Call it on every rank, before anything is trained, and pass what it returns to `Model.fit`.
-    Called again, it returns the same. If this process ends by an exception, all ranks end.
+    Called again, it returns the same. If an exception ends this process, all ranks end, but not if
+    it is `SystemExit`.
 
     Parameters
     ----------
