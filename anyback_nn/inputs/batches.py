@@ -179,7 +179,7 @@ class ArraySource(Source):
                 announce_rows(order[stop if start else 0 : 2 * stop - start])
             rows = slice(start, stop) if order is None else order[start:stop]
             batch = Samples(*(take(array, rows) for array in self.rows))
-            if self.check is not None and order is None:
+            if self.check is not None and order is None and stop > start:
                 self.check(batch.x, start=start)
             return self.move_batch(batch)
 
