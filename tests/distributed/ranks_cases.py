@@ -2,7 +2,7 @@
 
 As a program, every rank takes all of them, which saves the start of a process for each:
 
-    mpiexec -n 2 python tests/distributed/ranks_cases.py FOLDER numpy,torch
+    mpiexec -n 2 python tests/distributed/ranks_cases.py FOLDER numpy,torch every
 
 Rank 0 writes what it ends with, and each rank its checksums and how wrong calls were refused.
 """
@@ -649,6 +649,13 @@ def lbfgs_without_a_seed(run: Run) -> None:
 
 
 FEWER = {
+    "numpy": (
+        *("everything_at_once", "layers_of_all_kinds", "a_last_batch_of_one_row"),
+        *("weights_and_early_stopping", "batches_of_an_iterable", "all_rows_at_once"),
+        *("metrics_of_all_rows", "parts_of_a_user", "a callback of the last rank that stops"),
+        *("resumed_from_a_checkpoint", "estimator: adam", "estimator: lbfgs"),
+        "lbfgs_that_a_callback_of_the_last_rank_stops",
+    ),
     "torch": (
         *("everything_at_once", "layers_of_all_kinds", "a_last_batch_of_one_row"),
         *("masks_from_the_device", "weights_and_early_stopping", "batches_of_an_iterable"),
@@ -660,14 +667,18 @@ FEWER = {
         *("estimator: adam", "estimator: lbfgs of values"),
     ),
 }
-"""The cases of libraries on which each takes seconds; three ranks and more take the first alone."""
+"""The cases that are enough where a step takes long."""
 
 
-def list_cases(spec: str, n_ranks: int) -> list[tuple[str, str]]:
-    """Return the names of the cases on a backend, each with a dtype."""
-    half = ("float16", "bfloat16")
-    names = FEWER.get(spec, [name for name in CASES if name not in half])
-    if spec in FEWER and n_ranks > 2:
+def list_cases(spec: str, every: bool) -> list[tuple[str, str]]:
+    """Return the names of the cases on a backend, each with a dtype: of a whole launch, or fewer.
+
+    Fewer are those of NumPy above, and the first of other libraries.
+    """
+    half, names = ("float16", "bfloat16"), list(FEWER[spec])
+    if every and spec == "numpy":
+        names = [name for name in CASES if name not in half]
+    if not every and spec != "numpy":
         names = names[:1]
     dtypes = ("float32", "float64")
     return [(name, dtype) for name in names for dtype in dtypes[: 1 if name in half else 2]]
@@ -690,11 +701,11 @@ def try_wrong_call(name: str, run: Run) -> str:
     return "no error"
 
 
-def main(folder: Path, specs: list[str]) -> None:
+def main(folder: Path, specs: list[str], every: bool) -> None:
     ranks = nn.distributed.init()
     results, checksums = {}, {}
     for spec in specs:
-        for name, dtype in list_cases(spec, ranks.size):
+        for name, dtype in list_cases(spec, every):
             key = f"{spec}/{dtype}/{name}"
             if ranks.rank == 0:
                 print(f"{time.process_time():6.1f} {key}", file=sys.stderr, flush=True)
@@ -715,4 +726,4 @@ def main(folder: Path, specs: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2].split(","))
+    main(Path(sys.argv[1]), sys.argv[2].split(","), every=sys.argv[3] == "every")

@@ -38,33 +38,31 @@ class Launched(NamedTuple):
     ranks: list[dict[str, Any]]
 
 
-def choose_specs(n_ranks: int) -> list[str]:
-    """Return the backends of a launch; a single rank is a process as any other."""
-    return SPECS if n_ranks > 1 else ["numpy"]
-
-
 LAUNCHES = [(launcher, n_ranks) for launcher in launched.LAUNCHERS for n_ranks in (1, 2, 3, 4)]
-MARKS = {"mpi": (), "gloo": pytest.mark.needs("torch")}
+EVERY = ("mpi", 2)
+"""The launch in which every case is taken."""
 
 
-def each(*lists: Any) -> Any:
-    """Return pytest's parameters for the launches, with further values for each."""
+def list_params(*cases: tuple[Any, ...]) -> list[Any]:
+    """Return parameters of tests: the launches, each with the values of its cases."""
     return [
-        pytest.param(
-            *place, *values, marks=MARKS[place[0]], id="-".join(map(str, (*place, *values)))
+        pytest.param(*values, marks=pytest.mark.needs("torch") if values[0] == "gloo" else ())
+        for values in cases
+    ]
+
+
+each_launch = pytest.mark.parametrize(("launcher", "n_ranks"), list_params(*LAUNCHES))
+each_training = pytest.mark.parametrize(
+    ("launcher", "n_ranks", "spec", "dtype", "name"),
+    list_params(
+        *(
+            (*launch, spec, dtype, name)
+            for launch in LAUNCHES
+            for spec in SPECS
+            for name, dtype in list_cases(spec, launch == EVERY)
         )
-        for place in LAUNCHES
-        for values in (lists[0](place[1]) if lists else [()])
-    ]
-
-
-def list_trainings(n_ranks: int) -> list[tuple[str, str, str]]:
-    """Return backend, dtype and name of the cases of a launch."""
-    return [
-        (spec, dtype, name)
-        for spec in choose_specs(n_ranks)
-        for name, dtype in list_cases(spec, n_ranks)
-    ]
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,8 @@ def launches(tmp_path_factory: pytest.TempPathFactory) -> Any:
     def launch(launcher: str, n_ranks: int) -> Launched | str:
         folder = tmp_path_factory.mktemp(f"{launcher}-{n_ranks}")
         ranks_cases.write_files(folder)
-        program = (ranks_cases.__file__, folder, ",".join(choose_specs(n_ranks)))
+        which = "every" if (launcher, n_ranks) == EVERY else "fewer"
+        program = (ranks_cases.__file__, folder, ",".join(SPECS), which)
         try:
             outcome = launched.launch(launcher, n_ranks, *program, timeout=600.0)
         except pytest.fail.Exception as error:
@@ -106,7 +105,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return compute
 
 
-@pytest.mark.parametrize(("launcher", "n_ranks", "spec", "dtype", "name"), each(list_trainings))
+@each_training
 def test_ranks_train_the_model_of_one_process(
     launcher, n_ranks, spec, dtype, name, launches, alone
 ):
@@ -121,7 +120,7 @@ def test_ranks_train_the_model_of_one_process(
         np.testing.assert_allclose(ours, array, rtol=0, atol=tolerance * scale, err_msg=part)
 
 
-@pytest.mark.parametrize(("launcher", "n_ranks"), each())
+@each_launch
 def test_all_ranks_end_with_the_same_bits(launcher, n_ranks, launches):
     ranks = launches(launcher, n_ranks).ranks
     kinds = {"mpi": "MPIRanks", "gloo": "TorchRanks"}
@@ -135,7 +134,7 @@ def test_all_ranks_end_with_the_same_bits(launcher, n_ranks, launches):
 
 @pytest.mark.parametrize("name", REFUSALS)
 @pytest.mark.parametrize(
-    ("launcher", "n_ranks"), [param for param in each() if param.values[1] > 1]
+    ("launcher", "n_ranks"), list_params(*(launch for launch in LAUNCHES if launch[1] > 1))
 )
 def test_wrong_calls_are_refused_on_every_rank(launcher, n_ranks, name, launches):
     messages = [rank["refusals"][name] for rank in launches(launcher, n_ranks).ranks]
@@ -144,12 +143,7 @@ def test_wrong_calls_are_refused_on_every_rank(launcher, n_ranks, name, launches
 
 
 @pytest.mark.parametrize(
-    ("launcher", "how"),
-    [
-        ("mpi", "script"),
-        pytest.param("gloo", "script", marks=pytest.mark.needs("torch")),
-        pytest.param("gloo", "group", marks=pytest.mark.needs("torch")),
-    ],
+    ("launcher", "how"), list_params(("mpi", "script"), ("gloo", "script"), ("gloo", "group"))
 )
 def test_a_rank_that_fails_ends_all(launcher, how):
     """Of a script, from `init` on; the others would wait for ever."""

@@ -31,8 +31,9 @@ def test_the_mean_of_a_batch(size, n_rows, backend, dtype):
     x = np.random.default_rng(0).normal(size=(n_rows, 3))
 
     def average(ranks):
-        rows = backend.asarray(x[ranks.share(n_rows)], dtype)
-        return nn.batch_mean(rows, nn.Batch(float(n_rows), ranks.add))
+        with backend.scope(dtype):  # of JAX, each thread has one
+            rows = backend.asarray(x[ranks.share(n_rows)], dtype)
+            return nn.batch_mean(rows, nn.Batch(float(n_rows), ranks.add))
 
     for mean in compute_together(size, average):
         assert backend.owns(mean)
@@ -62,7 +63,8 @@ def test_batch_norm_has_the_statistics_of_the_whole_batch(size, n_rows, backend,
 
     def take_part(ranks):
         own = ranks.share(n_rows)
-        return own, *compute(own, nn.Batch(float(n_rows), ranks.add))
+        with backend.scope(dtype):
+            return own, *compute(own, nn.Batch(float(n_rows), ranks.add))
 
     (y, dx), grads, state = tree_map(to_numpy, compute(slice(None)))
     parts = compute_together(size, take_part)

@@ -132,14 +132,15 @@ def test_masks_are_the_same_on_every_backend_and_path(backend, on_device):
 
 
 @each_path
-@pytest.mark.parametrize("shape", [(1, 1), (2, 8), (3, 5), (8, 3), (9, 7), (33, 13), (2, 5, 3)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 8), (3, 5), (8, 3), (9, 7), (17, 13), (2, 5, 3)])
 def test_the_rows_of_a_rank_are_those_of_the_whole_draw(shape, backend, on_device):
     """Of every draw, and those after it; blocks of eight words are cut anywhere."""
     n_rows = shape[-2]
-    for start in range(n_rows + 1):
-        for stop in range(start, min(start + 5, n_rows) + 1):
-            rows, whole = slice(start, stop), draws()
-            part = replace(draws(backend, on_device=on_device), rows=rows, n_rows=n_rows)
+    for start in range(0, n_rows + 1, 3):
+        for stop in {start, min(start + 1, n_rows), min(start + 5, n_rows)}:
+            rows, whole = slice(start, stop), draws(dtype="float32")
+            source = draws(backend, "float32", on_device=on_device)
+            part = replace(source, rows=rows, n_rows=n_rows)
             for draw in ("bernoulli", "normal", "bernoulli", "uniform", "bernoulli"):
                 ours, expected = (getattr(source, draw)(shape, 0.4) for source in (part, whole))
                 np.testing.assert_array_equal(to_numpy(ours), expected[..., rows, :])
@@ -148,8 +149,8 @@ def test_the_rows_of_a_rank_are_those_of_the_whole_draw(shape, backend, on_devic
 
 @each_path
 def test_draws_that_are_not_of_the_batch_are_whole_on_every_rank(backend, on_device):
-    part = replace(draws(backend, on_device=on_device), rows=slice(2, 4), n_rows=7)
-    whole = draws()
+    source, whole = draws(backend, "float32", on_device=on_device), draws(dtype="float32")
+    part = replace(source, rows=slice(2, 4), n_rows=7)
     for draw, shape in (("bernoulli", (1, 9)), ("bernoulli", (7,)), ("normal", (3, 7))):
         ours, expected = (getattr(source, draw)(shape, 0.4) for source in (part, whole))
         np.testing.assert_array_equal(to_numpy(ours), expected)
