@@ -6,8 +6,9 @@ Ranks are started with ``mpiexec`` on this machine. Training alone with all thre
 one thread each take turns, a process a turn; a step's seconds are the median over the epochs but
 the first. Sums over ranks are timed on their own: the medians of many. The latency and the
 bandwidth that explain them best, by least squares of the relative errors, predict the time of a sum
-over any number of ranks by the formula of `predict_sum`; that and the time of a step on one rank's
-share of the batch predict the time of a step on ranks.
+over any number of ranks by the formula of `predict_sum`; that, and the time of a step on one rank's
+share of the batch in as many processes at once that add nothing, predict the time of a step on
+ranks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import anyback_nn as nn
-from anyback_nn.distributed import Communicator
+from anyback_nn.distributed import ALONE, Communicator
 from benchmarks.harness.process import ROOT, WorkerError
 from benchmarks.harness.report import count_cores, format_table, make_parser, publish
 from benchmarks.harness.turns import median_ratio, take_turns
@@ -91,12 +92,25 @@ class Pretended(Communicator):
         pass
 
 
+def time_shares(ranks: Communicator, **task: Any) -> float:
+    """Return the seconds of a step in the slowest of several processes that add nothing."""
+    ranks.add(np.ones(1))  # all begin together
+    return max(ranks.collect(time_steps(ALONE, **task)))
+
+
+def time_halves(ranks: Communicator, turns: int, **task: Any) -> list[float]:
+    """Return for each turn the seconds of a step in two halves, divided by those of a whole one."""
+    return [time_steps(Pretended(), **task) / time_steps(ranks, **task) for _ in range(turns)]
+
+
+TASKS = {task.__name__: task for task in (time_steps, time_sums, time_shares, time_halves)}
+
+
 def run_worker(request: str) -> None:
     """Measure what is requested, on all ranks of the launcher; rank 0 prints it."""
-    task = json.loads(request)
-    ranks = Pretended() if task.pop("halves", False) else nn.distributed.init()
-    measure = {"steps": time_steps, "sums": time_sums}[task.pop("measure")]
-    result = measure(ranks, **task)
+    options = json.loads(request)
+    ranks = nn.distributed.init()
+    result = TASKS[options.pop("task")](ranks, **options)
     if ranks.rank == 0:
         print(json.dumps(result), flush=True)
 
@@ -104,15 +118,15 @@ def run_worker(request: str) -> None:
 # In the process of the report ---------------------------------------------------------------------
 
 
-def measure(n_ranks: int, threads: int = 1, **task: Any) -> Any:
-    """Measure in ranks of so many threads each."""
+def measure(n_ranks: int, task: str, threads: int = 1, **options: Any) -> Any:
+    """Measure in ranks of so many threads each; the task is one of `TASKS`."""
     launcher = ["mpiexec", "-n", str(n_ranks)] if n_ranks > 1 else []
     command = [*launcher, sys.executable, "-m", "benchmarks", "distributed", "--worker"]
     counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     # Open MPI refuses more ranks than cores otherwise; other MPIs do not read this.
     allowed = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
     result = subprocess.run(
-        [*command, json.dumps(task)],
+        [*command, json.dumps({"task": task, **options})],
         env=os.environ | counts | allowed,
         capture_output=True,
         text=True,
@@ -150,29 +164,29 @@ def count_parameters(sizes: tuple[int, ...]) -> int:
 def main(arguments: list[str]) -> None:
     """Measure, and print or write the report."""
     options = make_parser(__doc__, "distributed").parse_args(arguments)
-    n_turns, n_steps, cores = (2 if options.quick else 6), 6, count_cores()
-    sizes = NETWORKS["784-1024-1024-10"]
-    task = {"measure": "steps", "sizes": sizes, "batch": BATCH, "n_steps": n_steps}
+    n_turns = 2 if options.quick else 6
+    step = {"sizes": NETWORKS["784-1024-1024-10"], "batch": BATCH, "n_steps": 6}
     turns = take_turns(
         {
-            "alone": lambda: measure(1, threads=2, **task),
-            "ranks": lambda: measure(2, **task),
-            "one": lambda: measure(1, **task),
-            "halves": lambda: measure(1, halves=True, **task),
+            "alone": lambda: measure(1, "time_steps", threads=2, **step),
+            "ranks": lambda: measure(2, "time_steps", **step),
         },
         n_turns,
     )
-    sums = {n: measure(n, measure="sums", repeats=50 if options.quick else 400) for n in MEASURED}
+    halves = measure(1, "time_halves", turns=n_turns, **step)
+    sums = {n: measure(n, "time_sums", repeats=50 if options.quick else 400) for n in MEASURED}
     latency, bandwidth = fit_cost(sums)
     steps: dict[str, dict[str, float]] = {}
-    for name, network in NETWORKS.items():
-        few = {"measure": "steps", "sizes": network, "n_steps": 2 if options.quick else 3}
-        shares = {n: measure(1, batch=BATCH // n, **few) for n in (1, *MEASURED)}
-        ranks = {n: measure(n, batch=BATCH, **few) for n in MEASURED}
-        steps[name] = {f"share {n}": x for n, x in shares.items()}
-        steps[name] |= {f"ranks {n}": x for n, x in ranks.items()}
+    for name, sizes in NETWORKS.items():
+        few = {"sizes": sizes, "n_steps": 4 if sizes[0] > 64 else 50}
+        steps[name] = {
+            f"share {n}": measure(n, "time_shares", batch=BATCH // n, **few) for n in (1, *MEASURED)
+        }
+        steps[name] |= {
+            f"ranks {n}": measure(n, "time_steps", batch=BATCH, **few) for n in MEASURED
+        }
     results = {
-        **{"turns": turns, "lengths": LENGTHS, "sums": sums, "steps": steps, "cores": cores},
+        **{"turns": turns, "halves": halves, "lengths": LENGTHS, "sums": sums, "steps": steps},
         **{"latency": latency, "bandwidth": bandwidth},
     }
     title = "Training on several ranks"
@@ -185,7 +199,6 @@ def describe(results: dict[str, Any]) -> list[str]:
     cost = results["latency"], results["bandwidth"]
     per_second = {name: BATCH / median(seconds) for name, seconds in turns.items()}
     ratio = median_ratio(turns["alone"], turns["ranks"])
-    seam = median_ratio(turns["halves"], turns["one"]) - 1
     rows = [
         ["one process, two threads", f"{per_second['alone']:,.0f}", ""],
         ["two ranks, a thread each", f"{per_second['ranks']:,.0f}", f"{ratio:.2f}"],
@@ -200,8 +213,8 @@ def describe(results: dict[str, Any]) -> list[str]:
 
     return [
         f"784-1024-1024-10, batch {BATCH}, Adam, in turns. The ratio is the median of those of the "
-        f"turns. A step in two halves, without other ranks, takes {1 + seam:.3f} times as long as "
-        "a whole one, which a single rank takes.",
+        f"turns. A step in two halves, without other ranks, takes {median(results['halves']):.3f} "
+        "times as long as a whole one, which a single rank takes.",
         format_table(["", "samples a second", "ratio"], rows),
         "Sums over ranks, in milliseconds: measured, and predicted from a latency of "
         f"{1e6 * cost[0]:.0f} µs and a bandwidth of {cost[1] / 1e9:.2f} GB/s.",
@@ -220,7 +233,7 @@ def describe(results: dict[str, Any]) -> list[str]:
             ],
         ),
         f"A step on a batch of {BATCH}, in milliseconds. Predicted: a step on the share of a rank, "
-        f"times the ranks on each of {results['cores']} cores, and the sum.",
+        f"in as many processes at once, and the sum. This machine has {count_cores()} cores.",
         format_table(
             ["network", "one rank", *kinds],
             [[name, *(f"{1000 * x:.1f}" for x in row)] for name, row in list_steps(results)],
@@ -248,8 +261,9 @@ def list_steps(results: dict[str, Any]) -> list[tuple[str, list[float]]]:
     for name, steps in results["steps"].items():
         row, n_bytes = [steps["share 1"]], 4 * count_parameters(NETWORKS[name])
         for n in results["sums"]:
-            crowd = max(1.0, n / results["cores"])
-            predicted = crowd * steps[f"share {n}"] + predict_sum(n, n_bytes, *cost)
-            row += [steps[f"ranks {n}"], predicted]
+            row += [
+                steps[f"ranks {n}"],
+                steps[f"share {n}"] + predict_sum(n, n_bytes, *cost),
+            ]
         rows.append((name, row))
     return rows

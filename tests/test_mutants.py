@@ -94,8 +94,8 @@ MUTANTS = (
     Mutant(
         "a step reads its loss",
         "training/step.py",
-        "(value, *means)",
-        "(float(value), *means)",
+        "            value,\n            *(",
+        "            float(value),\n            *(",
         f"training/test_callbacks.py::test_callbacks_are_called_in_order[{DEVICE}]",
         DEVICE,
         r"read back to the host by float\(\)",
@@ -103,8 +103,8 @@ MUTANTS = (
     Mutant(
         "the loop fetches the loss of every step",
         "training/loop.py",
-        "fit.progress.add(report, [int(batch.x.shape[0])], [rate])",
-        "to_numpy(report[0])\n        fit.progress.add(report, [int(batch.x.shape[0])], [rate])",
+        "fit.progress.add(report, [n_samples], [rate])",
+        "to_numpy(report[0])\n        fit.progress.add(report, [n_samples], [rate])",
         "testing/test_testing_host_reads.py::test_no_loss_reads_a_value[MeanSquaredError()]",
         "numpy",
         r"\(\{1\}, \[4, 4\]\) == \(\{0\}, \[1, 1\]\)",
@@ -204,7 +204,7 @@ MUTANTS = (
     Mutant(
         "mean and variance of a batch count as constants",
         "network/layers.py",
-        "if batch is None:\n            dx",
+        "if statistics is None:\n            dx",
         "if True:\n            dx",
         "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-BatchNorm]",
         "numpy",
@@ -223,7 +223,7 @@ MUTANTS = (
     Mutant(
         "a batch is normalised by its unbiased variance",
         "network/layers.py",
-        "variance = xp.mean(centered * centered, axis=-2, keepdims=True)",
+        "variance = batch_mean(centered * centered, context.batch)",
         "variance = xp.var(x, axis=-2, keepdims=True, correction=1.0)",
         "testing/test_testing_gradients.py::test_every_layer_passes[numpy-float64-BatchNorm]",
         "numpy",
@@ -290,8 +290,8 @@ MUTANTS = (
     Mutant(
         "a step forgets the state of the layers",
         "training/step.py",
-        "state, packed = network.next_state(args.state, cache)",
-        "state, packed = args.state",
+        "report, network.next_state(args.state, cache)",
+        "report, args.state",
         "test_model.py::test_training_moves_the_state_of_the_layers[numpy]",
         "numpy",
         "elements differ by more than",
@@ -355,8 +355,8 @@ MUTANTS = (
     Mutant(
         "L-BFGS counts a small part like a large one",
         "sklearn/lbfgs.py",
-        "share = 1.0 if self.batches else _count(batch.x.shape[0], batch.weights) / self.total",
-        "share = 1.0 / self.source.n_batches",
+        "derived += batch.x.shape[0] / self.total * part",
+        "derived += part / self.source.n_batches",
         "sklearn_estimators/test_sklearn_lbfgs.py::test_lbfgs_sums_over_parts_of_any_size",
         "numpy",
         "Not equal to tolerance rtol=1e-08",
@@ -475,8 +475,8 @@ MUTANTS = (
     Mutant(
         "the last partial batch is dropped",
         "inputs/batches.py",
-        "for start in range(0, end - begin, size):",
-        "for start in range(0, end - begin - size + 1, size):",
+        "for start in range(0, n, size)",
+        "for start in range(0, n - size + 1, size)",
         "inputs/test_batches.py::"
         "test_an_epoch_has_every_row_once_and_uses_the_last_partial_batch[numpy]",
         "numpy",
@@ -539,7 +539,7 @@ MUTANTS = (
     Mutant(
         "the noise of steps that are passed over is not drawn",
         "training/loop.py",
-        "inputs.skip(tuple(batch.x.shape))",
+        "inputs.skip((n_samples, *batch.x.shape[1:]))",
         "next(inputs.rates)",
         "training/test_resume.py::test_a_run_resumes_from_any_step[numpy-20]",
         "numpy",
@@ -665,9 +665,9 @@ MUTANTS = (
     ),
     Mutant(
         "the gradients of a rank are divided by its own number of rows",
-        "network/losses.py",
-        "share = 1.0 / (max(values.shape[-1], 1) if n_samples is None else n_samples)",
-        "share = 1.0 / max(values.shape[-1], 1)",
+        "training/step.py",
+        "d_outputs, report = args.share * d_outputs, tuple(args.share * x for x in report)",
+        "report = tuple(args.share * x for x in report)",
         "distributed/test_ranks_of_threads.py::test_training[numpy-2]",
         "numpy",
         "Not equal to tolerance",

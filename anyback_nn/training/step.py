@@ -127,14 +127,14 @@ class Halves(NamedTuple):
             args = StepArguments._make([*arguments[:-1], Batch(arguments[-1], add)])
             grads, report, state = self.derive(args)
             xp = array_namespace(report[0])
-            return xp.concat([*(xp.reshape(g, (-1,)) for g in grads), xp.stack(report)]), state
+            return xp.concat([xp.reshape(x, (-1,)) for x in (*grads, *report)]), state
 
         def update(total: Array, next_state: Any, *arguments: Any) -> StepResult:
             whole = Batch(arguments[-1], add)
             args = StepArguments._make([*arguments[:-1], None, None, None, None, whole])
             bounds = [0, *accumulate(math.prod(p.shape) for p in args.params)]
             grads = tuple(
-                # In new memory, because optimisers overwrite it.
+                # In new memory: optimisers overwrite gradients, and a traced step no input.
                 1.0 * array_namespace(p).reshape(total[start:stop], p.shape)
                 for p, (start, stop) in zip(args.params, pairwise(bounds))
             )

@@ -31,19 +31,31 @@ def test_each_rank_of_a_machine_has_a_gpu(spec, rank, expected, monkeypatch):
     devices = {"cupy": ["cupy:0", "cupy:1"], "torch": ["torch", "torch:cuda:0", "torch:cuda:1"]}
     backend = SimpleNamespace(spec=spec, devices=lambda: devices[library])
     monkeypatch.setattr(ranks, "select", lambda spec: SimpleNamespace(spec=spec))
-    assert ranks.choose_device(backend, rank).spec == expected
+    monkeypatch.setattr(ranks, "joined", rank)
+    assert ranks.choose_device(backend).spec == expected
 
 
 @pytest.mark.parametrize("size", __main__.LOCAL_SIZES)
 @pytest.mark.parametrize(
-    ("n_local", "n_cores", "expected"), [("3", 16, "5"), ("4", 2, "1"), ("1", 16, None)]
+    ("n_local", "n_cores", "n_allowed", "expected"),
+    [
+        ("3", 16, 16, "5"),
+        ("4", 2, 2, "1"),
+        ("1", 16, 16, None),
+        ("3", 16, 4, None),  # the launcher has bound each rank to cores
+    ],
 )
-def test_each_rank_has_its_share_of_the_cores(size, n_local, n_cores, expected, monkeypatch):
+def test_each_rank_has_its_share_of_the_cores(
+    size, n_local, n_cores, n_allowed, expected, monkeypatch
+):
     for name in (*__main__.LOCAL_SIZES, *__main__.THREADS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(size, n_local)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")  # the user's choice
     monkeypatch.setattr(__main__.os, "cpu_count", lambda: n_cores)
+    monkeypatch.setattr(
+        __main__.os, "sched_getaffinity", lambda pid: set(range(n_allowed)), raising=False
+    )
     monkeypatch.setattr(cli, "main", lambda: 0)
     assert __main__.run() == 0
     chosen = [__main__.os.environ.get(name) for name in __main__.THREADS]

@@ -31,11 +31,12 @@ def train_for_ever():
     model.fit(x, y, epochs=10**9, callbacks=[Fail()], distributed=ranks)
 
 
-if sys.argv[1] == "group":
-    import torch.distributed
+if __name__ == "__main__":
+    if sys.argv[1] == "program":
+        rank = next(os.environ[name] for name in RANKS if name in os.environ)
+        sys.exit(main(["train", "missing.csv" if rank == "1" else "digits", "--epochs", "100000"]))
+    if sys.argv[1] == "group":
+        import torch.distributed
 
-    torch.distributed.init_process_group("gloo")
-if sys.argv[1] == "program":
-    rank = next(os.environ[name] for name in RANKS if name in os.environ)
-    sys.exit(main(["train", "missing.csv" if rank == "1" else "digits", "--epochs", "100000"]))
-train_for_ever()
+        torch.distributed.init_process_group("gloo")
+    train_for_ever()

@@ -6,6 +6,8 @@ from rank_threads import compute_together
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
+from anyback_nn.sklearn import MLPClassifier
+from anyback_nn.testing import collect_programs
 from anyback_nn.tree import tree_map, tree_named_leaves
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -117,3 +119,24 @@ def test_training(size, backend, finest):
         for name, array in tree_named_leaves(result).items():
             first = to_numpy(tree_named_leaves(results[0])[name])
             np.testing.assert_array_equal(to_numpy(array), first)
+
+
+def fit_model(x, y, ranks):
+    layers = (nn.Dense(4), nn.ReLU(), nn.Dropout(0.5), nn.Dense(3))
+    model = nn.Model(*layers, loss="softmax_cross_entropy", backend="numpy", metrics=["accuracy"])
+    model.fit(x, y, batch_size=8, epochs=2, progress=False, distributed=ranks)
+
+
+def fit_estimator(x, y, ranks):
+    options = {"batch_size": 8, "max_iter": 2, "tol": 0.0, "random_state": 0, "verbose": False}
+    MLPClassifier((4,), n_iter_no_change=9, **options, distributed=ranks).fit(x, y)
+
+
+@pytest.mark.parametrize("fit", [fit_model, fit_estimator])
+@pytest.mark.filterwarnings("ignore:.*maximum iterations")
+def test_both_halves_of_a_step_are_traced(fit):
+    """Of ten steps the first two are called as they are, and the third one is traced."""
+    x, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
+    with collect_programs() as (programs, refusals):
+        compute_together(2, lambda ranks: fit(x, y, ranks))
+    assert ([program.runs for program in programs], refusals) == ([7, 7] * 2, [])
