@@ -415,7 +415,7 @@ def bench(session: nox.Session) -> None:
     From the default index PyTorch alone is several gigabytes: set PIP_FIND_LINKS or
     PIP_EXTRA_INDEX_URL to its CPU builds.
     """
-    session.install(".", *BENCH)
+    session.install(".[mpi]", *BENCH)
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -40,6 +40,8 @@ NETWORKS = {
 BATCH = 1024
 MANY = (8, 32, 128, 1000)
 MEASURED = (2, 4)
+ETHERNET = (50e-6, 1.25e9)
+"""The latency and bandwidth that are assumed of a network of 10 Gbit/s, not measured."""
 LENGTHS = (1, 2**10, 2**14, 2**17, 2**20, 2**22)
 """The numbers of float32 in the arrays that are added."""
 
@@ -67,7 +69,7 @@ def time_sums(ranks: Communicator, repeats: int) -> list[float]:
     """Return the seconds of the sum of arrays of each of `LENGTHS`."""
     seconds = []
     for length in LENGTHS:
-        array, passed = np.ones(length, np.float32), []
+        array, passed = np.zeros(length, np.float32), []
         for _ in range(repeats):
             ranks.add(np.ones(1))  # all begin together
             began = time.perf_counter()
@@ -173,7 +175,7 @@ def main(arguments: list[str]) -> None:
         },
         n_turns,
     )
-    halves = measure(1, "time_halves", turns=n_turns, **step)
+    halves = measure(1, "time_halves", turns=2 * n_turns, **step)
     sums = {n: measure(n, "time_sums", repeats=50 if options.quick else 400) for n in MEASURED}
     latency, bandwidth = fit_cost(sums)
     steps: dict[str, dict[str, float]] = {}
@@ -205,11 +207,9 @@ def describe(results: dict[str, Any]) -> list[str]:
     ]
     kinds = [f"{n} ranks, {kind}" for n in sums for kind in ("measured", "predicted")]
 
-    def find_efficiency(name: str, n_ranks: int) -> float:
-        n_bytes = 4 * count_parameters(NETWORKS[name])
-        return steps[name]["share 1"] / (
-            steps[name]["share 1"] + predict_sum(n_ranks, n_bytes, *cost)
-        )
+    def find_efficiency(name: str, n_ranks: int, *network: float) -> float:
+        n_bytes, step = 4 * count_parameters(NETWORKS[name]), steps[name]["share 1"]
+        return step / (step + predict_sum(n_ranks, n_bytes, *network))
 
     return [
         f"784-1024-1024-10, batch {BATCH}, Adam, in turns. The ratio is the median of those of the "
@@ -239,18 +239,20 @@ def describe(results: dict[str, Any]) -> list[str]:
             [[name, *(f"{1000 * x:.1f}" for x in row)] for name, row in list_steps(results)],
         ),
         f"Efficiency on many ranks with a core each, predicted, for {BATCH} rows a rank: the time "
-        "of a step without the sum over that with it, if sums between machines are as fast as "
-        "here.",
+        "of a step without the sum over that with it. Sums between machines are as fast as here, "
+        f"or have a latency of {1e6 * ETHERNET[0]:.0f} µs and a bandwidth of "
+        f"{ETHERNET[1] / 1e9} GB/s, which is assumed of 10 Gbit/s.",
         format_table(
-            ["network", "parameters", *map(str, MANY)],
+            ["network", "parameters", "sums", *map(str, MANY)],
             [
                 [
-                    name,
-                    f"{count_parameters(sizes):,}",
-                    *(f"{find_efficiency(name, n):.2f}" for n in MANY),
+                    *(name, f"{count_parameters(sizes):,}", label),
+                    *(f"{find_efficiency(name, n, *speed):.2f}" for n in MANY),
                 ]
                 for name, sizes in NETWORKS.items()
+                for label, speed in (("as here", cost), ("10 Gbit/s", ETHERNET))
             ],
+            3,
         ),
     ]
 

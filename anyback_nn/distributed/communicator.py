@@ -10,7 +10,7 @@ from array_api_compat import device
 from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
 from anyback_nn.errors import AnybackError
 
-__all__ = ["ALONE", "Communicator", "as_like"]
+__all__ = ["ALONE", "Communicator", "as_like", "to_writable"]
 
 
 class Communicator:
@@ -35,7 +35,10 @@ class Communicator:
     size = 1
 
     def add(self, x: Array) -> Array:
-        """Add an array over all ranks; each returns the same bits. All must call it."""
+        """Add an array, which may be overwritten, over all ranks: each returns the same bits.
+
+        All must call it.
+        """
         return x
 
     def abort(self, status: int) -> None:
@@ -82,6 +85,11 @@ class Communicator:
 
 ALONE = Communicator()
 """The communicator of a process that trains alone."""
+
+
+def to_writable(x: Array) -> np.ndarray:
+    """Return an array in contiguous memory of the host: its own, if that may be written to."""
+    return np.require(to_numpy(x), requirements=("C", "W"))
 
 
 def as_like(x: Array, values: np.ndarray) -> Array:

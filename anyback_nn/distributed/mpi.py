@@ -7,11 +7,10 @@ import sys
 import time
 from typing import Any
 
-import numpy as np
 from mpi4py import MPI
 
 from anyback_nn.array_api import Array, array_namespace, on_host, to_numpy
-from anyback_nn.distributed.communicator import ALONE, Communicator, as_like
+from anyback_nn.distributed.communicator import ALONE, Communicator, as_like, to_writable
 
 __all__ = ["MPIRanks", "join"]
 
@@ -32,11 +31,7 @@ class MPIRanks(Communicator):
 
     def add(self, x: Array) -> Array:
         on_device = self.adds_on_device and not on_host(x)
-        total = (
-            array_namespace(x).asarray(x, copy=True)
-            if on_device
-            else np.array(to_numpy(x), order="C")
-        )
+        total = array_namespace(x).asarray(x, copy=True) if on_device else to_writable(x)
         if on_device:
             to_numpy(total[:1])  # MPI does not wait until it is computed
         # Python answers signals while it waits for others here, which it does not within MPI.

@@ -6,12 +6,11 @@ import os
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
-from anyback_nn.array_api import Array, array_namespace, on_host, to_numpy
-from anyback_nn.distributed.communicator import ALONE, Communicator, as_like
+from anyback_nn.array_api import Array, array_namespace, on_host
+from anyback_nn.distributed.communicator import ALONE, Communicator, as_like, to_writable
 from anyback_nn.errors import AnybackError
 
 __all__ = ["TorchRanks", "join"]
@@ -35,11 +34,7 @@ class TorchRanks(Communicator):
 
     def add(self, x: Array) -> Array:
         on_device = self.device is not None and not on_host(x)
-        total = (
-            torch.from_dlpack(x).clone()
-            if on_device
-            else torch.from_numpy(np.array(to_numpy(x), order="C"))
-        )
+        total = torch.from_dlpack(x).clone() if on_device else torch.from_numpy(to_writable(x))
         try:
             dist.all_reduce(total, group=self.device if on_device else self.host)
         except RuntimeError as error:
