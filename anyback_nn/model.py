@@ -458,16 +458,14 @@ class Model(Engine):
             raise TypeError(f"{type(self.loss).__name__} does not classify: use predict")
         return self._apply(x, batch_size, "decide", distributed)
 
-    def _apply(
-        self, x: Any, batch_size: int, method: str, distributed: Communicator | None
-    ) -> Array:
+    def _apply(self, x: Any, batch_size: int, method: str, ranks: Communicator | None) -> Array:
         """Compute the outputs and apply a method of the loss to them."""
         batch_size = as_integer("batch_size", batch_size, least=1)
         with self.backend.scope(self.dtype):
             names, finite = self.feature_names, not is_chunked(x)
             x = check_inputs(x, self.n_inputs, finite=finite, feature_names=names, dtype=self.dtype)
             rows = Samples(x)
-            source = batch_arrays(self, rows, batch_size, resident=False, ranks=distributed)
+            source = batch_arrays(self, rows, batch_size, resident=False, ranks=ranks)
             if is_own(self.loss):
                 result = evaluation.compute_outputs(self, source, method).outputs
             else:  # a custom loss may do anything in each call, so it is not compiled
@@ -612,7 +610,7 @@ class Model(Engine):
             rule = self._choose_optimizer(optimizer, None, 1)
 
             def build(layout: Layout) -> Step:
-                return build_halves(self.network, self.loss, layout, rule, ()).join()
+                return build_halves(self.network, self.loss, layout, rule, ())
 
             graph = export_step(self, rule, size, build, rule.init)
         elif encoding is not None:

@@ -90,9 +90,6 @@ class Pretended(Communicator):
     def gather(self, rows: Any, n_rows: int) -> Any:
         return rows
 
-    def require_same(self, number: float) -> None:
-        pass
-
 
 def time_shares(ranks: Communicator, **task: Any) -> float:
     """Return the seconds of a step in the slowest of several processes that add nothing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 
@@ -31,8 +30,8 @@ def join(kind: str) -> None:
 
 def choose_device(backend: Backend) -> Backend:
     """Return the backend on this rank's own GPU, if it has several and none was named."""
-    pattern = re.compile(rf"{re.escape(backend.spec)}:\d+")
-    specs = [spec for spec in backend.devices() if joined.size > 1 and pattern.fullmatch(spec)]
+    named = f"{backend.spec}:"
+    specs = [x for x in backend.devices() if joined.size > 1 and x.removeprefix(named).isdigit()]
     return select(specs[joined.local_rank % len(specs)]) if specs else backend
 
 

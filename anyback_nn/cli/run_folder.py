@@ -155,12 +155,6 @@ class RunFolder:
         """The folder of the checkpoints."""
         return self.path / CHECKPOINTS
 
-    @classmethod
-    def of_other(cls, path: Path | None) -> RunFolder:
-        """Return that of another rank than 0, which writes nothing and locks nothing."""
-        path = path or Path(os.devnull)
-        return cls(path, path.name, FileLock(path / LOCK))
-
     def __enter__(self) -> Self:
         return self
 
@@ -274,8 +268,9 @@ def open_new(path: Path | None, name: str) -> RunFolder:
     AnybackError
         The folder is taken, or nothing can be written there.
     """
-    if ranks.joined.rank:
-        return RunFolder.of_other(path)
+    if ranks.joined.rank:  # rank 0 creates it
+        path = path or Path(os.devnull)
+        return RunFolder(path, path.name, _lock(path))
     try:
         if path is None:
             path, created = _create_numbered(Path("runs"), name)
@@ -308,8 +303,7 @@ def reopen(path: Path) -> tuple[RunFolder, dict[str, Any]]:
             "begun, such as runs/digits-1"
         )
     try:
-        other = ranks.joined.rank and RunFolder.of_other(path)
-        folder = other or RunFolder(path, path.name, _lock(path))
+        folder = RunFolder(path, path.name, _lock(path))
     except OSError as error:
         raise AnybackError(f"cannot write {path}: {error.strerror}") from error
     try:
@@ -391,8 +385,10 @@ def _create(path: Path) -> tuple[Path, ...]:
 
 
 def _lock(path: Path) -> FileLock:
-    """Lock a folder until the process ends."""
+    """Lock a folder until the process ends; of several ranks, rank 0 does so."""
     lock = FileLock(path / LOCK)
+    if ranks.joined.rank:
+        return lock
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -401,8 +401,7 @@ def finish(
     try:
         with catch_signals():
             # Before anything is printed: what reads the output may be gone, or fail.
-            test = (dataset.x_test, dataset.y_test)
-            scores = compute_scores(model, dataset.encoding, *test)
+            scores = compute_scores(model, dataset.encoding, dataset.x_test, dataset.y_test)
             if ranks.joined.rank:
                 return
             result = summarize(model, best_epoch, scores)

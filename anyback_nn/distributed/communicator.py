@@ -8,9 +8,8 @@ import numpy as np
 from array_api_compat import device
 
 from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
-from anyback_nn.errors import AnybackError
 
-__all__ = ["ALONE", "Communicator", "as_like", "to_writable"]
+__all__ = ["ALONE", "Communicator", "as_like"]
 
 
 class Communicator:
@@ -64,16 +63,6 @@ class Communicator:
         numbers: Any = self.gather(np.asarray([float(number)]), self.size)
         return [*numbers.tolist()]
 
-    def require_same(self, number: float) -> None:
-        """Raise `AnybackError` unless this number is the same on all ranks."""
-        numbers = self.collect(number)
-        if len({*numbers}) > 1:
-            others = ", ".join(str(i) for i, x in enumerate(numbers) if x != numbers[0])
-            raise AnybackError(
-                f"rank {others} does not train the model of rank 0 on the same data in the same "
-                "way: expected the same script or options, seed, files and versions on each"
-            )
-
     def __deepcopy__(self, memo: Any = None) -> Communicator:
         return self
 
@@ -85,11 +74,6 @@ class Communicator:
 
 ALONE = Communicator()
 """The communicator of a process that trains alone."""
-
-
-def to_writable(x: Array) -> np.ndarray:
-    """Return an array in contiguous memory of the host: its own, if that may be written to."""
-    return np.require(to_numpy(x), requirements=("C", "W"))
 
 
 def as_like(x: Array, values: np.ndarray) -> Array:

@@ -70,13 +70,10 @@ def _join(kind: str) -> Communicator:
 
 def _find_launcher() -> str:
     """Return the kind of the launcher that has started this process with others, or off."""
-    torch: Any = sys.modules.get("torch")
-    can_join = torch is not None and torch.distributed.is_available()
-    if (can_join and torch.distributed.is_initialized()) or {
-        "RANK",
-        "WORLD_SIZE",
-        "MASTER_ADDR",
-    } <= os.environ.keys():
+    dist: Any = sys.modules.get("torch.distributed")
+    is_set_up = dist is not None and dist.is_available() and dist.is_initialized()
+    named = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+    if is_set_up or (named and int(os.environ["WORLD_SIZE"]) > 1):
         return "torch"
     return "mpi" if _count_started() > 1 else "off"
 

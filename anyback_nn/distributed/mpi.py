@@ -7,10 +7,11 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
 from anyback_nn.array_api import Array, array_namespace, on_host, to_numpy
-from anyback_nn.distributed.communicator import ALONE, Communicator, as_like, to_writable
+from anyback_nn.distributed.communicator import ALONE, Communicator, as_like
 
 __all__ = ["MPIRanks", "join"]
 
@@ -31,7 +32,11 @@ class MPIRanks(Communicator):
 
     def add(self, x: Array) -> Array:
         on_device = self.adds_on_device and not on_host(x)
-        total = array_namespace(x).asarray(x, copy=True) if on_device else to_writable(x)
+        total = (
+            array_namespace(x).asarray(x, copy=True)
+            if on_device
+            else np.require(to_numpy(x), None, ["C", "W"])
+        )
         if on_device:
             to_numpy(total[:1])  # MPI does not wait until it is computed
         # Python answers signals while it waits for others here, which it does not within MPI.

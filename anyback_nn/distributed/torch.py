@@ -6,11 +6,12 @@ import os
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
-from anyback_nn.array_api import Array, array_namespace, on_host
-from anyback_nn.distributed.communicator import ALONE, Communicator, as_like, to_writable
+from anyback_nn.array_api import Array, array_namespace, on_host, to_numpy
+from anyback_nn.distributed.communicator import ALONE, Communicator, as_like
 from anyback_nn.errors import AnybackError
 
 __all__ = ["TorchRanks", "join"]
@@ -34,7 +35,11 @@ class TorchRanks(Communicator):
 
     def add(self, x: Array) -> Array:
         on_device = self.device is not None and not on_host(x)
-        total = torch.from_dlpack(x).clone() if on_device else torch.from_numpy(to_writable(x))
+        total = (
+            torch.from_dlpack(x).clone()
+            if on_device
+            else torch.from_numpy(np.require(to_numpy(x), None, ["C", "W"]))
+        )
         try:
             dist.all_reduce(total, group=self.device if on_device else self.host)
         except RuntimeError as error:

@@ -12,20 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import device
 
-from anyback_nn.array_api import (
-    Array,
-    array_namespace,
-    is_chunked,
-    is_numpy,
-    on_host,
-    to_numpy,
-)
+from anyback_nn.array_api import Array, array_namespace, is_chunked, is_numpy, on_host, to_numpy
 from anyback_nn.backends import Backend
 from anyback_nn.datasets.stretches import Rows, cut_batches, read_blocks
 from anyback_nn.distributed import ALONE, Communicator
@@ -190,12 +183,11 @@ class ArraySource(Source):
 
     def _share(self, order: Any, bounds: list[tuple[int, int]]) -> tuple[Any, Any]:
         """Return the row numbers of this rank in order, and the bounds of its batches in them."""
-        parts = [(start, self.ranks.share(stop - start)) for start, stop in bounds]
-        own = [(start + rows.start, start + rows.stop) for start, rows in parts]
+        own = [range(start, stop)[self.ranks.share(stop - start)] for start, stop in bounds]
         if order is None:
-            return None, own
-        ends = np.cumsum([0, *(stop - start for start, stop in own)]).tolist()
-        return np.concatenate([order[start:stop] for start, stop in own]), [*pairwise(ends)]
+            return None, [(rows.start, rows.stop) for rows in own]
+        ends = [0, *accumulate(map(len, own))]
+        return np.concatenate([order[x.start : x.stop] for x in own]), [*pairwise(ends)]
 
     @property
     def all_rows(self) -> Samples | None:

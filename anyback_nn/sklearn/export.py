@@ -75,8 +75,7 @@ def export_estimator_step(estimator: Any) -> onnx.ModelProto:
     settings = (estimator._gradient_factor, estimator.average_weights)
 
     def build(layout: Layout) -> Step:
-        halves = replace(objective, layout=layout).build_halves(optimizer, *settings)
-        step: Step = halves.join()
+        step: Step = replace(objective, layout=layout).build_halves(optimizer, *settings)
         return step
 
     def init(params: Packed) -> dict[str, Packed]:

@@ -172,8 +172,8 @@ def train(mlp: Estimator, source: ArraySource, validation: Validation | None) ->
                 raise _StopTraining
 
         with suppress(_StopTraining):
-            call("on_train_begin")
             require_same(fit)
+            call("on_train_begin")
             result = scipy_minimize(
                 evaluate,
                 problem.start(),

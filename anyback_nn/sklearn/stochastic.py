@@ -89,6 +89,8 @@ def train(
         with mlp._open_callbacks() as callbacks, hold:
             loop.train(fit, source, None, steps, [convergence, *callbacks])
     except KeyboardInterrupt as error:
+        if source.ranks.size > 1:  # the others would wait
+            raise
         text = f" As {error}" if str(error) else ""
         warnings.warn(f"Training interrupted by user.{text}", stacklevel=5)
     finally:

@@ -326,7 +326,7 @@ class _Trainer:
                 self._copy_state(like)
             model.set_optimizer(optimizer)
             self.step = backend.jit(
-                build_halves(model.network, model.loss, model.layout, optimizer, ()).join(),
+                build_halves(model.network, model.loss, model.layout, optimizer, ()),
                 donate=(0, 1, 2),
             )
         self.records = self._records()

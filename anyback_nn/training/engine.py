@@ -34,7 +34,7 @@ from anyback_nn.training.history import History
 from anyback_nn.training.metrics import EpochMetric, Metric, check_metrics, name_metric
 from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.training.state import TrainingState
-from anyback_nn.training.step import Halves, Step, build_halves, build_step_on_rows
+from anyback_nn.training.step import DividedStep, Halves, Step, build_halves, build_step_on_rows
 from anyback_nn.tree import tree_copy, tree_freeze, tree_map, tree_named_leaves
 from anyback_nn.utils.arguments import as_integer, to_python_scalars
 from anyback_nn.utils.memory import return_memory
@@ -360,23 +360,20 @@ class Engine:
         parts = (*_flatten(self.network), self.loss, optimizer, *self.sample_metrics)
         replay = self.compute_dtype is None and all(map(is_own, parts))
         jit = partial(self.backend.jit, replay=replay)
-        if ranks.size > 1:
-            adds = self._check_divisible()
+        adds = ranks.size > 1 and self._check_divisible()
 
-            def divide() -> Step:
-                return build().divide(ranks.add, jit, adds)
+        def compile_step() -> Step:
+            halves = build()
+            return halves.divide(ranks.add, jit, adds) if ranks.size > 1 else jit(halves, (0, 1))
 
-            step = self._get_or_build((ranks, key), divide, replayed=replay, custom=custom)
-            return CompiledSteps(step, None)
-        step = self._get_or_build(
-            key, lambda: jit(build().join(), (0, 1)), replayed=replay, custom=custom
-        )
+        key = (ranks, key) if ranks.size > 1 else key
+        step = self._get_or_build(key, compile_step, replayed=replay, custom=custom)
         noise_on_device = self.network.is_noisy and self.backend.masks_on_device
-        if noise_on_device or not (replay or self.backend.compiles):
+        if ranks.size > 1 or noise_on_device or not (replay or self.backend.compiles):
             return CompiledSteps(step, None)
 
         def scan() -> Callable[..., Any] | None:
-            return self.backend.scan(build_step_on_rows(build().join()), donate=(0, 1))
+            return self.backend.scan(build_step_on_rows(build()), donate=(0, 1))
 
         return CompiledSteps(
             step, self._get_or_build(("scan", key), scan, replayed=True, custom=custom)
@@ -464,9 +461,11 @@ class Engine:
 
     def drop_large_programs(self) -> None:
         """Free the memory of traced steps that is worth more than tracing them again."""
-        for function, _ in self._replayed.values():
-            if isinstance(function, Traced | TracedScan):
-                function.drop_large_programs()
+        for step, _ in self._replayed.values():
+            parts = (step.derive, step.update) if isinstance(step, DividedStep) else (step,)
+            for function in parts:
+                if isinstance(function, Traced | TracedScan):
+                    function.drop_large_programs()
 
 
 def choose_compute_dtype(compute_dtype: str | None, dtype: str, backend: Backend) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ import numpy as np
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.backends import select
-from anyback_nn.errors import CheckpointError, DivergenceError
+from anyback_nn.errors import AnybackError, CheckpointError, DivergenceError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples
 from anyback_nn.network.layout import Packed
@@ -59,8 +60,8 @@ def train(
     # Stable: the others are called in the order of the user.
     fit.callbacks = sorted(callbacks, key=lambda callback: callback.comes_last)
     callbacks = fit.own_callbacks
-    _begin(fit, callbacks)
     require_same(fit)
+    _begin(fit, callbacks)
     while not fit.stops() and fit.epochs_done < fit.epochs:
         before = model.training.copy(model.copy_tree)
         try:
@@ -82,6 +83,7 @@ def train(
                 fit.divergence = str(error)
             _call_after_error(fit, callbacks)
             if isinstance(error, DivergenceError):
+                fit.stops()  # all have it, and a rank that ends would end those that write
                 _locate(error, fit, source, steps.step)
                 error.args = (f"{error}. {KEPT}",)
             explain(error, model, source, training=True)
@@ -91,7 +93,9 @@ def train(
             fit.first_loss = row["train_loss"]
         fit.epochs_done += 1
         fit.progress = EpochProgress()
-        _call(callbacks, "on_epoch_end", fit)
+        for is_last in (False, True):
+            _call([x for x in callbacks if x.comes_last is is_last], "on_epoch_end", fit)
+            fit.stops()  # what comes last writes if a callback of another rank has ended training
     _call(callbacks, "on_train_end", fit)
 
 
@@ -131,14 +135,21 @@ def require_same(fit: FitContext) -> None:
     """Raise `AnybackError` unless all ranks train the same model on the same data."""
     if fit.ranks.size == 1:
         return
-    model, training = fit.model, fit.model.training
-    data = [part and part.fingerprint(model.dtype) for part in (fit.source, fit.validation)]
+    model, training, source = fit.model, fit.model.training, fit.source
+    data = [part and part.fingerprint(model.dtype) for part in (source, fit.validation)]
     callbacks = [type(x).__name__ for x in fit.callbacks if not (x.writes and is_own(x))]
-    rule = repr(training.optimizer) if is_own(training.optimizer) else None
-    known = (fit.epochs, fit.batch_size, fit.n_batches, model.seed, fit.epoch, rule)
+    shuffle = getattr(source, "shuffle", None)
+    known = (fit.epochs, fit.batch_size, fit.n_batches, shuffle, model.seed, fit.epoch)
+    # A part of the user's may have no other name than its address.
+    text = re.sub(r" at 0x\w+", "", repr((known, data, callbacks, training.optimizer)))
     arrays = (to_numpy(array).tobytes() for array in training.params)
-    checksum = hashlib.sha256(b"".join((repr((known, data, callbacks)).encode(), *arrays)))
-    fit.ranks.require_same(int(checksum.hexdigest()[:12], 16))
+    checksum = hashlib.sha256(b"".join((text.encode(), *arrays))).hexdigest()
+    first, *others = fit.ranks.collect(int(checksum[:12], 16))
+    if wrong := ", ".join(str(i) for i, x in enumerate(others, 1) if x != first):
+        raise AnybackError(
+            f"rank {wrong} does not train the model of rank 0 on the same data in the same way: "
+            "expected the same script or options, seed, files and versions on each"
+        )
 
 
 def _locate(error: DivergenceError, fit: FitContext, source: Source, step: Step) -> None:

@@ -162,8 +162,9 @@ class Checkpoint(Callback):
         Other ranks than 0 let them wait for the end of rank 0, which is theirs.
         """
         if ranks is not None and ranks.rank:
-            with catch_signals():
+            with catch_signals() as signals:
                 yield
+                signals.clear()
             return
         folder = Path(self.folder)
         lock, is_new = FileLock(folder / LOCK), not folder.exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from anyback_nn.training.mixed_precision import LOSS_SCALE, LossScaling
 from anyback_nn.tree import tree_copy, tree_leaves
 
 __all__ = [
+    "DividedStep",
     "Halves",
     "Step",
     "StepArguments",
@@ -92,7 +94,8 @@ class StepArguments(NamedTuple):
         return 1.0 if self.batch is None else self.x.shape[0] / self.batch.n_samples
 
 
-class Halves(NamedTuple):
+@dataclass(frozen=True)
+class Halves:
     """The two halves of a step of training, between which ranks add what they have derived.
 
     Attributes
@@ -107,16 +110,14 @@ class Halves(NamedTuple):
     derive: Callable[[StepArguments], tuple[Packed, StepReport, Any]]
     update: Callable[..., StepResult]
 
-    def join(self) -> Step:
-        """Return the step of a process that is alone."""
+    def __call__(self, *arguments: Any) -> StepResult:
+        """Take the step of a process that is alone."""
+        args = StepArguments(*arguments)
+        return self.update(args, *self.derive(args))
 
-        def step(*arguments: Any) -> StepResult:
-            args = StepArguments(*arguments)
-            return self.update(args, *self.derive(args))
-
-        return step
-
-    def divide(self, add: Callable[[Array], Array], jit: Callable[..., Any], adds: bool) -> Step:
+    def divide(
+        self, add: Callable[[Array], Array], jit: Callable[..., Any], adds: bool
+    ) -> DividedStep:
         """Return the step of one of several ranks: one sum over all ranks between two functions.
 
         The last argument is the number of samples of all ranks. The first function is not compiled
@@ -138,16 +139,24 @@ class Halves(NamedTuple):
                 1.0 * array_namespace(p).reshape(total[start:stop], p.shape)
                 for p, (start, stop) in zip(args.params, pairwise(bounds))
             )
-            report = tuple(total[i] for i in range(bounds[-1], total.shape[0]))
+            # A view would keep all gradients, until the end of the epoch.
+            report = tuple(1.0 * total[i] for i in range(bounds[-1], total.shape[0]))
             return self.update(args, grads, report, next_state)
 
-        first, second = derive if adds else jit(derive), jit(update, (2, 3))
+        return DividedStep(derive if adds else jit(derive), jit(update, (2, 3)), add)
 
-        def step(*arguments: Any) -> Any:
-            total, state = first(*arguments)
-            return second(add(total), state, *arguments[:5], arguments[-1])
 
-        return step
+@dataclass(frozen=True)
+class DividedStep:
+    """The step of one of several ranks; create it with `Halves.divide`."""
+
+    derive: Callable[..., tuple[Array, Any]]
+    update: Step
+    add: Callable[[Array], Array]
+
+    def __call__(self, *arguments: Any) -> StepResult:
+        total, state = self.derive(*arguments)
+        return self.update(self.add(total), state, *arguments[:5], arguments[-1])
 
 
 def build_halves(
@@ -254,13 +263,8 @@ def value_and_grad(
         context = Context(True, args.state, args.noise, args.batch)
         outputs, cache = network.forward(args.params, args.x, context)
         value, d_outputs = mean_loss(loss, outputs, args.y, args.weights)
-        report = (
-            value,
-            *(
-                weighted_mean(measure(metric, loss, outputs, args.y), args.weights)
-                for metric in metrics
-            ),
-        )
+        values = [measure(metric, loss, outputs, args.y) for metric in metrics]
+        report = (value, *(weighted_mean(x, args.weights) for x in values))
         if args.batch is not None:
             d_outputs, report = args.share * d_outputs, tuple(args.share * x for x in report)
         if scale is not None:

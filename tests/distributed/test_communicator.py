@@ -11,7 +11,6 @@ from sklearn.base import clone
 
 from anyback_nn.array_api import to_numpy
 from anyback_nn.distributed import Communicator
-from anyback_nn.errors import AnybackError
 from anyback_nn.sklearn import MLPClassifier
 
 each_size = pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -57,15 +56,6 @@ def test_nothing_is_gathered_of_nothing():
 def test_a_number_of_each_rank(size):
     collected = compute_together(size, lambda ranks: ranks.collect(0.1 * ranks.rank))
     assert collected == [[0.1 * rank for rank in range(size)]] * size
-
-
-def test_ranks_that_differ_are_named():
-    def require_same(ranks):
-        ranks.require_same(2**48 - 1)
-        with pytest.raises(AnybackError, match="^rank 1, 3 does not train the model of rank 0"):
-            ranks.require_same(2**48 - 1 - ranks.rank % 2)  # as close as they can be
-
-    compute_together(4, require_same)
 
 
 def test_a_copy_is_the_same_and_another_process_is_alone():

@@ -33,10 +33,9 @@ class Libraries:
 def libraries(monkeypatch):
     """Let no launcher have started the tests, and replace the libraries."""
     made_up = Libraries()
-    torch = SimpleNamespace(
-        distributed=SimpleNamespace(is_available=lambda: True, is_initialized=lambda: False)
-    )
-    monkeypatch.setitem(sys.modules, "torch", torch)
+    group = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: False)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(distributed=group))
+    monkeypatch.setitem(sys.modules, "torch.distributed", group)
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", SimpleNamespace())
     for kind in ("mpi", "torch"):
         module = SimpleNamespace(join=lambda kind=kind: made_up.join(kind))
@@ -57,6 +56,7 @@ def libraries(monkeypatch):
         ({"SLURM_STEP_NUM_TASKS": "3"}, ["mpi"]),
         (dict.fromkeys(VARIABLES[:3], "1"), []),
         (TORCHRUN, ["torch"]),
+        ({**TORCHRUN, "WORLD_SIZE": "1"}, []),
         # A task of Slurm on each machine, in which torchrun starts more.
         ({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2"}, ["torch"]),
         ({"RANK": "0", "WORLD_SIZE": "2"}, []),
@@ -74,7 +74,7 @@ def test_the_environment_says_which(environment, expected, libraries, monkeypatc
 
 @pytest.mark.parametrize("joined", [True, False])
 def test_a_process_group_of_pytorch_is_joined(joined, libraries):
-    sys.modules["torch"].distributed.is_initialized = lambda: joined
+    sys.modules["torch.distributed"].is_initialized = lambda: joined
     assert init() is (libraries.ranks if joined else ALONE)
 
 

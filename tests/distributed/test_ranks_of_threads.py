@@ -1,13 +1,17 @@
 """Ranks, which are threads here, compute what one process does, on every backend."""
 
+from threading import BrokenBarrierError
+
 import numpy as np
 import pytest
 from rank_threads import compute_together
 
 import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
+from anyback_nn.errors import AnybackError
 from anyback_nn.sklearn import MLPClassifier
 from anyback_nn.testing import collect_programs
+from anyback_nn.training.step import build_halves
 from anyback_nn.tree import tree_map, tree_named_leaves
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -130,6 +134,91 @@ def fit_model(x, y, ranks):
 def fit_estimator(x, y, ranks):
     options = {"batch_size": 8, "max_iter": 2, "tol": 0.0, "random_state": 0, "verbose": False}
     MLPClassifier((4,), n_iter_no_change=9, **options, distributed=ranks).fit(x, y)
+
+
+def fit_small(ranks, **options):
+    x, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
+    model = nn.Model(nn.Dense(3), loss="softmax_cross_entropy", backend="numpy")
+    options = {"batch_size": 8, "epochs": 5, "progress": False} | options
+    model.fit(x, y, distributed=ranks, **options)
+    return model
+
+
+def test_ranks_that_differ_are_named():
+    def fit(ranks):
+        with pytest.raises(AnybackError, match="^rank 1, 3 does not train the model of rank 0"):
+            fit_small(ranks, shuffle=ranks.rank % 2 == 0)
+
+    compute_together(4, fit)
+
+
+class Constant(nn.Schedule):
+    def __call__(self, epoch, past):
+        return 0.1
+
+
+def test_parts_of_ones_own_are_the_same_on_all_ranks():
+    """Their names have addresses, which differ."""
+
+    def fit(ranks):
+        schedule = Constant()
+        assert " at 0x" in repr(schedule)
+        return fit_small(ranks, optimizer=nn.Adam(schedule)).training.epoch
+
+    assert compute_together(2, fit) == [5, 5]
+
+
+class StopOnRank1(nn.Callback):
+    def on_epoch_end(self, fit):
+        if fit.ranks.rank == 1 and fit.epoch == 3:
+            fit.stop()
+
+
+def test_the_last_checkpoint_is_there_if_another_rank_ends_training(tmp_path):
+    def fit(ranks):
+        callbacks = [nn.Checkpoint(tmp_path / "run", every=100), StopOnRank1()]
+        return fit_small(ranks, callbacks=callbacks).training.epoch
+
+    assert compute_together(2, fit) == [3, 3]
+    resumed = fit_small(nn.distributed.ALONE, resume=tmp_path / "run", epochs=3)
+    assert resumed.training.epoch == 3
+
+
+class Interrupt(nn.Callback):
+    writes = True
+
+    def on_epoch_end(self, fit):
+        raise KeyboardInterrupt
+
+
+def test_an_estimator_on_ranks_does_not_go_on_after_an_interrupt():
+    x, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
+
+    def fit(ranks):
+        error = KeyboardInterrupt if ranks.rank == 0 else BrokenBarrierError
+        mlp = MLPClassifier((4,), random_state=0, callbacks=[Interrupt()], distributed=ranks)
+        with pytest.raises(error):
+            mlp.fit(x, y)
+        ranks.barrier.abort()
+
+    compute_together(2, fit)
+
+
+@pytest.mark.needs("torch")
+def test_the_reports_of_steps_do_not_hold_the_gradients():
+    """They are kept until the end of an epoch; PyTorch has views of one element."""
+    parts = (nn.Network(nn.Dense(3)), nn.SoftmaxCrossEntropy())
+    model = nn.Model(*parts[0].layers, loss=parts[1], backend="torch").build(5)
+    rule = nn.GradientDescent(0.1)
+    model.set_optimizer(rule)
+    step = build_halves(*parts, model.layout, rule, ()).divide(
+        lambda x: x, lambda function, donate=(): function, adds=False
+    )
+    training, coefficients = model.training, rule.coefficients(1, 0.1)
+    x, y = model.backend.asarray(np.ones((4, 5)), "float32"), model.backend.asarray([0, 1, 2, 0])
+    arguments = (training.params, training.optimizer_state, training.state, (), coefficients)
+    *_, report = step(*arguments, x, y, None, None, 4.0)
+    assert [value.untyped_storage().nbytes() for value in report] == [4]
 
 
 @pytest.mark.parametrize("fit", [fit_model, fit_estimator])

@@ -75,7 +75,7 @@ class Problem:
         network = mix_precision(self.network, narrow, self.wide) if narrow else self.network
         loss = nn.SoftmaxCrossEntropy()
         parts = (network, loss, self.layout, self.optimizer, (), scaling)
-        step = build_halves(*parts).join()
+        step = build_halves(*parts)
         step, carried, results = self.backend.jit(step, (0, 1, 2)), self.begin(scaling), []
         mask = self.layout.penalty_mask(carried[0])
         for number in range(1, n + 1):
