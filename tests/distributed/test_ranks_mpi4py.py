@@ -66,15 +66,18 @@ each_training = pytest.mark.parametrize(
 
 
 @pytest.fixture(scope="module")
-def launches(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def launches(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Any:
     """Run all cases on some ranks, once; a launch that fails does so for each of its tests."""
+    calls = [item.callspec for item in request.session.items if hasattr(item, "callspec")]
+    chosen = {call.params.get("spec") for call in calls}
+    specs = [spec for spec in SPECS if spec in chosen] or SPECS[:1]
 
     @cache
     def launch(launcher: str, n_ranks: int) -> Launched | str:
         folder = tmp_path_factory.mktemp(f"{launcher}-{n_ranks}")
         ranks_cases.write_files(folder)
         which = "every" if (launcher, n_ranks) == EVERY else "fewer"
-        program = (ranks_cases.__file__, folder, ",".join(SPECS), which)
+        program = (ranks_cases.__file__, folder, ",".join(specs), which)
         try:
             outcome = launched.launch(launcher, n_ranks, *program, timeout=600.0)
         except pytest.fail.Exception as error:
