@@ -94,8 +94,8 @@ MUTANTS = (
     Mutant(
         "a step reads its loss",
         "training/step.py",
-        "            value,\n            *(",
-        "            float(value),\n            *(",
+        "report = (value, *(",
+        "report = (float(value), *(",
         f"training/test_callbacks.py::test_callbacks_are_called_in_order[{DEVICE}]",
         DEVICE,
         r"read back to the host by float\(\)",
