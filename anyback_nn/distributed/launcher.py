@@ -15,6 +15,7 @@ from anyback_nn.utils.arguments import require_extra
 __all__ = ["KINDS", "init"]
 
 KINDS = ("auto", "mpi", "torch", "off")
+"""What `init` takes."""
 
 _MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 
