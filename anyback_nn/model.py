@@ -418,6 +418,7 @@ class Model(Engine):
             else:
                 rows = check_arrays(self, x, y, sample_weight)
                 source = batch_arrays(self, rows, batch_size, resident=False, ranks=distributed)
+            evaluation.require_same(self, source)
             return evaluation.evaluate(self, source)
 
     def predict(
@@ -466,6 +467,7 @@ class Model(Engine):
             x = check_inputs(x, self.n_inputs, finite=finite, feature_names=names, dtype=self.dtype)
             rows = Samples(x)
             source = batch_arrays(self, rows, batch_size, resident=False, ranks=ranks)
+            evaluation.require_same(self, source)
             if is_own(self.loss):
                 result = evaluation.compute_outputs(self, source, method).outputs
             else:  # a custom loss may do anything in each call, so it is not compiled

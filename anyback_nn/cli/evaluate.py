@@ -41,7 +41,7 @@ def evaluate(
     of training, --part test takes the rows that training had not seen.
     """
     arguments = dict(locals())
-    ranks.join(distributed)
+    ranks.join(distributed, data)
     device = ranks.choose_device(options.select_backend(backend))
     model, encoding = run_folder.load(run, device)
     table = options.table_options(arguments, encoding.options)

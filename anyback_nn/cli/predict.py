@@ -43,7 +43,7 @@ def predict(
     DATA need not have the target. If the data come with a test part, that part is predicted.
     """
     arguments = dict(locals())
-    ranks.join(distributed)
+    ranks.join(distributed, data)
     device = ranks.choose_device(options.select_backend(backend))
     if output is not None:
         run_folder.check_file(output, force=force)

@@ -9,7 +9,9 @@ import time
 from anyback_nn import distributed
 from anyback_nn.backends import Backend, select
 from anyback_nn.cli.printing import print_message
+from anyback_nn.datasets.frames import STANDARD_INPUT
 from anyback_nn.distributed import ALONE, Communicator
+from anyback_nn.errors import AnybackError
 
 __all__ = ["choose_device", "end", "join", "joined", "speak_up"]
 
@@ -20,12 +22,16 @@ joined: Communicator = ALONE
 """The ranks that run this command."""
 
 
-def join(kind: str) -> None:
+def join(kind: str, data: str | None) -> None:
     """Join the processes of a launcher; from now on, rank 0 alone prints."""
     global joined  # noqa: PLW0603 - a process joins others once
     joined = distributed.init(kind)
     if joined.rank:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if joined.size > 1 and data == STANDARD_INPUT:
+        raise AnybackError(
+            "several processes cannot read standard input: expected a file that each of them reads"
+        )
 
 
 def choose_device(backend: Backend) -> Backend:

@@ -19,7 +19,7 @@ from anyback_nn.datasets import Encoding
 from anyback_nn.datasets.targets import target_names
 from anyback_nn.model import Model
 from anyback_nn.network.losses import MeanSquaredError
-from anyback_nn.training.evaluation import evaluate_and_predict
+from anyback_nn.training.evaluation import evaluate_and_predict, require_same
 from anyback_nn.training.fit import batch_arrays, check_arrays
 from anyback_nn.utils.messages import cut, plural, quoted_list
 
@@ -128,6 +128,7 @@ def compute_scores(model: Model, encoding: Encoding, x: Any, y: Any) -> Scores:
     with model.backend.scope(model.dtype):
         rows = check_arrays(model, x, y, None)
         source = batch_arrays(model, rows, BATCH_SIZE, resident=False, ranks=ranks.joined)
+        require_same(model, source)
         means, outputs = evaluate_and_predict(model, source)
         predicted = to_numpy(model.loss.link(outputs))
         classes = to_numpy(model.loss.decide(outputs)) if encoding.classes is not None else None

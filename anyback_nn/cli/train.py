@@ -106,7 +106,7 @@ def train(
     --test-share, --group or --time say.
     """
     asked = {name: value for name, value in locals().items() if name not in NOT_STORED}
-    ranks.join(distributed)
+    ranks.join(distributed, data)
     if resume is None:
         if data is None:
             raise typer.BadParameter("expected DATA, or --resume", param_hint="'DATA'")

@@ -24,8 +24,7 @@ def init(kind: str = "auto") -> Communicator:
     """Join the processes that a launcher has started, such as ``mpiexec`` or ``torchrun``.
 
     Call it on every rank, before anything is trained, and pass what it returns to `Model.fit`.
-    Called again, it returns the same. If an exception ends this process, all ranks end, but not if
-    it is `SystemExit`.
+    Called again, it returns the same. If an exception ends this process, all ranks end.
 
     Parameters
     ----------
@@ -59,10 +58,14 @@ def _join(kind: str) -> Communicator:
     """Join the others, once."""
     library, purpose = ("mpi4py.MPI" if kind == "mpi" else "torch"), f"distributed={kind!r}"
     require_extra(library, kind, purpose, BackendUnavailableError)
-    ranks: Communicator = importlib.import_module(f"anyback_nn.distributed.{kind}").join()
-    if kind == "mpi" and ranks.size == 1 < _count_started():
+    if kind == "torch" and not _can_join_torch():
         raise BackendUnavailableError(
-            f"the launcher has started {_count_started()} processes, but MPI knows of one: "
+            f"{purpose}: there is no process group of PyTorch to join: expected a start by torchrun"
+        )
+    ranks: Communicator = importlib.import_module(f"anyback_nn.distributed.{kind}").join()
+    if kind == "mpi" and ranks.size == 1 < (started := _count_started("WORLD_SIZE")):
+        raise BackendUnavailableError(
+            f"the launcher has started {started} processes, but MPI knows of one: "
             "expected the launcher of the MPI that mpi4py uses (python -m mpi4py "
             "--mpi-lib-version; with Slurm, srun --mpi=pmix or pmi2), or --distributed off"
         )
@@ -71,14 +74,23 @@ def _join(kind: str) -> Communicator:
 
 def _find_launcher() -> str:
     """Return the kind of the launcher that has started this process with others, or off."""
-    dist: Any = sys.modules.get("torch.distributed")
-    is_set_up = dist is not None and dist.is_available() and dist.is_initialized()
-    named = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
-    if is_set_up or (named and int(os.environ["WORLD_SIZE"]) > 1):
+    is_one_of_many = _count_started("WORLD_SIZE") > 1 or _has_group()
+    if is_one_of_many and _can_join_torch():
         return "torch"
     return "mpi" if _count_started() > 1 else "off"
 
 
-def _count_started() -> int:
+def _has_group() -> bool:
+    """Return whether a process group of PyTorch has been set up."""
+    dist: Any = sys.modules.get("torch.distributed")
+    return dist is not None and dist.is_available() and dist.is_initialized()
+
+
+def _can_join_torch() -> bool:
+    """Return whether there is a process group of PyTorch, or the environment to set it up."""
+    return _has_group() or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+
+
+def _count_started(*more: str) -> int:
     """Return how many processes a launcher of MPI has started, as it tells them."""
-    return max(int(os.environ.get(name, "1")) for name in _MPI_SIZES)
+    return max(int(os.environ.get(name, "1")) for name in (*_MPI_SIZES, *more))

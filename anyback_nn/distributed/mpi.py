@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
@@ -39,12 +40,25 @@ class MPIRanks(Communicator):
         )
         if on_device:
             to_numpy(total[:1])  # MPI does not wait until it is computed
-        # Python answers signals while it waits for others here, which it does not within MPI.
-        waiting = self.world.Ibarrier()
-        while not waiting.Test():
-            _let_others_compute()
+        if self.meet():
+            # Not an exception, which a search, say, would take for a fit that has failed.
+            print(
+                f"error: rank {self.rank} waits for another rank, which has ended: expected that "
+                "all call fit, evaluate and predict alike",
+                file=sys.__stderr__,
+            )
+            self.abort(1)
         self.world.Allreduce(MPI.IN_PLACE, total)
         return total if on_device else as_like(x, total)
+
+    def meet(self, ends: bool = False) -> bool:
+        """Wait for all ranks, and return whether one of them ends instead of adding."""
+        # Python answers signals while it waits for others here, which it does not within MPI.
+        flag = np.asarray([ends], np.int32)
+        waiting = self.world.Iallreduce(MPI.IN_PLACE, flag, MPI.MAX)
+        while not waiting.Test():
+            _let_others_compute()
+        return bool(flag[0])
 
     def abort(self, status: int) -> None:
         sys.stdout.flush()
@@ -64,4 +78,5 @@ def join() -> Communicator:
         ranks.abort(1)
 
     sys.excepthook = end
+    atexit.register(ranks.meet, ends=True)
     return ranks

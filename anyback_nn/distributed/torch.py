@@ -43,7 +43,10 @@ class TorchRanks(Communicator):
         try:
             dist.all_reduce(total, group=self.device if on_device else self.host)
         except RuntimeError as error:
-            raise AnybackError(f"rank {self.rank} has lost another rank ({error})") from error
+            raise AnybackError(
+                f"rank {self.rank} has lost another rank, which has failed (see its message), or "
+                f"has ended without calling what this one calls ({error})"
+            ) from error
         return array_namespace(x).from_dlpack(total) if on_device else as_like(x, total.numpy())
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from anyback_nn.array_api import Array, array_namespace, to_numpy
+from anyback_nn.errors import AnybackError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.training.engine import Engine
 from anyback_nn.training.metrics import name_metric
 from anyback_nn.training.out_of_memory import explain_evaluation
 from anyback_nn.training.step import build_evaluate, build_predict
 
-__all__ = ["Outputs", "compute_outputs", "evaluate", "evaluate_and_predict"]
+__all__ = ["Outputs", "compute_outputs", "evaluate", "evaluate_and_predict", "require_same"]
 
 
 class Outputs(NamedTuple):
@@ -21,6 +23,24 @@ class Outputs(NamedTuple):
     outputs: Array
     y: Array | None
     weights: Array | None
+
+
+def require_same(engine: Engine, source: Source, *known: Any) -> None:
+    """Raise `AnybackError` unless all ranks have the same parameters, data and what else is known.
+
+    What is known has a string without addresses.
+    """
+    if source.ranks.size == 1:
+        return
+    text = repr((source.n_batches, source.fingerprint(engine.dtype), known))
+    arrays = (to_numpy(array).tobytes() for array in engine.training.params)
+    checksum = hashlib.sha256(b"".join((text.encode(), *arrays))).hexdigest()
+    first, *others = source.ranks.collect(int(checksum[:12], 16))
+    if wrong := ", ".join(str(i) for i, x in enumerate(others, 1) if x != first):
+        raise AnybackError(
+            f"rank {wrong} has not the model, the data and the settings of rank 0: expected the "
+            "same script or options, seed, files and versions on each"
+        )
 
 
 def compute_outputs(engine: Engine, source: Source, method: str | None = None) -> Outputs:

@@ -35,6 +35,17 @@ def test_each_rank_of_a_machine_has_a_gpu(spec, rank, expected, monkeypatch):
     assert ranks.choose_device(backend).spec == expected
 
 
+def test_standard_input_is_for_one_process(fails, monkeypatch):
+    monkeypatch.setattr(ranks.distributed, "init", lambda kind: Rank(0))
+    monkeypatch.setattr(ranks, "joined", ranks.ALONE)
+    monkeypatch.setattr(Rank, "abort", lambda self, status: None)
+    err = fails("train", "-", "--target", "y")
+    assert err == (
+        "error: several processes cannot read standard input: expected a file that each of them "
+        "reads\n"
+    )
+
+
 @pytest.mark.parametrize("size", __main__.LOCAL_SIZES)
 @pytest.mark.parametrize(
     ("n_local", "n_cores", "n_allowed", "expected"),

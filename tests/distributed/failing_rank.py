@@ -1,7 +1,7 @@
 """Three ranks of which one fails: ``mpiexec -n 3 python tests/distributed/failing_rank.py HOW``.
 
-In a "script", in a script in which the process "group" of PyTorch has been set up before, as by
-other programs, or in the "program", where it is another one than rank 0 that has no data.
+In a "script", in one that a rank "leaves", in one in which the process "group" of PyTorch has been
+set up before, as by other programs, or in the "program", where another rank than 0 has no data.
 """
 
 import os
@@ -39,4 +39,6 @@ if __name__ == "__main__":
         import torch.distributed
 
         torch.distributed.init_process_group("gloo")
+    if sys.argv[1] == "leaves" and nn.distributed.init().rank == 1:
+        sys.exit()
     train_for_ever()

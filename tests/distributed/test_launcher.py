@@ -78,10 +78,22 @@ def test_a_process_group_of_pytorch_is_joined(joined, libraries):
     assert init() is (libraries.ranks if joined else ALONE)
 
 
-@pytest.mark.parametrize("kind", ["mpi", "torch"])
-def test_a_launcher_that_is_named_needs_no_environment(kind, libraries):
-    assert init(kind) is libraries.ranks
-    assert libraries.joined == [kind]
+def test_torch_needs_a_launcher(libraries):
+    with pytest.raises(BackendUnavailableError, match="expected a start by torchrun"):
+        init("torch")
+
+
+def test_mpi_is_not_the_launcher_of_torchrun(libraries, monkeypatch):
+    monkeypatch.setattr(Ranks, "size", 1)
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BackendUnavailableError, match="has started 2 processes"):
+        init("mpi")
+
+
+def test_mpi_that_is_named_needs_no_environment(libraries):
+    assert init("mpi") is libraries.ranks
+    assert libraries.joined == ["mpi"]
 
 
 def test_unknown_kinds_are_refused(libraries):

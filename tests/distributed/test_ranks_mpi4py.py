@@ -155,3 +155,18 @@ def test_a_rank_that_fails_ends_all(launcher, how):
     assert outcome.out.count("has joined") == 3
     assert outcome.status == 1
     assert outcome.err.count("RuntimeError: this rank has failed") == 1, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("launcher", "message"),
+    list_params(
+        ("mpi", "waits for another rank, which has ended"),
+        ("gloo", "has ended without calling what this one calls"),
+    ),
+)
+def test_a_rank_that_ends_leaves_none_waiting(launcher, message):
+    """As of a script that trains on rank 0 alone."""
+    script = Path(__file__).with_name("failing_rank.py")
+    outcome = launched.launch(launcher, 3, script, "leaves", timeout=60.0)
+    assert outcome.status == 1
+    assert message in outcome.err, outcome.err

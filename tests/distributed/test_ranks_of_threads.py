@@ -146,10 +146,23 @@ def fit_small(ranks, **options):
 
 def test_ranks_that_differ_are_named():
     def fit(ranks):
-        with pytest.raises(AnybackError, match="^rank 1, 3 does not train the model of rank 0"):
+        with pytest.raises(AnybackError, match="^rank 1, 3 has not the model, the data"):
             fit_small(ranks, shuffle=ranks.rank % 2 == 0)
 
     compute_together(4, fit)
+
+
+def test_ranks_with_other_rows_do_not_predict_together():
+    model = fit_small(nn.distributed.ALONE)
+
+    def predict(ranks):
+        x = np.full((10, 5), float(ranks.rank))
+        with pytest.raises(AnybackError, match="^rank 1 has not the model, the data"):
+            model.predict(x, distributed=ranks)
+        with pytest.raises(AnybackError, match="^rank 1 has not the model, the data"):
+            model.evaluate(x, np.zeros(10, int), distributed=ranks)
+
+    compute_together(2, predict)
 
 
 class Constant(nn.Schedule):
