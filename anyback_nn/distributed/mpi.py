@@ -63,6 +63,7 @@ class MPIRanks(Communicator):
     def abort(self, status: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(0.5)  # the launcher may drop what it has not yet read
         self.world.Abort(status)
 
 

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 from joblib import parallel_config
+from joblib.externals.loky import get_reusable_executor
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -30,7 +31,10 @@ def processes(request):
     """The context in which joblib computes in two other processes."""
     if request.param == "dask":
         request.getfixturevalue("client")
-    return parallel_config(request.param, n_jobs=2)
+    yield parallel_config(request.param, n_jobs=2)
+    if request.param == "loky":
+        # A process that imports another large library later is taken for one that leaks memory.
+        get_reusable_executor().shutdown()
 
 
 def build(kind, backend, **settings):
