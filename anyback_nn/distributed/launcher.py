@@ -63,7 +63,7 @@ def _join(kind: str) -> Communicator:
             f"{purpose}: there is no process group of PyTorch to join: expected a start by torchrun"
         )
     ranks: Communicator = importlib.import_module(f"anyback_nn.distributed.{kind}").join()
-    if kind == "mpi" and ranks.size == 1 < (started := _count_started("WORLD_SIZE")):
+    if kind == "mpi" and ranks.size == 1 < (started := _count_started(*_MPI_SIZES, "WORLD_SIZE")):
         raise BackendUnavailableError(
             f"the launcher has started {started} processes, but MPI knows of one: "
             "expected the launcher of the MPI that mpi4py uses (python -m mpi4py "
@@ -74,10 +74,9 @@ def _join(kind: str) -> Communicator:
 
 def _find_launcher() -> str:
     """Return the kind of the launcher that has started this process with others, or off."""
-    is_one_of_many = _count_started("WORLD_SIZE") > 1 or _has_group()
-    if is_one_of_many and _can_join_torch():
+    if _has_group() or (_count_started("WORLD_SIZE") > 1 and _can_join_torch()):
         return "torch"
-    return "mpi" if _count_started() > 1 else "off"
+    return "mpi" if _count_started(*_MPI_SIZES) > 1 else "off"
 
 
 def _has_group() -> bool:
@@ -91,6 +90,6 @@ def _can_join_torch() -> bool:
     return _has_group() or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
 
 
-def _count_started(*more: str) -> int:
-    """Return how many processes a launcher of MPI has started, as it tells them."""
-    return max(int(os.environ.get(name, "1")) for name in (*_MPI_SIZES, *more))
+def _count_started(*names: str) -> int:
+    """Return how many processes a launcher has started, as it tells them by these variables."""
+    return max(int(os.environ.get(name, "1")) for name in names)

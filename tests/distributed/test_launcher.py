@@ -57,6 +57,8 @@ def libraries(monkeypatch):
         (dict.fromkeys(VARIABLES[:3], "1"), []),
         (TORCHRUN, ["torch"]),
         ({**TORCHRUN, "WORLD_SIZE": "1"}, []),
+        # What a site exports for single jobs says nothing about those of mpiexec.
+        ({**TORCHRUN, "WORLD_SIZE": "1", "OMPI_COMM_WORLD_SIZE": "2"}, ["mpi"]),
         # A task of Slurm on each machine, in which torchrun starts more.
         ({**TORCHRUN, "SLURM_STEP_NUM_TASKS": "2"}, ["torch"]),
         ({"RANK": "0", "WORLD_SIZE": "2"}, []),
