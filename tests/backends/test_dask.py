@@ -8,7 +8,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from counted_chunks import Chunks
+from chunks_dask import Chunks
 from sklearn.exceptions import ConvergenceWarning
 
 import anyback_nn as nn

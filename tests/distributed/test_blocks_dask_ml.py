@@ -9,7 +9,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from counted_chunks import Chunks
+from chunks_dask import Chunks
 from dask_ml.wrappers import Incremental
 from distributed import get_worker
 
