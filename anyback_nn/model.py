@@ -14,6 +14,7 @@ import numpy as np
 from anyback_nn.array_api import Array, is_chunked, to_numpy, to_writable_numpy
 from anyback_nn.backends import Backend, select
 from anyback_nn.distributed import Communicator
+from anyback_nn.distributed.communicator import as_ranks
 from anyback_nn.errors import DivergenceError, ShapeError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.inputs.checks import Samples, check_inputs
@@ -295,7 +296,7 @@ class Model(Engine):
             with (
                 self.backend.scope(self.dtype),
                 show_progress(progress) as shown,
-                nullcontext() if writer is None else writer.hold(distributed),
+                nullcontext() if writer is None else writer.hold(as_ranks(distributed)),
             ):
                 training_source, validation_source = build_sources(
                     *(self, x, y, sample_weight, class_weight),

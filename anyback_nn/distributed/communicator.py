@@ -9,7 +9,7 @@ from array_api_compat import device
 
 from anyback_nn.array_api import Array, array_namespace, is_numpy, to_numpy
 
-__all__ = ["ALONE", "Communicator", "as_like"]
+__all__ = ["ALONE", "Communicator", "as_like", "as_ranks"]
 
 
 class Communicator:
@@ -74,6 +74,16 @@ class Communicator:
 
 ALONE = Communicator()
 """The communicator of a process that trains alone."""
+
+
+def as_ranks(distributed: Communicator | None) -> Communicator:
+    """Return what an argument ``distributed`` means: by default, a process that is alone."""
+    if not isinstance(distributed, Communicator | None):
+        raise TypeError(
+            "distributed: expected what distributed.init() returns, "
+            f"got {type(distributed).__name__}"
+        )
+    return distributed or ALONE
 
 
 def as_like(x: Array, values: np.ndarray) -> Array:

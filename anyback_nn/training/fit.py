@@ -14,6 +14,7 @@ import numpy as np
 
 from anyback_nn.array_api import is_chunked, to_numpy
 from anyback_nn.distributed import ALONE, Communicator
+from anyback_nn.distributed.communicator import as_ranks
 from anyback_nn.errors import DivergenceError
 from anyback_nn.inputs.batches import (
     ArraySource,
@@ -277,7 +278,7 @@ def batch_arrays(
     if resident is None:
         resident = has_room(engine, rows, batch_size)
     options |= {"batch_size": batch_size, "seed": engine.seed, "resident": resident}
-    return array_source(rows, engine.backend, engine.dtype, ranks=ranks or ALONE, **options)
+    return array_source(rows, engine.backend, engine.dtype, ranks=as_ranks(ranks), **options)
 
 
 def batch_iterable(
@@ -304,7 +305,7 @@ def batch_iterable(
     return IterableSource(
         *(engine.backend, engine.dtype, batches, engine.loss, engine.network, engine.n_inputs),
         feature_names=engine.feature_names,
-        ranks=ranks or ALONE,
+        ranks=as_ranks(ranks),
     )
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from anyback_nn.array_api import to_numpy
-from anyback_nn.distributed import Communicator
+from anyback_nn.distributed import ALONE, Communicator
 from anyback_nn.errors import CheckpointError
 from anyback_nn.inputs.batches import Source
 from anyback_nn.optim.optimizers import Optimizer
@@ -156,12 +156,12 @@ class Checkpoint(Callback):
     # When ------------------------------------------------------------------------------------
 
     @contextmanager
-    def hold(self, ranks: Communicator | None = None) -> Iterator[None]:
+    def hold(self, ranks: Communicator = ALONE) -> Iterator[None]:
         """Lock the folder, and let Ctrl-C and SIGTERM wait for the next checkpoint.
 
         Other ranks than 0 let them wait for the end of rank 0, which is theirs.
         """
-        if ranks is not None and ranks.rank:
+        if ranks.rank:
             with catch_signals() as signals:
                 yield
                 signals.clear()

@@ -9,6 +9,7 @@ from array_api_compat import device
 from rank_threads import compute_together
 from sklearn.base import clone
 
+import anyback_nn as nn
 from anyback_nn.array_api import to_numpy
 from anyback_nn.distributed import Communicator
 from anyback_nn.sklearn import MLPClassifier
@@ -67,3 +68,12 @@ def test_a_copy_is_the_same_and_another_process_is_alone():
         there = pickle.loads(pickled)
         alone = getattr(there, "distributed", there)
         assert (type(alone), alone.rank, alone.size) == (Communicator, 0, 1)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate", "predict"])
+def test_the_name_of_a_launcher_is_refused(call):
+    x, y = np.eye(4, dtype="float32"), np.arange(4)
+    model = nn.Model(nn.Dense(4), loss=nn.SoftmaxCrossEntropy()).build(4)
+    arguments = (x,) if call == "predict" else (x, y)
+    with pytest.raises(TypeError, match=r"distributed: expected .*init\(\) returns, got str"):
+        getattr(model, call)(*arguments, distributed="mpi")
