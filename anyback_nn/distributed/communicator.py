@@ -41,7 +41,7 @@ class Communicator:
         return x
 
     def abort(self, status: int) -> None:
-        """End the processes of all ranks, where leaving this one alone does not."""
+        """Let this process end without the others, and end those that its launcher would not."""
 
     def share(self, n_rows: int) -> slice:
         """Return which of some rows are this rank's: the first ranks have one more, if any."""

@@ -55,7 +55,7 @@ def init(kind: str = "auto") -> Communicator:
 
 @cache
 def _join(kind: str) -> Communicator:
-    """Join the others, once."""
+    """Join the others, once; what no one has caught ends them, who would wait for ever."""
     library, purpose = ("mpi4py.MPI" if kind == "mpi" else "torch"), f"distributed={kind!r}"
     require_extra(library, kind, purpose, BackendUnavailableError)
     if kind == "torch" and not _can_join_torch():
@@ -69,6 +69,13 @@ def _join(kind: str) -> Communicator:
             "expected the launcher of the MPI that mpi4py uses (python -m mpi4py "
             "--mpi-lib-version; with Slurm, srun --mpi=pmix or pmi2), or --distributed off"
         )
+    show = sys.excepthook
+
+    def end(*error: Any) -> None:
+        show(*error)
+        ranks.abort(1)
+
+    sys.excepthook = end
     return ranks
 
 

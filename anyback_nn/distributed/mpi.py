@@ -68,16 +68,10 @@ class MPIRanks(Communicator):
 
 
 def join() -> Communicator:
-    """Join MPI's world; what no one has caught ends all its ranks, which would wait for ever."""
+    """Join MPI's world."""
     world = MPI.COMM_WORLD
     if world.size == 1:
         return ALONE
-    ranks, show = MPIRanks(world), sys.excepthook
-
-    def end(*error: Any) -> None:
-        show(*error)
-        ranks.abort(1)
-
-    sys.excepthook = end
+    ranks = MPIRanks(world)
     atexit.register(ranks.meet, ends=True)
     return ranks

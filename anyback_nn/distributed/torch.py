@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from datetime import timedelta
 from typing import Any
@@ -49,9 +50,19 @@ class TorchRanks(Communicator):
             ) from error
         return array_namespace(x).from_dlpack(total) if on_device else as_like(x, total.numpy())
 
+    def abort(self, status: int) -> None:
+        atexit.unregister(_leave)  # NCCL may wait for the others there; the launcher ends them
+
 
 def join() -> Communicator:
     """Join the default process group, which is set up by the environment if it is not yet."""
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=WAIT)
+        atexit.register(_leave)
     return ALONE if dist.get_world_size() == 1 else TorchRanks()
+
+
+def _leave() -> None:
+    """Shut the process group down: left to the end of Python, its threads may abort the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

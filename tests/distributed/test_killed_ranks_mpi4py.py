@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from anyback_nn.training.resume import list_files
+
 KILLS = int(os.environ.get("KILLS", "5"))
 OPTIONS = (
     "--hidden",
@@ -78,13 +80,17 @@ def finish(launcher, n_ranks, folder):
     return load_file(folder / "model.safetensors")
 
 
-def kill_one(launcher, n_ranks, folder, moments, longest):
-    """Kill a rank at a random moment; return False if all had ended before."""
+def begin(launcher, n_ranks, folder):
+    """Start a run, or resume it if it has begun; return its launcher when all ranks are there."""
     process = start(launcher, n_ranks, folder)
     while len(find_ranks(folder)) < n_ranks or not (folder / "settings.json").exists():
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
-    time.sleep(moments.uniform(0.0, longest))
+    return process
+
+
+def kill_one(launcher, process, folder, moments):
+    """Kill one of the ranks; return False if all had ended before."""
     victims = find_ranks(folder)
     if process.poll() is not None or not victims or (folder / "model.safetensors").exists():
         process.communicate(timeout=60)
@@ -110,7 +116,11 @@ def test_the_others_end_and_the_run_resumes_with_the_same_bits(launcher, tmp_pat
     moments, kills, run = random.Random(3), 0, 0
     while kills < KILLS:
         folder = tmp_path / str(run)
-        while kills < KILLS and kill_one(launcher, 3, folder, moments, longest):
+        while kills < KILLS:
+            process = begin(launcher, 3, folder)
+            time.sleep(moments.uniform(0.0, longest))
+            if not kill_one(launcher, process, folder, moments):
+                break
             kills += 1
         if not (folder / "model.safetensors").exists():
             finish(launcher, 3, folder)
@@ -125,9 +135,12 @@ def test_the_others_end_and_the_run_resumes_with_the_same_bits(launcher, tmp_pat
 def test_another_number_of_ranks_resumes_with_the_same_numbers(launcher, tmp_path):
     expected = finish(launcher, 2, tmp_path / "whole")
     folder = tmp_path / "killed"
+    process = begin(launcher, 3, folder)
     # Not before there is a checkpoint: a rank that goes on would remove what is of no use.
-    while not (folder / "checkpoints").exists() or not list((folder / "checkpoints").iterdir()):
-        assert kill_one(launcher, 3, folder, random.Random(5), 1.0)
+    while not list_files(folder / "checkpoints"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    assert kill_one(launcher, process, folder, random.Random(5))
     ours = finish(launcher, 2, folder)
     for name, array in expected.items():
         if array.dtype == np.float64:

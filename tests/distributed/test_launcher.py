@@ -17,6 +17,12 @@ class Ranks(Communicator):
 
     size = 2
 
+    def __init__(self):
+        self.ends = []
+
+    def abort(self, status):
+        self.ends.append(status)
+
 
 class Libraries:
     """MPI and PyTorch, where a process joins ``ranks``."""
@@ -40,6 +46,7 @@ def libraries(monkeypatch):
     for kind in ("mpi", "torch"):
         module = SimpleNamespace(join=lambda kind=kind: made_up.join(kind))
         monkeypatch.setitem(sys.modules, f"anyback_nn.distributed.{kind}", module)
+    monkeypatch.setattr(sys, "excepthook", lambda *error: None)
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     launcher._join.cache_clear()
@@ -122,3 +129,16 @@ def test_a_launcher_of_another_mpi(libraries, monkeypatch):
         init()
     monkeypatch.delenv("PMI_SIZE")
     assert init("mpi") is ALONE
+
+
+@pytest.mark.parametrize("kind", ["mpi", "torch"])
+def test_what_no_one_has_caught_ends_all(kind, libraries, monkeypatch):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    shown = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error[1]))
+    assert init(kind) is init(kind)
+    error = RuntimeError("of a user's script")
+    sys.excepthook(RuntimeError, error, None)
+    assert shown == [error]
+    assert libraries.ranks.ends == [1]

@@ -170,3 +170,20 @@ def test_a_rank_that_ends_leaves_none_waiting(launcher, message):
     outcome = launched.launch(launcher, 3, script, "leaves", timeout=60.0)
     assert outcome.status == 1
     assert message in outcome.err, outcome.err
+
+
+@pytest.mark.needs("torch")
+def test_the_process_group_is_shut_down_before_the_end(tmp_path):
+    """What is left to the end of Python aborts some processes: `terminate called without ...`."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import atexit\n"
+        "import torch.distributed as dist\n"
+        "import anyback_nn as nn\n"
+        "atexit.register(lambda: print('set up' if dist.is_initialized() else 'shut down'))\n"
+        "nn.distributed.init()\n"
+        "print('set up' if dist.is_initialized() else 'shut down')\n"
+    )
+    outcome = launched.launch("gloo", 2, script)
+    assert outcome.status == 0, outcome.err
+    assert (outcome.out.count("set up"), outcome.out.count("shut down")) == (2, 2)
