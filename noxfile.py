@@ -55,6 +55,8 @@ QUICK = ["numpy", "array-api-strict:device1"]
 BY_NAME_ONLY = ("dpnp",)
 """Environments of several gigabytes, which run only if they are named."""
 OUTCOMES: dict[str, str] = {}
+CHECKED: list[str] = []
+"""The rows that `check` has run, which `tests` does not run again."""
 
 nox.needs_version = ">=2025.2.9"
 # Not uv, which does not read pip's configuration: where that names a package index or local files
@@ -95,6 +97,7 @@ def check(session: nox.Session) -> None:
     )
     session.install(*install_command("numpy"), *LINT)
     run_tests(session, QUICK)
+    CHECKED.extend(QUICK)
     check_style(session)
 
 
@@ -139,7 +142,7 @@ def tests(session: nox.Session, environment: str) -> None:
 
     A single row: ``nox -s "tests(jax)" -- --backend jax:eager``.
     """
-    rows = [row for row in ROWS[environment] if row not in OUTCOMES]  # `check` may have run some
+    rows = [row for row in ROWS[environment] if row not in CHECKED]
     OUTCOMES.update(dict.fromkeys(rows, "failed before its tests: see above"))
     if environment == "cupy" and not cuda_version():
         session.error("no NVIDIA driver with a usable GPU was found, so CuPy cannot be tested here")
