@@ -285,7 +285,7 @@ def distributed(session: nox.Session, mpi: str) -> None:
     extras, more = ("torch,jax", MORE["openmpi"]) if mpi == "openmpi" else ("mpi,torch,jax", [])
     session.install("-e", f".[{extras}]", *TEST, *more)
     files = sorted(map(str, Path("tests/distributed").glob("*_mpi4py.py")))
-    once = () if mpi == "openmpi" else ("-k", "not gloo and not torchrun")
+    once = () if mpi == "openmpi" else ("-k", "not gloo")
     session.run("pytest", *files, *once, *session.posargs, env=choose_environment(session))
 
 

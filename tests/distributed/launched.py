@@ -33,20 +33,29 @@ class Outcome(NamedTuple):
 
 def launch(launcher: str, n_ranks: int, *program: Any, **options: Any) -> Outcome:
     """Run a program, a script or ``-m`` and a module, on several ranks; fail if it hangs."""
+    return run(*list_words(launcher, n_ranks, *program), **options)
+
+
+def list_words(launcher: str, n_ranks: int, *program: Any) -> list[str]:
+    """List the words of the command that starts a program on several ranks."""
     first, *rest = LAUNCHERS[launcher]
     python = [sys.executable] if launcher == "mpi" else []
-    command = [Path(sys.executable).with_name(first), *rest, n_ranks, *python, *program]
-    return run(*command, **options)
+    words = [Path(sys.executable).with_name(first), *rest, n_ranks, *python, *program]
+    return [*map(str, words)]
+
+
+def make_environment() -> dict[str, str]:
+    """Return the environment of a launcher."""
+    return {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def run(*command: Any, timeout: float = 120.0, folder: Path | None = None) -> Outcome:
     """Run a command in a folder; fail with its output if it hangs."""
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)}
     # Files, because ranks that go on would keep a pipe open.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(
             [*map(str, command)],
-            **{"env": environment, "cwd": folder, "stdout": out, "stderr": err},
+            **{"env": make_environment(), "cwd": folder, "stdout": out, "stderr": err},
             start_new_session=True,
         )
         hangs = False

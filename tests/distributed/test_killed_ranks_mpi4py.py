@@ -8,12 +8,11 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import pytest
+from launched import each_launcher, list_words, make_environment
 from safetensors.numpy import load_file
 
 from anyback_nn.training.resume import list_files
@@ -29,31 +28,16 @@ OPTIONS = (
     "--checkpoint-every",
     "7 steps",
 )
-LAUNCHERS = {
-    "mpiexec": lambda n: ("mpiexec", "-n", str(n), sys.executable, "-m", "anyback_nn"),
-    "torchrun": lambda n: ("torchrun", "--nproc-per-node", str(n), "-m", "anyback_nn"),
-}
-each_launcher = pytest.mark.parametrize(
-    "launcher", ["mpiexec", pytest.param("torchrun", marks=pytest.mark.needs("torch"))]
-)
 
 
 def start(launcher, n_ranks, folder):
     """Start a run, or resume it if it has begun."""
     resumes = (folder / "settings.json").exists()
-    arguments = ("--resume", str(folder)) if resumes else ("digits", "--output", str(folder))
-    first, *rest = LAUNCHERS[launcher](n_ranks)
-    options = () if resumes else OPTIONS
-    environment = {
-        **os.environ,
-        **{"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
-        # Open MPI refuses these otherwise; other launchers do not read them.
-        **{"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"},
-        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    }
+    arguments = ("--resume", folder) if resumes else ("digits", "--output", folder, *OPTIONS)
+    program = ("-m", "anyback_nn", "train", *arguments, "--quiet")
     return subprocess.Popen(
-        [Path(sys.executable).with_name(first), *rest, "train", *arguments, *options, "--quiet"],
-        env=environment,
+        list_words(launcher, n_ranks, *program),
+        env=make_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -80,12 +64,18 @@ def finish(launcher, n_ranks, folder):
     return load_file(folder / "model.safetensors")
 
 
+def wait_until(happened, process):
+    """Wait until something has happened; fail if the launcher ends before."""
+    while not happened():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
 def begin(launcher, n_ranks, folder):
     """Start a run, or resume it if it has begun; return its launcher when all ranks are there."""
     process = start(launcher, n_ranks, folder)
-    while len(find_ranks(folder)) < n_ranks or not (folder / "settings.json").exists():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
+    settings = folder / "settings.json"
+    wait_until(lambda: len(find_ranks(folder)) >= n_ranks and settings.exists(), process)
     return process
 
 
@@ -100,7 +90,7 @@ def kill_one(launcher, process, folder, moments):
     output, _ = process.communicate(timeout=60)
     assert time.monotonic() - killed < 10.0
     # Launchers of MPI end with the number of the signal, and say which process it was.
-    assert process.returncode == 1 or (launcher == "mpiexec" and process.returncode % 128 == 9)
+    assert process.returncode == 1 or (launcher == "mpi" and process.returncode % 128 == 9)
     assert re.search(r"signal 9|SIGKILL", output), output
     while find_ranks(folder):
         assert time.monotonic() - killed < 10.0
@@ -137,9 +127,7 @@ def test_another_number_of_ranks_resumes_with_the_same_numbers(launcher, tmp_pat
     folder = tmp_path / "killed"
     process = begin(launcher, 3, folder)
     # Not before there is a checkpoint: a rank that goes on would remove what is of no use.
-    while not list_files(folder / "checkpoints"):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
+    wait_until(lambda: list_files(folder / "checkpoints"), process)
     assert kill_one(launcher, process, folder, random.Random(5))
     ours = finish(launcher, 2, folder)
     for name, array in expected.items():
